@@ -1,0 +1,84 @@
+/**
+ * The settings of a server as the rest of it sees them: frozen, units in the names, paths
+ * absolute. `config/schema.ts` says what the user may write, with every default.
+ *
+ * @module
+ */
+
+export interface Config {
+  readonly listen: {
+    readonly host: string;
+    /** 0 lets the system choose. */
+    readonly port: number;
+  };
+  readonly http: {
+    readonly bodyLimitBytes: number;
+    /** For the whole request to arrive, headers and body. */
+    readonly requestTimeoutMs: number;
+    /** Silence on an event stream before a comment is sent to keep it open. */
+    readonly heartbeatMs: number;
+    readonly maxConnections: number;
+    readonly maxStreamsPerCaller: number;
+    /** Bytes of events held for a reader that is slower than its turn. */
+    readonly streamBufferBytes: number;
+    /** Origins a browser may call from; none by default. */
+    readonly corsOrigins: readonly string[];
+    /** Names accepted in the Host header besides loopback, while authentication is off. */
+    readonly allowedHosts: readonly string[];
+  };
+  readonly auth: {
+    readonly keys: readonly AuthKey[];
+    /** Said in as many words: anyone who can reach the port may use the server. */
+    readonly allowAnyone: boolean;
+  };
+  readonly capacity: {
+    /** Instead of what the system says; null to read it. */
+    readonly memoryLimitBytes: number | null;
+    /** Set aside for the server itself. */
+    readonly parentReserveBytes: number;
+    /** Set aside for one turn. */
+    readonly turnReserveBytes: number;
+    /** A ceiling on turns at once, never a way past the load line; null for none. */
+    readonly maxTurns: number | null;
+    /** HTTP status of a refusal for load. */
+    readonly shedStatus: 429 | 503;
+    /** Whether a full replica answers /readyz with 503. */
+    readonly unreadyWhenFull: boolean;
+  };
+  readonly agentProcess: {
+    /** From the spawn to the first message of the agent process. */
+    readonly startTimeoutMs: number;
+    /** Time given to each polite step of ending a process before the next, harder one. */
+    readonly endGraceMs: number;
+    /** Last part of a process's stderr that is kept for the log. */
+    readonly stderrTailBytes: number;
+    /** How often the memory of the process trees is sampled. */
+    readonly sampleIntervalMs: number;
+  };
+  readonly sessions: { readonly maxPerTenant: number };
+  /** Absolute path. */
+  readonly dataDirectory: string;
+  readonly drain: {
+    /** Time running turns have to end after SIGTERM. */
+    readonly graceMs: number;
+  };
+  readonly telemetry: {
+    readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
+    /** Base URL of an OTLP/HTTP collector; null to export nothing. */
+    readonly otlpEndpoint: string | null;
+    /** Headers of the OTLP export: secret. */
+    readonly otlpHeaders: Readonly<Record<string, string>>;
+    /** Whether /metrics needs no key. */
+    readonly publicMetrics: boolean;
+  };
+  /** The part of the server's environment that agent processes get: an allow-list. Secret. */
+  readonly agentEnvironment: Readonly<Record<string, string>>;
+}
+
+export interface AuthKey {
+  readonly id: string;
+  readonly tenant: string;
+  readonly role: "caller" | "operator";
+  /** SHA-256 of the key in lower-case hex. */
+  readonly sha256: string;
+}

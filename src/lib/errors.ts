@@ -1,0 +1,358 @@
+/**
+ * The one table of errors: every failure a caller, an operator or a dashboard can meet has its
+ * code here, and the same code from the first throw to the response, the log and the span.
+ *
+ * Three kinds of trouble, three treatments. An *outcome* (steps used up, cancelled) is a value and
+ * never thrown. A *failure* is thrown as {@link AppError}. Anything else is a bug: it becomes
+ * `internal`, and its text stays on our side.
+ *
+ * @module
+ */
+
+/** Who must act for the error to go away; decides the log level. */
+export type Fault = "caller" | "load" | "agent" | "upstream" | "operator" | "bug";
+
+export interface ErrorSpec {
+  /** HTTP status while nothing of the response has been sent. */
+  readonly status: number;
+  readonly fault: Fault;
+  /** Whether the same request can succeed later without being changed. */
+  readonly retryable: boolean;
+  /** Short and fixed: the `title` of the problem document. */
+  readonly title: string;
+  /** What the reader of the error can do. */
+  readonly remedy: string;
+}
+
+export const ERRORS = {
+  invalid_request: {
+    status: 400,
+    fault: "caller",
+    retryable: false,
+    title: "The request does not fit",
+    remedy: "Correct what `errors` names; the shapes are in /openapi.json",
+  },
+  unauthorized: {
+    status: 401,
+    fault: "caller",
+    retryable: false,
+    title: "A valid key is needed",
+    remedy: "Send `Authorization: Bearer <key>` with a key the server knows",
+  },
+  forbidden: {
+    status: 403,
+    fault: "caller",
+    retryable: false,
+    title: "This key may not do that",
+    remedy: "Use a key with the role `operator`, or ask whoever runs the server",
+  },
+  not_found: {
+    status: 404,
+    fault: "caller",
+    retryable: false,
+    title: "There is nothing at this address",
+    remedy: "See /openapi.json for the addresses there are",
+  },
+  agent_not_found: {
+    status: 404,
+    fault: "caller",
+    retryable: false,
+    title: "No agent has this name",
+    remedy: "GET /v1/agents lists the agents served here",
+  },
+  session_not_found: {
+    status: 404,
+    fault: "caller",
+    retryable: false,
+    title: "No such session",
+    remedy: "Start a new conversation: send the turn with a new thread id and without history",
+  },
+  session_gone: {
+    status: 410,
+    fault: "caller",
+    retryable: false,
+    title: "The session was deleted",
+    remedy: "Start a new conversation: send the turn with a new thread id and without history",
+  },
+  turn_not_found: {
+    status: 404,
+    fault: "caller",
+    retryable: false,
+    title: "No such turn is running",
+    remedy: "A turn can be addressed while it runs; its id is in the header `x-turn-id`",
+  },
+  method_not_allowed: {
+    status: 405,
+    fault: "caller",
+    retryable: false,
+    title: "This address does not take that method",
+    remedy: "Use a method named in the `Allow` header",
+  },
+  not_acceptable: {
+    status: 406,
+    fault: "caller",
+    retryable: false,
+    title: "None of the accepted media types can be produced",
+    remedy: "Accept `application/json` or `text/event-stream`",
+  },
+  session_busy: {
+    status: 409,
+    fault: "caller",
+    retryable: true,
+    title: "Another turn of this session is running",
+    remedy: "Wait for that turn to end, or cancel it; a session takes one turn at a time",
+  },
+  payload_too_large: {
+    status: 413,
+    fault: "caller",
+    retryable: false,
+    title: "The body is too large",
+    remedy: "Send less, or raise `http.bodySize` on the server",
+  },
+  unsupported_media_type: {
+    status: 415,
+    fault: "caller",
+    retryable: false,
+    title: "The body has a type this address does not read",
+    remedy: "Send `Content-Type: application/json`",
+  },
+  misdirected_request: {
+    status: 421,
+    fault: "caller",
+    retryable: false,
+    title: "The Host header names another server",
+    remedy: "Use the address the server printed, or add the name to `http.allowedHosts`",
+  },
+  headers_too_large: {
+    status: 431,
+    fault: "caller",
+    retryable: false,
+    title: "The headers are too large",
+    remedy: "Send fewer or shorter headers",
+  },
+  request_timeout: {
+    status: 408,
+    fault: "caller",
+    retryable: true,
+    title: "The request arrived too slowly",
+    remedy: "Send the whole request within `http.requestTime`",
+  },
+  at_capacity: {
+    status: 429,
+    fault: "load",
+    retryable: true,
+    title: "The replica carries as many turns as its memory can",
+    remedy: "Come back after `Retry-After` seconds, or try another replica",
+  },
+  too_many_streams: {
+    status: 429,
+    fault: "caller",
+    retryable: true,
+    title: "This caller has too many turns open",
+    remedy: "Let one of your turns end first; the limit is `http.streamsPerCaller`",
+  },
+  too_many_sessions: {
+    status: 429,
+    fault: "caller",
+    retryable: false,
+    title: "This tenant has too many sessions",
+    remedy: "Delete sessions that are no longer needed; the limit is `sessions.maxPerTenant`",
+  },
+  draining: {
+    status: 503,
+    fault: "load",
+    retryable: true,
+    title: "The replica is shutting down",
+    remedy: "Send the request again: another replica will take it",
+  },
+  not_ready: {
+    status: 503,
+    fault: "operator",
+    retryable: true,
+    title: "The replica cannot take turns yet",
+    remedy: "See GET /readyz for the reason",
+  },
+  agent_start_failed: {
+    status: 502,
+    fault: "agent",
+    retryable: true,
+    title: "The agent process did not start",
+    remedy: "See the server log of this turn for what the process wrote",
+  },
+  agent_crashed: {
+    status: 502,
+    fault: "agent",
+    retryable: true,
+    title: "The agent process ended before its turn did",
+    remedy: "See the server log of this turn; the session can be continued",
+  },
+  agent_posture_mismatch: {
+    status: 502,
+    fault: "operator",
+    retryable: false,
+    title: "The agent process offers other tools than were declared",
+    remedy: "Compare the tools in the server log with `tools` of the agent file",
+  },
+  turn_out_of_memory: {
+    status: 502,
+    fault: "agent",
+    retryable: false,
+    title: "The turn was ended because memory ran out",
+    remedy: "Ask for less in one turn; the session can be continued",
+  },
+  turn_timeout: {
+    status: 504,
+    fault: "agent",
+    retryable: false,
+    title: "The turn ran longer than it may",
+    remedy: "Ask for less in one turn, or raise `limits.turnTime` of the agent",
+  },
+  turn_stalled: {
+    status: 504,
+    fault: "agent",
+    retryable: true,
+    title: "The agent was silent for too long",
+    remedy: "Send the turn again, or raise `limits.stallTime` of the agent",
+  },
+  model_overloaded: {
+    status: 503,
+    fault: "upstream",
+    retryable: true,
+    title: "The model provider is overloaded",
+    remedy: "Send the turn again later",
+  },
+  model_rate_limited: {
+    status: 503,
+    fault: "upstream",
+    retryable: true,
+    title: "The model provider refuses for its rate limit",
+    remedy: "Send the turn again later, or raise the limit with the provider",
+  },
+  model_auth_failed: {
+    status: 502,
+    fault: "operator",
+    retryable: false,
+    title: "The model provider refused our credentials",
+    remedy: "Set the credentials of `model.provider` in the environment of the server",
+  },
+  model_request_refused: {
+    status: 502,
+    fault: "operator",
+    retryable: false,
+    title: "The model provider refused the request",
+    remedy: "Check `model.id` and what was sent; the server log has the provider's answer",
+  },
+  model_unavailable: {
+    status: 503,
+    fault: "upstream",
+    retryable: true,
+    title: "The model provider did not answer properly",
+    remedy: "Send the turn again later",
+  },
+  storage_full: {
+    status: 507,
+    fault: "operator",
+    retryable: true,
+    title: "The replica has no disk space left",
+    remedy: "Free space under `data.directory`",
+  },
+  storage_failed: {
+    status: 503,
+    fault: "operator",
+    retryable: true,
+    title: "The replica cannot use its data directory",
+    remedy: "Check that `data.directory` exists and can be written",
+  },
+  turn_output_too_large: {
+    status: 502,
+    fault: "agent",
+    retryable: false,
+    title: "The turn wrote more than can be held for its reader",
+    remedy: "Read the stream faster, or ask for less in one turn",
+  },
+  config_invalid: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The server file does not fit",
+    remedy: "Correct what the diagnostics name; docs/server-file.md lists every setting",
+  },
+  agent_invalid: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The agent file does not fit",
+    remedy: "Correct what the diagnostics name; docs/agent-file.md lists every key",
+  },
+  cannot_listen: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The address cannot be listened on",
+    remedy: "Choose another `listen.port` or stop the process that has it",
+  },
+  data_directory_in_use: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "Another server uses this data directory",
+    remedy: "Stop that server, or give this one its own `data.directory`",
+  },
+  usage: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The command line does not fit",
+    remedy: "See `plimsoll --help`",
+  },
+  internal: {
+    status: 500,
+    fault: "bug",
+    retryable: false,
+    title: "Something went wrong in the server",
+    remedy: "Report it with the request id; the server log has the details",
+  },
+} as const satisfies Record<string, ErrorSpec>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** What may travel to the caller beside the message. Never a path, a prompt or a secret. */
+export interface ErrorDetails {
+  /** When to come back, in whole seconds; goes into `Retry-After` and the body. */
+  readonly retryAfterSeconds?: number;
+  /** Places in the request that do not fit; `pointer` is a JSON Pointer (RFC 6901). */
+  readonly errors?: readonly { readonly pointer: string; readonly detail: string }[];
+  /** Further members of the problem document. */
+  readonly extensions?: Readonly<Record<string, unknown>>;
+}
+
+export interface AppErrorOptions extends ErrorDetails {
+  readonly cause?: unknown;
+}
+
+/**
+ * A failure with a code of {@link ERRORS}. The message is for the caller to read: it says which
+ * action failed, a colon, the present state, and what is needed.
+ */
+export class AppError extends Error {
+  override readonly name = "AppError";
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
+    const { cause, ...details } = options;
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.details = details;
+  }
+
+  get spec(): ErrorSpec {
+    return ERRORS[this.code];
+  }
+}
+
+/** The failure as it is, or `internal` for anything else: a bug's text never reaches a caller. */
+export function toAppError(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown;
+  return new AppError("internal", "Cannot go on: an unexpected error occurred", { cause: thrown });
+}
