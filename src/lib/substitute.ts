@@ -1,0 +1,63 @@
+/**
+ * Environment variables in a value: `${VAR}`, `${VAR:-default}`, and `$${` for a literal `${`.
+ * Works on one parsed value, never on the text of a file, so a variable cannot change structure.
+ *
+ * @module
+ */
+
+const REFERENCE = /\$\$\{|\$\{(?:([A-Za-z_]\w*)(?::-([^}]*))?\})?/gu;
+
+export interface Substitution {
+  readonly text: string;
+  /** Whether anything was put in; the text may then be secret. */
+  readonly substituted: boolean;
+  /** Whether the value was one reference and nothing else. */
+  readonly whole: boolean;
+  readonly problems: readonly SubstitutionProblem[];
+}
+
+export interface SubstitutionProblem {
+  /** The reference as written, e.g. `${PORT`, to find its place. */
+  readonly reference: string;
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** As in a shell, a default stands in for a variable that is unset or empty. */
+export function substitute(
+  written: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Substitution {
+  const problems: SubstitutionProblem[] = [];
+  let substituted = false;
+  let whole = false;
+  const text = written.replaceAll(
+    REFERENCE,
+    (reference: string, name: string | undefined, fallback: string | undefined) => {
+      if (reference === "$${") return "${";
+      if (name === undefined) {
+        problems.push({ reference, ...MALFORMED });
+        return reference;
+      }
+      substituted = true;
+      whole = reference === written;
+      const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
+      if (fallback !== undefined) return value === undefined || value === "" ? fallback : value;
+      if (value === undefined) problems.push({ reference, ...unset(name) });
+      return value ?? "";
+    },
+  );
+  return { text, substituted, whole, problems };
+}
+
+const MALFORMED = {
+  message: "has a `${` that does not name a variable",
+  remedy: "Write `${NAME}` or `${NAME:-default}`, or `$${` for a literal `${`",
+} as const;
+
+function unset(name: string): { message: string; remedy: string } {
+  return {
+    message: `needs the environment variable ${name}, which is not set`,
+    remedy: `Set ${name}, or give a default: \`\${${name}:-default}\``,
+  };
+}

@@ -1,0 +1,116 @@
+/**
+ * A YAML file as plain data with the place of every value kept. It knows no schema; that is
+ * `yaml-file.ts`.
+ *
+ * @module
+ */
+
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Alias,
+  type ParsedNode,
+  type YAMLMap,
+} from "yaml";
+import { type Diagnostic, formatPath, frameAt, printable } from "./diagnostics.ts";
+import { DataReader, type Environment, keyName } from "./yaml-data.ts";
+import { parseYaml, type Path, type Problem } from "./yaml-parse.ts";
+
+/** More than anybody reads, and a file can have a problem on every line. */
+export const MAX_DIAGNOSTICS = 100;
+
+export interface YamlSource {
+  /** The name to show. */
+  readonly file: string;
+  readonly text: string;
+}
+
+/** A parsed file. `value` holds what could be read, also when there are diagnostics. */
+export class YamlDocument {
+  readonly value: unknown;
+  readonly diagnostics: readonly Diagnostic[];
+  /** Paths of values that could not be read, so that nobody complains of them twice. */
+  readonly unreadable: readonly Path[];
+  /** Where the first syntax error stands: what follows may be read wrongly. */
+  readonly trustedUntil: number;
+  readonly #text: string;
+  readonly #file: string;
+  readonly #lines: LineCounter;
+  readonly #root: ParsedNode | null;
+  readonly #targets: ReadonlyMap<Alias, ParsedNode>;
+
+  constructor(source: YamlSource, environment: Environment) {
+    const text = source.text.replace(/^\uFEFF/u, "");
+    this.#file = source.file;
+    this.#text = text;
+    this.#lines = new LineCounter();
+    const { root, errors } = parseYaml(text, this.#lines);
+    const reader = new DataReader(text, environment);
+    this.#root = root;
+    this.value = reader.read(root, []);
+    this.#targets = reader.targets;
+    this.unreadable = reader.problems.map((problem) => problem.path);
+    this.trustedUntil = Math.min(Infinity, ...errors.map((error) => error.offset));
+    this.diagnostics = [...errors, ...reader.problems]
+      .slice(0, MAX_DIAGNOSTICS)
+      .map((problem) => this.#diagnostic(problem));
+  }
+
+  /** A diagnostic at a value; at its key if `at` is `key`; at the nearest parent if it is not there. */
+  diagnosticAt(path: Path, message: string, remedy: string, at: "value" | "key" = "value") {
+    return this.#diagnostic({ path, message, remedy, offset: this.rangeOf(path, at)[0] });
+  }
+
+  /** Where a value or its key begins and ends, in UTF-16 code units from 0. */
+  rangeOf(path: Path, at: "value" | "key" = "value"): readonly [from: number, to: number] {
+    const parent = this.#nodeAt(path.slice(0, -1));
+    const key = at === "key" && isMap(parent) ? pairOf(parent, path.at(-1))?.key : undefined;
+    if (key !== undefined) return [key.range[0], key.range[1]];
+    for (let length = path.length; length >= 0; length--) {
+      const node = this.#nodeAt(path.slice(0, length));
+      if (node !== undefined) return [node.range[0], node.range[1]];
+    }
+    return [0, 0];
+  }
+
+  /**
+   * A value as the file has it, short, for a message: never what a variable put in its place.
+   * Undefined if there is no such value.
+   */
+  asWritten(path: Path): string | undefined {
+    const node = this.#nodeAt(path);
+    if (node === undefined) return undefined;
+    if (isMap(node)) return "a map";
+    if (isSeq(node)) return "a list";
+    if (!isScalar(node) || node.value === null) return "nothing";
+    const source = node.source;
+    const short = printable(source.length > 60 ? `${source.slice(0, 57)}...` : source);
+    if (source.includes("${")) return `\`${short}\``;
+    return typeof node.value === "string" ? JSON.stringify(short) : short;
+  }
+
+  #nodeAt(path: Path): ParsedNode | undefined {
+    let node: ParsedNode | undefined = this.#root ?? undefined;
+    for (const part of path) {
+      const seen: ParsedNode | undefined = isAlias(node) ? this.#targets.get(node) : node;
+      if (isMap(seen)) node = pairOf(seen, part)?.value ?? undefined;
+      else if (isSeq(seen)) node = seen.items[Number(part)];
+      else return undefined;
+    }
+    return isAlias(node) ? (this.#targets.get(node) ?? node) : node;
+  }
+
+  #diagnostic({ path, message, remedy, offset }: Problem): Diagnostic {
+    const { line, col } = this.#lines.linePos(offset);
+    const place = { line: Math.max(1, line), column: Math.max(1, col) };
+    const frame = frameAt(this.#text, place.line, place.column);
+    return { file: this.#file, ...place, path: formatPath(path), message, remedy, frame };
+  }
+}
+
+function pairOf(map: YAMLMap.Parsed, key: PropertyKey | undefined) {
+  return map.items.find((pair) => keyName(pair.key) === String(key));
+}
