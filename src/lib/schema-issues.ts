@@ -94,7 +94,7 @@ function say(issue: z.core.$ZodRawIssue): string {
     case "invalid_value":
       return `needs ${list(issue.values.map(String))}`;
     case "invalid_union": {
-      if (issue.options !== undefined) return `needs ${list(Array.from(issue.options, String))}`;
+      if (Array.isArray(issue.options)) return `needs ${list(issue.options.map(String))}`;
       const asked = (issue.errors ?? []).map((errors) => errors[0]?.message.split("\n")[0] ?? "");
       return [...new Set(asked)].join(" or ").replaceAll(" or needs ", " or ");
     }
