@@ -1,0 +1,242 @@
+/**
+ * Records what happens as metrics, and renders them for Prometheus. Methods are named after events;
+ * names, units and buckets are in `names.ts`, and the compiler holds each recording to the
+ * attributes of its metric there. Gauges are asked only when somebody reads.
+ *
+ * @module
+ */
+
+import type { Attributes, Meter } from "@opentelemetry/api";
+import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
+import type { Resource } from "@opentelemetry/resources";
+import { type IMetricReader, MeterProvider } from "@opentelemetry/sdk-metrics";
+
+import type { ErrorCode } from "../lib/errors.ts";
+import type { TurnOutcome } from "../turn/turn.ts";
+import { ATTRIBUTES, EXIT_REASONS, METRICS, PROVIDER_NAMES, SHED_REASONS } from "./names.ts";
+import type {
+  AttributesOf,
+  ExitReason,
+  MetricKey,
+  MetricKeyOf,
+  Provider,
+  ShedReason,
+} from "./names.ts";
+
+/** What goes beside the text of {@link Metrics.renderPrometheus} in a response. */
+export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/** The answer to every gauge of `names.ts`; null for what cannot be told here and now. */
+export type CapacityNumbers = Readonly<Record<MetricKeyOf<"gauge">, number | null>>;
+
+export interface EndedTurn {
+  readonly agentName: string;
+  readonly provider: Provider;
+  /** As the agent file names it. */
+  readonly model: string;
+  readonly outcome: TurnOutcome;
+  /** Most private memory of the process tree; null when it ended before it could be measured. */
+  readonly peakMemoryBytes: number | null;
+}
+
+export interface MetricsDeps {
+  /** Called once each time the metrics are read. */
+  readonly capacityNumbers: () => CapacityNumbers;
+  readonly resource: Resource;
+  /** Those that push to a collector. */
+  readonly readers: readonly IMetricReader[];
+  /** Hears of gauges that could not be read; the other metrics are rendered all the same. */
+  readonly onReadError: (error: unknown) => void;
+}
+
+export class Metrics {
+  readonly #provider: MeterProvider;
+  readonly #prometheus = new PrometheusExporter({ preventServerStart: true });
+  // Without a label for the scope: there is but one.
+  readonly #serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
+  readonly #record: Instruments;
+  readonly #shed: Record<ShedReason, number> = {
+    memory: 0,
+    turn_ceiling: 0,
+    pressure: 0,
+    draining: 0,
+  };
+  readonly #onReadError: (error: unknown) => void;
+
+  constructor({ capacityNumbers, resource, readers, onReadError }: MetricsDeps) {
+    this.#provider = new MeterProvider({ resource, readers: [this.#prometheus, ...readers] });
+    const meter = this.#provider.getMeter("plimsoll");
+    this.#record = openInstruments(meter);
+    this.#onReadError = onReadError;
+    startAtZero(this.#record);
+    observeShed(meter, this.#shed);
+    observeGauges(meter, capacityNumbers);
+  }
+
+  turnAdmitted(agentName: string): void {
+    this.#record.turnsAdmitted(1, { agentName });
+  }
+
+  turnShed(reason: ShedReason): void {
+    this.#shed[reason] += 1;
+  }
+
+  /** Once the process tree of the turn is gone, with all that the turn used. */
+  turnEnded(turn: EndedTurn): void {
+    const { agentName, outcome } = turn;
+    const { usage } = outcome;
+    this.#record.turnDuration(usage.durationMs / 1000, {
+      ...generativeAi(turn),
+      requestModel: turn.model,
+      outcome: outcome.status,
+      ...(outcome.status === "failed" && { errorType: outcome.code }),
+    });
+    this.#record.modelCalls(usage.steps, { agentName });
+    if (usage.firstTokenMs !== null) {
+      this.#record.firstToken(usage.firstTokenMs / 1000, { agentName });
+    }
+    if (turn.peakMemoryBytes !== null) {
+      this.#record.turnMemoryPeak(turn.peakMemoryBytes, { agentName });
+    }
+    for (const used of usage.byModel) {
+      const model = { agentName, responseModel: used.model };
+      const tokens = { ...model, ...generativeAi(turn) };
+      const allInput = used.inputTokens + used.cacheReadTokens + used.cacheWriteTokens;
+      this.#record.tokens(allInput, { ...tokens, tokenType: "input" });
+      this.#record.tokens(used.outputTokens, { ...tokens, tokenType: "output" });
+      this.#record.cacheTokens(used.cacheReadTokens, { ...model, cacheOperation: "read" });
+      this.#record.cacheTokens(used.cacheWriteTokens, { ...model, cacheOperation: "write" });
+      this.#record.cost(used.costUsd, model);
+    }
+  }
+
+  /** @param durationMs From the spawn to the first message. */
+  agentProcessStarted(agentName: string, durationMs: number): void {
+    this.#record.processStart(durationMs / 1000, { agentName });
+  }
+
+  agentProcessExited(exitReason: ExitReason): void {
+    this.#record.processExits(1, { exitReason });
+  }
+
+  /** At start, for processes that an earlier run left behind. */
+  straysKilled(count: number): void {
+    this.#record.straysKilled(count, {});
+  }
+
+  /** At start, for earlier runs that left no mark of a shutdown. */
+  uncleanEndsFound(count: number): void {
+    this.#record.uncleanEnds(count, {});
+  }
+
+  requestRefused(code: ErrorCode): void {
+    this.#record.requestsRefused(1, { errorType: code });
+  }
+
+  /** All metrics in the text format of Prometheus. */
+  async renderPrometheus(): Promise<string> {
+    const { resourceMetrics, errors } = await this.#prometheus.collect();
+    for (const error of errors) this.#onReadError(error);
+    return this.#serializer.serialize(resourceMetrics);
+  }
+
+  /** Sends what there is to the collector, if there is one, and stops. */
+  async shutdown(): Promise<void> {
+    await this.#provider.shutdown();
+  }
+}
+
+/** What the conventions ask of every metric of generative AI. */
+function generativeAi({ agentName, provider }: EndedTurn) {
+  return { agentName, operation: "invoke_agent", provider: PROVIDER_NAMES[provider] };
+}
+
+type Instruments = ReturnType<typeof openInstruments>;
+
+function openInstruments(meter: Meter) {
+  return {
+    turnsAdmitted: counterOf(meter, "turnsAdmitted"),
+    turnDuration: histogramOf(meter, "turnDuration"),
+    firstToken: histogramOf(meter, "firstToken"),
+    modelCalls: histogramOf(meter, "modelCalls"),
+    tokens: histogramOf(meter, "tokens"),
+    cacheTokens: counterOf(meter, "cacheTokens"),
+    cost: counterOf(meter, "cost"),
+    turnMemoryPeak: histogramOf(meter, "turnMemoryPeak"),
+    processStart: histogramOf(meter, "processStart"),
+    processExits: counterOf(meter, "processExits"),
+    straysKilled: counterOf(meter, "straysKilled"),
+    uncleanEnds: counterOf(meter, "uncleanEnds"),
+    requestsRefused: counterOf(meter, "requestsRefused"),
+  };
+}
+
+/** A counter that appears with its first event has no increase to alert on. */
+function startAtZero(record: Instruments): void {
+  for (const exitReason of EXIT_REASONS) record.processExits(0, { exitReason });
+  record.straysKilled(0, {});
+  record.uncleanEnds(0, {});
+}
+
+type Recording<Key extends MetricKey> = (value: number, attributes: AttributesOf<Key>) => void;
+
+function counterOf<Key extends MetricKeyOf<"counter">>(meter: Meter, key: Key): Recording<Key> {
+  const { name, ...spec } = METRICS[key];
+  const counter = meter.createCounter(name, spec);
+  return (value, attributes) => counter.add(value, named(attributes));
+}
+
+function histogramOf<Key extends MetricKeyOf<"histogram">>(meter: Meter, key: Key): Recording<Key> {
+  const { name, buckets, ...spec } = METRICS[key];
+  const advice = { explicitBucketBoundaries: [...buckets] };
+  const histogram = meter.createHistogram(name, { ...spec, advice });
+  return (value, attributes) => histogram.record(value, named(attributes));
+}
+
+function observeShed(meter: Meter, shed: Readonly<Record<ShedReason, number>>): void {
+  const { name, ...spec } = METRICS.turnsShed;
+  meter.createObservableCounter(name, spec).addCallback((result) => {
+    for (const shedReason of SHED_REASONS) result.observe(shed[shedReason], named({ shedReason }));
+  });
+}
+
+const GAUGES = [
+  "turnsInFlight",
+  "turnsThatFit",
+  "memoryLimitBytes",
+  "loadLineBytes",
+  "memoryUsedBytes",
+  "committedBytes",
+  "headroomBytes",
+  "liveStrays",
+  "openSessions",
+] as const satisfies readonly MetricKeyOf<"gauge">[];
+
+/** One reading answers all gauges, so that those of one moment fit together. */
+function observeGauges(meter: Meter, capacityNumbers: () => CapacityNumbers): void {
+  const gauges = GAUGES.map((key) => {
+    const { name, ...spec } = METRICS[key];
+    return { key, gauge: meter.createObservableGauge(name, spec) };
+  });
+  meter.addBatchObservableCallback(
+    (result) => {
+      const numbers = capacityNumbers();
+      for (const { key, gauge } of gauges) {
+        const value = numbers[key];
+        if (value !== null) result.observe(gauge, value);
+      }
+    },
+    gauges.map(({ gauge }) => gauge),
+  );
+}
+
+const NAME_OF: ReadonlyMap<string, string> = new Map(
+  Object.entries(ATTRIBUTES).map(([key, { name }]) => [key, name]),
+);
+
+/** The attributes under the names that they go out with. */
+function named(attributes: Readonly<Partial<Record<keyof typeof ATTRIBUTES, string>>>): Attributes {
+  return Object.fromEntries(
+    Object.entries(attributes).map(([key, value]) => [NAME_OF.get(key) ?? key, value]),
+  );
+}

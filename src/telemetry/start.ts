@@ -1,0 +1,86 @@
+/**
+ * Starts the telemetry of a server: its log, its metrics and the spans of its turns. What sends to
+ * a collector is loaded only when there is one.
+ *
+ * @module
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+
+import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
+
+import type { Config } from "../config/config.ts";
+import { agentTelemetryEnvironment } from "./agent-environment.ts";
+import { type LogDestination, type Logger, openLog } from "./log.ts";
+import { type CapacityNumbers, Metrics } from "./metrics.ts";
+import type { Otlp } from "./otlp.ts";
+import { type StartedTurn, startTurnSpan, type TurnSpan } from "./turn-span.ts";
+
+/** What the last export may take at shutdown; what has not been sent by then is lost. */
+const LAST_EXPORT_MS = 2_000;
+
+export interface Telemetry extends AsyncDisposable {
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  startTurnSpan(turn: StartedTurn): TurnSpan;
+  /** Variables for the agent process of a turn, so that its own spans join ours. */
+  agentEnvironment(span: TurnSpan): Record<string, string>;
+}
+
+export interface TelemetryDeps {
+  /** Asked once each time the metrics are read. */
+  readonly capacityNumbers: () => CapacityNumbers;
+  /** The standard output without it. */
+  readonly logDestination?: LogDestination;
+}
+
+/**
+ * Starts telemetry. Disposing of it sends what is left, within two seconds; the log can still be
+ * written to afterwards, as the process ends.
+ */
+export async function startTelemetry(
+  config: Config["telemetry"],
+  { capacityNumbers, logDestination }: TelemetryDeps,
+): Promise<Telemetry> {
+  const log = openLog({
+    level: config.logLevel,
+    ...(logDestination !== undefined && { destination: logDestination }),
+  });
+  const resource = resourceFromAttributes({ "service.name": "plimsoll" });
+  const otlp = await startExport(config, { resource, log });
+  const metrics = new Metrics({
+    capacityNumbers,
+    resource,
+    readers: otlp === null ? [] : [otlp.metricReader],
+    onReadError: (err) => log.error({ err }, "Cannot read a metric"),
+  });
+
+  return {
+    log,
+    metrics,
+    startTurnSpan: (turn) => startTurnSpan(turn, otlp?.tracer ?? null),
+    agentEnvironment: (span) => agentTelemetryEnvironment(config, span),
+    async [Symbol.asyncDispose]() {
+      const sent = Promise.all([metrics.shutdown(), otlp?.shutdown()]);
+      await settledWithin(sent, LAST_EXPORT_MS);
+    },
+  };
+}
+
+async function startExport(
+  { otlpEndpoint, otlpHeaders }: Config["telemetry"],
+  deps: { readonly resource: Resource; readonly log: Logger },
+): Promise<Otlp | null> {
+  if (otlpEndpoint === null) return null;
+  const { startOtlp } = await import("./otlp.ts");
+  return startOtlp({ endpoint: otlpEndpoint, headers: otlpHeaders, ...deps });
+}
+
+/** Waits for the work, but no longer than the time; its failure is its own and has been logged. */
+async function settledWithin(work: Promise<unknown>, timeMs: number): Promise<void> {
+  const done = new AbortController();
+  const tooLate = delay(timeMs, undefined, { signal: done.signal });
+  await Promise.race([work, tooLate]).catch(() => undefined);
+  done.abort();
+  await Promise.allSettled([tooLate]);
+}
