@@ -1,0 +1,139 @@
+/**
+ * How much memory this replica may use, and who says so: the tightest of the limits of its control
+ * groups and the memory of the machine. A limit that cannot be read is no limit, and a note; none
+ * is ever made up. How much of it is used is `memory-reading.ts`.
+ *
+ * @module
+ */
+
+import type { CgroupGroup, CgroupVersion, Hierarchy } from "./cgroup.ts";
+import { findHierarchies, readText } from "./cgroup.ts";
+
+export interface MemoryLimit {
+  readonly bytes: number;
+  /** For people: which file of which group, of how many limits it is the tightest. */
+  readonly source: string;
+  readonly kind: "setting" | CgroupVersion | "physical";
+  /** The group whose limit binds, also beside a setting; null if no group has one. */
+  readonly group: BindingGroup | null;
+  /** What could not be read or understood, for the log. */
+  readonly notes: readonly string[];
+}
+
+/** Its use is what counts against the limit: that of a pod includes the neighbours in it. */
+export interface BindingGroup {
+  readonly version: CgroupVersion;
+  /** Where its files are. Not for callers to see. */
+  readonly directory: string;
+}
+
+export interface MemoryLimitOptions {
+  /** Directory that stands for `/`; all files are read below it. */
+  readonly root?: string;
+  /** The setting `capacity.memoryLimit`; null to ask the system. */
+  readonly explicitBytes: number | null;
+  /** Memory of the machine, as `os.totalmem()` has it. */
+  readonly totalMemoryBytes: number;
+}
+
+interface FoundLimit {
+  readonly bytes: number;
+  readonly source: string;
+  readonly group: BindingGroup | null;
+}
+
+/**
+ * From here on a number stands for "unlimited": the kernel's own word for it in v1 is 2^63 less a
+ * page, and rounding differs with the page size. No machine has a pebibyte.
+ */
+const UNLIMITED_BYTES = 2 ** 50;
+
+/** Reads the limit. Synchronous: about 0.2 ms, at start and whenever a resize is looked for. */
+export function readMemoryLimit(options: MemoryLimitOptions): MemoryLimit {
+  const notes: string[] = [];
+  const physical = { bytes: options.totalMemoryBytes, source: "physical memory", group: null };
+  const found = findHierarchies(options.root ?? "/", "memory").flatMap((hierarchy) =>
+    limitsOf(hierarchy, notes),
+  );
+  // Of equals the group's own limit is the better answer, so physical memory comes last.
+  const all: FoundLimit[] = [...found, physical];
+  const tightest = all.reduce((least, limit) => (limit.bytes < least.bytes ? limit : least));
+
+  if (options.explicitBytes !== null) {
+    if (options.explicitBytes > tightest.bytes) {
+      notes.push(`capacity.memoryLimit is above the ${tightest.bytes} bytes of ${tightest.source}`);
+    }
+    const source = "setting capacity.memoryLimit";
+    return { bytes: options.explicitBytes, source, kind: "setting", group: tightest.group, notes };
+  }
+  const { bytes, group } = tightest;
+  const source =
+    all.length > 1 ? `${tightest.source} (tightest of ${all.length})` : tightest.source;
+  return { bytes, source, kind: group?.version ?? "physical", group, notes };
+}
+
+function limitsOf(hierarchy: Hierarchy, notes: string[]): FoundLimit[] {
+  const isVersion2 = hierarchy.version === "cgroup2";
+  // Reclaim and throttling begin at `memory.high`: for a server that is the end of the room.
+  const names = isVersion2 ? ["memory.max", "memory.high"] : ["memory.limit_in_bytes"];
+  const limits: FoundLimit[] = [];
+  let filesRead = 0;
+  for (const group of hierarchy.groups) {
+    for (const name of names) {
+      const file = readText(group.directory, name);
+      const what = `${label(hierarchy.version)} ${name} of ${group.path}`;
+      if (file.status === "read") {
+        filesRead += 1;
+        const bytes = parseLimit(file.text);
+        if (bytes === "not_understood") notes.push(`${what} is not understood`);
+        else if (bytes !== null) limits.push(foundLimit(bytes, what, hierarchy.version, group));
+      } else if (file.status === "unreadable") {
+        notes.push(`${what} cannot be read: ${file.reason}`);
+      } else if (!group.isTop) {
+        // The real root of a hierarchy has no limit files; any other group should.
+        notes.push(`${what} is missing`);
+      }
+    }
+  }
+  if (!isVersion2) limits.push(...hierarchicalLimit(hierarchy));
+  if (filesRead === 0) notes.push(`${label(hierarchy.version)} has no memory limits to read`);
+  return limits;
+}
+
+/**
+ * In v1 the kernel also sums up the ancestors, and those outside of the container too. AWS Fargate
+ * limits the task there and leaves `memory.limit_in_bytes` of the container unlimited.
+ */
+function hierarchicalLimit({ version, groups }: Hierarchy): FoundLimit[] {
+  return groups.slice(0, 1).flatMap((group) => {
+    const file = readText(group.directory, "memory.stat");
+    if (file.status !== "read") return [];
+    const value = /^hierarchical_memory_limit (\d+)$/m.exec(file.text)?.[1];
+    const bytes = value === undefined ? null : parseLimit(value);
+    if (typeof bytes !== "number") return [];
+    const what = `${label(version)} hierarchical_memory_limit of ${group.path}`;
+    return [foundLimit(bytes, what, version, group)];
+  });
+}
+
+function foundLimit(
+  bytes: number,
+  source: string,
+  version: CgroupVersion,
+  group: CgroupGroup,
+): FoundLimit {
+  return { bytes, source, group: { version, directory: group.directory } };
+}
+
+/** Bytes; null for a value that says "none". */
+function parseLimit(text: string): number | null | "not_understood" {
+  const value = text.trim();
+  if (value === "max" || value === "-1") return null;
+  if (!/^\d+$/.test(value)) return "not_understood";
+  const bytes = Number(value);
+  return bytes === 0 || bytes >= UNLIMITED_BYTES ? null : bytes;
+}
+
+function label(version: CgroupVersion): string {
+  return version === "cgroup2" ? "cgroup v2" : "cgroup v1";
+}

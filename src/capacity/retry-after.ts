@@ -1,0 +1,162 @@
+/**
+ * When a refused caller should come back: from how long turns take here, how long those in flight
+ * have run, and how many callers were already told to come. Never a constant, since a constant
+ * brings all of them back at once.
+ *
+ * The promise: at that time at least 80 % of the callers would be admitted if no one else came.
+ *
+ *     turns in flight ─▶ chance that each has ended after t ─▶ enough have, with 80 % certainty
+ *     promises given  ─▶ the next caller waits for one turn more to end
+ *
+ * @module
+ */
+
+/** Bounds of the answer. The longest also bounds how long a promise is remembered. */
+export const SHORTEST_RETRY_SECONDS = 1;
+export const LONGEST_RETRY_SECONDS = 120;
+
+/** Waits are stretched by up to this share, so that equal promises do not come back as one. */
+const JITTER_RATIO = 0.25;
+/** Leaves room for the jitter below the longest wait: there, too, callers come back spread. */
+const LONGEST_BASE_SECONDS = LONGEST_RETRY_SECONDS / (1 + JITTER_RATIO);
+/** Standard deviations below the mean that are exceeded with 80 % certainty. */
+const DEVIATIONS_FOR_80_PERCENT = 0.8416;
+
+/** Taken for the length of a turn before one has ended. */
+export const PRESUMED_TURN_MS = 15_000;
+/** Durations remembered: enough for a distribution, few enough to follow a change. */
+const WINDOW_SIZE = 256;
+
+export interface RetryInput {
+  /** How long each turn in flight has run; one or more. */
+  readonly elapsedMs: readonly number[];
+  readonly durations: Pick<DurationWindow, "sortedMs" | "meanMs">;
+  /** Turns that must end before one more has room; 1 or more. */
+  readonly turnsToEnd: number;
+  /** Callers who were told to come back and are not yet due. */
+  readonly promises: number;
+  /** In [0, 1): where in the stretch this answer falls. */
+  readonly jitter: number;
+}
+
+/** Whole seconds in [1, 120]. Does not decrease with `promises` for the same turns and jitter. */
+export function retryAfterSeconds(input: RetryInput): number {
+  const inflight = Math.max(1, input.elapsedMs.length);
+  const place = input.promises + Math.min(input.turnsToEnd, inflight) - 1;
+  // Each round of promises waits for the turns of the round before it, which are not yet there.
+  const round = Math.floor(place / inflight);
+  const roundSeconds = input.durations.meanMs / 1000;
+  const base = round * roundSeconds + secondsUntilEnded(input, (place % inflight) + 1);
+  // The long turns of one round may outlast the short ones of the next: keep the order.
+  const atLeast = round === 0 ? 0 : (round - 1) * roundSeconds + secondsUntilEnded(input, inflight);
+  const capped = Math.min(Math.max(base, atLeast), LONGEST_BASE_SECONDS);
+  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(capped * (1 + JITTER_RATIO * input.jitter)));
+}
+
+/** Smallest whole number of seconds after which that many turns have ended, 80 % certain. */
+function secondsUntilEnded(input: RetryInput, count: number): number {
+  let low = 1;
+  let high = LONGEST_BASE_SECONDS;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (haveEnded(input, count, middle * 1000)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/**
+ * Whether `count` of the turns have ended after `waitMs`, with 80 % certainty. The number that
+ * ends is a sum of independent yes-or-no's, taken as normal with the usual correction of a half.
+ */
+function haveEnded(input: RetryInput, count: number, waitMs: number): boolean {
+  let mean = 0;
+  let variance = 0;
+  for (const elapsedMs of input.elapsedMs) {
+    const chance = chanceToEnd(input.durations.sortedMs, elapsedMs, waitMs);
+    mean += chance;
+    variance += chance * (1 - chance);
+  }
+  return mean - DEVIATIONS_FOR_80_PERCENT * Math.sqrt(variance) >= count - 0.5;
+}
+
+/** P(ends within `waitMs` | has run `elapsedMs`), from the durations seen. */
+function chanceToEnd(sortedMs: readonly number[], elapsedMs: number, waitMs: number): number {
+  const alreadyEnded = countUpTo(sortedMs, elapsedMs);
+  const stillRunning = sortedMs.length - alreadyEnded;
+  // It outlived all that were seen. Then it is as likely as not to last as long again.
+  if (stillRunning === 0) return waitMs / (elapsedMs + waitMs);
+  return (countUpTo(sortedMs, elapsedMs + waitMs) - alreadyEnded) / stillRunning;
+}
+
+/** How many of the ascending values are at most `value`. */
+function countUpTo(sorted: readonly number[], value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((sorted[middle] ?? 0) <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The durations of the last {@link WINDOW_SIZE} turns; of one presumed turn before any ended. */
+export class DurationWindow {
+  /** In the order in which the turns ended. */
+  readonly #latest: number[] = [];
+  #sorted: readonly number[] = [PRESUMED_TURN_MS];
+  #isStale = false;
+
+  add(durationMs: number): void {
+    this.#latest.push(durationMs);
+    if (this.#latest.length > WINDOW_SIZE) this.#latest.shift();
+    this.#isStale = true;
+  }
+
+  /** Ascending, never empty. Sorted when asked for: turns end far less often than callers ask. */
+  get sortedMs(): readonly number[] {
+    if (this.#isStale) {
+      this.#sorted = [...this.#latest].sort((a, b) => a - b);
+      this.#isStale = false;
+    }
+    return this.#sorted;
+  }
+
+  get meanMs(): number {
+    const sorted = this.sortedMs;
+    return sorted.reduce((total, duration) => total + duration, 0) / sorted.length;
+  }
+}
+
+/**
+ * The callers who were told to come back and are not yet due, counted by the second in which they
+ * are. Bounded by the longest wait, however many callers are refused.
+ */
+export class PromiseBook {
+  readonly #dueInSecond = new Uint32Array(LONGEST_RETRY_SECONDS + 1);
+  #outstanding = 0;
+  #second = 0;
+
+  /** Callers not yet due. */
+  outstanding(nowMs: number): number {
+    const second = Math.floor(nowMs / 1000);
+    const oldest = Math.max(this.#second + 1, second - this.#dueInSecond.length + 1);
+    for (let passed = oldest; passed <= second; passed += 1) {
+      const slot = passed % this.#dueInSecond.length;
+      this.#outstanding -= this.#dueInSecond[slot] ?? 0;
+      this.#dueInSecond[slot] = 0;
+    }
+    // A clock that was set back changes nothing until it has caught up.
+    this.#second = Math.max(this.#second, second);
+    return this.#outstanding;
+  }
+
+  /** @param seconds At most {@link LONGEST_RETRY_SECONDS}. */
+  add(nowMs: number, seconds: number): void {
+    this.outstanding(nowMs);
+    const slot = (this.#second + seconds) % this.#dueInSecond.length;
+    this.#dueInSecond[slot] = (this.#dueInSecond[slot] ?? 0) + 1;
+    this.#outstanding += 1;
+  }
+}
