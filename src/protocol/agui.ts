@@ -1,0 +1,48 @@
+/**
+ * The bytes of AG-UI events: Server-Sent Events, or protobuf for a client that asks for it.
+ * What the events say is `agui-encode.ts`, what a client asks is `agui-decode.ts`.
+ *
+ * @module
+ */
+
+import type { AGUIEvent } from "@ag-ui/core";
+
+import { preferredMediaType } from "./negotiate.ts";
+import { encodeSseFrame, SSE_MEDIA_TYPE } from "./sse.ts";
+
+/** `proto` has no heartbeat: its frames hold events only, and an empty one is malformed. */
+export type AguiFormat = "sse" | "proto";
+
+/** To be sent as they are: the client compares the protobuf one without looking at parameters. */
+export const AGUI_MEDIA_TYPES = {
+  sse: SSE_MEDIA_TYPE,
+  proto: "application/vnd.ag-ui.event+proto",
+} as const satisfies Record<AguiFormat, string>;
+
+/** The format the client prefers, `sse` among equals; null when it takes neither. */
+export function negotiateAgui(accept: string | undefined): AguiFormat | null {
+  const offered = [AGUI_MEDIA_TYPES.sse, AGUI_MEDIA_TYPES.proto];
+  const preferred = preferredMediaType(accept, offered);
+  if (preferred === null) return null;
+  return preferred === AGUI_MEDIA_TYPES.sse ? "sse" : "proto";
+}
+
+/** One chunk an event. */
+export async function* encodeAguiBytes(
+  events: AsyncIterable<AGUIEvent>,
+  format: AguiFormat,
+): AsyncGenerator<string | Uint8Array, void, undefined> {
+  const encode = format === "sse" ? encodeAguiFrame : await loadProtobufEncoder();
+  for await (const event of events) yield encode(event);
+}
+
+function encodeAguiFrame(event: AGUIEvent): string {
+  return encodeSseFrame({ data: JSON.stringify(event) });
+}
+
+/** Loaded on demand: hardly any client asks for protobuf. */
+async function loadProtobufEncoder(): Promise<(event: AGUIEvent) => Uint8Array> {
+  const { EventEncoder } = await import("@ag-ui/encoder");
+  const encoder = new EventEncoder({ accept: AGUI_MEDIA_TYPES.proto });
+  return (event) => encoder.encodeBinary(event);
+}

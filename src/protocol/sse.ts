@@ -1,0 +1,93 @@
+/**
+ * Server-Sent Events: framing as pure functions, and the heartbeat that keeps a silent stream open.
+ *
+ * Lines end in `\n` only: some AG-UI clients do not read `\r\n`, which the standard also allows.
+ *
+ * @module
+ */
+
+/** A comment, which every reader skips. */
+export const SSE_HEARTBEAT = ": ping\n\n";
+
+export const SSE_MEDIA_TYPE = "text/event-stream";
+
+export interface SseFrame {
+  /** Not sent when absent. One line. */
+  readonly id?: string;
+  /** Not sent when absent. One line. */
+  readonly event?: string;
+  /** May have several lines, with any line ends; the reader gets them joined with `\n`. */
+  readonly data: string;
+}
+
+/** The text of one event, ended by an empty line. */
+export function encodeSseFrame(frame: SseFrame): string {
+  const data = frame.data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
+  return `${field("id", frame.id)}${field("event", frame.event)}${data.join("")}\n`;
+}
+
+/** A line end in a name would let its rest pass for another field or another event. */
+function field(name: string, value: string | undefined): string {
+  if (value === undefined) return "";
+  if (/[\r\n\0]/.test(value)) throw new TypeError(`Cannot frame an event: its ${name} has lines`);
+  return `${name}: ${value}\n`;
+}
+
+/**
+ * Passes the frames on, and yields `beat` whenever nothing came for `heartbeatMs`.
+ *
+ * Ends with its source, or when `signal` aborts, and gives the source the chance to clean up
+ * either way. A consumer that stops early is obeyed at the next frame or beat; only the signal
+ * takes effect at once, because nothing else can interrupt the wait for a frame.
+ *
+ * @param heartbeatMs 1 or more.
+ */
+export async function* withHeartbeat<Frame>(
+  frames: AsyncIterable<Frame>,
+  heartbeatMs: number,
+  beat: Frame,
+  signal: AbortSignal,
+): AsyncGenerator<Frame, void, undefined> {
+  const source = frames[Symbol.asyncIterator]();
+  let next = source.next();
+  try {
+    while (true) {
+      const first = await firstOf(next, heartbeatMs, signal);
+      if (first === "aborted") return;
+      if (first === "silence") {
+        yield beat;
+        continue;
+      }
+      if (first.done === true) return;
+      yield first.value;
+      next = source.next();
+    }
+  } finally {
+    // Left behind by an abort; its failure has no reader any more.
+    next.catch(() => undefined);
+    await source.return?.();
+  }
+}
+
+async function firstOf<Result>(
+  result: Promise<Result>,
+  silenceMs: number,
+  signal: AbortSignal,
+): Promise<Result | "silence" | "aborted"> {
+  if (signal.aborted) return "aborted";
+  let stopWaiting = (): void => undefined;
+  const interruption = new Promise<"silence" | "aborted">((resolve) => {
+    const onAbort = (): void => resolve("aborted");
+    const timer = setTimeout(resolve, silenceMs, "silence");
+    signal.addEventListener("abort", onAbort, { once: true });
+    stopWaiting = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+    };
+  });
+  try {
+    return await Promise.race([result, interruption]);
+  } finally {
+    stopWaiting();
+  }
+}
