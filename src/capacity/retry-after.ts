@@ -30,7 +30,7 @@ const WINDOW_SIZE = 256;
 export interface RetryInput {
   /** How long each turn in flight has run; one or more. */
   readonly elapsedMs: readonly number[];
-  readonly durations: Pick<DurationWindow, "sortedMs" | "meanMs">;
+  readonly durations: Pick<DurationWindow, "sortedMs" | "meanMs" | "deviationMs">;
   /** Turns that must end before one more has room; 1 or more. */
   readonly turnsToEnd: number;
   /** Callers who were told to come back and are not yet due. */
@@ -45,7 +45,9 @@ export function retryAfterSeconds(input: RetryInput): number {
   const place = input.promises + Math.min(input.turnsToEnd, inflight) - 1;
   // Each round of promises waits for the turns of the round before it, which are not yet there.
   const round = Math.floor(place / inflight);
-  const roundSeconds = input.durations.meanMs / 1000;
+  const { meanMs, deviationMs } = input.durations;
+  const marginMs = (DEVIATIONS_FOR_80_PERCENT * deviationMs) / Math.sqrt(inflight);
+  const roundSeconds = (meanMs + marginMs) / 1000;
   const base = round * roundSeconds + secondsUntilEnded(input, (place % inflight) + 1);
   // The long turns of one round may outlast the short ones of the next: keep the order.
   const atLeast = round === 0 ? 0 : (round - 1) * roundSeconds + secondsUntilEnded(input, inflight);
@@ -126,6 +128,14 @@ export class DurationWindow {
   get meanMs(): number {
     const sorted = this.sortedMs;
     return sorted.reduce((total, duration) => total + duration, 0) / sorted.length;
+  }
+
+  /** Standard deviation. */
+  get deviationMs(): number {
+    const sorted = this.sortedMs;
+    const mean = this.meanMs;
+    const squares = sorted.reduce((total, duration) => total + (duration - mean) ** 2, 0);
+    return Math.sqrt(squares / sorted.length);
   }
 }
 

@@ -26,10 +26,15 @@ describe("turnsThatFit", () => {
     [512, 400, 200, 1],
     [2048, 1024, 200, 5],
     [100, 400, 500, 1], // Never 0.
-  ])("on %d MiB with %d for the server and %d MiB a turn: %d turns", (limit, parent, turn, turns) => {
-    const load = idleLoad(limit, parent);
-    expect(turnsThatFit(load, { inflight: 0, turnBytes: turn * MiB, maxTurns: null })).toBe(turns);
-  });
+  ])(
+    "on %d MiB with %d for the server and %d MiB a turn: %d turns",
+    (limit, parent, turn, turns) => {
+      const load = idleLoad(limit, parent);
+      expect(turnsThatFit(load, { inflight: 0, turnBytes: turn * MiB, maxTurns: null })).toBe(
+        turns,
+      );
+    },
+  );
 
   it("takes maxTurns as a ceiling only", () => {
     const load = idleLoad(4096);

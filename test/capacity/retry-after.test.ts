@@ -1,0 +1,234 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Permit } from "../../src/capacity/gate.ts";
+import { TurnGate } from "../../src/capacity/gate.ts";
+import {
+  DurationWindow,
+  PRESUMED_TURN_MS,
+  PromiseBook,
+  retryAfterSeconds,
+} from "../../src/capacity/retry-after.ts";
+
+const MiB = 2 ** 20;
+
+function windowOf(durationsMs: readonly number[]): DurationWindow {
+  const window = new DurationWindow();
+  for (const durationMs of durationsMs) window.add(durationMs);
+  return window;
+}
+
+describe("retryAfterSeconds", () => {
+  const always10s = windowOf(Array.from({ length: 50 }, () => 10_000));
+  const one = { durations: always10s, turnsToEnd: 1, promises: 0, jitter: 0 };
+
+  it("is what is left of the turn that ends first", () => {
+    expect(retryAfterSeconds({ ...one, elapsedMs: [1000, 7000, 3000] })).toBe(3);
+  });
+
+  it("waits for one turn more for each promise given", () => {
+    const waits = [0, 1, 2].map((promises) =>
+      retryAfterSeconds({ ...one, promises, elapsedMs: [1000, 7000, 3000] }),
+    );
+    expect(waits).toEqual([3, 7, 9]);
+  });
+
+  it("goes on with the turns of those who were promised when all in flight are spoken for", () => {
+    const waits = [3, 4, 5, 6].map((promises) =>
+      retryAfterSeconds({ ...one, promises, elapsedMs: [1000, 7000, 3000] }),
+    );
+    expect(waits).toEqual([13, 17, 19, 23]);
+  });
+
+  it("waits for as many turns to end as a large turn needs", () => {
+    expect(retryAfterSeconds({ ...one, turnsToEnd: 2, elapsedMs: [1000, 7000, 3000] })).toBe(7);
+    expect(retryAfterSeconds({ ...one, turnsToEnd: 99, elapsedMs: [1000, 7000, 3000] })).toBe(9);
+  });
+
+  it("takes a turn that outlived all others to last as long again, or longer", () => {
+    const wait = retryAfterSeconds({ ...one, elapsedMs: [20_000] });
+    expect(wait).toBeGreaterThanOrEqual(20);
+    expect(wait).toBeLessThanOrEqual(120);
+  });
+
+  it("presumes a length before a turn has ended", () => {
+    const durations = new DurationWindow();
+    expect(retryAfterSeconds({ ...one, durations, elapsedMs: [0] })).toBe(PRESUMED_TURN_MS / 1000);
+    expect(retryAfterSeconds({ ...one, durations, elapsedMs: [6000] })).toBe(9);
+  });
+
+  it("stretches by a quarter at most", () => {
+    const elapsedMs = [0];
+    expect(retryAfterSeconds({ ...one, elapsedMs, jitter: 0.5 })).toBe(12); // 10 * 1.125
+    expect(retryAfterSeconds({ ...one, elapsedMs, jitter: 0.999 })).toBe(13);
+  });
+
+  const input = fc.record({
+    elapsedMs: fc.array(fc.nat(300_000), { minLength: 1, maxLength: 20 }),
+    durationsMs: fc.array(fc.nat(300_000), { maxLength: 40 }),
+    turnsToEnd: fc.integer({ min: 1, max: 30 }),
+    jitter: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+  });
+
+  it("is whole, within 1 and 120, and does not decrease with the promises given", () => {
+    fc.assert(
+      fc.property(input, ({ durationsMs, ...rest }) => {
+        const durations = windowOf(durationsMs);
+        let previous = 1;
+        for (let promises = 0; promises < 60; promises += 1) {
+          const wait = retryAfterSeconds({ ...rest, durations, promises });
+          expect(Number.isInteger(wait)).toBe(true);
+          expect(wait).toBeGreaterThanOrEqual(previous);
+          expect(wait).toBeLessThanOrEqual(120);
+          previous = wait;
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+describe("DurationWindow", () => {
+  it("keeps the last 256 durations in order of length", () => {
+    const window = windowOf(Array.from({ length: 300 }, (_, index) => 1000 - index));
+    expect(window.sortedMs).toHaveLength(256);
+    expect(window.sortedMs[0]).toBe(701);
+    expect(window.sortedMs.at(-1)).toBe(956);
+    expect(windowOf([1, 2, 6]).meanMs).toBe(3);
+  });
+});
+
+describe("PromiseBook", () => {
+  it("counts the promises that are not yet due, at any time, in any order", () => {
+    const steps = fc.array(
+      fc.record({ waitMs: fc.nat(90_000), seconds: fc.integer({ min: 1, max: 120 }) }),
+      { maxLength: 50 },
+    );
+    fc.assert(
+      fc.property(steps, fc.nat(2 ** 41), (given, startMs) => {
+        const book = new PromiseBook();
+        const dueSeconds: number[] = [];
+        let nowMs = startMs;
+        for (const { waitMs, seconds } of given) {
+          nowMs += waitMs;
+          book.add(nowMs, seconds);
+          dueSeconds.push(Math.floor(nowMs / 1000) + seconds);
+          const expected = dueSeconds.filter((due) => due > Math.floor(nowMs / 1000)).length;
+          expect(book.outstanding(nowMs)).toBe(expected);
+        }
+        expect(book.outstanding(nowMs + 121_000)).toBe(0);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+/**
+ * Goal: the promise of the module holds: those who come when told are admitted.
+ * Method: a full gate with turns of random age refuses a crowd at one moment; nobody else comes;
+ * each caller returns exactly when told, and takes a turn if there is room. Virtual time.
+ */
+describe("Retry-After, replayed", () => {
+  const laws: Record<string, (random: () => number) => number> = {
+    "nearly constant": (random) => 9000 + 2000 * random(),
+    exponential: (random) => -10_000 * Math.log(1 - random()),
+    "log-normal, sigma 1": (random) => 8000 * Math.exp(normal(random)),
+    "short answers and long work": (random) => (random() < 0.8 ? 4000 : 40_000) * (0.5 + random()),
+  };
+  // A crowd whose wait is above the longest of two minutes cannot be promised anything.
+  for (const [law, sample] of Object.entries(laws)) {
+    for (const [turns, crowd] of [
+      [1, 3],
+      [3, 1],
+      [3, 3],
+      [3, 9],
+      [15, 15],
+      [15, 45],
+    ] as const) {
+      const { honoured, callers } = replay(sample, turns, crowd);
+      const percent = ((100 * honoured) / callers).toFixed(1);
+      it(`admits ${percent} % of ${crowd} refused at ${turns} turns in flight, ${law}`, () => {
+        expect(honoured / callers).toBeGreaterThanOrEqual(0.8);
+      });
+    }
+  }
+});
+
+/** Refuses the crowd 200 times, and counts who is admitted at the first return. */
+function replay(sample: (random: () => number) => number, turns: number, crowd: number) {
+  const random = seeded(turns * 1000 + crowd);
+  let honoured = 0;
+  for (let round = 0; round < 200; round += 1) honoured += replayOnce(sample, turns, crowd, random);
+  return { honoured, callers: 200 * crowd };
+}
+
+function replayOnce(
+  sample: (random: () => number) => number,
+  turns: number,
+  crowd: number,
+  random: () => number,
+): number {
+  let nowMs = 0;
+  const gate = new TurnGate({
+    limit: { bytes: (400 + turns * 500) * MiB, source: "a replay" },
+    parentReserveBytes: 400 * MiB,
+    turnReserveBytes: 500 * MiB,
+    maxTurns: null,
+    now: () => nowMs,
+    random,
+  });
+  const demand = { callerId: "c", tenant: "t", agentName: "a", reserveBytes: 500 * MiB };
+  const running: { readonly permit: Permit; readonly endsAtMs: number }[] = [];
+  /** Lets time pass, with turns that end on the way. */
+  const advance = (untilMs: number) => {
+    for (const turn of running.toSorted((a, b) => a.endsAtMs - b.endsAtMs)) {
+      if (turn.endsAtMs > untilMs) break;
+      nowMs = Math.max(nowMs, turn.endsAtMs);
+      turn.permit[Symbol.dispose]();
+      running.splice(running.indexOf(turn), 1);
+    }
+    nowMs = untilMs;
+  };
+  const arrive = (): number | null => {
+    const admission = gate.tryAdmit(demand, nowMs);
+    if (!admission.admitted) return admission.shed.retryAfterSeconds;
+    running.push({ permit: admission.permit, endsAtMs: nowMs + sample(random) });
+    return null;
+  };
+
+  // Under way for a while, always full, so that the gate knows its turns and their ages are real.
+  for (let count = 0; count < turns; count += 1) arrive();
+  for (let ended = 0; ended < 120; ended += 1) {
+    advance(Math.min(...running.map((turn) => turn.endsAtMs)));
+    arrive();
+  }
+  advance(nowMs + 500 * random());
+  while (running.length < turns) arrive();
+
+  const returnsAtMs: number[] = [];
+  for (let caller = 0; caller < crowd; caller += 1) {
+    const seconds = arrive();
+    if (seconds !== null) returnsAtMs.push(nowMs + seconds * 1000);
+  }
+  let admitted = 0;
+  for (const atMs of returnsAtMs.toSorted((a, b) => a - b)) {
+    advance(atMs);
+    if (arrive() === null) admitted += 1;
+  }
+  return admitted;
+}
+
+/** Box and Muller's way to a normal variable. */
+function normal(random: () => number): number {
+  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+}
+
+/** Mulberry32: small, and the same everywhere. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
