@@ -1,0 +1,185 @@
+/**
+ * A directory for one server at a time.
+ *
+ * The lock is a file that says which process has it. On the same machine the kernel tells whether
+ * that process lives. Where it cannot tell (another machine or another container on a shared
+ * volume, or no /proc), the holder's heartbeat does: it renews the time of the file, and one that
+ * stands still for {@link OBSERVATION_MS} has no holder. Our own clock is never compared with it.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+import { link, readFile, readlink, rename, rm, stat, utimes } from "node:fs/promises";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { z } from "zod";
+
+import { AppError } from "../lib/errors.ts";
+import { syncDirectory, writeDurably } from "./durable-file.ts";
+import { errnoOf, ifPresent } from "./storage-errors.ts";
+
+/** How often the holder shows that it lives, in milliseconds. */
+export const HEARTBEAT_MS = 1_000;
+/** How long a holder we cannot ask is watched, in milliseconds. */
+export const OBSERVATION_MS = 5 * HEARTBEAT_MS;
+
+const LockHolder = z.object({
+  /** Of this very lock: a process may take the same directory twice. */
+  nonce: z.string(),
+  pid: z.number().int(),
+  /** Ticks since boot at which the process started: pids are used again. Null without /proc. */
+  startTicks: z.string().nullable(),
+  /** Pids mean something only within one boot and one pid namespace. Null without /proc. */
+  pidSpace: z.string().nullable(),
+  takenAtMs: z.number(),
+});
+export type LockHolder = Readonly<z.infer<typeof LockHolder>>;
+
+export interface DirectoryLock extends AsyncDisposable {
+  /** Who held the directory before and never gave it back; null after a clean end. */
+  readonly abandonedBy: LockHolder | "unknown" | null;
+}
+
+/**
+ * Takes the lock until it is disposed. A dead holder's is taken over.
+ *
+ * @throws {AppError} `data_directory_in_use` when its holder lives.
+ */
+export async function takeDirectoryLock(file: string, nowMs: number): Promise<DirectoryLock> {
+  const own = await describeSelf(nowMs);
+  const draft = `${file}.${own.nonce}`;
+  await writeDurably(draft, JSON.stringify(own));
+  try {
+    const abandonedBy = (await tryLink(draft, file)) ? null : await takeOver(draft, file);
+    // The lock must outlive a power cut too: it is how the next run learns of it.
+    await syncDirectory(dirname(file));
+    return startHeartbeat(file, own, abandonedBy);
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+/** Two servers may find the same dead holder: the claim lets one of them replace it. */
+async function takeOver(draft: string, file: string): Promise<DirectoryLock["abandonedBy"]> {
+  await assertDead(file);
+  const claim = `${file}.claim`;
+  if (!(await tryLink(draft, claim))) {
+    await assertDead(claim);
+    await rm(claim, { force: true });
+    if (!(await tryLink(draft, claim))) throw inUse();
+  }
+  try {
+    // Looked at again, as the claim's holder before us may have become the lock's.
+    const dead = await assertDead(file);
+    await rename(draft, file);
+    return dead;
+  } finally {
+    await rm(claim, { force: true });
+  }
+}
+
+/** The dead holder; null when there is none any more. */
+async function assertDead(file: string): Promise<DirectoryLock["abandonedBy"]> {
+  const text = await ifPresent(readFile(file, "utf8"));
+  if (text === undefined) return null;
+  const holder = parseHolder(text);
+  if ((await isAlive(holder)) ?? (await isBeating(file))) throw inUse();
+  return holder ?? "unknown";
+}
+
+/** Undefined when this process cannot tell. */
+async function isAlive(holder: LockHolder | undefined): Promise<boolean | undefined> {
+  const pidSpace = await readPidSpace();
+  if (holder === undefined || pidSpace === null || holder.pidSpace !== pidSpace) return undefined;
+  return (await readStartTicks(holder.pid)) === holder.startTicks;
+}
+
+async function isBeating(file: string): Promise<boolean> {
+  const before = await ifPresent(stat(file));
+  await sleep(OBSERVATION_MS);
+  const after = await ifPresent(stat(file));
+  return before?.mtimeMs !== after?.mtimeMs;
+}
+
+function startHeartbeat(
+  file: string,
+  own: LockHolder,
+  abandonedBy: DirectoryLock["abandonedBy"],
+): DirectoryLock {
+  const timer = setInterval(() => {
+    const now = new Date();
+    // A beat that fails is only missed: whatever ails the directory shows where it is used.
+    utimes(file, now, now).catch(() => undefined);
+  }, HEARTBEAT_MS);
+  timer.unref();
+  return {
+    abandonedBy,
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(timer);
+      const text = await ifPresent(readFile(file, "utf8"));
+      if (text !== undefined && parseHolder(text)?.nonce === own.nonce) await rm(file);
+    },
+  };
+}
+
+async function describeSelf(nowMs: number): Promise<LockHolder> {
+  return {
+    nonce: randomUUID(),
+    pid: process.pid,
+    startTicks: await readStartTicks(process.pid),
+    pidSpace: await readPidSpace(),
+    takenAtMs: nowMs,
+  };
+}
+
+/** The boot and the pid namespace of this process. */
+async function readPidSpace(): Promise<string | null> {
+  const boot = await ifTold(readFile("/proc/sys/kernel/random/boot_id", "utf8"));
+  const namespace = await ifTold(readlink("/proc/self/ns/pid"));
+  return boot === undefined || namespace === undefined ? null : `${boot.trim()} ${namespace}`;
+}
+
+/** Field 22 of proc(5) `stat`; null for a process that is gone or a zombie. */
+async function readStartTicks(pid: number): Promise<string | null> {
+  const text = await ifTold(readFile(`/proc/${pid}/stat`, "utf8"));
+  // The name in parentheses may hold anything, also spaces and parentheses.
+  const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ");
+  return fields === undefined || fields[0] === "Z" ? null : (fields[19] ?? null);
+}
+
+/** What /proc says; undefined where it is missing, closed, or the process ended meanwhile. */
+async function ifTold(reading: Promise<string>): Promise<string | undefined> {
+  try {
+    return await reading;
+  } catch {
+    return undefined;
+  }
+}
+
+function parseHolder(text: string): LockHolder | undefined {
+  try {
+    return LockHolder.parse(JSON.parse(text));
+  } catch {
+    // Not ours, or damaged: its heartbeat is asked instead.
+    return undefined;
+  }
+}
+
+async function tryLink(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (thrown) {
+    if (errnoOf(thrown) === "EEXIST") return false;
+    throw thrown;
+  }
+}
+
+function inUse(): AppError {
+  return new AppError(
+    "data_directory_in_use",
+    "Cannot take the data directory: another server is using it",
+  );
+}

@@ -1,0 +1,70 @@
+/**
+ * A session that lives for one turn: nothing of it is kept, and nothing of an earlier one is known.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+
+import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
+import type { OpenSession } from "./file-sessions.ts";
+import type { SessionInput } from "./session-id.ts";
+import { sessionNotFound, sessionRefOf } from "./session-id.ts";
+import { dataPathsOf } from "./session-paths.ts";
+import { NO_TOTALS } from "./session-record.ts";
+import { storing } from "./storage-errors.ts";
+
+/**
+ * Makes the directories of a turn; disposing removes them. Takes no lock: two turns of one thread
+ * have nothing in common.
+ *
+ * @throws {AppError} `session_not_found` for anything that asks for history; `storage_full`,
+ *   `storage_failed`.
+ */
+export async function openEphemeralSession(
+  dataDirectory: string,
+  input: SessionInput,
+): Promise<OpenSession & AsyncDisposable> {
+  sessionRefOf(input);
+  const { target } = input;
+  if (target.by !== "thread" || target.expectsHistory) throw sessionNotFound();
+
+  const { run } = dataPathsOf(dataDirectory);
+  const sessionId = randomUUID();
+  const name = sessionId.replaceAll("-", "").slice(0, 16);
+  const root = join(run, "ephemeral", name);
+  const directories = {
+    work: join(root, "work"),
+    config: join(root, "config"),
+    home: join(root, "home"),
+    tmp: join(run, "tmp", name),
+  };
+  const remove = async (): Promise<void> => {
+    await rm(root, { recursive: true, force: true });
+    await rm(directories.tmp, { recursive: true, force: true });
+  };
+  await storing("open the session", async () => {
+    try {
+      await makeDirectoriesBelow(run, ["ephemeral", name]);
+      await makeDirectoriesBelow(run, ["tmp", name]);
+      const { work, config, home } = directories;
+      for (const directory of [work, config, home]) await makeDirectory(directory);
+    } catch (thrown) {
+      await remove();
+      throw thrown;
+    }
+  });
+  return {
+    sessionId,
+    threadId: target.threadId,
+    isNew: true,
+    directories,
+    transcriptBytes: 0,
+    totals: NO_TOTALS,
+    repairedLines: 0,
+    wasSetAside: false,
+    [Symbol.asyncDispose]: () => storing("remove the session", remove),
+  };
+}

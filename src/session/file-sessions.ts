@@ -1,0 +1,270 @@
+/**
+ * The sessions of one replica, as files. Nothing is held in memory for a session between its
+ * turns; a session is its directory.
+ *
+ *     find ─▶ lock ─▶ open ─▶ (a turn) ─▶ finish ─▶ unlock        delete ─▶ tombstone
+ *
+ * `find` only reads, so that a turn can be weighed, or refused, before anything is made for it.
+ * Whoever calls `open` or `finish` holds the lock of the session.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+import { rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+
+import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
+import { SessionCounts } from "./session-counts.ts";
+import type { SessionInput, SessionRef } from "./session-id.ts";
+import { parseSessionRef, sessionNotFound, sessionRefOf } from "./session-id.ts";
+import type { SessionPage, SessionQuery } from "./session-list.ts";
+import { countSessions, listSessions } from "./session-list.ts";
+import type { SessionLocks } from "./session-locks.ts";
+import { recordForTurn, requireRecord } from "./session-lookup.ts";
+import type { SessionDirectories } from "./session-paths.ts";
+import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
+import type { SessionRecord, SessionTotals } from "./session-record.ts";
+import { NO_TOTALS, writeRecord } from "./session-record.ts";
+import { storing } from "./storage-errors.ts";
+import { writeTombstone } from "./tombstones.ts";
+import type { Transcript, TranscriptLimits } from "./transcript.ts";
+import { TRANSCRIPT_LIMITS, transcriptOf } from "./transcript.ts";
+import type { TranscriptRepair } from "./transcript-file.ts";
+import { findTranscript, hasConversation, readLines, repairTranscript } from "./transcript-file.ts";
+import type { TreeSize } from "./tree-size.ts";
+import { treeSizeOf } from "./tree-size.ts";
+
+export interface FoundSession {
+  readonly sessionId: string;
+  /** 0 for a session that does not exist yet. */
+  readonly transcriptBytes: number;
+}
+
+export interface OpenSession extends FoundSession, TranscriptRepair {
+  readonly threadId: string;
+  /** True: start it under this id (SDK `sessionId`). False: continue it (SDK `resume`). */
+  readonly isNew: boolean;
+  readonly directories: SessionDirectories;
+  /** As they stood before this turn. */
+  readonly totals: SessionTotals;
+}
+
+export interface TurnEnd {
+  /** The session's running totals; null when the agent process ended without a result. */
+  readonly totals: SessionTotals | null;
+  readonly endedAtMs: number;
+}
+
+export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant"> {
+  /** Whether a turn of it is running now. */
+  readonly isBusy: boolean;
+}
+
+export interface FileSessionsOptions {
+  /** Path of an open data directory. */
+  readonly dataDirectory: string;
+  readonly maxPerTenant: number;
+  readonly locks: SessionLocks;
+}
+
+export class FileSessions {
+  readonly #data: string;
+  readonly #locks: SessionLocks;
+  readonly #counts: SessionCounts;
+
+  constructor({ dataDirectory, maxPerTenant, locks }: FileSessionsOptions) {
+    this.#data = dataDirectory;
+    this.#locks = locks;
+    this.#counts = new SessionCounts({
+      maxPerTenant,
+      countSessions: (tenant) => countSessions(dataDirectory, tenant),
+    });
+  }
+
+  /**
+   * Looks whether a turn can be taken, and how much it would resume. Changes nothing.
+   *
+   * @throws {AppError} `session_not_found` for a session, or a thread with history, that is not
+   *   known; `session_gone` when it was deleted or its transcript is lost; `storage_failed`.
+   */
+  async find(input: SessionInput, nowMs: number): Promise<FoundSession> {
+    const ref = sessionRefOf(input);
+    return storing("find the session", async () => {
+      await recordForTurn(this.#data, input, ref, nowMs);
+      const transcript = await findTranscript(sessionPathsOf(this.#data, ref), ref.sessionId);
+      return { sessionId: ref.sessionId, transcriptBytes: transcript?.bytes ?? 0 };
+    });
+  }
+
+  /**
+   * Makes the session ready for a turn: its directories, its record, a transcript without torn
+   * lines. A crash at any point leaves a session that can be opened again.
+   *
+   * @throws {AppError} As `find`; also `too_many_sessions`, `storage_full`.
+   */
+  async open(input: SessionInput, nowMs: number): Promise<OpenSession> {
+    const ref = sessionRefOf(input);
+    return storing("open the session", async () => {
+      const known = await recordForTurn(this.#data, input, ref, nowMs);
+      const record = known ?? (await this.#start(input, ref, nowMs));
+      const directories = await this.#makeDirectories(ref);
+      const found = await findTranscript(sessionPathsOf(this.#data, ref), ref.sessionId);
+      const repair = found && (await repairTranscript(found));
+      return {
+        sessionId: ref.sessionId,
+        threadId: record.threadId,
+        isNew: repair?.transcript === undefined,
+        directories,
+        transcriptBytes: repair?.transcript?.bytes ?? 0,
+        totals: record.totals,
+        repairedLines: repair?.repairedLines ?? 0,
+        wasSetAside: repair?.wasSetAside ?? false,
+      };
+    });
+  }
+
+  /**
+   * Records how a turn ended, once its processes are gone.
+   *
+   * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`.
+   */
+  async finish(ref: SessionRef, { totals, endedAtMs }: TurnEnd): Promise<void> {
+    const own = parseSessionRef(ref);
+    const paths = sessionPathsOf(this.#data, own);
+    await storing("record the turn", async () => {
+      const record = await requireRecord(this.#data, own, endedAtMs);
+      const transcript = await findTranscript(paths, own.sessionId);
+      // A turn counts, and must be found again, only if something of it was written.
+      const wasWritten = transcript !== undefined && (await hasConversation(transcript));
+      await writeRecord(paths.record, {
+        ...record,
+        lastTurnAtMs: endedAtMs,
+        turns: record.turns + (totals !== null && wasWritten ? 1 : 0),
+        transcriptBytes: transcript?.bytes ?? 0,
+        totals: totals ?? record.totals,
+      });
+      await rm(paths.tmp, { recursive: true, force: true });
+    });
+  }
+
+  /** The newest first. @throws {AppError} `invalid_request` for a bad cursor or limit. */
+  async list(query: SessionQuery): Promise<SessionPage<SessionSummary>> {
+    return storing("list the sessions", async () => {
+      const page = await listSessions(this.#data, query);
+      return { ...page, sessions: page.sessions.map((record) => this.#summaryOf(record)) };
+    });
+  }
+
+  /** @throws {AppError} `session_not_found`, `session_gone`. */
+  async read(ref: SessionRef, nowMs: number): Promise<SessionSummary> {
+    const own = parseSessionRef(ref);
+    return storing("read the session", async () =>
+      this.#summaryOf(await requireRecord(this.#data, own, nowMs)),
+    );
+  }
+
+  /** What was said in the session. @throws {AppError} `session_not_found`, `session_gone`. */
+  async transcript(
+    ref: SessionRef,
+    nowMs: number,
+    limits: TranscriptLimits = TRANSCRIPT_LIMITS,
+  ): Promise<Transcript> {
+    const own = parseSessionRef(ref);
+    return storing("read the transcript", async () => {
+      await requireRecord(this.#data, own, nowMs);
+      const file = await findTranscript(sessionPathsOf(this.#data, own), own.sessionId);
+      const { lines, isWhole } = file ? await readLines(file) : { lines: [], isWhole: true };
+      const transcript = transcriptOf(lines, limits);
+      return { ...transcript, isComplete: transcript.isComplete && isWhole };
+    });
+  }
+
+  /**
+   * Removes a session and everything in it.
+   *
+   * @returns What was removed.
+   * @throws {AppError} `session_busy`, `session_not_found`, `session_gone`.
+   */
+  async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
+    const own = parseSessionRef(ref);
+    using _lock = this.#locks.lock(own);
+    const paths = sessionPathsOf(this.#data, own);
+    return storing("delete the session", async () => {
+      await requireRecord(this.#data, own, nowMs);
+      // Counted before it goes: a first count taken afterwards would miss it twice.
+      await this.#counts.count(own.tenant);
+      await writeTombstone(paths.tombstone, nowMs);
+      // One rename takes it away whole; a crash after it leaves only rubbish.
+      const trash = join(dataPathsOf(this.#data).trash, randomUUID());
+      await rename(paths.directory, trash);
+      await this.#counts.giveBack(own.tenant);
+      const removed = await treeSizeOf(trash);
+      await rm(trash, { recursive: true, force: true });
+      await rm(paths.tmp, { recursive: true, force: true });
+      return removed;
+    });
+  }
+
+  /** Sessions of the tenant. */
+  async count(tenant: string): Promise<number> {
+    return storing("count the sessions", () => this.#counts.count(tenant));
+  }
+
+  /** Makes the directory and the record of a new session. */
+  async #start(input: SessionInput, ref: SessionRef, nowMs: number): Promise<SessionRecord> {
+    if (input.target.by !== "thread") throw sessionNotFound();
+    const paths = sessionPathsOf(this.#data, ref);
+    const record = newRecord(ref, input.agentName, input.target.threadId, nowMs);
+    await this.#counts.take(ref.tenant);
+    let isNew = true;
+    try {
+      const { tenants } = dataPathsOf(this.#data);
+      const segments = sessionSegmentsOf(ref);
+      isNew = await makeDirectoriesBelow(tenants, segments.session);
+      await makeDirectoriesBelow(tenants, segments.tombstones);
+      await writeRecord(paths.record, record);
+      await rm(paths.tombstone, { force: true });
+    } catch (thrown) {
+      if (isNew) await rm(paths.directory, { recursive: true, force: true });
+      await this.#counts.giveBack(ref.tenant);
+      throw thrown;
+    }
+    // What a start that was cut short left behind was counted already.
+    if (!isNew) await this.#counts.giveBack(ref.tenant);
+    return record;
+  }
+
+  async #makeDirectories(ref: SessionRef): Promise<SessionDirectories> {
+    const { work, config, home, tmp } = sessionPathsOf(this.#data, ref);
+    await makeDirectoriesBelow(dataPathsOf(this.#data).run, ["tmp"]);
+    // What a crashed turn left there is not this turn's.
+    await rm(tmp, { recursive: true, force: true });
+    for (const directory of [work, config, home, tmp]) await makeDirectory(directory);
+    return { work, config, home, tmp };
+  }
+
+  #summaryOf({ version: _version, tenant, ...shown }: SessionRecord): SessionSummary {
+    return { ...shown, isBusy: this.#locks.isLocked({ tenant, sessionId: shown.sessionId }) };
+  }
+}
+
+function newRecord(
+  { tenant, sessionId }: SessionRef,
+  agentName: string,
+  threadId: string,
+  nowMs: number,
+): SessionRecord {
+  return {
+    version: 1,
+    tenant,
+    sessionId,
+    agentName,
+    threadId,
+    createdAtMs: nowMs,
+    lastTurnAtMs: nowMs,
+    turns: 0,
+    transcriptBytes: 0,
+    totals: NO_TOTALS,
+  };
+}

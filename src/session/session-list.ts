@@ -1,0 +1,158 @@
+/**
+ * Pages of a tenant's sessions, the newest first.
+ *
+ * The order comes from the times of the record files, so that a page costs one look at each
+ * record's time and opens only the records it shows. Nothing is remembered between two pages.
+ *
+ * @module
+ */
+
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { AppError } from "../lib/errors.ts";
+import { sessionIdOf } from "./session-id.ts";
+import { sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
+import type { SessionRecord } from "./session-record.ts";
+import { readRecord } from "./session-record.ts";
+import { ifPresent } from "./storage-errors.ts";
+
+export const DEFAULT_PAGE_LIMIT = 50;
+export const MAX_PAGE_LIMIT = 200;
+/** Records opened for one page. With a filter that few fit, a page may end early for it. */
+export const MAX_RECORDS_READ = 2_000;
+
+/** Shards looked at side by side; more gains nothing over the four threads that do the work. */
+const SHARDS_AT_ONCE = 8;
+
+export interface SessionQuery {
+  readonly tenant: string;
+  readonly agentName?: string;
+  readonly threadId?: string;
+  /** 1 to 200; 50 if absent. */
+  readonly limit?: number;
+  /** `nextCursor` of the page before. */
+  readonly cursor?: string;
+}
+
+export interface SessionPage<Session> {
+  readonly sessions: readonly Session[];
+  /** Null on the last page. A page may be short, or empty, and still not be the last. */
+  readonly nextCursor: string | null;
+  /** Records that could not be read, and are missing from this page. */
+  readonly unreadable: number;
+}
+
+/** Place of a session in the order of a list. */
+interface Position {
+  readonly lastTurnAtMs: number;
+  readonly sessionId: string;
+}
+
+/** @throws {AppError} `invalid_request` for a limit or a cursor that does not fit. */
+export async function listSessions(
+  dataDirectory: string,
+  query: SessionQuery,
+): Promise<SessionPage<SessionRecord>> {
+  const limit = limitOf(query);
+  const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
+  const positions = (await positionsOf(dataDirectory, query))
+    .filter((position) => after === undefined || newestFirst(after, position) < 0)
+    .sort(newestFirst);
+
+  const sessions: SessionRecord[] = [];
+  let unreadable = 0;
+  let read = 0;
+  for (; read < positions.length && read < MAX_RECORDS_READ && sessions.length < limit; read += 1) {
+    const record = await tryReadRecord(dataDirectory, query.tenant, positions[read]);
+    if (record === "unreadable") unreadable += 1;
+    else if (record !== undefined && fits(record, query)) sessions.push(record);
+  }
+  const last = positions[read - 1];
+  const hasMore = read < positions.length && last !== undefined;
+  return { sessions, nextCursor: hasMore ? encodeCursor(last) : null, unreadable };
+}
+
+/** Directories of sessions, also of one whose start was cut short. */
+export async function countSessions(dataDirectory: string, tenant: string): Promise<number> {
+  const root = join(tenantDirectoryOf(dataDirectory, tenant), "sessions");
+  let sessions = 0;
+  for (const shard of await namesIn(root)) sessions += (await namesIn(join(root, shard))).length;
+  return sessions;
+}
+
+async function positionsOf(dataDirectory: string, query: SessionQuery): Promise<Position[]> {
+  const { tenant, agentName, threadId } = query;
+  const positionOf = async (sessionId: string): Promise<Position[]> => {
+    const { record } = sessionPathsOf(dataDirectory, { tenant, sessionId });
+    const found = await ifPresent(stat(record));
+    return found === undefined ? [] : [{ sessionId, lastTurnAtMs: Math.round(found.mtimeMs) }];
+  };
+  if (agentName !== undefined && threadId !== undefined) {
+    return positionOf(sessionIdOf({ tenant, agentName, threadId }));
+  }
+  const root = join(tenantDirectoryOf(dataDirectory, tenant), "sessions");
+  const shards = await namesIn(root);
+  const positions: Position[] = [];
+  for (let first = 0; first < shards.length; first += SHARDS_AT_ONCE) {
+    const names = await Promise.all(
+      shards.slice(first, first + SHARDS_AT_ONCE).map((shard) => namesIn(join(root, shard))),
+    );
+    positions.push(...(await Promise.all(names.flat().map(positionOf))).flat());
+  }
+  return positions;
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  return (await ifPresent(readdir(directory))) ?? [];
+}
+
+/** Undefined when the session was deleted since its directory was read. */
+async function tryReadRecord(
+  dataDirectory: string,
+  tenant: string,
+  position: Position | undefined,
+): Promise<SessionRecord | "unreadable" | undefined> {
+  if (position === undefined) return undefined;
+  const ref = { tenant, sessionId: position.sessionId };
+  try {
+    return await readRecord(sessionPathsOf(dataDirectory, ref).record, ref);
+  } catch {
+    // One damaged record must not hide all the others; it is counted in the page.
+    return "unreadable";
+  }
+}
+
+function fits(record: SessionRecord, { agentName, threadId }: SessionQuery): boolean {
+  return (
+    (agentName === undefined || record.agentName === agentName) &&
+    (threadId === undefined || record.threadId === threadId)
+  );
+}
+
+function newestFirst(a: Position, b: Position): number {
+  if (a.lastTurnAtMs !== b.lastTurnAtMs) return b.lastTurnAtMs - a.lastTurnAtMs;
+  return a.sessionId < b.sessionId ? -1 : Number(a.sessionId > b.sessionId);
+}
+
+function limitOf({ limit = DEFAULT_PAGE_LIMIT }: SessionQuery): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_PAGE_LIMIT) return limit;
+  const state = `the limit must be 1 to ${MAX_PAGE_LIMIT}`;
+  throw new AppError("invalid_request", `Cannot list the sessions: ${state}`);
+}
+
+function encodeCursor({ lastTurnAtMs, sessionId }: Position): string {
+  return Buffer.from(`${lastTurnAtMs}.${sessionId}`).toString("base64url");
+}
+
+function decodeCursor(cursor: string): Position {
+  const text = Buffer.from(cursor, "base64url").toString("utf8");
+  const [, time, sessionId] = /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(text) ?? [];
+  if (time === undefined || sessionId === undefined) {
+    throw new AppError(
+      "invalid_request",
+      "Cannot list the sessions: the cursor is not one of ours",
+    );
+  }
+  return { lastTurnAtMs: Number(time), sessionId };
+}

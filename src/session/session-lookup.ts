@@ -1,0 +1,67 @@
+/**
+ * Whether a session exists, and what to say when it does not. Changes nothing.
+ *
+ * @module
+ */
+
+import { stat } from "node:fs/promises";
+
+import { AppError } from "../lib/errors.ts";
+import type { SessionInput, SessionRef } from "./session-id.ts";
+import { sessionNotFound } from "./session-id.ts";
+import type { SessionPaths } from "./session-paths.ts";
+import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
+import type { SessionRecord } from "./session-record.ts";
+import { readRecord } from "./session-record.ts";
+import { hasTombstone } from "./tombstones.ts";
+import { findTranscript, hasConversation } from "./transcript-file.ts";
+
+/**
+ * The record of a session that must exist.
+ *
+ * @throws {AppError} `session_not_found`; `session_gone` when it was deleted.
+ */
+export async function requireRecord(
+  dataDirectory: string,
+  ref: SessionRef,
+  nowMs: number,
+): Promise<SessionRecord> {
+  const paths = sessionPathsOf(dataDirectory, ref);
+  const record = await readRecord(paths.record, ref);
+  if (record !== undefined) return record;
+  // Without its root nothing is known: that is the operator's trouble, not a missing session.
+  await stat(dataPathsOf(dataDirectory).tenants);
+  if (!(await hasTombstone(paths.tombstone, nowMs))) throw sessionNotFound();
+  throw new AppError("session_gone", "Cannot use the session: it was deleted");
+}
+
+/**
+ * The record a turn continues; undefined where it may start the session.
+ *
+ * @throws {AppError} As {@link requireRecord}; also `session_gone` when turns were finished
+ *   whose transcript is lost: starting anew would hide that from the client.
+ */
+export async function recordForTurn(
+  dataDirectory: string,
+  { agentName, target }: SessionInput,
+  ref: SessionRef,
+  nowMs: number,
+): Promise<SessionRecord | undefined> {
+  const paths = sessionPathsOf(dataDirectory, ref);
+  // A client without history asks for a fresh start, also under a name it used before.
+  const mayStart = target.by === "thread" && !target.expectsHistory;
+  const record = mayStart
+    ? await readRecord(paths.record, ref)
+    : await requireRecord(dataDirectory, ref, nowMs);
+  if (record === undefined) return undefined;
+  if (record.agentName !== agentName) throw sessionNotFound();
+  if (record.turns > 0 && !(await hasHistory(paths, ref.sessionId))) {
+    throw new AppError("session_gone", "Cannot continue the session: its transcript is lost");
+  }
+  return record;
+}
+
+async function hasHistory(paths: SessionPaths, sessionId: string): Promise<boolean> {
+  const transcript = await findTranscript(paths, sessionId);
+  return transcript !== undefined && (await hasConversation(transcript));
+}

@@ -1,0 +1,81 @@
+/**
+ * What is kept about a session beside its transcript: `session.json`, replaced after every turn.
+ *
+ * @module
+ */
+
+import { readFile } from "node:fs/promises";
+
+import { z } from "zod";
+
+import { writeDurably } from "./durable-file.ts";
+import type { SessionRef } from "./session-id.ts";
+import { ifPresent, storageFailed } from "./storage-errors.ts";
+
+const count = z.number().int().nonnegative();
+
+const ModelUsage = z.object({
+  model: z.string(),
+  inputTokens: count,
+  outputTokens: count,
+  cacheReadTokens: count,
+  cacheWriteTokens: count,
+  costUsd: z.number(),
+});
+
+/**
+ * Running totals of the session, as the SDK reported them at the end of the last turn. It never
+ * resets them on resume: what one turn cost is the difference.
+ */
+const SessionTotals = z.object({ costUsd: z.number(), byModel: z.array(ModelUsage).readonly() });
+export type SessionTotals = Readonly<z.infer<typeof SessionTotals>>;
+
+export const NO_TOTALS: SessionTotals = { costUsd: 0, byModel: [] };
+
+const SessionRecord = z.object({
+  version: z.literal(1),
+  tenant: z.string(),
+  sessionId: z.string(),
+  agentName: z.string(),
+  threadId: z.string(),
+  createdAtMs: count,
+  /** When the last turn ended; when the session was made, while none has. */
+  lastTurnAtMs: count,
+  /** Turns the agent ended with a result. A crashed one is not among them. */
+  turns: count,
+  transcriptBytes: count,
+  totals: SessionTotals,
+});
+export type SessionRecord = Readonly<z.infer<typeof SessionRecord>>;
+
+/**
+ * Undefined when there is none.
+ *
+ * @throws {AppError} `storage_failed` for one that is damaged or belongs elsewhere.
+ */
+export async function readRecord(
+  file: string,
+  ref: SessionRef,
+): Promise<SessionRecord | undefined> {
+  const text = await ifPresent(readFile(file, "utf8"));
+  if (text === undefined) return undefined;
+  const record = parseRecord(text);
+  if (record?.tenant !== ref.tenant || record.sessionId !== ref.sessionId) {
+    throw storageFailed("read the session's record");
+  }
+  return record;
+}
+
+/** The file's time is the time of the last turn, so that listing need not open every record. */
+export async function writeRecord(file: string, record: SessionRecord): Promise<void> {
+  await writeDurably(file, `${JSON.stringify(record, null, 2)}\n`, record.lastTurnAtMs);
+}
+
+function parseRecord(text: string): SessionRecord | undefined {
+  try {
+    return SessionRecord.parse(JSON.parse(text));
+  } catch {
+    // Damage of any kind is one case to the caller of this function.
+    return undefined;
+  }
+}

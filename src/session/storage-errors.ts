@@ -1,0 +1,50 @@
+/**
+ * What a failing disk means to a caller. The system's own text names paths, so it stays in `cause`.
+ *
+ * @module
+ */
+
+import { AppError } from "../lib/errors.ts";
+
+/** The code of a system error, e.g. `ENOENT`; undefined for anything else. */
+export function errnoOf(thrown: unknown): string | undefined {
+  if (!(thrown instanceof Error) || !("code" in thrown) || !("errno" in thrown)) return undefined;
+  return typeof thrown.code === "string" ? thrown.code : undefined;
+}
+
+/**
+ * Does the work; a system error in it becomes `storage_full` or `storage_failed`.
+ *
+ * @param action What was attempted, to follow "Cannot", e.g. `open the session`.
+ */
+export async function storing<T>(action: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    throw storageErrorOf(action, thrown);
+  }
+}
+
+function storageErrorOf(action: string, thrown: unknown): unknown {
+  const errno = errnoOf(thrown);
+  if (errno === undefined) return thrown;
+  return errno === "ENOSPC" || errno === "EDQUOT"
+    ? new AppError("storage_full", `Cannot ${action}: no space is left`, { cause: thrown })
+    : storageFailed(action, thrown);
+}
+
+export function storageFailed(action: string, cause?: unknown): AppError {
+  return new AppError("storage_failed", `Cannot ${action}: the data directory cannot be used`, {
+    cause,
+  });
+}
+
+/** The value, or undefined when there is no such file. */
+export async function ifPresent<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (thrown) {
+    if (errnoOf(thrown) === "ENOENT") return undefined;
+    throw thrown;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * The transcript of a session on disk: Claude Code's own JSONL file, found, judged and repaired.
+ *
+ * Claude Code appends without syncing, so a crash leaves half a line, and a crash in the first
+ * moments leaves a file without a message. Such a file fits neither way of starting: a new session
+ * is refused because the file exists, a resumed one because it says nothing. Reading the messages
+ * is transcript.ts.
+ *
+ * @module
+ */
+
+import type { FileHandle } from "node:fs/promises";
+import { open, readdir, realpath, rename, stat, writeFile } from "node:fs/promises";
+import { join, sep } from "node:path";
+
+import type { SessionPaths } from "./session-paths.ts";
+import { ifPresent } from "./storage-errors.ts";
+
+export interface TranscriptFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** What was done so that an agent process can use the transcript. */
+export interface TranscriptRepair {
+  /** Lines cut off or completed. */
+  readonly repairedLines: number;
+  /** Whether the file held no message and was set aside. */
+  readonly wasSetAside: boolean;
+}
+
+/** Where to look for the first message; a first turn that crashed leaves far less. */
+const HEAD_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 64 * 1024;
+/** The most of a torn line that is kept for inspection. */
+const MAX_TORN_BYTES = 1024 * 1024;
+/** The most of a transcript that is read to show it: its last part. */
+const MAX_READ_BYTES = 32 * 1024 * 1024;
+const NEWLINE = 0x0a;
+
+/**
+ * The transcript, if there is one. Looked up by name, as the folder between is Claude Code's own
+ * rewriting of the working directory; the largest wins, should there ever be two.
+ */
+export async function findTranscript(
+  paths: SessionPaths,
+  sessionId: string,
+): Promise<TranscriptFile | undefined> {
+  const projects = join(paths.config, "projects");
+  const folders = (await ifPresent(readdir(projects))) ?? [];
+  let found: TranscriptFile | undefined;
+  for (const folder of folders) {
+    const path = await insideOf(paths.directory, join(projects, folder, `${sessionId}.jsonl`));
+    if (path === undefined) continue;
+    const { size } = await stat(path);
+    if (found === undefined || size > found.bytes) found = { path, bytes: size };
+  }
+  return found;
+}
+
+/** The real path, unless a link planted by the agent leads out of the session. */
+async function insideOf(directory: string, file: string): Promise<string | undefined> {
+  const path = await ifPresent(realpath(file));
+  if (path === undefined) return undefined;
+  return path.startsWith((await realpath(directory)) + sep) ? path : undefined;
+}
+
+/** Whether there is a message in it, so that it can and must be resumed. */
+export async function hasConversation(transcript: TranscriptFile): Promise<boolean> {
+  if (transcript.bytes === 0) return false;
+  await using file = await open(transcript.path, "r");
+  const head = await readAt(file, 0, Math.min(HEAD_BYTES, transcript.bytes));
+  if (head.toString("utf8").split("\n").some(isMessageLine)) return true;
+  return transcript.bytes > HEAD_BYTES;
+}
+
+/**
+ * Cuts off a torn last line, keeping it beside the file, and completes one that only lacks its
+ * newline. A transcript without a message is set aside whole.
+ *
+ * @returns Undefined in place of the transcript when none is left.
+ */
+export async function repairTranscript(
+  transcript: TranscriptFile,
+): Promise<TranscriptRepair & { readonly transcript: TranscriptFile | undefined }> {
+  const repairedLines = await repairTail(transcript.path);
+  const repaired = { path: transcript.path, bytes: (await stat(transcript.path)).size };
+  if (await hasConversation(repaired)) {
+    return { transcript: repaired, repairedLines, wasSetAside: false };
+  }
+  await rename(repaired.path, `${repaired.path}.unusable`);
+  return { transcript: undefined, repairedLines, wasSetAside: true };
+}
+
+/** Its last lines, and whether they are all there are. */
+export async function readLines({
+  path,
+  bytes,
+}: TranscriptFile): Promise<{ readonly lines: readonly string[]; readonly isWhole: boolean }> {
+  await using file = await open(path, "r");
+  const start = Math.max(0, bytes - MAX_READ_BYTES);
+  const lines = (await readAt(file, start, bytes - start)).toString("utf8").split("\n");
+  // The first one would be half a line.
+  return start === 0 ? { lines, isWhole: true } : { lines: lines.slice(1), isWhole: false };
+}
+
+/** The number of lines repaired: 0 or 1. */
+async function repairTail(path: string): Promise<number> {
+  await using file = await open(path, "r+");
+  const { size } = await file.stat();
+  const lineEnd = await endOfLastLine(file, size);
+  if (lineEnd === size) return 0;
+
+  const tail = await readAt(file, lineEnd, Math.min(size - lineEnd, MAX_TORN_BYTES));
+  if (lineEnd + tail.length === size && parseObject(tail.toString("utf8")) !== undefined) {
+    await file.write("\n", size);
+  } else {
+    await writeFile(`${path}.torn`, tail, { mode: 0o600 });
+    await file.truncate(lineEnd);
+  }
+  await file.sync();
+  return 1;
+}
+
+/** The position after the last newline; 0 without one. */
+async function endOfLastLine(file: FileHandle, size: number): Promise<number> {
+  for (let end = size; end > 0;) {
+    const start = Math.max(0, end - CHUNK_BYTES);
+    const newline = (await readAt(file, start, end - start)).lastIndexOf(NEWLINE);
+    if (newline !== -1) return start + newline + 1;
+    end = start;
+  }
+  return 0;
+}
+
+/** Shorter than asked for at the end of the file. */
+async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await file.read(buffer, filled, length - filled, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer.subarray(0, filled);
+}
+
+function isMessageLine(line: string): boolean {
+  const entry = parseObject(line);
+  return (
+    (entry?.["type"] === "user" || entry?.["type"] === "assistant") &&
+    typeof entry["uuid"] === "string"
+  );
+}
+
+/** The JSON object on a line, or undefined for anything else. */
+export function parseObject(line: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
