@@ -33,8 +33,8 @@ export interface TurnLogFields {
 }
 
 /**
- * Opens the log. An error goes under the key `err`; it is written with its code, its message and its
- * causes, and with the stack if it is a bug.
+ * Opens the log. An error goes under the key `err`, beside a message that says what failed; it is
+ * written with its code, its message and its causes, bounded, and with the stack if it is a bug.
  */
 export function openLog({ level, destination = standardOutput() }: LogOptions): Logger {
   return pino(
