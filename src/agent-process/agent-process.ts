@@ -1,0 +1,211 @@
+/**
+ * One running agent process and everything it started, from its spawn (`spawn.ts`) to the moment
+ * when nothing of its tree is left.
+ *
+ * @module
+ */
+
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+
+import type { SpawnedProcess } from "@anthropic-ai/claude-agent-sdk";
+
+import { readOomKillCount } from "./oom-kill-counter.ts";
+import { readProcessTable, sendSignal } from "./proc.ts";
+import type { ProcessTree } from "./process-tree.ts";
+import { SdkProcess } from "./sdk-process.ts";
+import { StderrTail } from "./stderr-tail.ts";
+import type { Endable } from "./terminate.ts";
+import { askThenForce, findTree, sweep, SWEEP_LIMIT_MS } from "./terminate.ts";
+
+/** How far we had gone when the process ended; `exited` when it ended by itself. */
+export type EndStep = (typeof END_STEPS)[number];
+
+const END_STEPS = ["exited", "stdin_closed", "sigterm", "sigkill"] as const;
+
+export interface AgentExit {
+  /** Null when a signal ended it, or when it never started. */
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly step: EndStep;
+  /**
+   * Killed (SIGKILL, or the 137 of a wrapper around it), not by us, and the kernel's counter does
+   * not speak against memory as the reason.
+   */
+  readonly outOfMemory: boolean;
+  /** Whether the kernel killed anything for memory while the process lived; null: no counter. */
+  readonly oomKillCounterRose: boolean | null;
+  /** Processes of the tree that outlived SIGKILL: the memory they hold is still taken. */
+  readonly survivors: number;
+  /** Why it could not be started, e.g. `ENOENT`. */
+  readonly spawnError?: string;
+}
+
+export interface AgentProcessParts {
+  /** An error when the system refused to start the process at all. */
+  readonly child: ChildProcess | Error;
+  readonly tree: ProcessTree;
+  readonly onLadder: boolean;
+  readonly stderrTailBytes: number;
+  /** For each polite step when the process is disposed. */
+  readonly endGraceMs: number;
+}
+
+interface ProcessEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly spawnError?: string;
+}
+
+/** How long the last words on stderr may take after the tree is gone. */
+const STDERR_LIMIT_MS = 200;
+
+export class AgentProcess implements AsyncDisposable, Endable {
+  readonly startedAtMs = Date.now();
+  /** Null when it could not be started. */
+  readonly pid: number | null;
+  readonly tree: ProcessTree;
+  /** Whether the kernel was told to take this process before the server. */
+  readonly onLadder: boolean;
+  /** Settles when the process has ended AND nothing of its tree is left. Never rejects. */
+  readonly exited: Promise<AgentExit>;
+  readonly gone: Promise<unknown>;
+
+  readonly #child: ChildProcess | null;
+  readonly #sdkView: SdkProcess;
+  readonly #stderr: StderrTail;
+  readonly #endGraceMs: number;
+  readonly #oomKillsBefore = readOomKillCount();
+  #step: EndStep = "exited";
+  #ended = false;
+  /** Set at once by the promise below. */
+  #end: (end: ProcessEnd) => void = () => {};
+
+  constructor({ child, tree, onLadder, stderrTailBytes, endGraceMs }: AgentProcessParts) {
+    this.tree = tree;
+    this.onLadder = onLadder;
+    this.#endGraceMs = endGraceMs;
+    this.#child = child instanceof Error ? null : child;
+    this.pid = this.#child?.pid ?? null;
+    this.#stderr = new StderrTail(this.#child?.stderr ?? null, stderrTailBytes);
+    this.#sdkView = new SdkProcess(this.#child, (signal) => this.#killForSdk(signal));
+    const gone = new Promise<ProcessEnd>((resolve) => (this.#end = resolve));
+    this.gone = gone;
+    this.exited = this.#settle(gone);
+    this.#listen(child);
+  }
+
+  get turnId(): string {
+    return this.tree.turnId;
+  }
+
+  /** The process as the SDK's `spawnClaudeCodeProcess` has to return it. */
+  get forSdk(): SpawnedProcess {
+    return this.#sdkView;
+  }
+
+  /** Private memory of the tree now, and at its highest; null while nobody has sampled it. */
+  get currentBytes(): number | null {
+    return this.tree.currentBytes;
+  }
+
+  get peakBytes(): number | null {
+    return this.tree.peakBytes;
+  }
+
+  stderrTail(): string {
+    return this.#stderr.toString();
+  }
+
+  /**
+   * Ends the process and its tree, see `terminate.ts`. A second call with less patience overtakes
+   * the first.
+   * @param graceMs Time each polite step has to work; 0 kills at once.
+   */
+  async terminate(graceMs: number): Promise<AgentExit> {
+    await askThenForce(this, graceMs);
+    return this.exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.terminate(this.#endGraceMs);
+  }
+
+  closeInput(): void {
+    this.#reach("stdin_closed");
+    this.#child?.stdin?.end();
+  }
+
+  /** Asks the process group, so that a wrapper script around the agent is asked as well. */
+  askToEnd(): void {
+    this.#reach("sigterm");
+    // Whoever is seen now is found again when it has lost its parent.
+    this.tree.grow(readProcessTable());
+    this.#signalGroup("SIGTERM");
+  }
+
+  /** Kills the whole tree without waiting. Whoever can wait calls {@link terminate}. */
+  killNow(): void {
+    this.#reach("sigkill");
+    const tree = findTree(this.tree);
+    this.#signalGroup("SIGKILL");
+    for (const { pid } of tree) sendSignal(pid, "SIGKILL");
+    // One that hangs inside the kernel never tells that it has ended.
+    void delay(SWEEP_LIMIT_MS, undefined, { ref: false }).then(() =>
+      this.#end({ code: null, signal: null }),
+    );
+  }
+
+  #listen(child: ChildProcess | Error): void {
+    const fail = (error: NodeJS.ErrnoException): void => {
+      if (this.pid !== null) return; // A signal that could not be sent; not the end of it.
+      this.#ended = true;
+      this.#end({ code: null, signal: null, spawnError: error.code ?? error.message });
+      this.#sdkView.fail(error);
+    };
+    if (child instanceof Error) {
+      // The SDK listens only once it has been handed the process.
+      setImmediate(fail, child);
+      return;
+    }
+    child.on("error", fail);
+    child.once("exit", (code, signal) => {
+      this.#ended = true;
+      this.#end({ code, signal });
+      this.#sdkView.end(code, signal);
+    });
+  }
+
+  /** From the end of the process to the end of its tree. */
+  async #settle(gone: Promise<ProcessEnd>): Promise<AgentExit> {
+    const end = await gone;
+    const step = this.#step;
+    const oomKills = readOomKillCount();
+    const oomKillCounterRose =
+      oomKills === null || this.#oomKillsBefore === null ? null : oomKills > this.#oomKillsBefore;
+    const wasKilled = end.signal === "SIGKILL" || end.code === 137;
+    const outOfMemory = wasKilled && step !== "sigkill" && oomKillCounterRose !== false;
+    // Without /proc the group is all that can be known of the tree.
+    if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
+    const survivors = await sweep(() => findTree(this.tree), SWEEP_LIMIT_MS);
+    await Promise.race([this.#stderr.ended, delay(STDERR_LIMIT_MS, undefined, { ref: false })]);
+    return { ...end, step, outOfMemory, oomKillCounterRose, survivors };
+  }
+
+  #killForSdk(signal: NodeJS.Signals): boolean {
+    if (this.#ended) return false;
+    if (signal === "SIGKILL") this.killNow();
+    else this.askToEnd();
+    return true;
+  }
+
+  /** While the process is not reaped, its group's number cannot belong to anyone else. */
+  #signalGroup(signal: NodeJS.Signals): void {
+    if (this.pid !== null && !this.#ended) sendSignal(-this.pid, signal);
+  }
+
+  #reach(step: EndStep): void {
+    if (this.#ended) return;
+    if (END_STEPS.indexOf(step) > END_STEPS.indexOf(this.#step)) this.#step = step;
+  }
+}

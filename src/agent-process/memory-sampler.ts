@@ -1,0 +1,89 @@
+/**
+ * Measures the memory of all process trees, in one walk over `/proc` each time.
+ *
+ * It also keeps the ladder (`oom-ladder.ts`): whatever an agent process starts goes to the step of
+ * tools. The tool shell does so before a Bash tool runs its command; stdio MCP servers, hooks and
+ * all else are caught here, one sample late.
+ *
+ * @module
+ */
+
+import { placeToolOnLadder } from "./oom-ladder.ts";
+import type { ProcessIdentity, ProcessTable } from "./proc.ts";
+import { readProcessTable, readVariable } from "./proc.ts";
+import type { ProcessTree } from "./process-tree.ts";
+import { TURN_ID_MARKER } from "./process-tree.ts";
+
+/** The most of one core that sampling may take; on a crowded host it samples less often. */
+const MAX_LOAD_RATIO = 0.05;
+
+export class MemorySampler implements Disposable {
+  readonly #intervalMs: number;
+  readonly #trees = new Map<string, ProcessTree>();
+  /** Every process of the last walk, with its start: whose environment need not be read again. */
+  #seen: ReadonlyMap<number, number> = new Map();
+  #timer: NodeJS.Timeout | undefined;
+  #lastCostMs = 0;
+
+  constructor(options: { readonly intervalMs: number }) {
+    this.#intervalMs = options.intervalMs;
+  }
+
+  /** What the last sample took, in milliseconds of the main thread. */
+  get lastCostMs(): number {
+    return this.#lastCostMs;
+  }
+
+  add(tree: ProcessTree): void {
+    this.#trees.set(tree.turnId, tree);
+    this.#timer ??= this.#schedule();
+  }
+
+  /** The timer runs only while there is something to measure. */
+  remove(tree: ProcessTree): void {
+    if (this.#trees.get(tree.turnId) === tree) this.#trees.delete(tree.turnId);
+    if (this.#trees.size === 0) this[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Takes a sample at once. */
+  sample(): void {
+    const startMs = performance.now();
+    const table = readProcessTable();
+    const marked = this.#newlyMarked(table);
+    for (const tree of this.#trees.values()) {
+      for (const { pid } of tree.grow(table, marked.get(tree.turnId))) placeToolOnLadder(pid);
+      tree.measure();
+    }
+    this.#lastCostMs = performance.now() - startMs;
+  }
+
+  /**
+   * Processes that were not there at the last walk, by the turn in their environment. It finds
+   * those who lost their parent between two samples, and reads each environment once.
+   */
+  #newlyMarked(table: ProcessTable): ReadonlyMap<string, readonly ProcessIdentity[]> {
+    const roots = [...this.#trees.values()].map(({ root }) => root?.startTicks ?? Infinity);
+    const sinceTicks = Math.min(...roots);
+    const marked = new Map<string, ProcessIdentity[]>();
+    for (const stat of table.byPid.values()) {
+      if (stat.startTicks < sinceTicks || this.#seen.get(stat.pid) === stat.startTicks) continue;
+      const turnId = readVariable(stat.pid, TURN_ID_MARKER);
+      if (turnId !== null) marked.set(turnId, [...(marked.get(turnId) ?? []), stat]);
+    }
+    this.#seen = new Map([...table.byPid.values()].map((stat) => [stat.pid, stat.startTicks]));
+    return marked;
+  }
+
+  #schedule(): NodeJS.Timeout {
+    const pauseMs = Math.max(this.#intervalMs, this.#lastCostMs / MAX_LOAD_RATIO);
+    return setTimeout(() => {
+      this.sample();
+      this.#timer = this.#schedule();
+    }, pauseMs).unref();
+  }
+}

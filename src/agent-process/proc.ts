@@ -1,0 +1,147 @@
+/**
+ * What the kernel says about processes: `/proc` as plain data, and signals that cannot hit a
+ * stranger. Nothing here throws. Where there is no `/proc` (macOS) every answer is "nothing".
+ *
+ * @module
+ */
+
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+
+/** One process for ever: the kernel gives a pid again, but never with the same start. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** When it started, in clock ticks since boot. */
+  readonly startTicks: number;
+}
+
+export interface ProcessStat extends ProcessIdentity {
+  readonly parentPid: number;
+}
+
+/** All processes but the server itself, so that nothing can name it as a target. */
+export interface ProcessTable {
+  readonly byPid: ReadonlyMap<number, ProcessStat>;
+  readonly childrenOf: ReadonlyMap<number, readonly ProcessStat[]>;
+}
+
+/** Whether the pid still belongs to the same process. */
+export function isAlive(identity: ProcessIdentity, table: ProcessTable): boolean {
+  return table.byPid.get(identity.pid)?.startTicks === identity.startTicks;
+}
+
+export function readProcessTable(): ProcessTable {
+  return processTable(
+    listPids()
+      .filter((pid) => pid !== process.pid)
+      .map(readProcessStat)
+      .filter((stat) => stat !== null),
+  );
+}
+
+export function processTable(stats: readonly ProcessStat[]): ProcessTable {
+  const byPid = new Map<number, ProcessStat>();
+  const childrenOf = new Map<number, ProcessStat[]>();
+  for (const stat of stats) {
+    byPid.set(stat.pid, stat);
+    const siblings = childrenOf.get(stat.parentPid);
+    if (siblings === undefined) childrenOf.set(stat.parentPid, [stat]);
+    else siblings.push(stat);
+  }
+  return { byPid, childrenOf };
+}
+
+/** Null when the process is gone; a zombie is gone: it holds no memory and takes no signal. */
+export function readProcessStat(pid: number): ProcessStat | null {
+  const text = readSmallFile(`/proc/${pid}/stat`);
+  return text === null ? null : parseProcessStat(text);
+}
+
+/** Reads a line of `/proc/<pid>/stat`, see proc(5). */
+export function parseProcessStat(text: string): ProcessStat | null {
+  // The name is in parentheses and may hold spaces and parentheses itself.
+  const nameEnd = text.lastIndexOf(")");
+  const pid = Number.parseInt(text, 10);
+  const fields = text.slice(nameEnd + 2).split(" ");
+  const [state, parentPid, startTicks] = [fields[0], Number(fields[1]), Number(fields[19])];
+  if (nameEnd < 0 || Number.isNaN(startTicks) || state === "Z" || state === "X") return null;
+  return { pid, parentPid, startTicks };
+}
+
+/**
+ * Memory that would be free if the process were gone, in bytes: its anonymous and shared-memory
+ * pages, but not the text of the binary, which all agent processes share. Pages shared since a
+ * fork count in each process. Null when it cannot be read.
+ */
+export function readPrivateBytes(pid: number): number | null {
+  const status = readSmallFile(`/proc/${pid}/status`);
+  if (status === null) return null;
+  const anonymous = kibibytes(status, "RssAnon");
+  // Some sandboxes (gVisor) do not tell the parts of the resident set; too much beats nothing.
+  if (anonymous === null) return kibibytes(status, "VmRSS");
+  return anonymous + (kibibytes(status, "RssShmem") ?? 0);
+}
+
+/**
+ * The value of a variable in the environment a process was started with. Null when it has none,
+ * or may not be read.
+ */
+export function readVariable(pid: number, name: string): string | null {
+  try {
+    const environment = `\0${readFileSync(`/proc/${pid}/environ`, "latin1")}`;
+    const start = environment.indexOf(`\0${name}=`);
+    if (start < 0) return null;
+    const from = start + name.length + 2;
+    const end = environment.indexOf("\0", from);
+    return environment.slice(from, end < 0 ? undefined : end);
+  } catch {
+    return null;
+  }
+}
+
+/** Sends a signal to exactly this process; false when it is gone or may not be signalled. */
+export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals): boolean {
+  if (readProcessStat(identity.pid)?.startTicks !== identity.startTicks) return false;
+  return sendSignal(identity.pid, signal);
+}
+
+/** Sends a signal to a pid, or to a process group when negative; false when there is none. */
+export function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+/** Reads a file of the kernel that fits in one read; null when it cannot be read. */
+export function readSmallFile(path: string): string | null {
+  let descriptor: number | undefined;
+  try {
+    descriptor = openSync(path, "r");
+    return page.toString("latin1", 0, readSync(descriptor, page));
+  } catch {
+    return null;
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+}
+
+/** Shared by all reads, which are synchronous: a sample must not make garbage for each process. */
+const page = Buffer.alloc(16_384);
+
+function listPids(): number[] {
+  try {
+    return readdirSync("/proc")
+      .map(Number)
+      .filter((pid) => pid > 0);
+  } catch {
+    return [];
+  }
+}
+
+/** A line of `/proc/<pid>/status`, e.g. `RssAnon:      108 kB`, in bytes. */
+function kibibytes(status: string, name: string): number | null {
+  const start = status.indexOf(`\n${name}:`);
+  if (start < 0) return null;
+  return Number.parseInt(status.slice(start + name.length + 2), 10) * 1024;
+}

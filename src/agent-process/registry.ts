@@ -1,0 +1,111 @@
+/**
+ * All agent processes of this server: whoever is not in here is not running. Starts them, has
+ * their memory sampled, and ends them all when the server goes.
+ *
+ * @module
+ */
+
+import { AppError } from "../lib/errors.ts";
+import type { AgentExit, AgentProcess } from "./agent-process.ts";
+import { MemorySampler } from "./memory-sampler.ts";
+import { diesWithServer } from "./parent-death.ts";
+import type { SpawnAgentOptions } from "./spawn.ts";
+import { spawnAgentProcess } from "./spawn.ts";
+
+export interface AgentProcessesOptions {
+  /** Identifies the data directory; marks all our processes. */
+  readonly serverId: string;
+  readonly stderrTailBytes: number;
+  readonly endGraceMs: number;
+  readonly sampleIntervalMs: number;
+  /** Called when nothing of the process's tree is left, for metrics and the log. */
+  readonly onExit: (agent: AgentProcess, exit: AgentExit) => void;
+  /** Called once for each protection that this system does not give. */
+  readonly onNotice: (notice: string) => void;
+}
+
+/** What is particular to one process; the rest is the same for all of a server. */
+export type StartAgentOptions = Pick<
+  SpawnAgentOptions,
+  "command" | "args" | "cwd" | "env" | "turnId"
+>;
+
+/**
+ * Holds, between any two calls:
+ * - `live` has every process whose tree is not yet gone, and no other;
+ * - the sampler's timer runs only while there is one;
+ * - after {@link terminateAll} nothing is started any more.
+ */
+export class AgentProcesses implements AsyncDisposable {
+  readonly #options: AgentProcessesOptions;
+  readonly #live = new Set<AgentProcess>();
+  readonly #noticed = new Set<string>();
+  readonly #sampler: MemorySampler;
+  #closed = false;
+
+  constructor(options: AgentProcessesOptions) {
+    this.#options = options;
+    this.#sampler = new MemorySampler({ intervalMs: options.sampleIntervalMs });
+  }
+
+  get live(): ReadonlySet<AgentProcess> {
+    return this.#live;
+  }
+
+  get sampler(): MemorySampler {
+    return this.#sampler;
+  }
+
+  /** @throws {AppError} `draining` once the server ends its processes. */
+  spawn(options: StartAgentOptions): AgentProcess {
+    if (this.#closed) {
+      throw new AppError("draining", "Cannot start an agent process: the server is shutting down");
+    }
+    const { serverId, stderrTailBytes, endGraceMs } = this.#options;
+    const agent = spawnAgentProcess({ ...options, serverId, stderrTailBytes, endGraceMs });
+    this.#live.add(agent);
+    this.#sampler.add(agent.tree);
+    void agent.exited.then((exit) => this.#forget(agent, exit));
+    this.#noticeMissingProtection(agent);
+    return agent;
+  }
+
+  /** Ends all processes, and lets no new one start. @param graceMs For each polite step. */
+  async terminateAll(graceMs: number): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#live].map((agent) => agent.terminate(graceMs)));
+  }
+
+  /** The last resort of a server that exits now: sends SIGKILL to every tree and does not wait. */
+  killAllNow(): void {
+    this.#closed = true;
+    for (const agent of this.#live) agent.killNow();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.terminateAll(this.#options.endGraceMs);
+    this.#sampler[Symbol.dispose]();
+  }
+
+  #forget(agent: AgentProcess, exit: AgentExit): void {
+    this.#live.delete(agent);
+    this.#sampler.remove(agent.tree);
+    this.#options.onExit(agent, exit);
+  }
+
+  #noticeMissingProtection(agent: AgentProcess): void {
+    if (agent.pid === null) return;
+    if (!agent.onLadder)
+      this.#noticeOnce(
+        "oom_score_adj cannot be set: out of memory, the kernel may take the server before a tool",
+      );
+    if (!diesWithServer())
+      this.#noticeOnce("setpriv is missing: agent processes outlive a server that is killed");
+  }
+
+  #noticeOnce(notice: string): void {
+    if (this.#noticed.has(notice)) return;
+    this.#noticed.add(notice);
+    this.#options.onNotice(notice);
+  }
+}

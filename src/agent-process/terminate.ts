@@ -1,0 +1,83 @@
+/**
+ * Ending processes for certain: asked first, then forced, then looked for until none is left.
+ *
+ *     input closed ─ graceMs ─▶ SIGTERM ─ graceMs ─▶ SIGKILL of the whole tree ─▶ sweep
+ *
+ * Asking in words (the SDK's interrupt) comes before this and is the turn's own business.
+ *
+ * @module
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+
+import type { ProcessIdentity } from "./proc.ts";
+import { readProcessTable, signalProcess } from "./proc.ts";
+import type { ProcessTree } from "./process-tree.ts";
+import { markedProcesses, TURN_ID_MARKER } from "./process-tree.ts";
+
+/**
+ * How long a process may take to go after SIGKILL before it is counted as a survivor. Only one
+ * that waits inside the kernel (state D, e.g. on a dead network disk) takes longer.
+ */
+export const SWEEP_LIMIT_MS = 3000;
+
+const SWEEP_PAUSE_MAX_MS = 100;
+
+/** What the ladder does with a process; each call is harder than the one before. */
+export interface Endable {
+  /** Settles when the process itself is gone, whatever became of its tree. */
+  readonly gone: Promise<unknown>;
+  closeInput(): void;
+  askToEnd(): void;
+  killNow(): void;
+}
+
+/** @param graceMs Time each polite step has to work; 0 goes straight to SIGKILL. */
+export async function askThenForce(target: Endable, graceMs: number): Promise<void> {
+  for (const step of ["closeInput", "askToEnd"] as const) {
+    if (graceMs === 0) break;
+    target[step]();
+    if (await settlesWithin(target.gone, graceMs)) return;
+  }
+  target.killNow();
+  await settlesWithin(target.gone, SWEEP_LIMIT_MS);
+}
+
+/**
+ * Kills whatever `find` finds, until it finds nothing more: a process can start another one in
+ * the moment before it dies.
+ * @returns How many were left after the limit; 0 in all but strange cases.
+ */
+export async function sweep(
+  find: () => readonly ProcessIdentity[],
+  limitMs: number,
+): Promise<number> {
+  const deadlineMs = performance.now() + limitMs;
+  for (let pauseMs = 5; ; pauseMs = Math.min(2 * pauseMs, SWEEP_PAUSE_MAX_MS)) {
+    const left = find();
+    if (left.length === 0 || performance.now() > deadlineMs) return left.length;
+    for (const identity of left) signalProcess(identity, "SIGKILL");
+    await delay(pauseMs);
+  }
+}
+
+/** Everyone alive in a tree, also those who left it for init before they were ever seen. */
+export function findTree(tree: ProcessTree): readonly ProcessIdentity[] {
+  if (tree.root === null) return [];
+  const table = readProcessTable();
+  tree.grow(table, markedProcesses(table, TURN_ID_MARKER, tree.turnId, tree.root.startTicks));
+  return tree.members;
+}
+
+/** Whether the promise settles in time. Never rejects. */
+async function settlesWithin(promise: Promise<unknown>, limitMs: number): Promise<boolean> {
+  const tooLong = new AbortController();
+  const settled = promise.then(
+    () => true,
+    () => true,
+  );
+  const late = delay(limitMs, false, { signal: tooLong.signal }).catch(() => false);
+  const inTime = await Promise.race([settled, late]);
+  tooLong.abort();
+  return inTime;
+}

@@ -1,0 +1,98 @@
+import { describe, expect, it } from "vitest";
+
+import type { ProcessStat } from "../../src/agent-process/proc.ts";
+import {
+  isAlive,
+  parseProcessStat,
+  processTable,
+  readPrivateBytes,
+  readProcessStat,
+  readProcessTable,
+  readVariable,
+  signalProcess,
+} from "../../src/agent-process/proc.ts";
+import { grownMembers, ProcessTree } from "../../src/agent-process/process-tree.ts";
+
+const stat = (pid: number, parentPid: number, startTicks: number): ProcessStat => ({
+  pid,
+  parentPid,
+  startTicks,
+});
+const pidsOf = (members: ReadonlyMap<number, unknown>): number[] =>
+  [...members.keys()].toSorted((a, b) => a - b);
+
+describe("grownMembers", () => {
+  it("takes in all descendants and nobody else", () => {
+    const table = processTable([stat(2, 1, 10), stat(3, 2, 11), stat(4, 3, 12), stat(5, 1, 13)]);
+    expect(pidsOf(grownMembers([stat(2, 1, 10)], table))).toEqual([2, 3, 4]);
+  });
+
+  it("keeps a member that was given to init, with its later children", () => {
+    const table = processTable([stat(3, 1, 11), stat(6, 3, 20)]);
+    const members = [stat(2, 1, 10), stat(3, 2, 11)];
+    expect(pidsOf(grownMembers(members, table))).toEqual([3, 6]);
+  });
+
+  it("drops a pid that now belongs to another process, and its children", () => {
+    const table = processTable([stat(2, 1, 99), stat(3, 2, 100)]);
+    expect(pidsOf(grownMembers([stat(2, 1, 10)], table))).toEqual([]);
+    expect(isAlive(stat(2, 1, 10), table)).toBe(false);
+    expect(isAlive(stat(2, 1, 99), table)).toBe(true);
+  });
+});
+
+describe("ProcessTree", () => {
+  it("takes in the marked as new members, with their descendants", () => {
+    const tree = new ProcessTree("turn", stat(2, 1, 10));
+    const table = processTable([stat(2, 1, 10), stat(7, 1, 12), stat(8, 7, 13)]);
+    expect(tree.grow(table, [stat(7, 1, 12)])).toEqual([stat(7, 1, 12), stat(8, 7, 13)]);
+  });
+
+  it("tells who is new, also under an old pid", () => {
+    const tree = new ProcessTree("turn", stat(2, 1, 10));
+    expect(tree.grow(processTable([stat(2, 1, 10), stat(3, 2, 11)]))).toEqual([stat(3, 2, 11)]);
+    expect(tree.grow(processTable([stat(2, 1, 10), stat(3, 2, 11)]))).toEqual([]);
+    expect(tree.grow(processTable([stat(2, 1, 10), stat(3, 2, 50)]))).toEqual([stat(3, 2, 50)]);
+  });
+});
+
+describe("parseProcessStat", () => {
+  const rest = "5 5 0 -1 4194304 0 0 0 0 1 2 3 4 20 0 7 0 4711 9000 100";
+
+  it("reads a line with any name in it", () => {
+    expect(parseProcessStat(`42 (a) S 7 ) R (x) S 5 ${rest}`)).toEqual({
+      pid: 42,
+      parentPid: 5,
+      startTicks: 4711,
+    });
+  });
+
+  it("takes zombies and cut lines for gone", () => {
+    expect(parseProcessStat(`42 (sh) Z 5 ${rest}`)).toBeNull();
+    expect(parseProcessStat("42 (sh) S 5 5")).toBeNull();
+    expect(parseProcessStat("")).toBeNull();
+  });
+});
+
+describe("the reading of /proc", () => {
+  it("knows this process, and leaves it out of the table", () => {
+    const own = readProcessStat(process.pid);
+    expect(own).toMatchObject({ pid: process.pid, parentPid: process.ppid });
+    const table = readProcessTable();
+    expect(table.byPid.has(process.pid)).toBe(false);
+    expect(table.byPid.has(process.ppid)).toBe(true);
+    expect(readPrivateBytes(process.pid)).toBeGreaterThan(10e6);
+  });
+
+  it("reads a variable by its whole name", () => {
+    expect(readVariable(process.pid, "PATH")).toBe(process.env["PATH"]);
+    expect(readVariable(process.pid, "ATH")).toBeNull();
+    expect(readVariable(2 ** 30, "PATH")).toBeNull();
+  });
+
+  it("signals nobody under a pid whose process is another now", () => {
+    const own = { pid: process.pid, startTicks: 1 };
+    expect(signalProcess(own, "SIGKILL")).toBe(false);
+    expect(signalProcess({ pid: 2 ** 30, startTicks: 1 }, "SIGKILL")).toBe(false);
+  });
+});

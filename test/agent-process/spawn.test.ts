@@ -1,0 +1,106 @@
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+
+import { describe, expect, it } from "vitest";
+
+import { agentOomScore } from "../../src/agent-process/oom-ladder.ts";
+import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
+import { oomScoreOf, optionsFor, PATH, printed, useServerId } from "./agent-programs.ts";
+
+const serverId = useServerId();
+
+describe("spawnAgentProcess", () => {
+  it("gives the process the environment it was told, two markers, and nothing of the server", async () => {
+    process.env["A_SECRET_OF_THE_SERVER"] = "x";
+    const options = optionsFor("shows-environment.sh", serverId, { env: { PATH, A: "b c" } });
+    await using agent = spawnAgentProcess(options);
+    const lines = (await text(agent.forSdk.stdout)).trim().split("\n");
+    const set = lines.filter((line) => !/^(PWD|OLDPWD|SHLVL|_)=/.test(line)).toSorted();
+    expect(set).toEqual(
+      [
+        "A=b c",
+        `PATH=${PATH}`,
+        `PLIMSOLL_SERVER_ID=${serverId}`,
+        `PLIMSOLL_TURN_ID=${options.turnId}`,
+      ].toSorted(),
+    );
+    expect(agent).toMatchObject({ turnId: options.turnId, onLadder: true });
+  });
+
+  it("puts the process between the server and its tools, for the kernel to choose", async () => {
+    await using agent = spawnAgentProcess(optionsFor("polite.sh", serverId));
+    await printed(agent, "ready");
+    expect(oomScoreOf(agent.pid ?? 0)).toBe(agentOomScore(oomScoreOf("self")));
+  });
+
+  it("reports an exit by itself, with its code", async () => {
+    await using agent = spawnAgentProcess(
+      optionsFor("", serverId, { command: "sh", args: ["-c", "echo why >&2; exit 3"] }),
+    );
+    expect(await agent.exited).toEqual({
+      code: 3,
+      signal: null,
+      step: "exited",
+      outOfMemory: false,
+      oomKillCounterRose: expect.toBeOneOf([false, null]) as unknown,
+      survivors: 0,
+    });
+    expect(agent.stderrTail()).toBe("why\n");
+  });
+
+  it.each([
+    ["ENOENT", { command: "/nowhere/claude" }],
+    ["ENOENT", { command: "no-such-command" }],
+    ["ENOENT", { cwd: "/nowhere" }],
+    ["EACCES", { command: "/etc/passwd" }],
+    ["EACCES", { command: "/" }],
+    ["E2BIG", { args: ["x".repeat(4_000_000)] }],
+  ])("fails with %s as a fact, and tells the SDK: %o", async (code, more) => {
+    await using agent = spawnAgentProcess(optionsFor("polite.sh", serverId, more));
+    const [told, exit] = await Promise.all([
+      new Promise<Error>((resolve) => agent.forSdk.once("error", resolve)),
+      agent.exited,
+    ]);
+    expect(told).toMatchObject({ code });
+    expect(exit).toMatchObject({ code: null, signal: null, spawnError: code, survivors: 0 });
+    expect(agent.pid).toBeNull();
+    agent.forSdk.stdin.write("into the void");
+  });
+
+  it("reads all of stderr and keeps its end", async () => {
+    await using agent = spawnAgentProcess(
+      optionsFor("floods-stderr.sh", serverId, { stderrTailBytes: 100 }),
+    );
+    const before = process.memoryUsage().arrayBuffers;
+    expect(await agent.exited).toMatchObject({ code: 0, step: "exited" });
+    expect(agent.stderrTail()).toBe(`${"x".repeat(100 - "last words\n".length)}last words\n`);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(20e6);
+  });
+
+  it("survives writing to a process that has ended", async () => {
+    await using agent = spawnAgentProcess(optionsFor("exits-137.sh", serverId));
+    const { stdin } = agent.forSdk;
+    // More than a pipe holds, so that the rest is still to be written when the reader goes.
+    stdin.write(Buffer.alloc(1_000_000));
+    await agent.exited;
+    stdin.write("more");
+    if (!stdin.closed) await once(stdin, "close");
+    expect(stdin.destroyed).toBe(true);
+  });
+});
+
+describe("AgentProcess.forSdk", () => {
+  it("tells exits and takes signals, and we know who sent them", async () => {
+    await using agent = spawnAgentProcess(optionsFor("ignores-input-end.sh", serverId));
+    await printed(agent, "ready");
+    const told: unknown[] = [];
+    agent.forSdk.on("exit", (...args) => told.push(args));
+    expect(agent.forSdk).toMatchObject({ exitCode: null, signalCode: null, killed: false });
+
+    expect(agent.forSdk.kill("SIGTERM")).toBe(true);
+    expect(await agent.exited).toMatchObject({ code: null, signal: "SIGTERM", step: "sigterm" });
+    expect(told).toEqual([[null, "SIGTERM"]]);
+    expect(agent.forSdk).toMatchObject({ exitCode: null, signalCode: "SIGTERM", killed: true });
+    expect(agent.forSdk.kill("SIGTERM")).toBe(false);
+  });
+});

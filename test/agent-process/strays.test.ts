@@ -1,0 +1,71 @@
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { randomUUID } from "node:crypto";
+
+import { describe, expect, it } from "vitest";
+
+import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
+import { countStrays, sweepStrays } from "../../src/agent-process/strays.ts";
+import {
+  isRunning,
+  optionsFor,
+  printed,
+  programPath,
+  until,
+  useServerId,
+} from "./agent-programs.ts";
+
+const serverId = useServerId();
+const otherServerId = useServerId();
+
+/** Starts a server with one agent process, and kills it without a word of warning. */
+async function killServerOf(program: string): Promise<number> {
+  const server = spawn(
+    process.execPath,
+    [
+      "--import",
+      "jiti/register",
+      programPath("server.ts"),
+      programPath(program),
+      randomUUID(),
+      serverId,
+    ],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  const lines = createInterface({ input: server.stdout });
+  const pid = await new Promise<number>((resolve) =>
+    lines.once("line", (line) => resolve(Number(line))),
+  );
+  expect(isRunning(pid)).toBe(true);
+  server.kill("SIGKILL");
+  return pid;
+}
+
+describe("a server that is killed", () => {
+  it("takes its agent process with it, within a second", async () => {
+    const pid = await killServerOf("ignores-input-end.sh");
+    await until(() => !isRunning(pid), 1000);
+  });
+
+  it("may leave a stubborn one, which the next server sweeps", async () => {
+    const pid = await killServerOf("ignores-sigterm.sh");
+    await until(() => countStrays(serverId) === 1);
+    expect(await sweepStrays(serverId)).toBe(1);
+    expect(isRunning(pid)).toBe(false);
+    expect(await sweepStrays(serverId)).toBe(0);
+  });
+});
+
+describe("sweepStrays", () => {
+  it("kills whole trees of its server and leaves those of another", async () => {
+    await using stray = spawnAgentProcess(optionsFor("leaves-session.sh", serverId));
+    await using other = spawnAgentProcess(optionsFor("polite.sh", otherServerId));
+    await Promise.all([printed(stray, "ready"), printed(other, "ready")]);
+    await until(() => countStrays(serverId) >= 3);
+
+    expect(await sweepStrays(serverId)).toBeGreaterThanOrEqual(3);
+    expect(countStrays(serverId)).toBe(0);
+    expect(await stray.exited).toMatchObject({ signal: "SIGKILL" });
+    expect(isRunning(other.pid ?? 0)).toBe(true);
+  });
+});

@@ -1,0 +1,112 @@
+import { describe, expect, it } from "vitest";
+
+import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
+import { MemorySampler } from "../../src/agent-process/memory-sampler.ts";
+import { readOomKillCount } from "../../src/agent-process/oom-kill-counter.ts";
+import { sendSignal } from "../../src/agent-process/proc.ts";
+import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
+import { countStrays } from "../../src/agent-process/strays.ts";
+import { findTree } from "../../src/agent-process/terminate.ts";
+import { isRunning, optionsFor, printed, until, useServerId } from "./agent-programs.ts";
+
+const serverId = useServerId();
+
+async function start(name: string): Promise<AgentProcess> {
+  const agent = spawnAgentProcess(optionsFor(name, serverId));
+  await printed(agent, "ready");
+  return agent;
+}
+
+describe("AgentProcess.terminate", () => {
+  it.each([
+    ["polite.sh", { step: "stdin_closed", code: 0, signal: null }],
+    ["ignores-input-end.sh", { step: "sigterm", code: null, signal: "SIGTERM" }],
+    ["ignores-sigterm.sh", { step: "sigkill", code: null, signal: "SIGKILL" }],
+  ])("goes as far as it must: %s", async (name, expected) => {
+    const agent = await start(name);
+    expect(await agent.terminate(200)).toEqual(await agent.exited);
+    expect(await agent.exited).toMatchObject({ ...expected, outOfMemory: false, survivors: 0 });
+  });
+
+  it("kills at once when it is given no time", async () => {
+    const agent = await start("polite.sh");
+    expect(await agent.terminate(0)).toMatchObject({ step: "sigkill", signal: "SIGKILL" });
+  });
+
+  it("is overtaken by a call with less patience", async () => {
+    const agent = await start("ignores-sigterm.sh");
+    const patient = agent.terminate(60_000);
+    await agent.terminate(0);
+    expect(await patient).toMatchObject({ step: "sigkill" });
+  });
+
+  it("may be called on a process that has ended", async () => {
+    const agent = await start("polite.sh");
+    await agent.terminate(5000);
+    expect(await agent.terminate(0)).toMatchObject({ step: "stdin_closed", code: 0 });
+  });
+
+  it("wakes up a stopped process to end it", async () => {
+    const agent = await start("polite.sh");
+    sendSignal(agent.pid ?? 0, "SIGSTOP");
+    expect(await agent.terminate(50)).toMatchObject({ step: "sigkill", survivors: 0 });
+  });
+});
+
+describe("the sweep after the end", () => {
+  it.each(["leaves-session.sh", "leaves-orphan.sh"])(
+    "takes what a polite exit left behind: %s",
+    async (name) => {
+      const agent = await start(name);
+      await until(() => findTree(agent.tree).length >= 3);
+      const pids = findTree(agent.tree).map(({ pid }) => pid);
+      agent.forSdk.stdin.end();
+      expect(await agent.exited).toMatchObject({ code: 0, step: "exited", survivors: 0 });
+      expect(pids.filter(isRunning)).toEqual([]);
+    },
+  );
+
+  it("takes an orphan without a marker that was once seen in the tree", async () => {
+    const agent = spawnAgentProcess(optionsFor("leaves-unmarked-orphan.sh", serverId));
+    const sampler = new MemorySampler({ intervalMs: 60_000 });
+    sampler.add(agent.tree);
+    await printed(agent, "ready");
+    sampler.sample();
+    const before = agent.tree.members;
+    agent.forSdk.stdin.write("go on\n");
+    await until(() => before.some(({ pid }) => !isRunning(pid)));
+    const orphan = before.find(({ pid }) => pid !== agent.pid && isRunning(pid));
+    expect(orphan, "the orphan lives").toBeDefined();
+
+    await agent.terminate(1000);
+    expect(isRunning(orphan?.pid ?? 0)).toBe(false);
+    sampler.remove(agent.tree);
+  });
+
+  it("takes the tools of a process that was killed from outside", async () => {
+    const agent = await start("leaves-session.sh");
+    await until(() => findTree(agent.tree).length >= 3);
+    const pids = findTree(agent.tree).map(({ pid }) => pid);
+    sendSignal(agent.pid ?? 0, "SIGKILL");
+    expect(await agent.exited).toMatchObject({ signal: "SIGKILL", step: "exited", survivors: 0 });
+    expect(pids.filter(isRunning)).toEqual([]);
+    expect(countStrays(serverId)).toBe(0);
+  });
+});
+
+describe("AgentExit.outOfMemory", () => {
+  /** Someone else's SIGKILL is held for the kernel's only where the kernel keeps no count. */
+  const counted = readOomKillCount() !== null;
+
+  it.each(["SIGKILL", "137"])("asks the kernel's counter about %s", async (how) => {
+    const agent = spawnAgentProcess(
+      optionsFor(how === "137" ? "exits-137.sh" : "polite.sh", serverId),
+    );
+    if (how === "SIGKILL") sendSignal(agent.pid ?? 0, "SIGKILL");
+    expect(await agent.exited).toMatchObject({
+      step: "exited",
+      outOfMemory: !counted,
+      oomKillCounterRose: counted ? false : null,
+    });
+  });
+});
