@@ -40,9 +40,19 @@ export function readYaml<S extends z.ZodType>(
   if (checked.ok && document.diagnostics.length === 0) {
     return { ok: true, value: checked.value, document };
   }
-  const issues = checked.ok ? [] : checked.issues.filter((issue) => isTrusted(issue, document));
-  const found = issues.slice(0, MAX_DIAGNOSTICS).map((issue) => diagnosticOf(issue, document));
+  const found = checked.ok ? [] : diagnosticsOf(checked.issues, document);
   return { ok: false, diagnostics: inOrder([...document.diagnostics, ...found]), document };
+}
+
+/** What the schema found, at its place; without what only follows from broken syntax. */
+export function diagnosticsOf(
+  issues: readonly SchemaIssue[],
+  document: YamlDocument,
+): readonly Diagnostic[] {
+  return issues
+    .filter((issue) => isTrusted(issue, document))
+    .slice(0, MAX_DIAGNOSTICS)
+    .map((issue) => diagnosticOf(issue, document));
 }
 
 /** Sorted by place, without repetitions, and no more than a person would read. */
@@ -80,9 +90,11 @@ function diagnosticOf(issue: SchemaIssue, document: YamlDocument): Diagnostic {
   return document.diagnosticAt(path, `${message}: got ${got ?? "nothing"}`, remedy);
 }
 
-function remedyFor({ message, words }: SchemaIssue, got = ""): string {
+/** The cure for a value whose schema names none. `got` is the value as written. */
+export function remedyFor({ message, words }: SchemaIssue, got = ""): string {
   // `got` is as the file has it, so no guess can be made from a variable's content.
   const word = got.replaceAll('"', "");
+  if (got === "nothing") return "Give it a value, or remove the key";
   if (words.length > 0) return nearest(word, words) === undefined ? "" : didYouMean(word, words);
   if (message === "needs text" && got.startsWith("`")) {
     return "Put the reference in quotes, so that its value stays text";

@@ -1,0 +1,170 @@
+/**
+ * Agent files to {@link AgentDefinition}s: one file, or all of a folder, with every problem of
+ * every file at once.
+ *
+ * @module
+ */
+
+import { readdir, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { deepFreeze } from "../lib/deep-freeze.ts";
+import { type Diagnostic, DiagnosticsError } from "../lib/diagnostics.ts";
+import { readTextFile } from "../lib/text-file.ts";
+import type { Environment } from "../lib/yaml-data.ts";
+import { inOrder, readYaml } from "../lib/yaml-file.ts";
+import type { AgentDefinition, ModelProvider } from "./definition.ts";
+import { type Included, readIncluded, versionOf } from "./included.ts";
+import { AgentFile, type AgentSettings } from "./schema.ts";
+
+const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_AGENTS = 100;
+
+export interface AgentOverrides {
+  readonly provider?: ModelProvider;
+  readonly modelId?: string;
+}
+
+/**
+ * Loads an agent file, or of a folder every `*.yaml` but plimsoll.yaml and every `<name>/agent.yaml`.
+ *
+ * @throws {DiagnosticsError} `agent_invalid` with every problem of every file.
+ */
+export async function loadAgents(
+  path: string,
+  environment: Environment,
+  overrides: AgentOverrides = {},
+): Promise<readonly AgentDefinition[]> {
+  const found = await findAgentFiles(path);
+  const loaded = [];
+  for (const file of found.files) loaded.push(await loadAgent(file, environment, overrides));
+  const diagnostics = [
+    ...found.diagnostics,
+    ...loaded.flatMap((each) => each.diagnostics),
+    ...repeatedNames(loaded),
+  ];
+  if (diagnostics.length > 0) throw new DiagnosticsError("agent_invalid", diagnostics);
+  return deepFreeze(loaded.flatMap(({ agent }) => (agent === undefined ? [] : [agent])));
+}
+
+async function findAgentFiles(path: string) {
+  const kind = await stat(path).catch(() => undefined);
+  if (kind?.isDirectory() !== true) return { files: [path], diagnostics: [] };
+  const entries = await readdir(path, { withFileTypes: true });
+  const files: string[] = [];
+  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
+    const nested = join(path, entry.name, "agent.yaml");
+    if (entry.isDirectory()) {
+      if (await exists(nested)) files.push(nested);
+    } else if (/\.ya?ml$/u.test(entry.name) && !/^plimsoll\.ya?ml$/u.test(entry.name)) {
+      files.push(join(path, entry.name));
+    }
+  }
+  if (files.length > 0 && files.length <= MAX_AGENTS) return { files, diagnostics: [] };
+  const [message, remedy] =
+    files.length === 0
+      ? ["holds no agent file", "Put a file `agent.yaml` there"]
+      : [`holds ${files.length} agent files, more than ${MAX_AGENTS}`, "Spread them over servers"];
+  return { files: [], diagnostics: [placeless(path, message, remedy)] };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+interface LoadedAgent {
+  /** There if the file has no problems. */
+  readonly agent?: AgentDefinition;
+  readonly diagnostics: readonly Diagnostic[];
+  /** For the problem of a name that is there twice. */
+  readonly complainOfName?: (otherFile: string) => Diagnostic;
+}
+
+async function loadAgent(
+  file: string,
+  environment: Environment,
+  overrides: AgentOverrides,
+): Promise<LoadedAgent> {
+  const path = resolve(file);
+  const read = await readTextFile(path, MAX_FILE_BYTES);
+  if (!read.ok) {
+    return { diagnostics: [placeless(file, `the agent file ${read.message}`, read.remedy)] };
+  }
+  const result = readYaml({ file, text: read.text }, AgentFile, environment);
+  const { included, diagnostics } = await readIncluded(result.document, path);
+  if (!result.ok) return { diagnostics: inOrder([...result.diagnostics, ...diagnostics]) };
+  if (diagnostics.length > 0) return { diagnostics: inOrder(diagnostics) };
+
+  const version = versionOf(read.text, included);
+  const agent = toDefinition(result.value, { path, included, overrides, version });
+  const complainOfName = (otherFile: string) =>
+    result.document.diagnosticAt(["name"], `is the name of ${otherFile} as well`, "Rename one");
+  return { agent, diagnostics: [], complainOfName };
+}
+
+function repeatedNames(loaded: readonly LoadedAgent[]): readonly Diagnostic[] {
+  const files = new Map<string, string>();
+  return loaded.flatMap(({ agent, complainOfName }) => {
+    if (agent === undefined || complainOfName === undefined) return [];
+    const other = files.get(agent.name);
+    if (other !== undefined) return [complainOfName(other)];
+    files.set(agent.name, agent.file);
+    return [];
+  });
+}
+
+function placeless(file: string, message: string, remedy: string): Diagnostic {
+  return { file, line: 1, column: 1, path: "", message, remedy, frame: "" };
+}
+
+interface Resolved {
+  readonly path: string;
+  readonly included: Included;
+  readonly overrides: AgentOverrides;
+  readonly version: string;
+}
+
+function toDefinition(settings: AgentSettings, resolved: Resolved): AgentDefinition {
+  const { name, description, limits, hosting, tools, instructions, output } = settings;
+  const { included } = resolved;
+  const outputSchema = included.outputSchema ?? output?.schema;
+  return {
+    name,
+    description,
+    file: resolved.path,
+    version: resolved.version,
+    model: modelOf(settings, resolved),
+    instructions: typeof instructions === "string" ? instructions : (included.instructions ?? ""),
+    tools: { builtin: tools.builtin, functions: included.functions, mcp: tools.mcp },
+    ...(outputSchema !== undefined && { outputSchema }),
+    limits: {
+      steps: limits.steps,
+      ...(limits.budgetUsd !== undefined && { budgetUsd: limits.budgetUsd }),
+      turnTimeMs: limits.turnTime,
+      stallTimeMs: limits.stallTime,
+    },
+    hosting,
+  };
+}
+
+function modelOf({ model }: AgentSettings, { included, overrides }: Resolved) {
+  const { effort, thinking, fallback } = model;
+  const provider = overrides.provider ?? model.provider;
+  const script = provider === "rehearsal" ? included.rehearsalScript : undefined;
+  return {
+    provider,
+    id: overrides.modelId ?? model.id,
+    ...(effort !== undefined && { effort }),
+    ...(thinking !== undefined && { thinking: thinkingOf(thinking) }),
+    fallback,
+    ...(script !== undefined && { rehearsalScript: script }),
+  };
+}
+
+function thinkingOf(thinking: NonNullable<AgentSettings["model"]["thinking"]>) {
+  if (typeof thinking === "string") return { type: thinking } as const;
+  return { type: "enabled", budgetTokens: thinking.budgetTokens } as const;
+}

@@ -1,0 +1,231 @@
+/**
+ * Flag over environment over file over default: one frozen {@link Config}, or every problem of all
+ * of them at once. Nothing is ever replaced by a default because it did not fit.
+ *
+ * @module
+ */
+
+import { dirname, resolve } from "node:path";
+import { deepFreeze } from "../lib/deep-freeze.ts";
+import { type Diagnostic, DiagnosticsError, formatPath, printable } from "../lib/diagnostics.ts";
+import { didYouMean } from "../lib/did-you-mean.ts";
+import { checkValue, type SchemaIssue } from "../lib/schema-issues.ts";
+import { readTextFile } from "../lib/text-file.ts";
+import { YamlDocument } from "../lib/yaml-document.ts";
+import { diagnosticsOf, inOrder, remedyFor } from "../lib/yaml-file.ts";
+import type { Config } from "./config.ts";
+import { agentEnvironmentOf, type Environment } from "./environment.ts";
+import { ServerFile, type ServerSettings } from "./schema.ts";
+import { PLAIN_SETTINGS, SETTINGS, type Setting, valueOf } from "./settings.ts";
+
+const DEFAULT_FILE = "plimsoll.yaml";
+const MAX_FILE_BYTES = 1024 * 1024;
+
+export interface ConfigInput {
+  /** Must exist; without it plimsoll.yaml of the working directory is read if it is there. */
+  readonly file?: string;
+  /** Dotted setting to its text, e.g. `{ "listen.port": "0" }`. */
+  readonly flags: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
+  readonly workingDirectory: string;
+}
+
+export type SettingSource = "flag" | "environment" | "file" | "default";
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** Of every setting, by its dotted name. */
+  readonly sources: ReadonlyMap<string, SettingSource>;
+  /** Absolute path of the file that was read. */
+  readonly file: string | null;
+}
+
+/** @throws {DiagnosticsError} `config_invalid` with every problem. */
+export async function loadConfig(input: ConfigInput): Promise<LoadedConfig> {
+  const { path, document, diagnostics } = await readServerFile(input);
+  const given = [...givenByFlags(input.flags), ...givenByEnvironment(input.environment)];
+  const unknown = given.filter(({ setting }) => setting === undefined).map(unknownSetting);
+
+  const merged = merge(document?.value, given);
+  const checked = checkValue(ServerFile, merged);
+  const issues = checked.ok ? [] : checked.issues;
+  const fromFile = issues.filter((issue) => giverOf(issue, given) === undefined);
+  const found = [
+    ...inOrder([
+      ...(document?.diagnostics ?? []),
+      ...(document === undefined ? fromFile.map(ofNoFile) : diagnosticsOf(fromFile, document)),
+    ]),
+    ...issues.flatMap((issue) => {
+      const giver = giverOf(issue, given);
+      return giver === undefined ? [] : [ofGiven(issue, giver)];
+    }),
+  ];
+  const all = [...diagnostics, ...found, ...unknown];
+  if (!checked.ok || all.length > 0) throw new DiagnosticsError("config_invalid", all);
+
+  const sources = sourcesOf(document?.value, given);
+  const inFile = sources.get("data.directory") === "file" && path !== null;
+  const base = inFile ? dirname(path) : input.workingDirectory;
+  const config = deepFreeze(toConfig(checked.value, base, input.environment));
+  return { config, sources, file: path };
+}
+
+async function readServerFile({ file, workingDirectory, environment }: ConfigInput) {
+  const name = file ?? DEFAULT_FILE;
+  const path = resolve(workingDirectory, name);
+  const read = await readTextFile(path, MAX_FILE_BYTES);
+  if (read.ok) {
+    const document = new YamlDocument({ file: name, text: read.text }, environment);
+    return { path, document, diagnostics: [] };
+  }
+  if (read.missing && file === undefined)
+    return { path: null, document: undefined, diagnostics: [] };
+  return {
+    path,
+    document: undefined,
+    diagnostics: [placeless(name, "", `the server file ${read.message}`, read.remedy)],
+  };
+}
+
+/** A text somebody gave outside of the file. */
+interface Given {
+  /** `--listen.port` or `PLIMSOLL_LISTEN_PORT`. */
+  readonly label: string;
+  /** What it sets; undefined if there is no such setting. */
+  readonly setting: Setting | undefined;
+  readonly text: string;
+  readonly by: "flag" | "environment";
+}
+
+function givenByFlags(flags: ConfigInput["flags"]): Given[] {
+  return Object.entries(flags).flatMap(([name, text]) => {
+    if (text === undefined) return [];
+    const setting = PLAIN_SETTINGS.find((each) => each.name === name);
+    return [{ label: `--${name}`, setting, text, by: "flag" as const }];
+  });
+}
+
+function givenByEnvironment(environment: Environment): Given[] {
+  const byVariable = new Map(PLAIN_SETTINGS.map((setting) => [setting.variable, setting]));
+  const own = Object.entries(environment).flatMap(([label, text]): Given[] => {
+    if (!label.startsWith("PLIMSOLL_") || text === undefined) return [];
+    const setting = byVariable.get(label);
+    if (setting === undefined && isForeign(label, text)) return [];
+    return [{ label, setting, text, by: "environment" }];
+  });
+  const fallbacks = PLAIN_SETTINGS.flatMap((setting): Given[] => {
+    const label = setting.fallbackVariable ?? "";
+    const text = environment[label];
+    if (text === undefined || text === "" || environment[setting.variable] !== undefined) return [];
+    return [{ label, setting, text, by: "environment" }];
+  });
+  return [...own, ...fallbacks];
+}
+
+/**
+ * Variables that begin like ours and are not: the marks that a server puts on its own agent
+ * processes, and what Kubernetes sets in every pod for a Service named `plimsoll` or `plimsoll-*`.
+ */
+function isForeign(variable: string, text: string): boolean {
+  return (
+    variable === "PLIMSOLL_TURN_ID" ||
+    variable === "PLIMSOLL_SERVER_ID" ||
+    /_SERVICE_(HOST|PORT)(_\w+)?$/u.test(variable) ||
+    /_PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?$/u.test(variable) ||
+    (variable.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//u.test(text))
+  );
+}
+
+/** The file's value with what was given on top; flags come first in `given` and win. */
+function merge(fileValue: unknown, given: readonly Given[]): unknown {
+  if (fileValue !== undefined && fileValue !== null && !isMap(fileValue)) return fileValue;
+  const merged: Record<string, unknown> = { ...fileValue };
+  for (const { setting, text } of given.toReversed()) {
+    const [block, key] = setting?.path ?? [];
+    if (setting === undefined || block === undefined || key === undefined) continue;
+    const present = merged[block];
+    // A block that is not a map is a problem of the file, and stays one.
+    if (present !== undefined && !isMap(present)) continue;
+    merged[block] = { ...present, [key]: valueOf(text, setting.kind) };
+  }
+  return merged;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function giverOf({ path }: SchemaIssue, given: readonly Given[]): Given | undefined {
+  return given.find(({ setting }) => setting?.path.every((part, index) => path[index] === part));
+}
+
+function ofGiven(issue: SchemaIssue, { label, setting, text }: Given): Diagnostic {
+  const isText = setting?.kind === "text" && !setting.isSecret;
+  const got =
+    setting?.isSecret === true ? "" : `: got ${JSON.stringify(printable(text.slice(0, 60)))}`;
+  const remedy = issue.remedy === "" ? remedyFor(issue, isText ? text : "") : issue.remedy;
+  return placeless(label, formatPath(issue.path), `${issue.message}${got}`, remedy);
+}
+
+function ofNoFile({ path, message, remedy }: SchemaIssue): Diagnostic {
+  return placeless("(no server file)", formatPath(path), message, remedy);
+}
+
+function unknownSetting({ label, by }: Given): Diagnostic {
+  const known = PLAIN_SETTINGS.map((each) => (by === "flag" ? `--${each.name}` : each.variable));
+  const remedy = didYouMean(label, known);
+  const short = remedy.startsWith("Did") ? remedy : "docs/server-file.md lists every setting";
+  return placeless(label, "", "does not name a setting", short);
+}
+
+function placeless(file: string, path: string, message: string, remedy: string): Diagnostic {
+  return { file, line: 1, column: 1, path, message, remedy, frame: "" };
+}
+
+function sourcesOf(fileValue: unknown, given: readonly Given[]): Map<string, SettingSource> {
+  return new Map(
+    SETTINGS.map(({ name, path: [block = "", key = ""] }) => {
+      const by = given.find(({ setting }) => setting?.name === name)?.by;
+      const section = isMap(fileValue) ? fileValue[block] : undefined;
+      const inFile = isMap(section) && Object.hasOwn(section, key);
+      return [name, by ?? (inFile ? "file" : "default")];
+    }),
+  );
+}
+
+function toConfig(settings: ServerSettings, base: string, environment: Environment): Config {
+  const { listen, http, auth, capacity, agentProcess, sessions, data, drain, telemetry } = settings;
+  return {
+    listen,
+    http: {
+      bodyLimitBytes: http.bodySize,
+      requestTimeoutMs: http.requestTime,
+      heartbeatMs: http.heartbeat,
+      maxConnections: http.connections,
+      maxStreamsPerCaller: http.streamsPerCaller,
+      streamBufferBytes: http.streamBuffer,
+      corsOrigins: http.corsOrigins,
+      allowedHosts: http.allowedHosts,
+    },
+    auth,
+    capacity: {
+      memoryLimitBytes: capacity.memoryLimit ?? null,
+      parentReserveBytes: capacity.parentReserve,
+      turnReserveBytes: capacity.turnReserve,
+      maxTurns: capacity.maxTurns ?? null,
+      shedStatus: capacity.shedStatus,
+      unreadyWhenFull: capacity.unreadyWhenFull,
+    },
+    agentProcess: {
+      startTimeoutMs: agentProcess.startTime,
+      endGraceMs: agentProcess.endGrace,
+      stderrTailBytes: agentProcess.stderrTail,
+      sampleIntervalMs: agentProcess.sampleInterval,
+    },
+    sessions,
+    dataDirectory: resolve(base, data.directory),
+    drain: { graceMs: drain.grace },
+    telemetry: { ...telemetry, otlpEndpoint: telemetry.otlpEndpoint ?? null },
+    agentEnvironment: agentEnvironmentOf(environment),
+  };
+}

@@ -1,0 +1,278 @@
+/**
+ * plimsoll.yaml: every setting with its meaning, range and default. The reference, the schema for
+ * editors, `--help` and the console read the descriptions here. {@link Config} is what the rest of
+ * the server sees.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { bytesSchema } from "../lib/bytes.ts";
+import { durationSchema } from "../lib/duration.ts";
+import { needs } from "../lib/schema-issues.ts";
+
+/** A block of settings; leaving it out is the same as leaving it empty. */
+function section<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.strictObject(shape);
+}
+
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/u, {
+  error: needs("a name of 1 to 64 letters, digits, `.`, `_` or `-`", "Choose another name"),
+});
+
+const listen = section({
+  host: z
+    .string()
+    .min(1)
+    .max(255)
+    .default("127.0.0.1")
+    .describe(
+      "Address to listen on. Beyond loopback, `auth.keys` or `auth.allowAnyone` must be there.",
+    ),
+  port: z.int().min(0).max(65_535).default(8080).describe("TCP port; 0 lets the system choose."),
+});
+
+const http = section({
+  bodySize: bytesSchema("1KiB", "64MiB")
+    .prefault("1MiB")
+    .describe("Largest body of a request; a larger one is refused with 413."),
+  requestTime: durationSchema("1s", "10m")
+    .prefault("30s")
+    .describe("Time for a whole request to arrive, headers and body."),
+  heartbeat: durationSchema("1s", "10m")
+    .prefault("15s")
+    .describe(
+      "Silence on an event stream before a comment keeps it open. Stay below the idle time of " +
+        "proxies in front, often 60s.",
+    ),
+  connections: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(10_000)
+    .describe("Open connections; further ones are closed at once."),
+  streamsPerCaller: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(64)
+    .describe("Event streams that one caller may hold open."),
+  streamBuffer: bytesSchema("64KiB", "1GiB")
+    .prefault("4MiB")
+    .describe("Events held for a reader that is slower than its turn; beyond, the turn ends."),
+  corsOrigins: z
+    .array(
+      z.string().refine(isOrigin, {
+        error: needs("an origin", "Write scheme and host only, such as `https://app.example.com`"),
+      }),
+    )
+    .max(100)
+    .default([])
+    .describe("Origins that a browser page may call from; none by default."),
+  allowedHosts: z
+    .array(z.string().min(1).max(255))
+    .max(100)
+    .default([])
+    .describe(
+      "Names accepted in the Host header besides loopback while authentication is off: without " +
+        "them a web page could reach the server through a name of its own.",
+    ),
+});
+
+const key = z.strictObject({
+  id: name.describe("Name of the key in logs and metrics; unique."),
+  tenant: name
+    .default("default")
+    .describe("Whose sessions the key sees; those of other tenants do not exist for it."),
+  role: z
+    .enum(["caller", "operator"])
+    .default("caller")
+    .describe("`caller` runs turns; `operator` also reads metrics and sees every session."),
+  sha256: z
+    .string({
+      error: needs("a SHA-256 in hex", 'Make it with `printf %s "$KEY" | sha256sum`, in quotes'),
+    })
+    .regex(/^[0-9a-f]{64}$/u, {
+      error: needs(
+        "a SHA-256 in 64 lower-case hex digits",
+        'Make it with `printf %s "$KEY" | sha256sum`',
+      ),
+    })
+    .describe("SHA-256 of the key, in lower-case hex: the key itself is in no file.")
+    .meta({ secret: true }),
+});
+
+const auth = section({
+  keys: z
+    .array(key)
+    .max(10_000)
+    .refine((keys) => areUnique(keys.map(({ id }) => id)), {
+      error: "needs keys with different ids",
+    })
+    .refine((keys) => areUnique(keys.map(({ sha256 }) => sha256)), {
+      error: "needs different keys: the same `sha256` is there twice",
+    })
+    .default([])
+    .describe("Keys that callers send as `Authorization: Bearer <key>`."),
+  allowAnyone: z
+    .boolean()
+    .default(false)
+    .describe("Serve without keys although the port can be reached from other machines."),
+}).refine(({ keys, allowAnyone }) => !allowAnyone || keys.length === 0, {
+  path: ["allowAnyone"],
+  error: needs("to be false while there are keys", "Remove the keys, or this line"),
+});
+
+const capacity = section({
+  memoryLimit: bytesSchema("256MiB", "64TiB")
+    .optional()
+    .describe("Memory of the replica, instead of what the cgroup or the machine says."),
+  parentReserve: bytesSchema("64MiB", "64GiB")
+    .prefault("400MiB")
+    .describe("Memory set aside for the server itself."),
+  turnReserve: bytesSchema("32MiB", "64GiB")
+    .prefault("500MiB")
+    .describe(
+      "Memory set aside for one turn. With 2GiB and the defaults, (2048 - 400) / 500 = 3 turns.",
+    ),
+  maxTurns: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .optional()
+    .describe("Ceiling on turns at once, never a way past the load line; none by default."),
+  shedStatus: z
+    .literal([429, 503])
+    .default(429)
+    .describe("HTTP status of a turn refused for load. Both carry `Retry-After`."),
+  unreadyWhenFull: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Answer /readyz with 503 while full, so that a load balancer looks elsewhere. With one " +
+        "replica this turns `429` into connection errors.",
+    ),
+}).refine(
+  ({ memoryLimit, parentReserve, turnReserve }) =>
+    memoryLimit === undefined || memoryLimit >= parentReserve + turnReserve,
+  {
+    path: ["memoryLimit"],
+    error: needs("at least `parentReserve` + `turnReserve`", "Raise the limit or lower a reserve"),
+  },
+);
+
+const agentProcess = section({
+  startTime: durationSchema("1s", "10m")
+    .prefault("30s")
+    .describe("Time from the spawn of an agent process to its first message."),
+  endGrace: durationSchema("100ms", "1m")
+    .prefault("2s")
+    .describe("Time that each polite step of ending a process has before the next, harder one."),
+  stderrTail: bytesSchema("1KiB", "1MiB")
+    .prefault("64KiB")
+    .describe("Last part of a process's stderr that is kept for the log."),
+  sampleInterval: durationSchema("50ms", "10s")
+    .prefault("250ms")
+    .describe("How often the memory of the agent processes is read."),
+});
+
+const telemetry = section({
+  logLevel: z
+    .enum(["trace", "debug", "info", "warn", "error", "silent"])
+    .default("info")
+    .describe("Least level of the log lines on stdout."),
+  otlpEndpoint: z
+    .string()
+    .refine(isHttpUrl, {
+      error: needs("an http or https URL", "Write for example `http://localhost:4318`"),
+    })
+    .optional()
+    .describe(
+      "Base URL of an OTLP/HTTP collector; nothing is exported without it. Also read from " +
+        "`OTEL_EXPORTER_OTLP_ENDPOINT`.",
+    )
+    .meta({ secret: true }),
+  otlpHeaders: z
+    .record(z.string().min(1).max(256), z.string().max(8192))
+    .default({})
+    .describe(
+      "Headers of the OTLP export. Also read from `OTEL_EXPORTER_OTLP_HEADERS` (`a=b,c=d`).",
+    )
+    .meta({ secret: true }),
+  publicMetrics: z.boolean().default(false).describe("Whether /metrics needs no key."),
+});
+
+export const ServerFile = z
+  .strictObject({
+    listen: listen.prefault({}).describe("Where the server listens."),
+    http: http.prefault({}).describe("Limits of requests and event streams."),
+    auth: auth.prefault({}).describe("Who may use the server."),
+    capacity: capacity.prefault({}).describe("How many turns the memory may carry."),
+    agentProcess: agentProcess
+      .prefault({})
+      .describe("Starting, watching and ending agent processes."),
+    sessions: section({
+      maxPerTenant: z
+        .int()
+        .min(1)
+        .max(100_000_000)
+        .default(100_000)
+        .describe("Sessions kept for one tenant."),
+    })
+      .prefault({})
+      .describe("Conversations that are kept."),
+    data: section({
+      directory: z
+        .string()
+        .min(1)
+        .max(4096)
+        .default(".plimsoll")
+        .describe(
+          "Where sessions and what was learned are kept. Relative to this file; elsewhere to the " +
+            "working directory. One server at a time may use it.",
+        ),
+    })
+      .prefault({})
+      .describe("What is on the disk."),
+    drain: section({
+      grace: durationSchema("0s", "1h")
+        .prefault("25s")
+        .describe(
+          "Time that running turns have to end after SIGTERM. Stay below the orchestrator's own, " +
+            "30s in Kubernetes.",
+        ),
+    })
+      .prefault({})
+      .describe("Stopping."),
+    telemetry: telemetry.prefault({}).describe("Logs, metrics and traces."),
+  })
+  .refine(
+    ({ listen: { host }, auth: { keys, allowAnyone } }) => {
+      return isLoopback(host) || keys.length > 0 || allowAnyone;
+    },
+    {
+      path: ["listen", "host"],
+      error: needs(
+        "`auth.keys`, as other machines can reach this address",
+        "Add a key, or say `auth.allowAnyone: true`, or listen on 127.0.0.1",
+      ),
+    },
+  );
+
+export type ServerSettings = z.output<typeof ServerFile>;
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/u.test(host);
+}
+
+function areUnique(words: readonly string[]): boolean {
+  return new Set(words).size === words.length;
+}
+
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/u.test(new URL(text).protocol);
+}
+
+function isOrigin(text: string): boolean {
+  return isHttpUrl(text) && new URL(text).origin === text;
+}

@@ -1,0 +1,54 @@
+/**
+ * Sizes as people write them: `64KiB`, `512MiB`, `2GiB`, and the decimal `500MB`. Bytes everywhere
+ * else.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { needs } from "./schema-issues.ts";
+
+const UNIT_BYTES = {
+  B: 1,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+} as const;
+const SIZE = /^(\d{1,12}(?:\.\d{1,3})?)(B|KiB|MiB|GiB|TiB|KB|MB|GB|TB)$/u;
+
+/** Whole bytes; undefined if the text is not a number with a unit. */
+export function parseBytes(text: string): number | undefined {
+  const [, number, unit] = SIZE.exec(text) ?? [];
+  if (number === undefined || !isUnit(unit)) return undefined;
+  return Math.round(Number(number) * UNIT_BYTES[unit]);
+}
+
+/** The same size in the largest binary unit that divides it: 1048576 is `1MiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ["TiB", "GiB", "MiB", "KiB"] as const;
+  const unit = bytes === 0 ? "B" : (units.find((each) => bytes % UNIT_BYTES[each] === 0) ?? "B");
+  return `${bytes / UNIT_BYTES[unit]}${unit}`;
+}
+
+/** A setting that is a size within bounds, both included; the value is in bytes. */
+export function bytesSchema(least: string, most: string) {
+  const bounds = { least: parseBytes(least) ?? Number.NaN, most: parseBytes(most) ?? Number.NaN };
+  const message = needs("a size with a unit", "Write for example `64KiB`, `512MiB` or `2GiB`");
+  return z
+    .string({ error: message })
+    .regex(SIZE, { error: message, abort: true })
+    .meta({ unit: `size, ${least} to ${most}` })
+    .transform((text) => parseBytes(text) ?? Number.NaN)
+    .refine((bytes) => bytes >= bounds.least && bytes <= bounds.most, {
+      error: `needs a size from ${least} to ${most}`,
+    });
+}
+
+function isUnit(text: string | undefined): text is keyof typeof UNIT_BYTES {
+  return text !== undefined && Object.hasOwn(UNIT_BYTES, text);
+}
