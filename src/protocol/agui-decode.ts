@@ -21,6 +21,7 @@ import {
   INPUT_LIMITS,
   inputPartSchema,
   invalidBody,
+  textSchema,
 } from "./input.ts";
 
 export const AGUI_LIMITS = {
@@ -120,7 +121,9 @@ type Part = Exclude<Content, string>[number];
 
 function readContent(content: Content, pointer: string, read: NewMessages): void {
   if (typeof content === "string") {
-    readPart({ type: "text", text: content }, pointer, read);
+    const checked = checkBody(textSchema, content, pointer);
+    if (checked.ok) read.input.push({ type: "text", text: checked.value });
+    else read.errors.push(...checked.errors);
     return;
   }
   if (content.length === 0 || content.length > INPUT_LIMITS.parts) {

@@ -1,0 +1,131 @@
+import { getEventListeners } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+
+import { createParser, type EventSourceMessage } from "eventsource-parser";
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+
+import { encodeSseFrame, SSE_HEARTBEAT, withHeartbeat } from "../../src/protocol/sse.ts";
+import { collect } from "./turns.ts";
+
+function parse(text: string): EventSourceMessage[] {
+  const messages: EventSourceMessage[] = [];
+  createParser({ onEvent: (message) => messages.push(message) }).feed(text);
+  return messages;
+}
+
+describe("encodeSseFrame()", () => {
+  it("writes id, event and data, and ends with an empty line", () => {
+    expect(encodeSseFrame({ id: "a:1", event: "x", data: "{}" })).toBe(
+      "id: a:1\nevent: x\ndata: {}\n\n",
+    );
+    expect(encodeSseFrame({ data: "" })).toBe("data: \n\n");
+  });
+
+  it("keeps several lines of data in one event", () => {
+    expect(encodeSseFrame({ data: "a\nb\r\nc\rd" })).toBe("data: a\ndata: b\ndata: c\ndata: d\n\n");
+  });
+
+  it("refuses names that would smuggle in another field", () => {
+    expect(() => encodeSseFrame({ event: "x\ndata: y", data: "" })).toThrow(TypeError);
+    expect(() => encodeSseFrame({ id: "1\r2", data: "" })).toThrow(TypeError);
+  });
+
+  it("is read back as one event, whatever the data, also between heartbeats", () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: "binary" })), (all) => {
+        const wire = all.map((data) => encodeSseFrame({ data }) + SSE_HEARTBEAT).join("");
+        expect(parse(wire).map(({ data }) => data)).toEqual(
+          all.map((data) => data.replace(/\r\n?/g, "\n")),
+        );
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+/** A source that yields after each of the times, and tells when it is cleaned up. */
+function slowSource(timesMs: readonly number[], log: string[]): AsyncGenerator<string> {
+  return (async function* () {
+    try {
+      for (const [index, timeMs] of timesMs.entries()) {
+        await delay(timeMs);
+        yield `frame ${index}`;
+      }
+    } finally {
+      log.push("closed");
+    }
+  })();
+}
+
+const never = new AbortController().signal;
+
+describe("withHeartbeat()", () => {
+  it("passes frames on and beats only in silence", async () => {
+    const log: string[] = [];
+    const source = slowSource([0, 400, 0], log);
+    const frames = await collect(withHeartbeat(source, 100, "beat", never));
+    expect(frames.filter((frame) => frame !== "beat")).toEqual(["frame 0", "frame 1", "frame 2"]);
+    const silence = frames.slice(frames.indexOf("frame 0") + 1, frames.indexOf("frame 1"));
+    // Three on an idle machine.
+    expect(silence.length).toBeGreaterThan(0);
+    expect(silence.length).toBeLessThan(4);
+    expect(log).toEqual(["closed"]);
+  });
+
+  it("fails with its source, after the frames before", async () => {
+    const source = (async function* () {
+      yield "one";
+      throw new Error("broken");
+    })();
+    const frames = withHeartbeat(source, 1000, "beat", never);
+    expect((await frames.next()).value).toBe("one");
+    await expect(frames.next()).rejects.toThrow("broken");
+  });
+
+  it("cleans its source up when the consumer stops early", async () => {
+    const log: string[] = [];
+    for await (const frame of withHeartbeat(slowSource([1, 1], log), 1000, "beat", never)) {
+      expect(frame).toBe("frame 0");
+      break;
+    }
+    expect(log).toEqual(["closed"]);
+  });
+
+  it("ends at once when the signal aborts during a silence", async () => {
+    const controller = new AbortController();
+    let isReturned = false;
+    const silent: AsyncIterable<string> = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => new Promise(() => undefined),
+        return: async () => {
+          isReturned = true;
+          return { done: true, value: undefined };
+        },
+      }),
+    };
+    const frames = withHeartbeat(silent, 60_000, "beat", controller.signal);
+    const next = frames.next();
+    controller.abort();
+    expect(await next).toEqual({ done: true, value: undefined });
+    expect(isReturned).toBe(true);
+  });
+
+  it("does not even start to wait when the signal has aborted", async () => {
+    const log: string[] = [];
+    const frames = withHeartbeat(slowSource([1], log), 60_000, "beat", AbortSignal.abort());
+    expect(await collect(frames)).toEqual([]);
+    expect(log).toEqual(["closed"]);
+  });
+
+  it("leaves no timer and no listener behind", async () => {
+    const timers = (): number =>
+      process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const signal = new AbortController().signal;
+    const before = timers();
+    await collect(withHeartbeat(slowSource([1, 30, 1], []), 10, "beat", signal));
+    for await (const _ of withHeartbeat(slowSource([1, 1], []), 60_000, "beat", signal)) break;
+    expect(timers()).toBe(before);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+  });
+});
