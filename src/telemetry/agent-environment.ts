@@ -37,7 +37,7 @@ export function agentTelemetryEnvironment(
     ...(span.tracestate !== undefined && { TRACESTATE: span.tracestate }),
   };
   if (config.otlpEndpoint === null) return context;
-  const headers = encodedList(config.otlpHeaders);
+  const headers = pairs(config.otlpHeaders);
   return {
     ...context,
     CLAUDE_CODE_ENABLE_TELEMETRY: "1",
@@ -49,7 +49,7 @@ export function agentTelemetryEnvironment(
     OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
     OTEL_EXPORTER_OTLP_ENDPOINT: config.otlpEndpoint,
     ...(headers !== "" && { OTEL_EXPORTER_OTLP_HEADERS: headers }),
-    OTEL_RESOURCE_ATTRIBUTES: encodedList({ "gen_ai.agent.name": span.agentName }),
+    OTEL_RESOURCE_ATTRIBUTES: pairs({ "gen_ai.agent.name": span.agentName }),
     OTEL_TRACES_EXPORT_INTERVAL: String(EXPORT_INTERVAL_MS),
     OTEL_LOGS_EXPORT_INTERVAL: String(EXPORT_INTERVAL_MS),
     OTEL_EXPORTER_OTLP_TIMEOUT: String(LAST_EXPORT_MS),
@@ -58,9 +58,12 @@ export function agentTelemetryEnvironment(
   };
 }
 
-/** `key=value` pairs as OpenTelemetry reads them from a variable: values percent-encoded. */
-function encodedList(pairs: Readonly<Record<string, string>>): string {
-  return Object.entries(pairs)
-    .map(([key, value]) => `${key}=${encodeURIComponent(value)}`)
+/**
+ * `key=value` pairs in one variable. OpenTelemetry would have values percent-encoded, but Claude Code
+ * sends headers as they stand here; a value with a comma cannot be told.
+ */
+function pairs(of: Readonly<Record<string, string>>): string {
+  return Object.entries(of)
+    .map(([key, value]) => `${key}=${value}`)
     .join(",");
 }

@@ -61,8 +61,12 @@ export async function startTelemetry(
     startTurnSpan: (turn) => startTurnSpan(turn, otlp?.tracer ?? null),
     agentEnvironment: (span) => agentTelemetryEnvironment(config, span),
     async [Symbol.asyncDispose]() {
-      const sent = Promise.all([metrics.shutdown(), otlp?.shutdown()]);
-      await settledWithin(sent, LAST_EXPORT_MS);
+      try {
+        await endsWithin(Promise.all([metrics.shutdown(), otlp?.shutdown()]), LAST_EXPORT_MS);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        log.warn({ reason }, "Cannot send the last telemetry");
+      }
     },
   };
 }
@@ -76,11 +80,15 @@ async function startExport(
   return startOtlp({ endpoint: otlpEndpoint, headers: otlpHeaders, ...deps });
 }
 
-/** Waits for the work, but no longer than the time; its failure is its own and has been logged. */
-async function settledWithin(work: Promise<unknown>, timeMs: number): Promise<void> {
+/** @throws What the work throws, or an error of its own when the time is over first. */
+async function endsWithin(work: Promise<unknown>, timeMs: number): Promise<void> {
   const done = new AbortController();
-  const tooLate = delay(timeMs, undefined, { signal: done.signal });
-  await Promise.race([work, tooLate]).catch(() => undefined);
-  done.abort();
-  await Promise.allSettled([tooLate]);
+  const tooLate = delay(timeMs, undefined, { signal: done.signal }).then(() => {
+    throw new Error(`the collector did not answer within ${timeMs} ms`);
+  });
+  try {
+    await Promise.race([work, tooLate]);
+  } finally {
+    done.abort();
+  }
 }

@@ -59,7 +59,10 @@ describe("openLog", () => {
     ["a thrown text", (log: Logger) => log.error({ err: new Error("x", { cause: KEY }) })],
     ["a stack", (log: Logger) => log.error(new TypeError(`no ${KEY}`))],
     ["the stderr of a process", (log: Logger) => log.warn({ stderr: `fatal\n ${KEY}\n` }, "Ended")],
-    ["an object of unknown class", (log: Logger) => log.info({ url: new URL(`http://x/?k=${KEY}`) })],
+    [
+      "an object of unknown class",
+      (log: Logger) => log.info({ url: new URL(`http://x/?k=${KEY}`) }),
+    ],
   ])("takes a secret out of %s", (_where, write) => {
     const { text, lines } = logged(write);
     expect(lines).toHaveLength(1);

@@ -12,7 +12,14 @@ function metricsTable(): string {
     const total = kind === "counter" ? "_total" : "";
     const attributes = spec.attributes.map((key) => `\`${ATTRIBUTES[key].name}\``).join(", ");
     const scraped = `${spec.name.replaceAll(".", "_")}${total}`;
-    return [`\`${spec.name}\``, `\`${scraped}\``, kind, `\`${spec.unit}\``, attributes, spec.description];
+    return [
+      `\`${spec.name}\``,
+      `\`${scraped}\``,
+      kind,
+      `\`${spec.unit}\``,
+      attributes,
+      spec.description,
+    ];
   });
   return table(["name", "in Prometheus", "kind", "unit", "attributes", "meaning"], rows);
 }

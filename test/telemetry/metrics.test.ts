@@ -85,12 +85,11 @@ describe("Metrics", () => {
     const metrics = open();
     live(metrics);
     const { types } = await read(metrics);
-    const expected = Object.values(METRICS).map((spec) => [
-      prometheusName(spec),
-      spec.kind.replace("observed_", ""),
-    ]);
+    const expected = Object.values(METRICS).map(
+      (spec) => [prometheusName(spec), spec.kind.replace("observed_", "")] as const,
+    );
     expect(new Map([...types].filter(([name]) => name !== "target_info"))).toEqual(
-      new Map(expected as [string, string][]),
+      new Map(expected),
     );
   });
 
@@ -101,7 +100,9 @@ describe("Metrics", () => {
     const specs: readonly MetricSpec[] = Object.values(METRICS);
     let checked = 0;
     for (const { name, labels } of samples) {
-      const spec = specs.find((one) => name.replace(/_(bucket|sum|count)$/, "") === prometheusName(one));
+      const spec = specs.find(
+        (one) => name.replace(/_(bucket|sum|count)$/, "") === prometheusName(one),
+      );
       if (spec === undefined) continue;
       const allowed = new Map(
         spec.attributes.map((key) => {
@@ -172,7 +173,9 @@ describe("Metrics", () => {
   it("has counters to alert on before the first event", async () => {
     const { value } = await read(open());
     expect(value("plimsoll_turn_shed_total", { plimsoll_shed_reason: "memory" })).toBe(0);
-    expect(value("plimsoll_agent_process_exits_total", { plimsoll_exit_reason: "crashed" })).toBe(0);
+    expect(value("plimsoll_agent_process_exits_total", { plimsoll_exit_reason: "crashed" })).toBe(
+      0,
+    );
     expect(value("plimsoll_replica_unclean_ends_total")).toBe(0);
   });
 

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import { isSecretKey, REDACTED, redactText } from "../../src/telemetry/redact-text.ts";
@@ -17,7 +17,13 @@ const SECRETS = {
 
 describe("redactText", () => {
   it.each(Object.entries(SECRETS))("takes out a %s wherever it stands", (_what, secret) => {
-    for (const text of [secret, `use ${secret}, please`, `"${secret}"`, `x=${secret}&y=1`, `(${secret})`]) {
+    for (const text of [
+      secret,
+      `use ${secret}, please`,
+      `"${secret}"`,
+      `x=${secret}&y=1`,
+      `(${secret})`,
+    ]) {
       expect(redactText(text)).not.toContain(secret);
       expect(redactText(text)).toContain(REDACTED);
     }
@@ -68,7 +74,14 @@ describe("redactText", () => {
   });
 
   it("keeps JSON readable, whatever the values", () => {
-    const key = fc.constantFrom("token", "password", "apiKey", "message", "authorization", "cookie");
+    const key = fc.constantFrom(
+      "token",
+      "password",
+      "apiKey",
+      "message",
+      "authorization",
+      "cookie",
+    );
     const value = fc.oneof(
       fc.jsonValue({ maxDepth: 2 }),
       fc.constantFrom(...Object.values(SECRETS)),
@@ -93,10 +106,15 @@ describe("redactText", () => {
 });
 
 describe("isSecretKey", () => {
-  it.each(["authorization", "Cookie", "x-api-key", "apiKey", "access_token", "clientSecret", "set-cookie"])(
-    "knows %s",
-    (key) => expect(isSecretKey(key)).toBe(true),
-  );
+  it.each([
+    "authorization",
+    "Cookie",
+    "x-api-key",
+    "apiKey",
+    "access_token",
+    "clientSecret",
+    "set-cookie",
+  ])("knows %s", (key) => expect(isSecretKey(key)).toBe(true));
   it.each(["inputTokens", "firstTokenMs", "key", "sessionId", "author"])("lets %s through", (key) =>
     expect(isSecretKey(key)).toBe(false),
   );
