@@ -29,7 +29,12 @@ export class StderrTail {
   }
 
   #append(chunk: Buffer): void {
-    const joined = Buffer.concat([this.#kept, chunk]);
-    this.#kept = joined.subarray(Math.max(0, joined.length - this.#limitBytes));
+    const newest = lastBytes(chunk, this.#limitBytes);
+    const older = lastBytes(this.#kept, this.#limitBytes - newest.length);
+    this.#kept = Buffer.concat([older, newest]); // A copy: a part would hold on to its whole.
   }
+}
+
+function lastBytes(buffer: Buffer, count: number): Buffer {
+  return buffer.subarray(Math.max(0, buffer.length - count));
 }

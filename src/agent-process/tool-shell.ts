@@ -20,14 +20,16 @@ exec /bin/sh -c "$1"
 
 /**
  * Writes the shell into a directory, which is made if need be.
- * @returns Its path; null where files of that directory cannot be executed (a mount with
- *   `noexec`): every Bash call would fail. Tools are then put on their step by the sampler alone.
+ * @returns Its path; null where every Bash call would fail with it: in a directory whose files
+ *   cannot be executed (a mount with `noexec`), or with " -" in its path, which Claude Code takes
+ *   for the start of options. Tools are then put on their step by the sampler alone.
  */
 export async function writeToolShell(directory: string): Promise<string | null> {
   const path = join(directory, "tool-shell.sh");
   await mkdir(directory, { recursive: true });
   await writeFile(path, TOOL_SHELL);
   await chmod(path, 0o755); // After the umask had its say.
+  if (path.includes(" -")) return null;
   return access(path, constants.X_OK).then(
     () => path,
     () => null,

@@ -48,6 +48,13 @@ describe("ProcessTree", () => {
     expect(tree.grow(table, [stat(7, 1, 12)])).toEqual([stat(7, 1, 12), stat(8, 7, 13)]);
   });
 
+  it("stays empty and silent where the system does not tell", () => {
+    const tree = new ProcessTree("turn", null);
+    expect(tree.grow(processTable([]))).toEqual([]);
+    tree.measure();
+    expect(tree).toMatchObject({ members: [], currentBytes: null, peakBytes: null });
+  });
+
   it("tells who is new, also under an old pid", () => {
     const tree = new ProcessTree("turn", stat(2, 1, 10));
     expect(tree.grow(processTable([stat(2, 1, 10), stat(3, 2, 11)]))).toEqual([stat(3, 2, 11)]);

@@ -6,7 +6,7 @@ import { readOomKillCount } from "../../src/agent-process/oom-kill-counter.ts";
 import { sendSignal } from "../../src/agent-process/proc.ts";
 import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
 import { countStrays } from "../../src/agent-process/strays.ts";
-import { findTree } from "../../src/agent-process/terminate.ts";
+import { findTree, sweep } from "../../src/agent-process/terminate.ts";
 import { isRunning, optionsFor, printed, until, useServerId } from "./agent-programs.ts";
 
 const serverId = useServerId();
@@ -91,6 +91,13 @@ describe("the sweep after the end", () => {
     expect(await agent.exited).toMatchObject({ signal: "SIGKILL", step: "exited", survivors: 0 });
     expect(pids.filter(isRunning)).toEqual([]);
     expect(countStrays(serverId)).toBe(0);
+  });
+});
+
+describe("sweep", () => {
+  it("gives up on what does not go, and counts it", async () => {
+    const stuck = { pid: 2 ** 30, startTicks: 1 };
+    expect(await sweep(() => [stuck], 30)).toBe(1);
   });
 });
 

@@ -24,6 +24,10 @@ describe("writeToolShell", () => {
     expect((await stat(shell)).mode & 0o777).toBe(0o755);
   });
 
+  it("offers none that Claude Code would read as a program and its options", async () => {
+    expect(await writeToolShell(join(directory, "a -b"))).toBeNull();
+  });
+
   it("runs its argument in bash, on the step of tools", async () => {
     const command = "cat /proc/self/oom_score_adj; [[ -n $BASH_VERSION ]] && echo bash";
     expect((await run(shell, [command])).stdout).toBe("1000\nbash\n");
