@@ -63,30 +63,33 @@ export async function takeDirectoryLock(file: string, nowMs: number): Promise<Di
 
 /** Two servers may find the same dead holder: the claim lets one of them replace it. */
 async function takeOver(draft: string, file: string): Promise<DirectoryLock["abandonedBy"]> {
-  await assertDead(file);
+  const dead = await readDead(file);
   const claim = `${file}.claim`;
   if (!(await tryLink(draft, claim))) {
-    await assertDead(claim);
+    await readDead(claim);
     await rm(claim, { force: true });
     if (!(await tryLink(draft, claim))) throw inUse();
   }
   try {
-    // Looked at again, as the claim's holder before us may have become the lock's.
-    const dead = await assertDead(file);
+    // Looked at again: somebody may have claimed, replaced and gone on since.
+    if ((await ifPresent(readFile(file, "utf8"))) !== dead) throw inUse();
     await rename(draft, file);
-    return dead;
   } finally {
     await rm(claim, { force: true });
   }
+  return dead === undefined ? null : (parseHolder(dead) ?? "unknown");
 }
 
-/** The dead holder; null when there is none any more. */
-async function assertDead(file: string): Promise<DirectoryLock["abandonedBy"]> {
+/**
+ * What a dead holder wrote; undefined when it is gone after all.
+ *
+ * @throws {AppError} `data_directory_in_use` when the holder lives.
+ */
+async function readDead(file: string): Promise<string | undefined> {
   const text = await ifPresent(readFile(file, "utf8"));
-  if (text === undefined) return null;
-  const holder = parseHolder(text);
-  if ((await isAlive(holder)) ?? (await isBeating(file))) throw inUse();
-  return holder ?? "unknown";
+  if (text === undefined) return undefined;
+  if ((await isAlive(parseHolder(text))) ?? (await isBeating(file))) throw inUse();
+  return text;
 }
 
 /** Undefined when this process cannot tell. */
@@ -98,9 +101,12 @@ async function isAlive(holder: LockHolder | undefined): Promise<boolean | undefi
 
 async function isBeating(file: string): Promise<boolean> {
   const before = await ifPresent(stat(file));
-  await sleep(OBSERVATION_MS);
-  const after = await ifPresent(stat(file));
-  return before?.mtimeMs !== after?.mtimeMs;
+  for (let watchedMs = 0; watchedMs < OBSERVATION_MS; watchedMs += HEARTBEAT_MS) {
+    await sleep(HEARTBEAT_MS);
+    const after = await ifPresent(stat(file));
+    if (before?.mtimeMs !== after?.mtimeMs) return true;
+  }
+  return false;
 }
 
 function startHeartbeat(

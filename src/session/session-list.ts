@@ -12,7 +12,7 @@ import { join } from "node:path";
 
 import { AppError } from "../lib/errors.ts";
 import { sessionIdOf } from "./session-id.ts";
-import { sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
+import { RECORD_NAME, sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
 import type { SessionRecord } from "./session-record.ts";
 import { readRecord } from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
@@ -83,24 +83,30 @@ export async function countSessions(dataDirectory: string, tenant: string): Prom
 
 async function positionsOf(dataDirectory: string, query: SessionQuery): Promise<Position[]> {
   const { tenant, agentName, threadId } = query;
-  const positionOf = async (sessionId: string): Promise<Position[]> => {
-    const { record } = sessionPathsOf(dataDirectory, { tenant, sessionId });
-    const found = await ifPresent(stat(record));
-    return found === undefined ? [] : [{ sessionId, lastTurnAtMs: Math.round(found.mtimeMs) }];
-  };
   if (agentName !== undefined && threadId !== undefined) {
-    return positionOf(sessionIdOf({ tenant, agentName, threadId }));
+    const sessionId = sessionIdOf({ tenant, agentName, threadId });
+    const { directory } = sessionPathsOf(dataDirectory, { tenant, sessionId });
+    return positionOf(directory, sessionId);
   }
   const root = join(tenantDirectoryOf(dataDirectory, tenant), "sessions");
   const shards = await namesIn(root);
   const positions: Position[] = [];
   for (let first = 0; first < shards.length; first += SHARDS_AT_ONCE) {
-    const names = await Promise.all(
-      shards.slice(first, first + SHARDS_AT_ONCE).map((shard) => namesIn(join(root, shard))),
-    );
-    positions.push(...(await Promise.all(names.flat().map(positionOf))).flat());
+    const some = shards.slice(first, first + SHARDS_AT_ONCE).map((shard) => join(root, shard));
+    positions.push(...(await Promise.all(some.map(positionsIn))).flat());
   }
   return positions;
+}
+
+async function positionsIn(shard: string): Promise<Position[]> {
+  const names = await namesIn(shard);
+  return (await Promise.all(names.map((name) => positionOf(join(shard, name), name)))).flat();
+}
+
+/** None for a directory whose session was never begun, or is just being deleted. */
+async function positionOf(directory: string, sessionId: string): Promise<Position[]> {
+  const found = await ifPresent(stat(join(directory, RECORD_NAME)));
+  return found === undefined ? [] : [{ sessionId, lastTurnAtMs: Math.round(found.mtimeMs) }];
 }
 
 async function namesIn(directory: string): Promise<string[]> {

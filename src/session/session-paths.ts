@@ -49,6 +49,9 @@ export interface SessionPaths extends SessionDirectories {
  */
 export const MAX_TMP_PATH_BYTES = 103 - "/cc-socks/4194304.sock".length;
 
+/** The file in a session's directory that says what it is; without it there is no session. */
+export const RECORD_NAME = "session.json";
+
 export function dataPathsOf(dataDirectory: string): DataPaths {
   return {
     lock: join(dataDirectory, "server.lock"),
@@ -83,7 +86,7 @@ export function sessionPathsOf(dataDirectory: string, ref: SessionRef): SessionP
   const scratch = hashOf(JSON.stringify([ref.tenant, ref.sessionId]), 16);
   return {
     directory,
-    record: join(directory, "session.json"),
+    record: join(directory, RECORD_NAME),
     work: join(directory, "work"),
     config: join(directory, "config"),
     home: join(directory, "home"),

@@ -1,0 +1,108 @@
+/**
+ * Goal: a full or read-only disk is told apart from a bug, and loses nothing that was kept.
+ * Method: real tiny file systems, where this process may mount them.
+ */
+
+import { execFileSync } from "node:child_process";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { describe, expect, it } from "vitest";
+
+import { openDataDirectory } from "../../src/session/data-directory.ts";
+import { FileSessions } from "../../src/session/file-sessions.ts";
+import { SessionLocks } from "../../src/session/session-locks.ts";
+import {
+  TOTALS,
+  cleanAfterTest,
+  codeOf,
+  errorOf,
+  takeTurn,
+  temporaryDirectory,
+  thread,
+} from "./fixture.ts";
+
+function mountTmpfs(path: string, options: string): boolean {
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", path], { stdio: "ignore" });
+  } catch {
+    return false;
+  }
+  cleanAfterTest(async () => {
+    execFileSync("umount", ["-l", path]);
+    await Promise.resolve();
+  });
+  return true;
+}
+
+describe("sessions on a full disk", () => {
+  it("say storage_full, name no path, and go on once there is space", async ({ skip }) => {
+    const data = await temporaryDirectory();
+    if (!mountTmpfs(data, "size=64k")) skip("mounting a tmpfs is not allowed here");
+    const directory = await openDataDirectory(data, 1);
+    cleanAfterTest(async () => directory[Symbol.asyncDispose]());
+    const sessions = new FileSessions({
+      dataDirectory: data,
+      maxPerTenant: 10,
+      locks: new SessionLocks(),
+    });
+    const { sessionId } = await takeTurn(sessions, thread("kept"), 5);
+    const ref = { tenant: "acme", sessionId };
+    const ballast = join(data, "ballast");
+    await expect(writeFile(ballast, Buffer.alloc(128 * 1024))).rejects.toThrow("ENOSPC");
+
+    const errors = [
+      await errorOf(sessions.open(thread("new"), 6)),
+      await errorOf(sessions.finish(ref, { totals: TOTALS, endedAtMs: 6 })),
+    ];
+    for (const error of errors) {
+      expect(error.code).toBe("storage_full");
+      expect(error.message).not.toContain(data);
+    }
+    expect(await sessions.read(ref, 6)).toMatchObject({ turns: 1, lastTurnAtMs: 5 });
+    expect(await sessions.count("acme")).toBe(1);
+
+    await rm(ballast);
+    expect(await sessions.open(thread("new"), 7)).toMatchObject({ isNew: true });
+    await sessions.finish(ref, { totals: TOTALS, endedAtMs: 7 });
+    expect(await sessions.count("acme")).toBe(2);
+  });
+
+  it("can be emptied: deleting needs no space", async ({ skip }) => {
+    const data = await temporaryDirectory();
+    if (!mountTmpfs(data, "size=64k")) skip("mounting a tmpfs is not allowed here");
+    const directory = await openDataDirectory(data, 1);
+    cleanAfterTest(async () => directory[Symbol.asyncDispose]());
+    const options = { dataDirectory: data, maxPerTenant: 10, locks: new SessionLocks() };
+    const sessions = new FileSessions(options);
+    const { sessionId, directories } = await takeTurn(sessions, thread("large"), 5);
+    await expect(
+      writeFile(join(directories.work, "large"), Buffer.alloc(128 * 1024)),
+    ).rejects.toThrow("ENOSPC");
+    const { bytes } = await sessions.delete({ tenant: "acme", sessionId }, 6);
+    expect(bytes).toBeGreaterThan(16 * 1024);
+    expect(await sessions.open(thread("new"), 7)).toMatchObject({ isNew: true });
+  });
+});
+
+describe("sessions on a read-only disk", () => {
+  it("say storage_failed", async ({ skip }) => {
+    const data = await temporaryDirectory();
+    if (!mountTmpfs(data, "size=256k")) skip("mounting a tmpfs is not allowed here");
+    const directory = await openDataDirectory(data, 1);
+    const options = { dataDirectory: data, maxPerTenant: 10, locks: new SessionLocks() };
+    const sessions = new FileSessions(options);
+    const { sessionId } = await takeTurn(sessions, thread("kept"), 5);
+    execFileSync("mount", ["-o", "remount,ro", data]);
+    const ref = { tenant: "acme", sessionId };
+    expect(await codeOf(sessions.open(thread("new"), 6))).toBe("storage_failed");
+    expect(await codeOf(sessions.finish(ref, { totals: TOTALS, endedAtMs: 6 }))).toBe(
+      "storage_failed",
+    );
+    expect(await codeOf(sessions.delete(ref, 6))).toBe("storage_failed");
+    expect(await sessions.read(ref, 6)).toMatchObject({ turns: 1 });
+    expect(await sessions.count("acme")).toBe(1);
+    const closed = (async () => directory[Symbol.asyncDispose]())();
+    expect(await codeOf(closed)).toBe("storage_failed");
+  });
+});
