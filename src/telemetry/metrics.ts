@@ -13,21 +13,20 @@ import { type IMetricReader, MeterProvider } from "@opentelemetry/sdk-metrics";
 
 import type { ErrorCode } from "../lib/errors.ts";
 import type { TurnOutcome } from "../turn/turn.ts";
+import { type ExitFacts, exitReason } from "./exit-reason.ts";
 import { ATTRIBUTES, EXIT_REASONS, METRICS, PROVIDER_NAMES, SHED_REASONS } from "./names.ts";
-import type {
-  AttributesOf,
-  ExitReason,
-  MetricKey,
-  MetricKeyOf,
-  Provider,
-  ShedReason,
-} from "./names.ts";
+import type { AttributesOf, MetricKey, MetricKeyOf, Provider, ShedReason } from "./names.ts";
 
 /** What goes beside the text of {@link Metrics.renderPrometheus} in a response. */
 export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /** The answer to every gauge of `names.ts`; null for what cannot be told here and now. */
-export type CapacityNumbers = Readonly<Record<MetricKeyOf<"gauge">, number | null>>;
+export type GaugeNumbers = Readonly<Record<MetricKeyOf<"gauge">, number | null>>;
+
+export interface CapacityNumbers extends GaugeNumbers {
+  /** Refusals for load since the start: the gate counts them, at next to no cost. */
+  readonly shed: Readonly<Record<ShedReason, number>>;
+}
 
 export interface EndedTurn {
   readonly agentName: string;
@@ -55,12 +54,6 @@ export class Metrics {
   // Without a label for the scope: there is but one.
   readonly #serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
   readonly #record: Instruments;
-  readonly #shed: Record<ShedReason, number> = {
-    memory: 0,
-    turn_ceiling: 0,
-    pressure: 0,
-    draining: 0,
-  };
   readonly #onReadError: (error: unknown) => void;
 
   constructor({ capacityNumbers, resource, readers, onReadError }: MetricsDeps) {
@@ -69,16 +62,11 @@ export class Metrics {
     this.#record = openInstruments(meter);
     this.#onReadError = onReadError;
     startAtZero(this.#record);
-    observeShed(meter, this.#shed);
-    observeGauges(meter, capacityNumbers);
+    observeCapacity(meter, capacityNumbers);
   }
 
   turnAdmitted(agentName: string): void {
     this.#record.turnsAdmitted(1, { agentName });
-  }
-
-  turnShed(reason: ShedReason): void {
-    this.#shed[reason] += 1;
   }
 
   /** Once the process tree of the turn is gone, with all that the turn used. */
@@ -115,8 +103,9 @@ export class Metrics {
     this.#record.processStart(durationMs / 1000, { agentName });
   }
 
-  agentProcessExited(exitReason: ExitReason): void {
-    this.#record.processExits(1, { exitReason });
+  /** Once nothing of its tree is left. */
+  agentProcessExited(exit: ExitFacts): void {
+    this.#record.processExits(1, { exitReason: exitReason(exit) });
   }
 
   /** At start, for processes that an earlier run left behind. */
@@ -173,7 +162,7 @@ function openInstruments(meter: Meter) {
 
 /** A counter that appears with its first event has no increase to alert on. */
 function startAtZero(record: Instruments): void {
-  for (const exitReason of EXIT_REASONS) record.processExits(0, { exitReason });
+  for (const reason of EXIT_REASONS) record.processExits(0, { exitReason: reason });
   record.straysKilled(0, {});
   record.uncleanEnds(0, {});
 }
@@ -193,13 +182,6 @@ function histogramOf<Key extends MetricKeyOf<"histogram">>(meter: Meter, key: Ke
   return (value, attributes) => histogram.record(value, named(attributes));
 }
 
-function observeShed(meter: Meter, shed: Readonly<Record<ShedReason, number>>): void {
-  const { name, ...spec } = METRICS.turnsShed;
-  meter.createObservableCounter(name, spec).addCallback((result) => {
-    for (const shedReason of SHED_REASONS) result.observe(shed[shedReason], named({ shedReason }));
-  });
-}
-
 const GAUGES = [
   "turnsInFlight",
   "turnsThatFit",
@@ -212,12 +194,14 @@ const GAUGES = [
   "openSessions",
 ] as const satisfies readonly MetricKeyOf<"gauge">[];
 
-/** One reading answers all gauges, so that those of one moment fit together. */
-function observeGauges(meter: Meter, capacityNumbers: () => CapacityNumbers): void {
+/** One reading answers them all, so that the numbers of one moment fit together. */
+function observeCapacity(meter: Meter, capacityNumbers: () => CapacityNumbers): void {
   const gauges = GAUGES.map((key) => {
     const { name, ...spec } = METRICS[key];
     return { key, gauge: meter.createObservableGauge(name, spec) };
   });
+  const { name, ...spec } = METRICS.turnsShed;
+  const shedCounter = meter.createObservableCounter(name, spec);
   meter.addBatchObservableCallback(
     (result) => {
       const numbers = capacityNumbers();
@@ -225,8 +209,11 @@ function observeGauges(meter: Meter, capacityNumbers: () => CapacityNumbers): vo
         const value = numbers[key];
         if (value !== null) result.observe(gauge, value);
       }
+      for (const shedReason of SHED_REASONS) {
+        result.observe(shedCounter, numbers.shed[shedReason], named({ shedReason }));
+      }
     },
-    gauges.map(({ gauge }) => gauge),
+    [...gauges.map(({ gauge }) => gauge), shedCounter],
   );
 }
 

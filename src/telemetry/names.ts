@@ -23,17 +23,17 @@ export const PROVIDER_NAMES = {
 export type Provider = keyof typeof PROVIDER_NAMES;
 
 /** Why a turn was refused for load. */
-export const SHED_REASONS = ["memory", "turn_ceiling", "pressure", "draining"] as const;
+export const SHED_REASONS = ["memory", "max_turns", "draining"] as const;
 export type ShedReason = (typeof SHED_REASONS)[number];
 
-/** How an agent process came to its end. */
+/** How an agent process came to its end; `failed`: by itself, and its exit code was not 0. */
 export const EXIT_REASONS = [
   "finished",
+  "failed",
   "asked_to_end",
   "killed",
   "killed_for_memory",
   "start_failed",
-  "crashed",
 ] as const;
 export type ExitReason = (typeof EXIT_REASONS)[number];
 
@@ -127,7 +127,7 @@ export const METRICS = {
   },
   turnsShed: {
     name: "plimsoll.turn.shed",
-    // Counted in plain numbers: a storm of refusals must cost next to nothing.
+    // The gate counts them: a storm of refusals must cost next to nothing.
     kind: "observed_counter",
     unit: "{turn}",
     description: "Turns refused for load, at once and without having started anything",

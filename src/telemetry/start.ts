@@ -5,6 +5,7 @@
  * @module
  */
 
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
@@ -46,7 +47,11 @@ export async function startTelemetry(
     level: config.logLevel,
     ...(logDestination !== undefined && { destination: logDestination }),
   });
-  const resource = resourceFromAttributes({ "service.name": "plimsoll" });
+  const resource = resourceFromAttributes({
+    "service.name": "plimsoll",
+    // Without it the counters of two replicas would overwrite each other at the collector.
+    "service.instance.id": randomUUID(),
+  });
   const otlp = await startExport(config, { resource, log });
   const metrics = new Metrics({
     capacityNumbers,

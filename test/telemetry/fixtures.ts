@@ -13,6 +13,7 @@ export const CAPACITY: CapacityNumbers = {
   headroomBytes: 900 * MEBIBYTE,
   liveStrays: 0,
   openSessions: 41,
+  shed: { memory: 7, max_turns: 2, draining: 0 },
 };
 
 export const MODEL_USAGE: ModelUsage = {

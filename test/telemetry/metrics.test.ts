@@ -54,11 +54,10 @@ function open(
 /** One of everything that can happen. */
 function live(metrics: Metrics): void {
   metrics.turnAdmitted("support");
-  metrics.turnShed("memory");
   metrics.agentProcessStarted("support", 330);
   metrics.turnEnded({ ...TURN, outcome: COMPLETED, peakMemoryBytes: 123 * MEBIBYTE });
   metrics.turnEnded({ ...TURN, outcome: FAILED, peakMemoryBytes: null });
-  metrics.agentProcessExited("finished");
+  metrics.agentProcessExited({ code: 0, step: "exited", outOfMemory: false });
   metrics.straysKilled(2);
   metrics.uncleanEndsFound(1);
   metrics.requestRefused("session_busy");
@@ -150,6 +149,7 @@ describe("Metrics", () => {
     expect(asked).toBe(2);
     expect(value("plimsoll_turn_in_flight")).toBe(2);
     expect(value("plimsoll_memory_limit")).toBe(2048 * MEBIBYTE);
+    expect(value("plimsoll_turn_shed_total", { plimsoll_shed_reason: "memory" })).toBe(7);
   });
 
   it("leaves out a gauge that cannot be told", async () => {
@@ -164,29 +164,27 @@ describe("Metrics", () => {
       throw new Error("no such file");
     };
     const metrics = open(broken, (error) => errors.push(error));
-    metrics.turnShed("pressure");
+    metrics.turnAdmitted("support");
     const { value } = await read(metrics);
-    expect(value("plimsoll_turn_shed_total", { plimsoll_shed_reason: "pressure" })).toBe(1);
+    expect(value("plimsoll_turn_admitted_total")).toBe(1);
     expect(errors).toEqual([expect.objectContaining({ message: "no such file" })]);
   });
 
   it("has counters to alert on before the first event", async () => {
     const { value } = await read(open());
-    expect(value("plimsoll_turn_shed_total", { plimsoll_shed_reason: "memory" })).toBe(0);
-    expect(value("plimsoll_agent_process_exits_total", { plimsoll_exit_reason: "crashed" })).toBe(
-      0,
-    );
+    expect(value("plimsoll_turn_shed_total", { plimsoll_shed_reason: "draining" })).toBe(0);
+    expect(value("plimsoll_agent_process_exits_total", { plimsoll_exit_reason: "killed" })).toBe(0);
     expect(value("plimsoll_replica_unclean_ends_total")).toBe(0);
   });
 
-  it("counts a storm of refusals at next to no cost", async () => {
+  it("counts a storm of refusals at little cost", async () => {
     const metrics = open();
     const beganMs = performance.now();
-    for (let i = 0; i < 300_000; i += 1) metrics.turnShed("memory");
+    for (let i = 0; i < 30_000; i += 1) metrics.requestRefused("at_capacity");
     const tookMs = performance.now() - beganMs;
     const { value } = await read(metrics);
-    expect(value("plimsoll_turn_shed_total", { plimsoll_shed_reason: "memory" })).toBe(300_000);
-    // A hundred seconds of 3,000 a second, in a tenth of one.
-    expect(tookMs).toBeLessThan(100);
+    expect(value("plimsoll_request_refused_total", { error_type: "at_capacity" })).toBe(30_000);
+    // Ten seconds of 3,000 a second, for less than a twentieth of the time.
+    expect(tookMs).toBeLessThan(500);
   });
 });

@@ -112,6 +112,7 @@ describe("startTelemetry, with a collector", () => {
       expect(headers["x-collector-key"]).toBe("opaque");
       expect(headers["content-type"]).toBe("application/x-protobuf");
       expect(body.includes("plimsoll")).toBe(true);
+      expect(body.includes("service.instance.id")).toBe(true);
       expect(body.includes("what the model said")).toBe(false);
     }
     const traces = collector.received.find(({ path }) => path === "/v1/traces")!.body;
