@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import type { Diagnostic } from "../lib/diagnostics.ts";
+import { valueAt } from "../lib/schema-issues.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import type { YamlDocument } from "../lib/yaml-document.ts";
 import type { Path } from "../lib/yaml-parse.ts";
@@ -91,11 +92,11 @@ interface Reference {
 }
 
 function referencesOf({ value, unreadable }: YamlDocument): Reference[] {
-  const modules = at(value, ["tools", "functions"]);
+  const modules = valueAt(value, ["tools", "functions"]);
   const candidates: readonly (readonly [kind: Kind, path: Path])[] = [
     ["instructions", ["instructions", "file"]],
     // A JSON Schema may have a property named `file`, but then it has a type as well.
-    ...(at(value, ["output", "schema", "type"]) === undefined
+    ...(valueAt(value, ["output", "schema", "type"]) === undefined
       ? [["schema", ["output", "schema", "file"]] as const]
       : []),
     ["script", ["model", "rehearsalScript"]],
@@ -104,19 +105,10 @@ function referencesOf({ value, unreadable }: YamlDocument): Reference[] {
       : []),
   ];
   return candidates.flatMap(([kind, path]) => {
-    const name = at(value, path);
+    const name = valueAt(value, path);
     const isRead = !unreadable.some((bad) => bad.join("\n") === path.join("\n"));
     return typeof name === "string" && name !== "" && isRead ? [{ kind, path, name }] : [];
   });
-}
-
-function at(value: unknown, path: Path): unknown {
-  let found = value;
-  for (const key of path) {
-    if (typeof found !== "object" || found === null || !Object.hasOwn(found, key)) return undefined;
-    found = Reflect.get(found, key);
-  }
-  return found;
 }
 
 /** The schema, or what is wrong with it. */

@@ -74,8 +74,12 @@ const text = z.record(
 
 const mcpServer = z.discriminatedUnion("type", [
   z.strictObject({
-    type: z.literal("stdio").describe("`stdio`: a program started for each turn."),
-    command: z.string().min(1).max(4096).describe("The program."),
+    type: z
+      .literal("stdio")
+      .describe(
+        "`stdio`: a program started for each turn; `http` or `sse`: a server on the network.",
+      ),
+    command: z.string().min(1).max(4096).describe("The program of a `stdio` server."),
     args: z.array(z.string().max(4096)).max(256).default([]).describe("Its arguments."),
     env: text
       .default({})
@@ -83,14 +87,17 @@ const mcpServer = z.discriminatedUnion("type", [
       .meta({ secret: true }),
   }),
   z.strictObject({
-    type: z.enum(["http", "sse"]).describe("`http` or `sse`: a server on the network."),
+    type: z.enum(["http", "sse"]),
     url: z
       .string()
       .refine((url) => URL.canParse(url) && /^https?:$/u.test(new URL(url).protocol), {
         error: needs("an http or https URL", "Write for example `https://mcp.example.com/mcp`"),
       })
-      .describe("Its address."),
-    headers: text.default({}).describe("Headers of every request to it.").meta({ secret: true }),
+      .describe("Address of an `http` or `sse` server."),
+    headers: text
+      .default({})
+      .describe("Headers of every request to an `http` or `sse` server.")
+      .meta({ secret: true }),
   }),
 ]);
 

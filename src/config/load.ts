@@ -9,14 +9,14 @@ import { dirname, resolve } from "node:path";
 import { deepFreeze } from "../lib/deep-freeze.ts";
 import { type Diagnostic, DiagnosticsError, formatPath, printable } from "../lib/diagnostics.ts";
 import { didYouMean } from "../lib/did-you-mean.ts";
-import { checkValue, type SchemaIssue } from "../lib/schema-issues.ts";
+import { checkValue, type SchemaIssue, valueAt } from "../lib/schema-issues.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import { YamlDocument } from "../lib/yaml-document.ts";
 import { diagnosticsOf, inOrder, remedyFor } from "../lib/yaml-file.ts";
 import type { Config } from "./config.ts";
 import { agentEnvironmentOf, type Environment } from "./environment.ts";
 import { ServerFile, type ServerSettings } from "./schema.ts";
-import { PLAIN_SETTINGS, SETTINGS, type Setting, valueOf } from "./settings.ts";
+import { PLAIN_SETTINGS, SETTINGS, type Setting, textOf, valueOf } from "./settings.ts";
 
 const DEFAULT_FILE = "plimsoll.yaml";
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -38,6 +38,8 @@ export interface LoadedConfig {
   readonly sources: ReadonlyMap<string, SettingSource>;
   /** Absolute path of the file that was read. */
   readonly file: string | null;
+  /** Every setting as a person would write it, to show; secrets as `***`. */
+  readonly effective: ReadonlyMap<string, string>;
 }
 
 /** @throws {DiagnosticsError} `config_invalid` with every problem. */
@@ -67,7 +69,7 @@ export async function loadConfig(input: ConfigInput): Promise<LoadedConfig> {
   const inFile = sources.get("data.directory") === "file" && path !== null;
   const base = inFile ? dirname(path) : input.workingDirectory;
   const config = deepFreeze(toConfig(checked.value, base, input.environment));
-  return { config, sources, file: path };
+  return { config, sources, file: path, effective: effectiveOf(checked.value) };
 }
 
 async function readServerFile({ file, workingDirectory, environment }: ConfigInput) {
@@ -190,6 +192,12 @@ function sourcesOf(fileValue: unknown, given: readonly Given[]): Map<string, Set
       const inFile = isMap(section) && Object.hasOwn(section, key);
       return [name, by ?? (inFile ? "file" : "default")];
     }),
+  );
+}
+
+function effectiveOf(settings: ServerSettings): Map<string, string> {
+  return new Map(
+    SETTINGS.map((setting) => [setting.name, textOf(setting, valueAt(settings, setting.path))]),
   );
 }
 

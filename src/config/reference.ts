@@ -58,7 +58,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 function defaultOf({ kind, defaultValue, isRequired }: SchemaKey): string {
   if (isRequired) return "required";
-  if (kind === "section" || defaultValue === undefined) return "";
+  if (kind === "section" || defaultValue === undefined || defaultValue === "") return "";
   return `\`${typeof defaultValue === "string" ? defaultValue : JSON.stringify(defaultValue)}\``;
 }
 

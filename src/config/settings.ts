@@ -4,6 +4,8 @@
  * @module
  */
 
+import { formatBytes } from "../lib/bytes.ts";
+import { formatDuration } from "../lib/duration.ts";
 import { schemaKeys, type SchemaKey } from "../lib/schema-tree.ts";
 import { ServerFile } from "./schema.ts";
 
@@ -67,6 +69,19 @@ export function valueOf(text: string, kind: Setting["kind"]): unknown {
       return text;
   }
 }
+
+/** A checked value as a person would write it; secrets as `***`, nothing as `none`. */
+export function textOf({ type, isSecret }: Setting, value: unknown): string {
+  const isEmpty = typeof value === "object" && value !== null && Object.keys(value).length === 0;
+  if (value === undefined || isEmpty) return "none";
+  if (isSecret) return SECRET;
+  if (typeof value === "number" && type.startsWith("duration")) return formatDuration(value);
+  if (typeof value === "number" && type.startsWith("size")) return formatBytes(value);
+  if (typeof value === "string") return value;
+  return JSON.stringify(value, (key, inner: unknown) => (key === "sha256" ? SECRET : inner));
+}
+
+const SECRET = "***";
 
 function entriesOf(text: string): string[] {
   return text

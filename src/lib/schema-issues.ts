@@ -75,7 +75,8 @@ function discriminants(issue: Issue): string[] {
   return issue.code === "invalid_union" && "options" in issue ? issue.options.map(String) : [];
 }
 
-function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
+/** The value at a path of own keys; undefined if there is none. */
+export function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
   let value = root;
   for (const key of path) {
     if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
@@ -87,7 +88,7 @@ function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
 function say(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case "invalid_type":
-      return `needs ${TYPES[issue.expected] ?? issue.expected}`;
+      return `needs ${typeWord(issue)}`;
     case "unrecognized_keys":
       // Not to be read by people: the keys there are, for `explain`.
       return Object.keys(shapeOf(issue.inst)).join(" ");
@@ -109,6 +110,11 @@ function say(issue: z.core.$ZodRawIssue): string {
     default:
       return "does not fit";
   }
+}
+
+function typeWord({ expected, inst }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidType>): string {
+  const isInt = inst instanceof z.ZodNumber && inst.isInt;
+  return TYPES[isInt ? "int" : expected] ?? expected;
 }
 
 const TYPES: Readonly<Record<string, string>> = {

@@ -29,10 +29,20 @@ export function schemaKeys(schema: z.ZodType, path: readonly string[] = []): Sch
   if (base instanceof z.ZodArray) return schemaKeys(typed(base.element), suffix(path, "[]"));
   if (base instanceof z.ZodRecord) return schemaKeys(typed(base.valueType), [...path, "<name>"]);
   if (base instanceof z.ZodUnion) {
-    const branches = base.options.flatMap((option) => schemaKeys(typed(option), path));
-    return [...new Map(branches.map((key) => [key.path.join("."), key])).values()];
+    return mergeBranches(base.options.flatMap((option) => schemaKeys(typed(option), path)));
   }
   return [];
+}
+
+/** A key that several alternatives have is one key that takes what any of them takes. */
+function mergeBranches(keys: readonly SchemaKey[]): SchemaKey[] {
+  const merged = new Map<string, SchemaKey>();
+  for (const key of keys) {
+    const name = key.path.join(".");
+    const other = merged.get(name);
+    merged.set(name, other === undefined ? key : { ...other, type: `${other.type}, ${key.type}` });
+  }
+  return [...merged.values()];
 }
 
 function keysOf(schema: unknown, path: readonly string[]): SchemaKey[] {
@@ -84,7 +94,9 @@ function kindOf(base: z.ZodType): SchemaKey["kind"] {
   if (base instanceof z.ZodNumber) return "number";
   if (base instanceof z.ZodBoolean) return "boolean";
   if (base instanceof z.ZodString || base instanceof z.ZodEnum) return "text";
-  if (base instanceof z.ZodLiteral) return typeof base.value === "number" ? "number" : "text";
+  if (base instanceof z.ZodLiteral) {
+    return [...base.values].every((value) => typeof value === "number") ? "number" : "text";
+  }
   if (base instanceof z.ZodArray) return base.element instanceof z.ZodString ? "list" : "none";
   if (base instanceof z.ZodRecord) return base.valueType instanceof z.ZodString ? "map" : "none";
   return "none";

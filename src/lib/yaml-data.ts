@@ -36,6 +36,8 @@ function plainScalar(text: string): unknown {
 /** Nodes to data, once; remembers what each alias stands for and everything it could not read. */
 export class DataReader {
   readonly problems: Problem[] = [];
+  /** Paths of values that could not be read, so that nobody complains of them twice. */
+  readonly unreadable: Path[] = [];
   readonly targets = new Map<Alias, ParsedNode>();
   readonly #anchors = new Map<string, ParsedNode>();
   /** Nodes being read: an alias to one of them is a cycle. */
@@ -53,8 +55,7 @@ export class DataReader {
     if (node === null || this.#values > MAX_VALUES) return null;
     if (++this.#values > MAX_VALUES) {
       const message = `holds more than ${MAX_VALUES} values once its aliases are expanded`;
-      this.#complain(node, path, message, "Use fewer aliases (`*name`)");
-      return null;
+      return this.#unreadable(node, path, message, "Use fewer aliases (`*name`)");
     }
     if (isAlias(node)) return this.#readAlias(node, path);
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
@@ -69,12 +70,12 @@ export class DataReader {
     const target = this.#anchors.get(alias.source);
     if (target === undefined) {
       const remedy = `Mark the value with \`&${alias.source}\` before, or put the text in quotes`;
-      this.#complain(alias, path, `refers to \`*${alias.source}\`, which is not there`, remedy);
-      return null;
+      const message = `refers to \`*${alias.source}\`, which is not there`;
+      return this.#unreadable(alias, path, message, remedy);
     }
     if (this.#open.has(target)) {
-      this.#complain(alias, path, `\`*${alias.source}\` contains itself`, "Remove the alias");
-      return null;
+      const message = `\`*${alias.source}\` contains itself`;
+      return this.#unreadable(alias, path, message, "Remove the alias");
     }
     this.targets.set(alias, target);
     return this.read(target, path);
@@ -109,7 +110,15 @@ export class DataReader {
       const inside = offset !== -1 && offset < node.range[1];
       this.problems.push({ path, message, remedy, offset: inside ? offset : node.range[0] });
     }
+    if (problems.length > 0) this.unreadable.push(path);
     return whole && node.type === "PLAIN" ? plainScalar(text) : text;
+  }
+
+  /** For a value that is then null. */
+  #unreadable(node: ParsedNode, path: Path, message: string, remedy: string): null {
+    this.#complain(node, path, message, remedy);
+    this.unreadable.push(path);
+    return null;
   }
 
   #complain(node: ParsedNode, path: Path, message: string, remedy: string): void {

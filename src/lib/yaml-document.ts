@@ -34,7 +34,7 @@ export class YamlDocument {
   readonly diagnostics: readonly Diagnostic[];
   /** Paths of values that could not be read, so that nobody complains of them twice. */
   readonly unreadable: readonly Path[];
-  /** Where the first syntax error stands: what follows may be read wrongly. */
+  /** Where the text before the first syntax error ends: what follows may be read wrongly. */
   readonly trustedUntil: number;
   readonly #text: string;
   readonly #file: string;
@@ -52,8 +52,9 @@ export class YamlDocument {
     this.#root = root;
     this.value = reader.read(root, []);
     this.#targets = reader.targets;
-    this.unreadable = reader.problems.map((problem) => problem.path);
-    this.trustedUntil = Math.min(Infinity, ...errors.map((error) => error.offset));
+    this.unreadable = reader.unreadable;
+    const broken = errors.map((error) => text.slice(0, error.offset).trimEnd().length);
+    this.trustedUntil = Math.min(Infinity, ...broken);
     this.diagnostics = [...errors, ...reader.problems]
       .slice(0, MAX_DIAGNOSTICS)
       .map((problem) => this.#diagnostic(problem));

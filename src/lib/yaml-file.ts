@@ -72,7 +72,7 @@ function isTrusted(issue: SchemaIssue, document: YamlDocument): boolean {
   if (document.unreadable.some((path) => startsWith(issue.path, path))) return false;
   if (document.trustedUntil === Infinity) return true;
   const [, to] = document.rangeOf(issue.path, issue.at === "key" ? "key" : "value");
-  return issue.at !== "missing" && to <= document.trustedUntil;
+  return issue.at !== "missing" && to < document.trustedUntil;
 }
 
 function startsWith(path: Path, start: Path): boolean {

@@ -113,6 +113,6 @@ const SYNTAX: Readonly<Record<string, readonly [message: string, remedy: string]
 const EMPTY: Problem = {
   path: [],
   message: "the file is empty",
-  remedy: "See examples/hello-agent/agent.yaml and docs/ for what belongs here",
+  remedy: "See docs/ for what belongs here",
   offset: 0,
 };

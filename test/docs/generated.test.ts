@@ -1,0 +1,40 @@
+/**
+ * Goal: the reference pages and the schemas for editors say what the code does.
+ * Method: they are made anew and compared; `UPDATE=1` writes them instead.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { describe, expect, it } from "vitest";
+import { AgentFile } from "../../src/agent/schema.ts";
+import { jsonSchemaText, keyTable, variableTable, withTables } from "../../src/config/reference.ts";
+import { ServerFile } from "../../src/config/schema.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+
+const tables = {
+  agent: keyTable(AgentFile),
+  server: keyTable(ServerFile),
+  variables: variableTable(),
+};
+
+const GENERATED: Readonly<Record<string, (present: string) => string>> = {
+  "docs/agent-file.md": (page) => withTables(page, tables),
+  "docs/server-file.md": (page) => withTables(page, tables),
+  "schemas/agent.schema.json": () => jsonSchemaText(AgentFile, "An agent of Plimsoll"),
+  "schemas/plimsoll.schema.json": () => jsonSchemaText(ServerFile, "A server of Plimsoll"),
+};
+
+describe("generated files", () => {
+  it.each(Object.entries(GENERATED))("%s is up to date", async (path, make) => {
+    const url = new URL(path, ROOT);
+    const present = await readFile(url, "utf8").catch(() => "");
+    const made = make(present);
+    if (process.env["UPDATE"] === "1") await writeFile(url, made);
+    else expect(present, "run the test with UPDATE=1").toBe(made);
+  });
+
+  it("describes every key", () => {
+    for (const table of [tables.agent, tables.server]) {
+      expect(table.split("\n").filter((row) => / \|  \|$|\|\s+\|$/u.test(row))).toEqual([]);
+    }
+  });
+});
