@@ -55,7 +55,9 @@ const Conditions = z.strictObject({
   afterTool: z
     .union([z.boolean(), z.string().min(1)])
     .optional()
-    .describe("The last message is the result of a tool, or of the tool of this name; or is not."),
+    .describe(
+      "`true`: the last message is the result of a tool; `false`: it is not; a name: of that tool.",
+    ),
   mentionsTool: z.boolean().optional().describe("The last text of the user names a declared tool."),
   declaresTool: z
     .string()
@@ -76,7 +78,7 @@ const ToolCall = z.strictObject({
   input: z
     .record(z.string(), json)
     .optional()
-    .describe("Input of the call; an example that fits the tool's schema without it."),
+    .describe("Input of the call; without it an example that fits the tool's schema."),
 });
 
 // One map with one key of these, and no union: a wrong key can then be named in a diagnostic.
@@ -102,22 +104,26 @@ const ScriptedError = z.strictObject({
     .string()
     .min(1)
     .optional()
-    .describe("Error type; the usual one of the status without it."),
+    .describe("Error type; without it the usual one of the status."),
   message: z.string().min(1).optional().describe("Text of the error."),
   retryAfterSeconds: z.number().min(0).optional().describe("Value of the header `retry-after`."),
   times: ordinal
     .optional()
-    .describe("Fails so many requests of this rule, then sends the reply; always without it."),
+    .describe(
+      "Fails so many requests of this rule, then sends the reply; without it, fails always.",
+    ),
 });
 
 const Usage = z
   .strictObject({
-    inputTokens: tokenCount.optional(),
-    outputTokens: tokenCount.optional(),
-    cacheReadTokens: tokenCount.optional(),
-    cacheCreationTokens: tokenCount.optional(),
+    inputTokens: tokenCount
+      .optional()
+      .describe("Input neither read from nor written to the cache."),
+    outputTokens: tokenCount.optional().describe("Output, thoughts included."),
+    cacheReadTokens: tokenCount.optional().describe("Input read from the cache."),
+    cacheCreationTokens: tokenCount.optional().describe("Input written to the cache."),
   })
-  .describe("Token counts to report; counted from the request and the words without it.");
+  .describe("Token counts to report; without it they are counted from the request and the words.");
 
 const Rule = z
   .strictObject({
@@ -128,7 +134,9 @@ const Rule = z
     stopReason: z
       .enum(["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal", "pause_turn"])
       .optional()
-      .describe("`tool_use` after a tool call and `end_turn` otherwise without it."),
+      .describe(
+        "Why the reply ends; without it `tool_use` after a tool call and `end_turn` otherwise.",
+      ),
     error: ScriptedError.optional().describe("Answers with an error of the API."),
     cutAfterTokens: tokenCount.optional().describe("Breaks the connection after so many words."),
     hangAfterTokens: tokenCount

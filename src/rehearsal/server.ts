@@ -64,7 +64,11 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
     response.once("close", () => {
       state.openRequestCount -= 1;
     });
-    void answer(request, response, options, state);
+    answer(request, response, options, state).catch(() => {
+      // Whoever can reach the loopback address must not be able to end the whole server.
+      if (response.headersSent) response.destroy();
+      else refuse(response, apiError(500));
+    });
   });
   server.maxConnections = MAX_CONNECTIONS;
   const port = await listen(server, options.port ?? 0);
@@ -104,7 +108,7 @@ async function answer(
     return;
   }
   const text = await readBody(request);
-  if (text === "aborted") return;
+  if (text === "aborted" || response.destroyed) return;
   if (text === "too_large") {
     // The rest of the body would otherwise be read just to be thrown away.
     response.shouldKeepAlive = false;

@@ -108,6 +108,13 @@ describe("planReply(), the choice of the rule", () => {
       true,
     ],
     ["no named tool", { mentionsTool: false }, conversation(["echo"], { tools: [ECHO] }), {}, true],
+    [
+      "no tool of Claude Code's own",
+      { mentionsTool: true },
+      conversation(["StructuredOutput"], { tools: [{ name: "StructuredOutput" }] }),
+      {},
+      false,
+    ],
     ["the turn", { turnNumber: 2 }, conversation(["a", "b"]), {}, true],
     ["another turn", { turnNumber: 1 }, conversation(["a", "b"]), {}, false],
     ["the request", { requestNumber: 3 }, conversation(["a"]), { requestNumber: 3 }, true],

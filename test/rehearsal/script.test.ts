@@ -1,12 +1,13 @@
-import { readFile } from "node:fs/promises";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
 
 import { DiagnosticsError } from "../../src/lib/diagnostics.ts";
 import { BUILT_IN_SCRIPT } from "../../src/rehearsal/built-in-script.ts";
 import { loadRehearsalScript } from "../../src/rehearsal/load-script.ts";
+import { PLACEHOLDERS } from "../../src/rehearsal/template.ts";
 import { matchesPattern, RehearsalScriptSchema } from "../../src/rehearsal/script.ts";
 
 describe("RehearsalScriptSchema", () => {
@@ -90,10 +91,45 @@ describe("loadRehearsalScript()", () => {
     });
   });
 
-  it("takes the script that the documentation shows", async () => {
-    const page = await readFile(new URL("../../docs/rehearsal.md", import.meta.url), "utf8");
-    const examples = [...page.matchAll(/```yaml\n(.*?)```/gs)].map((match) => match[1] ?? "");
+  it("takes the scripts that the documentation shows", async () => {
+    const examples = [...(await readPage()).matchAll(/```yaml\n(.*?)```/gs)];
     expect(examples.length).toBeGreaterThan(0);
-    for (const example of examples) await load(example);
+    for (const [, example = ""] of examples) await load(example);
   });
 });
+
+describe("docs/rehearsal.md", () => {
+  it("explains every key in the words of the schema", async () => {
+    const page = await readPage();
+    const missing = describedKeys(z.toJSONSchema(RehearsalScriptSchema, { io: "input" })).filter(
+      ({ key, description }) => !page.includes(`${key}\` | ${description} |`),
+    );
+    // What the page says of these stands above their tables.
+    expect(missing.map(({ key }) => key).sort()).toEqual(["reply", "when"]);
+  });
+
+  it("explains every placeholder", async () => {
+    const page = await readPage();
+    for (const [name, meaning] of Object.entries(PLACEHOLDERS)) {
+      expect(page).toContain(`| \`{{${name}}}\` | ${meaning} |`);
+    }
+  });
+});
+
+function readPage(): Promise<string> {
+  return readFile(new URL("../../docs/rehearsal.md", import.meta.url), "utf8");
+}
+
+type JsonSchema = z.core.JSONSchema.JSONSchema;
+
+/** Every key of the schema with its description; one without is a key that nobody explains. */
+function describedKeys(schema: JsonSchema): { key: string; description: string }[] {
+  const own = Object.entries(schema.properties ?? {}).flatMap(([key, value]) =>
+    typeof value === "boolean"
+      ? []
+      : [{ key, description: value.description ?? "nothing" }, ...describedKeys(value)],
+  );
+  const { items } = schema;
+  const isSchema = typeof items === "object" && !Array.isArray(items);
+  return isSchema ? [...own, ...describedKeys(items)] : own;
+}
