@@ -136,20 +136,22 @@ export class AgentProcess implements AsyncDisposable, Endable {
     this.#child?.stdin?.end();
   }
 
-  /** Asks the process group, so that a wrapper script around the agent is asked as well. */
+  /** Asks the process alone: it ends its own tools, in its own order. */
   askToEnd(): void {
     this.#reach("sigterm");
     // Whoever is seen now is found again when it has lost its parent.
     this.tree.grow(readProcessTable());
-    this.#signalGroup("SIGTERM");
+    if (this.pid !== null && !this.#ended) sendSignal(this.pid, "SIGTERM");
   }
 
   /** Kills the whole tree without waiting. Whoever can wait calls {@link terminate}. */
   killNow(): void {
     this.#reach("sigkill");
     const tree = findTree(this.tree);
-    this.#signalGroup("SIGKILL");
     for (const { pid } of tree) sendSignal(pid, "SIGKILL");
+    // The group is all that is known of the tree where there is no /proc. While its leader is not
+    // reaped, its number cannot belong to anyone else.
+    if (this.pid !== null && !this.#ended) sendSignal(-this.pid, "SIGKILL");
     // One that hangs inside the kernel never tells that it has ended.
     void delay(SWEEP_LIMIT_MS, undefined, { ref: false }).then(() =>
       this.#end({ code: null, signal: null }),
@@ -185,7 +187,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
       oomKills === null || this.#oomKillsBefore === null ? null : oomKills > this.#oomKillsBefore;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
     const outOfMemory = wasKilled && step !== "sigkill" && oomKillCounterRose !== false;
-    // Without /proc the group is all that can be known of the tree.
+    // As in killNow; here the number could be another's, which is the lesser evil.
     if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
     const survivors = await sweep(() => findTree(this.tree), SWEEP_LIMIT_MS);
     await Promise.race([this.#stderr.ended, delay(STDERR_LIMIT_MS, undefined, { ref: false })]);
@@ -197,11 +199,6 @@ export class AgentProcess implements AsyncDisposable, Endable {
     if (signal === "SIGKILL") this.killNow();
     else this.askToEnd();
     return true;
-  }
-
-  /** While the process is not reaped, its group's number cannot belong to anyone else. */
-  #signalGroup(signal: NodeJS.Signals): void {
-    if (this.pid !== null && !this.#ended) sendSignal(-this.pid, signal);
   }
 
   #reach(step: EndStep): void {

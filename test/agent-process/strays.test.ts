@@ -68,4 +68,16 @@ describe("sweepStrays", () => {
     expect(await stray.exited).toMatchObject({ signal: "SIGKILL" });
     expect(isRunning(other.pid ?? 0)).toBe(true);
   });
+
+  it("leaves what another server has started from within such a tree", async () => {
+    await using stray = spawnAgentProcess(
+      optionsFor("starts-server.sh", serverId, { args: [otherServerId] }),
+    );
+    await printed(stray, "ready");
+    await until(() => countStrays(otherServerId) === 1);
+
+    expect(await sweepStrays(serverId)).toBe(2);
+    await stray.exited;
+    expect(await sweepStrays(otherServerId)).toBe(1);
+  });
 });
