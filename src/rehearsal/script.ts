@@ -43,7 +43,7 @@ const speed = {
   firstTokenMs: durationMs
     .optional()
     .describe("Time until the first byte of the answer, in milliseconds."),
-  tokensPerSecond: z.number().positive().optional().describe("Words streamed in a second."),
+  tokensPerSecond: z.number().min(0.001).optional().describe("Words streamed in a second."),
 };
 
 const Conditions = z.strictObject({
