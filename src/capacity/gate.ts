@@ -253,8 +253,8 @@ export class TurnGate {
 }
 
 function shedText(reason: ShedReason, load: Load, reserveBytes: number, inflight: number): string {
-  if (reason === "draining") return `the replica is draining; ${inflight} turns in flight`;
-  if (reason === "max_turns") return `${inflight} turns in flight, as many as capacity.maxTurns`;
+  if (reason === "draining") return `the replica is draining; turns in flight: ${inflight}`;
+  if (reason === "max_turns") return `turns in flight: ${inflight}, as many as capacity.maxTurns`;
   const committed = inMebibytes(load.committedBytes);
   const predicted = inMebibytes(reserveBytes);
   const line = inMebibytes(load.loadLineBytes);

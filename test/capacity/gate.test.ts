@@ -115,6 +115,18 @@ describe("TurnGate", () => {
     expect(gate.snapshot(0)).toMatchObject({ inflight: 1, committedBytes: 900 * MiB });
   });
 
+  it("learns the length of a turn once, from the first time it is given back", () => {
+    let nowMs = 0;
+    const gate = new TurnGate({ ...DEFAULTS, maxTurns: 1, now: () => nowMs });
+    const first = admit(gate, nowMs);
+    nowMs = 10_000;
+    first[Symbol.dispose]();
+    nowMs = 100_000;
+    first[Symbol.dispose]();
+    admit(gate, nowMs);
+    expect(refuse(gate, nowMs).retryAfterSeconds).toBe(10);
+  });
+
   it("gives back when the scope of a `using` ends by a throw", () => {
     const gate = new TurnGate(DEFAULTS);
     expect(() => {

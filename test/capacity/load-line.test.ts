@@ -61,6 +61,12 @@ describe("turnsThatFit", () => {
 });
 
 describe("weigh and fits", () => {
+  it("let a turn fill the memory to the load line, and not a byte beyond", () => {
+    const load = idleLoad(1000, 400);
+    expect(fits(load, 600 * MiB)).toBe(true);
+    expect(fits(load, 600 * MiB + 1)).toBe(false);
+  });
+
   it("agree: a turn fits if and only if its bytes are within the headroom", () => {
     const bytes = fc.integer({ min: 1, max: 2 ** 40 });
     fc.assert(

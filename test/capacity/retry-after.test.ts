@@ -202,7 +202,7 @@ function replayOnce(
     arrive();
   }
   advance(nowMs + 500 * random());
-  while (running.length < turns) arrive();
+  for (let free = turns - running.length; free > 0; free -= 1) arrive();
 
   const returnsAtMs: number[] = [];
   for (let caller = 0; caller < crowd; caller += 1) {
