@@ -12,6 +12,8 @@ import type { MessageReply } from "./reply.ts";
 
 /** Longest text of one write, in characters; the next follows when the event loop has turned. */
 const MAX_WRITE_LENGTH = 65_536;
+/** Past this a timer would fire at once. */
+const MAX_TIMER_MS = 2_147_483_647;
 
 /** Streams the reply until it is whole, breaks off as planned, or the client leaves. */
 export function streamReply(response: ServerResponse, reply: MessageReply): void {
@@ -45,16 +47,14 @@ export function streamReply(response: ServerResponse, reply: MessageReply): void
 
 /** Sends the reply as one JSON message when its last token is due. */
 export function sendWholeReply(response: ServerResponse, reply: MessageReply): void {
-  const timer = setTimeout(
-    () => {
-      if (reply.ending.type === "complete") {
-        response.writeHead(200, { "content-type": "application/json" });
-        response.write(encodeMessage(reply));
-      }
-      end(response, reply);
-    },
-    Math.ceil(replyDueMs(reply)),
-  );
+  const dueMs = Math.min(Math.ceil(replyDueMs(reply)), MAX_TIMER_MS);
+  const timer = setTimeout(() => {
+    if (reply.ending.type === "complete") {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.write(encodeMessage(reply));
+    }
+    end(response, reply);
+  }, dueMs);
   response.once("close", () => clearTimeout(timer));
 }
 
