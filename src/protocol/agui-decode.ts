@@ -24,7 +24,7 @@ import {
   textSchema,
 } from "./input.ts";
 
-export const AGUI_LIMITS = {
+const AGUI_LIMITS = {
   /** Messages of the whole conversation. */
   messages: 10_000,
   /** User messages after the last answer: failed runs leave theirs behind. */

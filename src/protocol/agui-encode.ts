@@ -41,10 +41,10 @@ export async function* encodeAgui(
  * Holds, for any sequence of events:
  * - `RUN_STARTED` is the first event, and there is one;
  * - what was started is ended once, and before the run is;
- * - no delta is empty, which AG-UI forbids, and nothing without content is started;
+ * - no delta is empty, and nothing is started that has no content;
  * - after the end of the run there is nothing.
  */
-export class AguiEncoder {
+class AguiEncoder {
   readonly #run: AguiRun;
   #isStarted = false;
   #isEnded = false;

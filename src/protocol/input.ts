@@ -23,8 +23,8 @@ export const INPUT_LIMITS = {
   pointerLength: 256,
 } as const;
 
-export const IMAGE_MEDIA_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"] as const;
-export const DOCUMENT_MEDIA_TYPES = ["application/pdf", "text/plain"] as const;
+const IMAGE_MEDIA_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"] as const;
+const DOCUMENT_MEDIA_TYPES = ["application/pdf", "text/plain"] as const;
 
 /** A place in a body that does not fit; `pointer` is a JSON Pointer (RFC 6901). */
 export interface BodyError {
@@ -82,19 +82,19 @@ function isBase64(text: string): boolean {
   return !/[^A-Za-z0-9+/]/.test(text.replace(/={1,2}$/, ""));
 }
 
-/** Refuses the body, naming the places that do not fit: all, or as many as one can read. */
+/** Refuses the request, naming the places that do not fit: all, or as many as one can read. */
 export function invalidBody(errors: readonly BodyError[]): AppError {
   const shown = errors.slice(0, INPUT_LIMITS.reportedErrors).map(({ pointer, detail }) => ({
     pointer: pointer.slice(0, INPUT_LIMITS.pointerLength),
     detail: detail.slice(0, 2 * INPUT_LIMITS.pointerLength),
   }));
   const places = errors.length === 1 ? "one place does" : `${errors.length} places do`;
-  return new AppError("invalid_request", `Cannot take the turn: ${places} not fit`, {
+  return new AppError("invalid_request", `Cannot take the request: ${places} not fit`, {
     errors: shown,
   });
 }
 
-export type CheckedValue<Value> =
+type CheckedValue<Value> =
   | { readonly ok: true; readonly value: Value }
   | { readonly ok: false; readonly errors: readonly BodyError[] };
 

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 
 import { encodeSseFrame, SSE_HEARTBEAT, withHeartbeat } from "../../src/protocol/sse.ts";
 import { collect } from "./turns.ts";
@@ -119,13 +119,18 @@ describe("withHeartbeat()", () => {
   });
 
   it("leaves no timer and no listener behind", async () => {
-    const timers = (): number =>
-      process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
-    const signal = new AbortController().signal;
-    const before = timers();
+    const set = vi.spyOn(globalThis, "setTimeout");
+    const cleared = vi.spyOn(globalThis, "clearTimeout");
+    const { signal } = new AbortController();
     await collect(withHeartbeat(slowSource([1, 30, 1], []), 10, "beat", signal));
     for await (const _ of withHeartbeat(slowSource([1, 1], []), 60_000, "beat", signal)) break;
-    expect(timers()).toBe(before);
+
+    const started = set.mock.results
+      .filter((_, call) => [10, 60_000].includes(set.mock.calls[call]?.[1] ?? 0))
+      .map(({ value }) => value);
+    expect(started.length).toBeGreaterThan(4);
+    expect(cleared.mock.calls.flat()).toEqual(expect.arrayContaining(started));
     expect(getEventListeners(signal, "abort")).toEqual([]);
+    vi.restoreAllMocks();
   });
 });
