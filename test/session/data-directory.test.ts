@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, readdir, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 import { describe, expect, it } from "vitest";
@@ -156,6 +157,26 @@ describe("openDataDirectory", () => {
     },
     20_000,
   );
+
+  it("gives way to one that took it over while it was still watching", async () => {
+    const path = await dataPath();
+    await (await openDataDirectory(path, 1))[Symbol.asyncDispose]();
+    const lock = join(path, "server.lock");
+    // The same time on both, so that only the second look at the text can tell them apart.
+    const time = new Date(1_700_000_000_000);
+    for (const [file, text] of [
+      [lock, "{"],
+      [`${lock}.other`, "{}"],
+    ] as const) {
+      await writeFile(file, text);
+      await utimes(file, time, time);
+    }
+    const taking = codeOf(openDataDirectory(path, 2));
+    await sleep(OBSERVATION_MS / 2);
+    await rename(`${lock}.other`, lock);
+    expect(await taking).toBe("data_directory_in_use");
+    expect(await readFile(lock, "utf8")).toBe("{}");
+  }, 20_000);
 
   it("reports a place it cannot use, without naming it", async () => {
     const parent = await temporaryDirectory();

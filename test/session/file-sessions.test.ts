@@ -153,7 +153,7 @@ describe("FileSessions.find", () => {
 });
 
 describe("FileSessions.finish", () => {
-  it("counts a turn that ended with a result, and keeps the totals of one that did not", async () => {
+  it("counts a turn with a result, and keeps the totals after one without", async () => {
     const { sessions } = await openSessions();
     const { sessionId } = await takeTurn(sessions, thread("t"), 5);
     const ref = { tenant: "acme", sessionId };
