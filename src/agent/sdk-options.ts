@@ -1,0 +1,123 @@
+/**
+ * AgentDefinition + turn → options of the SDK; pure. This is the whole posture of an agent
+ * process: nothing of a request reaches these options but the session it belongs to.
+ *
+ * @module
+ */
+
+import type { McpServerConfig, Options } from "@anthropic-ai/claude-agent-sdk";
+import type { AgentDefinition, McpServer } from "./definition.ts";
+
+/** The MCP server, inside our own process, that serves an agent's function tools. */
+export const FUNCTION_TOOLS_SERVER = "tools";
+
+export interface SessionOptions {
+  readonly sessionId: string;
+  /** Whether the SDK begins a transcript or resumes the one there is. */
+  readonly isNew: boolean;
+  readonly workDirectory: string;
+  /** What the SDK reported as the session's cost so far: its budget counts from there. */
+  readonly costSoFarUsd: number;
+}
+
+export function sdkOptionsOf(
+  agent: AgentDefinition,
+  session: SessionOptions,
+  functionTools: McpServerConfig | undefined,
+): Options {
+  const mcpServers: Record<string, McpServerConfig> = {};
+  if (functionTools !== undefined) mcpServers[FUNCTION_TOOLS_SERVER] = functionTools;
+  for (const [name, server] of Object.entries(agent.tools.mcp)) mcpServers[name] = toSdk(server);
+  return {
+    cwd: session.workDirectory,
+    ...(session.isNew ? { sessionId: session.sessionId } : { resume: session.sessionId }),
+    persistSession: agent.hosting.pattern !== "ephemeral",
+    ...modelOptions(agent),
+    systemPrompt: agent.instructions,
+
+    // What the agent may use is what its file names, and that needs no one to approve it.
+    tools: [...agent.tools.builtin],
+    allowedTools: [
+      ...agent.tools.builtin,
+      ...Object.keys(mcpServers).map((name) => `mcp__${name}`),
+    ],
+    permissionMode: "dontAsk",
+    permissionPrompts: "none",
+    mcpServers,
+    // Off the command line, where every user of the machine could read their secrets.
+    mcpServersDelivery: "initialize",
+    strictMcpConfig: true,
+
+    // No settings, memory or instructions from files around the agent.
+    settingSources: [],
+    // The CLI would delete transcripts by itself after 30 days; retention is ours.
+    settings: { cleanupPeriodDays: 36_500 },
+    // An end user's "@/etc/passwd" or "/context" is text, not a command.
+    verbatimPrompts: true,
+    includePartialMessages: true,
+
+    maxTurns: agent.limits.steps,
+    ...(agent.limits.budgetUsd !== undefined && {
+      maxBudgetUsd: session.costSoFarUsd + agent.limits.budgetUsd,
+    }),
+    ...(agent.outputSchema !== undefined && {
+      outputFormat: { type: "json_schema" as const, schema: agent.outputSchema },
+    }),
+  };
+}
+
+function modelOptions(agent: AgentDefinition): Options {
+  const { id, effort, thinking, fallback } = agent.model;
+  return {
+    model: id,
+    ...(effort !== undefined && { effort }),
+    ...(thinking !== undefined && { thinking }),
+    ...(fallback.length > 0 && { fallbackModel: fallback.join(",") }),
+  };
+}
+
+function toSdk(server: McpServer): McpServerConfig {
+  // The tools must be there when the first prompt is built: the process waits for the server.
+  if (server.type === "stdio") {
+    const { type, command, args, env } = server;
+    return { type, command, args: [...args], env: { ...env }, alwaysLoad: true };
+  }
+  return { type: server.type, url: server.url, headers: { ...server.headers }, alwaysLoad: true };
+}
+
+/** Environment that every agent process gets beside its credentials. */
+export const AGENT_PROCESS_SETTINGS: Readonly<Record<string, string>> = {
+  CLAUDE_CODE_DISABLE_AUTO_MEMORY: "1",
+  CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+  // A shell left in the background would die with the turn anyway, and its memory is ours.
+  CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: "1",
+  DISABLE_AUTOUPDATER: "1",
+  DISABLE_TELEMETRY: "1",
+  DISABLE_ERROR_REPORTING: "1",
+};
+
+/**
+ * What the process offers against what the file declares, in words; `null` when they agree.
+ *
+ * A declared MCP server that could not be reached leaves its tools out: that is not a mismatch,
+ * because it gives the model less than was declared, never more.
+ */
+export function postureMismatch(
+  agent: AgentDefinition,
+  functionToolNames: readonly string[],
+  effectiveTools: readonly string[],
+): string | null {
+  const declared = new Set(agent.tools.builtin);
+  for (const name of functionToolNames) declared.add(`mcp__${FUNCTION_TOOLS_SERVER}__${name}`);
+  const required = [...declared];
+  if (agent.outputSchema !== undefined) declared.add("StructuredOutput");
+  const servers = Object.keys(agent.tools.mcp).map((name) => `mcp__${name}__`);
+
+  const extra = effectiveTools.filter(
+    (tool) => !declared.has(tool) && !servers.some((prefix) => tool.startsWith(prefix)),
+  );
+  if (extra.length > 0) return `offers undeclared tools: ${extra.join(", ")}`;
+  const missing = required.filter((tool) => !effectiveTools.includes(tool));
+  if (missing.length > 0) return `lacks declared tools: ${missing.join(", ")}`;
+  return null;
+}

@@ -1,0 +1,32 @@
+/**
+ * What a command may touch of the world around it. Tests give their own.
+ *
+ * @module
+ */
+
+import { readEnvironment, type Environment } from "../config/environment.ts";
+
+export interface Io {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  readonly environment: Environment;
+  readonly workingDirectory: string;
+  /** Whether to colour what people read. */
+  readonly color: boolean;
+  /** Whether a person looks at the standard output. */
+  readonly isTerminal: boolean;
+}
+
+export function processIo(): Io {
+  const environment = readEnvironment();
+  const isTerminal = process.stdout.isTTY;
+  return {
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+    environment,
+    workingDirectory: process.cwd(),
+    // https://no-color.org
+    color: isTerminal && (environment["NO_COLOR"] ?? "") === "",
+    isTerminal,
+  };
+}

@@ -1,0 +1,58 @@
+/**
+ * A request body as JSON: well-formed UTF-8, valid, and not deeper than anyone needs.
+ *
+ * @module
+ */
+
+import { AppError } from "../lib/errors.ts";
+
+/** Arrays and objects within one another. The deepest body of our protocols has nine. */
+export const MAX_JSON_DEPTH = 64;
+
+/** @throws {AppError} `invalid_request` */
+export function parseJsonBody(bytes: Buffer): unknown {
+  const text = decodeUtf8(bytes);
+  if (text.trim() === "") throw unreadable("it is empty");
+  if (depthOf(text) > MAX_JSON_DEPTH) throw unreadable(`it nests deeper than ${MAX_JSON_DEPTH}`);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    // V8 quotes the text around the error: where it stands is enough.
+    const place = /at position \d+|end of JSON input/i.exec(String(cause))?.[0];
+    throw unreadable(place === undefined ? "it is not JSON" : `it is not JSON (${place})`);
+  }
+}
+
+function decodeUtf8(bytes: Buffer): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw unreadable("it is not UTF-8");
+  }
+}
+
+/**
+ * How deep brackets nest outside of strings; more than the truth for text that is no JSON. One
+ * look at each character: a pattern with alternatives could be made to look again and again.
+ */
+function depthOf(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let inString = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (inString) {
+      if (character === "\\") at++;
+      else if (character === '"') inString = false;
+    } else if (character === '"') inString = true;
+    else if (character === "[" || character === "{") deepest = Math.max(deepest, ++depth);
+    else if (character === "]" || character === "}") depth--;
+  }
+  return deepest;
+}
+
+function unreadable(state: string): AppError {
+  return new AppError("invalid_request", `Cannot read the body: ${state}`, {
+    errors: [{ pointer: "", detail: state }],
+  });
+}

@@ -1,0 +1,47 @@
+/**
+ * What a line of the route table says. Access stands on every line, because a forgotten one
+ * would be open.
+ *
+ * @module
+ */
+
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { z } from "zod";
+import type { ErrorCode } from "../lib/errors.ts";
+import type { Caller } from "../turn/turn.ts";
+import type { Access } from "./auth.ts";
+
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** Parameters as `:name`. */
+  readonly path: string;
+  readonly access: Access;
+  /** Refused before its body is read when the replica is full or draining. */
+  readonly startsTurn?: true;
+  readonly docs: RouteDocs;
+  readonly handle: (context: RequestContext) => unknown;
+}
+
+export interface RequestContext {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  /** Anyone on public routes. */
+  readonly caller: Caller;
+  /** @returns A parameter of the path; empty for one that is not in it. */
+  readonly param: (name: string) => string;
+}
+
+/** For /openapi.json. */
+export interface RouteDocs {
+  readonly operationId: string;
+  readonly summary: string;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodType;
+  /** Media types of the successful answer, with the schema of those that are JSON. */
+  readonly answers: readonly {
+    readonly status: number;
+    readonly description: string;
+    readonly content?: Readonly<Record<string, z.ZodType | null>>;
+  }[];
+  readonly errors: readonly ErrorCode[];
+}

@@ -1,0 +1,108 @@
+/**
+ * The agents that are served, and the first page of the server.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import type { AgentDefinition } from "../../agent/definition.ts";
+import { AppError } from "../../lib/errors.ts";
+import type { Route } from "../route.ts";
+import type { ServerParts } from "../server-parts.ts";
+
+const agentSchema = z.object({
+  name: z.string(),
+  description: z.string(),
+  version: z.string().describe("Changes when the agent does."),
+  model: z.object({ provider: z.string(), id: z.string() }),
+  isRehearsal: z.boolean().describe("True when a script answers in place of Claude."),
+  structuredOutput: z.boolean(),
+  endpoints: z.object({ turns: z.string(), agui: z.string() }),
+});
+
+const indexSchema = z.object({
+  name: z.literal("plimsoll"),
+  version: z.string(),
+  links: z.record(z.string(), z.string()),
+});
+
+export function agentRoutes({ agents, version }: ServerParts): Route[] {
+  return [
+    {
+      method: "GET",
+      path: "/",
+      access: "public",
+      docs: {
+        operationId: "index",
+        summary: "What this server is, and where things are",
+        answers: [
+          { status: 200, description: "Links", content: { "application/json": indexSchema } },
+        ],
+        errors: [],
+      },
+      handle: () => ({
+        name: "plimsoll",
+        version,
+        links: {
+          agents: "/v1/agents",
+          sessions: "/v1/sessions",
+          turns: "/v1/turns",
+          capacity: "/capacity",
+          openapi: "/openapi.json",
+          metrics: "/metrics",
+        },
+      }),
+    },
+    {
+      method: "GET",
+      path: "/v1/agents",
+      access: "caller",
+      docs: {
+        operationId: "listAgents",
+        summary: "The agents served here",
+        answers: [
+          {
+            status: 200,
+            description: "All agents",
+            content: { "application/json": z.object({ agents: z.array(agentSchema) }) },
+          },
+        ],
+        errors: ["unauthorized"],
+      },
+      handle: () => ({
+        agents: Array.from(agents.values(), ({ definition }) => toBody(definition)),
+      }),
+    },
+    {
+      method: "GET",
+      path: "/v1/agents/:agent",
+      access: "caller",
+      docs: {
+        operationId: "readAgent",
+        summary: "One agent",
+        answers: [
+          { status: 200, description: "The agent", content: { "application/json": agentSchema } },
+        ],
+        errors: ["unauthorized", "agent_not_found"],
+      },
+      handle({ param }) {
+        const agent = agents.get(param("agent"));
+        if (agent !== undefined) return toBody(agent.definition);
+        throw new AppError("agent_not_found", "Cannot find the agent: none has this name");
+      },
+    },
+  ];
+}
+
+function toBody(agent: AgentDefinition): z.infer<typeof agentSchema> {
+  const { name, description, version, model } = agent;
+  return {
+    name,
+    description,
+    version,
+    model: { provider: model.provider, id: model.id },
+    isRehearsal: model.provider === "rehearsal",
+    structuredOutput: agent.outputSchema !== undefined,
+    endpoints: { turns: `/v1/agents/${name}/turns`, agui: `/v1/agents/${name}/agui` },
+  };
+}

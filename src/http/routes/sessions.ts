@@ -1,0 +1,141 @@
+/**
+ * Listing, reading and deleting sessions. A session of another tenant does not exist here.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import type { SessionSummary } from "../../session/file-sessions.ts";
+import { checkBody, invalidBody } from "../../protocol/input.ts";
+import type { Route } from "../route.ts";
+import type { ServerParts } from "../server-parts.ts";
+
+const sessionSchema = z.object({
+  sessionId: z.string(),
+  threadId: z.string(),
+  agent: z.string(),
+  createdAt: z.iso.datetime(),
+  lastTurnAt: z.iso.datetime(),
+  turns: z.int(),
+  transcriptBytes: z.int(),
+  costUsd: z.number(),
+  isBusy: z.boolean().describe("Whether a turn of it runs now."),
+});
+
+const messageSchema = z.object({
+  id: z.string(),
+  role: z.enum(["user", "assistant"]),
+  at: z.iso.datetime().nullable(),
+  parts: z.array(z.looseObject({ type: z.string() })),
+});
+
+const transcriptSchema = sessionSchema.extend({
+  messages: z.array(messageSchema).describe("Oldest first."),
+  isComplete: z.boolean().describe("False when older messages were left out."),
+  skippedLines: z.int().describe("Lines of the transcript that could not be read."),
+});
+
+const listQuerySchema = z.strictObject({
+  agent: z.string().max(63).optional(),
+  threadId: z.string().max(256).optional(),
+  limit: z.coerce.number().int().min(1).max(200).optional().describe("50 without it."),
+  cursor: z.string().max(1_000).optional().describe("`nextCursor` of the page before."),
+});
+
+export function sessionRoutes({ sessions }: ServerParts): Route[] {
+  return [
+    {
+      method: "GET",
+      path: "/v1/sessions",
+      access: "caller",
+      docs: {
+        operationId: "listSessions",
+        summary: "Sessions of the caller's tenant, the newest first",
+        query: listQuerySchema,
+        answers: [
+          {
+            status: 200,
+            description: "A page of sessions",
+            content: {
+              "application/json": z.object({
+                sessions: z.array(sessionSchema),
+                nextCursor: z.string().nullable(),
+              }),
+            },
+          },
+        ],
+        errors: ["invalid_request", "unauthorized"],
+      },
+      async handle({ request, caller: { tenant } }) {
+        const query = checkBody(listQuerySchema, { ...(request.query as object) });
+        if (!query.ok) throw invalidBody(query.errors);
+        const { agent: agentName, threadId, limit, cursor } = query.value;
+        const page = await sessions.list({
+          tenant,
+          ...(agentName !== undefined && { agentName }),
+          ...(threadId !== undefined && { threadId }),
+          ...(limit !== undefined && { limit }),
+          ...(cursor !== undefined && { cursor }),
+        });
+        return { sessions: page.sessions.map(toBody), nextCursor: page.nextCursor };
+      },
+    },
+    {
+      method: "GET",
+      path: "/v1/sessions/:sessionId",
+      access: "caller",
+      docs: {
+        operationId: "readSession",
+        summary: "A session with what was said in it",
+        answers: [
+          {
+            status: 200,
+            description: "The session",
+            content: { "application/json": transcriptSchema },
+          },
+        ],
+        errors: ["unauthorized", "session_not_found", "session_gone"],
+      },
+      async handle({ caller: { tenant }, param }) {
+        const ref = { tenant, sessionId: param("sessionId") };
+        const session = await sessions.read(ref, Date.now());
+        const { messages, isComplete, skippedLines } = await sessions.transcript(ref, Date.now());
+        const shown = messages.map(({ atMs, ...message }) => ({
+          ...message,
+          at: atMs === null ? null : new Date(atMs).toISOString(),
+        }));
+        return { ...toBody(session), messages: shown, isComplete, skippedLines };
+      },
+    },
+    {
+      method: "DELETE",
+      path: "/v1/sessions/:sessionId",
+      access: "caller",
+      docs: {
+        operationId: "deleteSession",
+        summary: "Delete a session and all its files",
+        answers: [{ status: 204, description: "The session is gone" }],
+        errors: ["unauthorized", "session_not_found", "session_gone", "session_busy"],
+      },
+      async handle({ caller: { tenant }, param, reply }) {
+        await sessions.delete({ tenant, sessionId: param("sessionId") }, Date.now());
+        return reply.status(204).send();
+      },
+    },
+  ];
+}
+
+function toBody(session: SessionSummary): z.infer<typeof sessionSchema> {
+  const { sessionId, threadId, agentName, turns, transcriptBytes, isBusy } = session;
+  return {
+    sessionId,
+    threadId,
+    agent: agentName,
+    createdAt: new Date(session.createdAtMs).toISOString(),
+    lastTurnAt: new Date(session.lastTurnAtMs).toISOString(),
+    turns,
+    transcriptBytes,
+    costUsd: session.totals.costUsd,
+    isBusy,
+  };
+}

@@ -1,0 +1,45 @@
+/**
+ * What the HTTP side of a server works with: made and owned by whoever starts the server.
+ *
+ * @module
+ */
+
+import type { GateSnapshot, TurnGate } from "../capacity/gate.ts";
+import type { MemoryUse } from "../capacity/memory-reading.ts";
+import type { Config } from "../config/config.ts";
+import type { FileSessions } from "../session/file-sessions.ts";
+import type { Telemetry } from "../telemetry/start.ts";
+import type { LiveTurns } from "../turn/live-turns.ts";
+import type { ServedAgent } from "../turn/run-turn.ts";
+
+export interface ServerParts {
+  readonly config: Config;
+  readonly version: string;
+  readonly agents: ReadonlyMap<string, ServedAgent>;
+  readonly turns: LiveTurns;
+  readonly gate: TurnGate;
+  readonly sessions: FileSessions;
+  readonly telemetry: Telemetry;
+  readonly readiness: Readiness;
+  /** Read anew at each call. */
+  readonly capacity: () => CapacityView;
+}
+
+/** The answer of `/capacity`. */
+export interface CapacityView extends GateSnapshot {
+  readonly memory: MemoryUse;
+  readonly turns: readonly {
+    readonly turnId: string;
+    readonly ageMs: number;
+    /** Private memory of the turn's process tree; null while nobody has sampled it. */
+    readonly bytes: number | null;
+    readonly peakBytes: number | null;
+  }[];
+}
+
+/** Whether the replica would take a turn, apart from being full. */
+export type Readiness = {
+  state: "starting" | "ready" | "draining" | "broken";
+  /** Why, in words. */
+  reason: string;
+};

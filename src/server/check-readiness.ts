@@ -1,0 +1,69 @@
+/**
+ * Takes a listening server from `starting` to `ready`, or to `broken` when an agent process cannot
+ * be started here; a broken server tries again, because the reason may go away.
+ *
+ * @module
+ */
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { AgentProcesses } from "../agent-process/registry.ts";
+import type { Config } from "../config/config.ts";
+import type { Readiness } from "../http/server-parts.ts";
+import type { DataDirectory } from "../session/data-directory.ts";
+import { probeAgentProcess } from "../turn/probe.ts";
+import type { ServedAgent } from "../turn/run-turn.ts";
+
+const RETRY_MS = 10_000;
+
+export interface ReadinessDeps {
+  readonly config: Pick<Config, "agentProcess">;
+  readonly data: DataDirectory;
+  readonly agents: ReadonlyMap<string, ServedAgent>;
+  readonly processes: AgentProcesses;
+  /** Changed as the truth changes, until it says `draining`. */
+  readonly readiness: Readiness;
+}
+
+/**
+ * Resolves after the first try: null when turns are taken, else what is in the way. Never rejects.
+ *
+ * @param stop Ends the tries.
+ */
+export async function checkReadiness(
+  deps: ReadinessDeps,
+  stop: AbortSignal,
+): Promise<string | null> {
+  const problem = await tryToStart(deps);
+  if (deps.readiness.state === "draining") return null;
+  if (problem === null) {
+    Object.assign(deps.readiness, { state: "ready", reason: "" });
+    return null;
+  }
+  // What the process wrote is for the log; anyone may read the reason.
+  const reason = "an agent process could not be started; see the server log";
+  Object.assign(deps.readiness, { state: "broken", reason });
+  void delay(RETRY_MS, undefined, { signal: stop, ref: false })
+    .then(() => checkReadiness(deps, stop))
+    .catch(() => undefined);
+  return problem;
+}
+
+async function tryToStart({ config, data, agents, processes }: ReadinessDeps) {
+  const [agent] = agents.values();
+  const directory = join(data.runDirectory, "probe");
+  await mkdir(directory, { recursive: true });
+  return probeAgentProcess({
+    directory,
+    environment: {
+      ...agent?.providerEnvironment,
+      HOME: directory,
+      CLAUDE_CONFIG_DIR: directory,
+      TMPDIR: directory,
+      CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+    },
+    ...config.agentProcess,
+    spawn: (options) => processes.spawn(options),
+  });
+}

@@ -1,0 +1,164 @@
+/**
+ * Function tools: exports of a user's module that the model can call, run inside the server.
+ *
+ * Modules are loaded once a process, so what they hold (an index, a connection pool) is paid once
+ * and shared by all turns; only the small MCP server in front of them is made for each turn,
+ * because the SDK's protocol connects one process to one server.
+ *
+ * @module
+ */
+
+import { pathToFileURL } from "node:url";
+import {
+  createSdkMcpServer,
+  tool,
+  type McpSdkServerConfigWithInstance,
+} from "@anthropic-ai/claude-agent-sdk";
+import { z } from "zod";
+import { FUNCTION_TOOLS_SERVER } from "../agent/sdk-options.ts";
+import { AppError } from "../lib/errors.ts";
+
+/** Longest result that is handed to the model. */
+const MAX_RESULT_CHARACTERS = 400_000;
+
+/** What a module exports; the name of the export is the name of the tool. */
+export interface FunctionTool<Input = Record<string, unknown>> {
+  /** For the model: what the tool does and when to use it. */
+  readonly description: string;
+  /** A zod object or a JSON Schema of type object; the input is checked before `run` sees it. */
+  readonly input: z.ZodObject | Readonly<Record<string, unknown>>;
+  /** A string is given to the model as it is, anything else as JSON. A throw is told as an error. */
+  run(input: Input, context: ToolContext): unknown;
+}
+
+export interface ToolContext {
+  readonly agentName: string;
+  readonly tenant: string;
+  readonly sessionId: string;
+  readonly turnId: string;
+  /** Aborts when the turn ends early: cancelled, timed out, the client gone. */
+  readonly signal: AbortSignal;
+}
+
+export interface LoadedFunctionTools {
+  readonly names: readonly string[];
+  /** The server for one turn's process; undefined when there are no tools. */
+  serverFor(
+    context: ToolContext,
+    onError: (toolName: string, error: unknown) => void,
+  ): McpSdkServerConfigWithInstance | undefined;
+}
+
+/** Types a tool's input from its zod schema; for modules written in TypeScript. */
+export function defineTool<Shape extends z.ZodRawShape>(definition: {
+  readonly description: string;
+  readonly input: z.ZodObject<Shape>;
+  run(input: z.output<z.ZodObject<Shape>>, context: ToolContext): unknown;
+}): FunctionTool {
+  return definition as unknown as FunctionTool;
+}
+
+/**
+ * Loads the modules of an agent, in the order of its file.
+ *
+ * @throws {AppError} `agent_invalid` if a module cannot be loaded, exports something that is not a
+ *   tool, or a name is there twice.
+ */
+export async function loadFunctionTools(files: readonly string[]): Promise<LoadedFunctionTools> {
+  const tools = new Map<string, { spec: FunctionTool; shape: z.ZodRawShape }>();
+  for (const file of files) {
+    for (const [name, exported] of Object.entries(await importModule(file))) {
+      if (name === "default") throw invalid(file, name, "tools are named exports");
+      if (!/^[a-zA-Z0-9_-]{1,64}$/.test(name)) throw invalid(file, name, "not a usable tool name");
+      if (tools.has(name)) throw invalid(file, name, "another module exports a tool of this name");
+      tools.set(name, { spec: exported as FunctionTool, shape: shapeOf(file, name, exported) });
+    }
+  }
+  return {
+    names: [...tools.keys()],
+    serverFor(context, onError) {
+      if (tools.size === 0) return undefined;
+      const definitions = [...tools].map(([name, { spec, shape }]) =>
+        tool(name, spec.description, shape, (input) => call(name, spec, input, context, onError)),
+      );
+      return createSdkMcpServer({
+        name: FUNCTION_TOOLS_SERVER,
+        version: "1",
+        tools: definitions,
+        alwaysLoad: true,
+      });
+    },
+  };
+}
+
+async function call(
+  name: string,
+  spec: FunctionTool,
+  input: Record<string, unknown>,
+  context: ToolContext,
+  onError: (toolName: string, error: unknown) => void,
+): Promise<{ content: { type: "text"; text: string }[]; isError?: boolean }> {
+  try {
+    const result: unknown = await spec.run(input, context);
+    const text = typeof result === "string" ? result : (JSON.stringify(result) ?? "");
+    if (text.length > MAX_RESULT_CHARACTERS) {
+      throw new RangeError(
+        `the result has ${text.length} characters, at most ${MAX_RESULT_CHARACTERS} are passed on`,
+      );
+    }
+    return { content: [{ type: "text", text }] };
+  } catch (error) {
+    onError(name, error);
+    // The model, and with it the caller, reads this: the tool's author decides what it says.
+    const text = error instanceof Error ? error.message : "The tool failed";
+    return { content: [{ type: "text", text }], isError: true };
+  }
+}
+
+/** TypeScript is loaded by Node itself where it can, else by jiti. */
+async function importModule(file: string): Promise<Record<string, unknown>> {
+  try {
+    if (
+      /\.[cm]?ts$/.test(file) &&
+      !("typescript" in process.features && process.features.typescript)
+    ) {
+      const { createJiti } = await import("jiti");
+      return await createJiti(import.meta.url).import(file);
+    }
+    return (await import(pathToFileURL(file).href)) as Record<string, unknown>;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AppError("agent_invalid", `Cannot load the tools of "${file}": ${reason}`, { cause });
+  }
+}
+
+function shapeOf(file: string, name: string, exported: unknown): z.ZodRawShape {
+  const spec = exported as Partial<FunctionTool> | null | undefined;
+  if (typeof spec !== "object" || spec === null || typeof spec.run !== "function") {
+    throw invalid(file, name, "a tool is an object with description, input and run");
+  }
+  if (typeof spec.description !== "string" || spec.description === "") {
+    throw invalid(file, name, "description is missing");
+  }
+  const schema = spec.input instanceof z.ZodObject ? spec.input : fromJsonSchema(spec.input);
+  if (schema === null) {
+    throw invalid(file, name, "input must be a zod object or a JSON Schema of type object");
+  }
+  return schema.shape;
+}
+
+function fromJsonSchema(input: unknown): z.ZodObject | null {
+  // A zod object of another copy of zod is known by its own conversion to JSON Schema.
+  const foreign = (input as { _zod?: unknown } | undefined)?._zod;
+  try {
+    const json = foreign === undefined ? input : z.toJSONSchema(input as z.ZodType);
+    const schema = z.fromJSONSchema(json as Parameters<typeof z.fromJSONSchema>[0]);
+    return schema instanceof z.ZodObject ? schema : null;
+  } catch {
+    return null;
+  }
+}
+
+function invalid(file: string, name: string, reason: string): AppError {
+  return new AppError("agent_invalid", `Cannot use the tool "${name}" of "${file}": ${reason}`);
+}

@@ -1,0 +1,82 @@
+/**
+ * What the outside sees of a turn: its span, its metrics and its lines in the log.
+ *
+ * @module
+ */
+
+import type { AgentDefinition } from "../agent/definition.ts";
+import { openTurnLog, type Logger } from "../telemetry/log.ts";
+import type { Telemetry } from "../telemetry/start.ts";
+import type { AgentRunEnd } from "./sdk.ts";
+import type { TurnRequest } from "./turn.ts";
+
+export interface ObservedTurn {
+  readonly log: Logger;
+  /** For the agent process, so that its own spans join the turn's. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Once nothing of the turn is left. */
+  ended(end: AgentRunEnd): void;
+}
+
+export function observeTurn(
+  telemetry: Telemetry,
+  request: TurnRequest,
+  agent: AgentDefinition,
+  sessionId: string,
+): ObservedTurn {
+  const { turnId, agentName, traceparent, tracestate } = request;
+  const { provider, id: model } = agent.model;
+  const span = telemetry.startTurnSpan({
+    agentName,
+    provider,
+    model,
+    sessionId,
+    ...(traceparent !== undefined && { traceparent }),
+    ...(tracestate !== undefined && { tracestate }),
+  });
+  const ids = { turnId, traceId: span.traceId, sessionId, agent: agentName };
+  const log = openTurnLog(telemetry.log, ids);
+  telemetry.metrics.turnAdmitted(agentName);
+  log.info({ tenant: request.caller.tenant, caller: request.caller.id }, "Turn started");
+  return {
+    log,
+    environment: telemetry.agentEnvironment(span),
+    ended(end) {
+      const { outcome, startMs, peakBytes: peakMemoryBytes } = end;
+      if (startMs !== null) telemetry.metrics.agentProcessStarted(agentName, startMs);
+      telemetry.metrics.turnEnded({ agentName, provider, model, outcome, peakMemoryBytes });
+      span.end(outcome);
+      logEnd(log, end);
+    },
+  };
+}
+
+function logEnd(log: Logger, end: AgentRunEnd): void {
+  const { outcome, startMs, peakBytes, exit, diagnosis } = end;
+  const { usage } = outcome;
+  const fields = {
+    outcome: outcome.status,
+    durationMs: usage.durationMs,
+    firstTokenMs: usage.firstTokenMs,
+    startMs: startMs === null ? null : Math.round(startMs),
+    costUsd: usage.costUsd,
+    steps: usage.steps,
+    peakBytes,
+  };
+  switch (outcome.status) {
+    case "completed":
+      log.info(fields, "Turn completed");
+      return;
+    case "limit_reached":
+      log.warn({ ...fields, limit: outcome.limit }, "Turn reached a limit");
+      return;
+    case "cancelled":
+      log.info({ ...fields, cause: outcome.cause }, "Turn cancelled");
+      return;
+    case "failed": {
+      const { thrown: err, stderrTail, posture } = diagnosis;
+      const why = { code: outcome.code, exit, stderrTail, posture, err };
+      log.error({ ...fields, ...why }, "Turn failed");
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * The SDK's streaming input for one turn: the user's message at once, then open until closed,
+ * because callbacks to in-process tools travel over the same channel.
+ *
+ * @module
+ */
+
+import type { SDKUserMessage } from "@anthropic-ai/claude-agent-sdk";
+import type { InputPart } from "./turn.ts";
+
+export interface OpenInput {
+  readonly messages: AsyncIterable<SDKUserMessage>;
+  /** Ends the input, after which the agent process ends by itself. Idempotent. */
+  close(): void;
+}
+
+export function openInput(parts: readonly InputPart[]): OpenInput {
+  let close = () => {};
+  const closed = new Promise<void>((resolve) => {
+    close = resolve;
+  });
+  async function* messages(): AsyncGenerator<SDKUserMessage> {
+    yield {
+      type: "user",
+      message: { role: "user", content: parts.map(toContentBlock) },
+      parent_tool_use_id: null,
+    };
+    await closed;
+  }
+  return { messages: messages(), close };
+}
+
+type ContentBlock = Exclude<SDKUserMessage["message"]["content"], string>[number];
+
+function toContentBlock(part: InputPart): ContentBlock {
+  switch (part.type) {
+    case "text":
+      return { type: "text", text: part.text };
+    case "image":
+      return {
+        type: "image",
+        // The decoder let only the media types pass that the provider takes.
+        source: { type: "base64", media_type: part.mediaType as "image/png", data: part.base64 },
+      };
+    case "document":
+      return part.mediaType === "text/plain"
+        ? { type: "text", text: Buffer.from(part.base64, "base64").toString("utf8") }
+        : {
+            type: "document",
+            source: { type: "base64", media_type: "application/pdf", data: part.base64 },
+          };
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Whether an agent process can be started here at all: one is started as for a turn, initialised
+ * and ended. No model is asked.
+ *
+ * @module
+ */
+
+import { startup } from "@anthropic-ai/claude-agent-sdk";
+import type { AgentProcess } from "../agent-process/agent-process.ts";
+import type { StartAgentOptions } from "../agent-process/registry.ts";
+
+export interface ProbeOptions {
+  readonly directory: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly startTimeoutMs: number;
+  readonly endGraceMs: number;
+  readonly spawn: (options: StartAgentOptions) => AgentProcess;
+}
+
+/** What is wrong, in words with what the process wrote; null if it started. Never rejects. */
+export async function probeAgentProcess(options: ProbeOptions): Promise<string | null> {
+  const { directory: cwd, environment: env, startTimeoutMs, endGraceMs } = options;
+  let agent: AgentProcess | undefined;
+  try {
+    const warm = await startup({
+      initializeTimeoutMs: startTimeoutMs,
+      options: {
+        cwd,
+        env: { ...env },
+        tools: [],
+        settingSources: [],
+        strictMcpConfig: true,
+        mcpServersDelivery: "initialize",
+        persistSession: false,
+        spawnClaudeCodeProcess: ({ command, args }) => {
+          agent = options.spawn({ command, args, cwd, env, turnId: "start-probe" });
+          return agent.forSdk;
+        },
+      },
+    });
+    warm.close();
+    return null;
+  } catch (thrown) {
+    const wrote = agent?.stderrTail().trim() ?? "";
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    return wrote === "" ? reason : `${reason}; it wrote: ${wrote}`;
+  } finally {
+    await agent?.terminate(endGraceMs);
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * The way of a turn, from the session to the outcome. Read this first.
+ *
+ *     session ─▶ permit ─▶ process ─▶ SDK ─▶ outcome
+ *      409        429        502       events
+ *      404 410
+ *
+ * @module
+ */
+
+import { AGENT_PROCESS_SETTINGS, postureMismatch, sdkOptionsOf } from "../agent/sdk-options.ts";
+import type { AgentDefinition } from "../agent/definition.ts";
+import type { AgentProcesses } from "../agent-process/registry.ts";
+import type { Permit, TurnGate } from "../capacity/gate.ts";
+import { shedError } from "../capacity/shed-error.ts";
+import type { Config } from "../config/config.ts";
+import { AppError } from "../lib/errors.ts";
+import type { FileSessions } from "../session/file-sessions.ts";
+import { sessionRefOf } from "../session/session-id.ts";
+import type { SessionLocks } from "../session/session-locks.ts";
+import type { Telemetry } from "../telemetry/start.ts";
+import type { LoadedFunctionTools } from "../tools/function-tools.ts";
+import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
+import { runAgent, type AgentRun } from "./sdk.ts";
+import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
+import { openSession, type TurnSession } from "./turn-session.ts";
+
+/** An agent with what the server made ready for it. */
+export interface ServedAgent {
+  readonly definition: AgentDefinition;
+  readonly functionTools: LoadedFunctionTools;
+  /** Credentials and address of its model provider. Secret. */
+  readonly providerEnvironment: Readonly<Record<string, string>>;
+}
+
+export interface TurnDeps {
+  readonly agents: ReadonlyMap<string, ServedAgent>;
+  readonly locks: SessionLocks;
+  readonly sessions: FileSessions;
+  readonly gate: TurnGate;
+  readonly processes: AgentProcesses;
+  readonly telemetry: Telemetry;
+  readonly config: Pick<Config, "capacity" | "agentProcess" | "telemetry">;
+  readonly dataDirectory: string;
+  /** The program that Bash tools are run through; null where there is none. */
+  readonly toolShell: string | null;
+}
+
+/**
+ * Runs a turn, yielding its events.
+ *
+ * Whatever was taken is given back when the generator ends, however it ends, and before
+ * `turn_ended`: who reads that may start the session's next turn. The permit is given back only
+ * when no process of the turn is left.
+ *
+ * @throws {AppError} Before the first event only: `agent_not_found`, `session_busy`,
+ *   `at_capacity`, `draining`, `session_not_found`, `session_gone`, `too_many_sessions`,
+ *   `storage_full`, `storage_failed`. Later failures are the outcome in `turn_ended`.
+ * @param signal Its reason becomes the outcome; see {@link runAgent}.
+ */
+export async function* runTurn(
+  request: TurnRequest,
+  deps: TurnDeps,
+  signal: AbortSignal,
+): AsyncGenerator<TurnEvent, void, undefined> {
+  const outcome = yield* runAdmitted(request, deps, signal);
+  yield { type: "turn_ended", outcome };
+}
+
+async function* runAdmitted(
+  request: TurnRequest,
+  deps: TurnDeps,
+  signal: AbortSignal,
+): AsyncGenerator<TurnEvent, TurnOutcome, undefined> {
+  const agent = findAgent(deps.agents, request.agentName);
+  const { turnId, agentName, caller, session: target } = request;
+  const input = { tenant: caller.tenant, agentName, target };
+
+  // Turns that leave nothing behind cannot get in each other's way.
+  const isKept = agent.definition.hosting.pattern !== "ephemeral";
+  using _lock = isKept ? deps.locks.lock(sessionRefOf(input)) : null;
+  using _permit = takePermit(request, deps);
+  await using session = await openSession(agent.definition, input, deps);
+  const { sessionId, threadId } = session;
+  yield { type: "turn_started", turnId, sessionId, threadId, agentName };
+
+  const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
+  const run = agentRunOf({ request, agent, session, observed, deps, signal });
+  const end = yield* runAgent(run, signal);
+  const outcome = await session.finish(end);
+  observed.ended({ ...end, outcome });
+  return outcome;
+}
+
+function findAgent(agents: TurnDeps["agents"], name: string): ServedAgent {
+  const agent = agents.get(name);
+  if (agent !== undefined) return agent;
+  throw new AppError("agent_not_found", "Cannot start the turn: no agent has this name");
+}
+
+function takePermit({ caller, agentName }: TurnRequest, deps: TurnDeps): Permit {
+  const { turnReserveBytes: reserveBytes } = deps.config.capacity;
+  const demand = { callerId: caller.id, tenant: caller.tenant, agentName, reserveBytes };
+  const decision = deps.gate.tryAdmit(demand, Date.now());
+  if (!decision.admitted) throw shedError(decision.shed);
+  return decision.permit;
+}
+
+interface TurnParts {
+  readonly request: TurnRequest;
+  readonly agent: ServedAgent;
+  readonly session: TurnSession;
+  readonly observed: ObservedTurn;
+  readonly deps: TurnDeps;
+  readonly signal: AbortSignal;
+}
+
+function agentRunOf({ request, agent, session, observed, deps, signal }: TurnParts): AgentRun {
+  const { definition, functionTools } = agent;
+  const { startTimeoutMs, endGraceMs } = deps.config.agentProcess;
+  const { turnId, agentName, caller } = request;
+  const { sessionId, isNew, directories, totals } = session;
+  const toolServer = functionTools.serverFor(
+    { agentName, tenant: caller.tenant, sessionId, turnId, signal },
+    (toolName, err) => observed.log.warn({ err, toolName }, "A function tool failed"),
+  );
+  const place = { sessionId, isNew, workDirectory: directories.work, costSoFarUsd: totals.costUsd };
+  return {
+    turnId,
+    options: sdkOptionsOf(definition, place, toolServer),
+    environment: {
+      ...agent.providerEnvironment,
+      ...AGENT_PROCESS_SETTINGS,
+      ...observed.environment,
+      HOME: directories.home,
+      CLAUDE_CONFIG_DIR: directories.config,
+      TMPDIR: directories.tmp,
+      ...(deps.toolShell !== null && { CLAUDE_CODE_SHELL_PREFIX: deps.toolShell }),
+    },
+    input: request.input,
+    totalsBefore: totals,
+    needsStructuredOutput: definition.outputSchema !== undefined,
+    startTimeoutMs,
+    stallTimeMs: definition.limits.stallTimeMs,
+    turnTimeMs: definition.limits.turnTimeMs,
+    endGraceMs,
+    postureMismatch: (tools) => postureMismatch(definition, functionTools.names, tools),
+    spawn: (options) => deps.processes.spawn(options),
+  };
+}

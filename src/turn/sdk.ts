@@ -1,0 +1,248 @@
+/**
+ * The only caller of the SDK's `query()`: one agent process for one turn, from the spawn to the
+ * end of its whole process tree.
+ *
+ *     spawn ─▶ init ─▶ messages … ─▶ result ─▶ stdin closed ─▶ exit ─▶ tree swept
+ *       │        │         │
+ *       └────────┴─────────┴── stop (cancelled, too long, silent, wrong tools):
+ *                              interrupt ─▶ stdin closed ─▶ SIGTERM ─▶ SIGKILL of the tree
+ *
+ * @module
+ */
+
+import {
+  query,
+  type Options,
+  type Query,
+  type SDKMessage,
+  type SpawnedProcess,
+} from "@anthropic-ai/claude-agent-sdk";
+import type { AgentExit, AgentProcess } from "../agent-process/agent-process.ts";
+import type { StartAgentOptions } from "../agent-process/registry.ts";
+import { AppError } from "../lib/errors.ts";
+import type { SessionTotals } from "../session/session-record.ts";
+import { openInput, type OpenInput } from "./open-input.ts";
+import { outcomeOf, type StopCause, type TurnFacts } from "./outcome.ts";
+import { Translator } from "./translate.ts";
+import type { CancelCause, InputPart, TurnEvent, TurnOutcome, TurnUsage } from "./turn.ts";
+import { difference, totalsOf } from "./usage.ts";
+import { watchTurn, type TurnWatch, type WatchLimits } from "./watch.ts";
+
+/** How long an interrupted process may take to end its turn by itself before it is ended. */
+const INTERRUPT_GRACE_MS = 1_000;
+/** How long the SDK may take to notice that its process is gone. */
+const SDK_NOTICE_MS = 2_000;
+
+export interface AgentRun extends WatchLimits {
+  readonly turnId: string;
+  /** All of the SDK's options but the process, which is made here. */
+  readonly options: Options;
+  /** The whole environment of the process. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly input: readonly InputPart[];
+  /** The session's running totals before this turn. */
+  readonly totalsBefore: SessionTotals;
+  readonly needsStructuredOutput: boolean;
+  readonly endGraceMs: number;
+  /** What is wrong with the tools the process offers, or null. */
+  readonly postureMismatch: (effectiveTools: readonly string[]) => string | null;
+  readonly spawn: (options: StartAgentOptions) => AgentProcess;
+}
+
+/** What is known when the process tree is gone. */
+export interface AgentRunEnd {
+  readonly outcome: TurnOutcome;
+  /** The session's running totals after this turn; null if the process did not say. */
+  readonly totals: SessionTotals | null;
+  /** From the spawn until the process was initialised; null if it never was. */
+  readonly startMs: number | null;
+  /** Peak private memory of the process tree; null where it cannot be read. */
+  readonly peakBytes: number | null;
+  readonly exit: AgentExit | null;
+  /** For the log only: may hold paths and what the process wrote. */
+  readonly diagnosis: {
+    readonly thrown: unknown;
+    readonly stderrTail: string;
+    readonly posture: string | null;
+  };
+}
+
+/**
+ * Runs one turn. Ends when no process of it is left, whatever happened.
+ *
+ * @param signal Its reason is a {@link CancelCause} or an {@link AppError}: the turn is then
+ *   interrupted, ended by force if it does not follow, and the reason becomes its outcome.
+ */
+export async function* runAgent(
+  run: AgentRun,
+  signal: AbortSignal,
+): AsyncGenerator<TurnEvent, AgentRunEnd, undefined> {
+  const agent = new RunningAgent(run);
+  const onAbort = () => agent.stop(stopCauseOf(signal.reason));
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    yield* agent.events();
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    await agent.end();
+  }
+  return agent.summary();
+}
+
+function stopCauseOf(reason: unknown): StopCause {
+  if (reason instanceof AppError) {
+    return { kind: "failed", code: reason.code, message: reason.message };
+  }
+  return { kind: "cancelled", cause: reason as CancelCause };
+}
+
+class RunningAgent {
+  readonly #run: AgentRun;
+  readonly #translator = new Translator();
+  readonly #input: OpenInput;
+  readonly #query: Query;
+  readonly #watch: TurnWatch;
+  readonly #facts: { -readonly [Key in keyof TurnFacts]: TurnFacts[Key] };
+  readonly #beganAtMs = performance.now();
+  #startMs: number | null = null;
+  #firstTokenMs: number | null = null;
+  #process: AgentProcess | null = null;
+  #force: NodeJS.Timeout | undefined;
+  /** Ends the wait for the SDK's next message; set while there is one. */
+  #giveUp = () => {};
+  #thrown: unknown;
+  #posture: string | null = null;
+
+  constructor(run: AgentRun) {
+    this.#run = run;
+    this.#facts = {
+      stopCause: null,
+      result: null,
+      modelError: null,
+      exit: null,
+      hasStarted: false,
+      needsStructuredOutput: run.needsStructuredOutput,
+    };
+    this.#input = openInput(run.input);
+    this.#watch = watchTurn(run, (cause) => this.stop(cause));
+    this.#query = query({
+      prompt: this.#input.messages,
+      options: {
+        ...run.options,
+        env: { ...run.environment },
+        spawnClaudeCodeProcess: ({ command, args }) => this.#spawn(command, args),
+      },
+    });
+  }
+
+  async *events(): AsyncGenerator<TurnEvent, void, undefined> {
+    try {
+      // The result is the last word: what the process does after it is only ending.
+      while (this.#facts.result === null) {
+        const message = await this.#nextMessage();
+        if (message === null) break;
+        this.#watch.heard();
+        this.#learn(message);
+        const events = this.#translator.next(message);
+        if (events.length > 0) this.#firstTokenMs ??= performance.now() - this.#beganAtMs;
+        yield* events;
+      }
+    } catch (thrown) {
+      // The SDK throws for every error result it has already told, and for a process that died.
+      // Which of them it was is judged from the facts.
+      this.#thrown = thrown;
+    }
+    yield* this.#translator.close();
+  }
+
+  /** Ends the turn before its time. The first cause is kept. */
+  stop(cause: StopCause): void {
+    if (this.#facts.stopCause !== null || this.#facts.result !== null) return;
+    this.#facts.stopCause = cause;
+    const end = () => void this.#process?.terminate(this.#run.endGraceMs);
+    if (!this.#facts.hasStarted || this.#posture !== null) {
+      this.#input.close();
+      end();
+      // Without a process there is nothing whose end would end the wait.
+      if (this.#process === null) this.#giveUp();
+      return;
+    }
+    this.#query.interrupt().catch(end);
+    this.#force = setTimeout(end, INTERRUPT_GRACE_MS);
+  }
+
+  /** Resolves when no process of the turn is left. */
+  async end(): Promise<void> {
+    clearTimeout(this.#force);
+    this.#watch[Symbol.dispose]();
+    this.#input.close();
+    this.#facts.exit = (await this.#process?.terminate(this.#run.endGraceMs)) ?? null;
+    this.#query.close();
+  }
+
+  summary(): AgentRunEnd {
+    const { result, exit } = this.#facts;
+    const totals = result === null || result.num_turns === 0 ? null : totalsOf(result);
+    return {
+      outcome: outcomeOf(this.#facts, this.#usage(totals)),
+      totals,
+      startMs: this.#startMs,
+      peakBytes: this.#process?.peakBytes ?? null,
+      exit,
+      diagnosis: {
+        thrown: this.#thrown,
+        stderrTail: this.#process?.stderrTail() ?? "",
+        posture: this.#posture,
+      },
+    };
+  }
+
+  #spawn(command: string, args: string[]): SpawnedProcess {
+    const { turnId, environment: env, options } = this.#run;
+    const agent = this.#run.spawn({ command, args, cwd: options.cwd ?? ".", env, turnId });
+    this.#process = agent;
+    // Should the SDK miss the end of its process, its reader must not wait for ever.
+    void agent.exited.then(() => setTimeout(() => this.#giveUp(), SDK_NOTICE_MS).unref());
+    return agent.forSdk;
+  }
+
+  /** The SDK's next message; null when there is none or its process is long gone. */
+  async #nextMessage(): Promise<SDKMessage | null> {
+    const next = await new Promise<IteratorResult<SDKMessage, void> | null>((resolve, reject) => {
+      this.#giveUp = () => resolve(null);
+      this.#query.next().then(resolve, reject);
+    });
+    return next === null || next.done === true ? null : next.value;
+  }
+
+  #learn(message: SDKMessage): void {
+    if (message.type === "system" && message.subtype === "init") {
+      this.#facts.hasStarted = true;
+      this.#startMs = performance.now() - this.#beganAtMs;
+      this.#watch.started();
+      this.#posture = this.#run.postureMismatch(message.tools);
+      if (this.#posture !== null) this.stop(WRONG_TOOLS);
+    } else if (message.type === "assistant" && message.error !== undefined) {
+      this.#facts.modelError = message.error;
+    } else if (message.type === "result") {
+      this.#facts.result = message;
+    }
+  }
+
+  #usage(totals: SessionTotals | null): TurnUsage {
+    const before = this.#run.totalsBefore;
+    return {
+      ...difference(totals ?? before, before),
+      steps: this.#facts.result?.num_turns ?? 0,
+      durationMs: Math.round(performance.now() - this.#beganAtMs),
+      firstTokenMs: this.#firstTokenMs === null ? null : Math.round(this.#firstTokenMs),
+    };
+  }
+}
+
+const WRONG_TOOLS: StopCause = {
+  kind: "failed",
+  code: "agent_posture_mismatch",
+  message: "Cannot run the turn: the agent process offers other tools than were declared",
+};

@@ -1,0 +1,61 @@
+/**
+ * What one turn used. The SDK reports running totals of the session (a resumed session goes on
+ * counting where its transcript stopped), so a turn's own share is a difference. Pure.
+ *
+ * @module
+ */
+
+import type { SDKResultMessage } from "@anthropic-ai/claude-agent-sdk";
+import type { SessionTotals } from "../session/session-record.ts";
+import type { ModelUsage } from "./turn.ts";
+
+export function totalsOf(result: SDKResultMessage): SessionTotals {
+  const byModel = Object.entries(result.modelUsage).map(([model, usage]) => ({
+    model,
+    inputTokens: usage.inputTokens,
+    outputTokens: usage.outputTokens,
+    cacheReadTokens: usage.cacheReadInputTokens,
+    cacheWriteTokens: usage.cacheCreationInputTokens,
+    costUsd: usage.costUSD,
+  }));
+  return { costUsd: result.total_cost_usd, byModel };
+}
+
+export type TokensAndCost = Omit<ModelUsage, "model"> & { readonly byModel: readonly ModelUsage[] };
+
+/** The share of the turn that took the session's totals from `before` to `after`. */
+export function difference(after: SessionTotals, before: SessionTotals): TokensAndCost {
+  // Totals that shrank were counted afresh, e.g. because the transcript had lost its counters.
+  const startedAfresh = after.costUsd < before.costUsd;
+  const byModel = after.byModel
+    .map((total) => {
+      const earlier = before.byModel.find((usage) => usage.model === total.model);
+      return startedAfresh || earlier === undefined ? total : minus(total, earlier);
+    })
+    .filter((usage) => usage.inputTokens + usage.outputTokens + usage.cacheReadTokens > 0);
+  const sum = (of: (usage: ModelUsage) => number) => byModel.reduce((n, usage) => n + of(usage), 0);
+  return {
+    inputTokens: sum((usage) => usage.inputTokens),
+    outputTokens: sum((usage) => usage.outputTokens),
+    cacheReadTokens: sum((usage) => usage.cacheReadTokens),
+    cacheWriteTokens: sum((usage) => usage.cacheWriteTokens),
+    costUsd: roundUsd(startedAfresh ? after.costUsd : after.costUsd - before.costUsd),
+    byModel,
+  };
+}
+
+function minus(total: ModelUsage, earlier: ModelUsage): ModelUsage {
+  return {
+    model: total.model,
+    inputTokens: Math.max(0, total.inputTokens - earlier.inputTokens),
+    outputTokens: Math.max(0, total.outputTokens - earlier.outputTokens),
+    cacheReadTokens: Math.max(0, total.cacheReadTokens - earlier.cacheReadTokens),
+    cacheWriteTokens: Math.max(0, total.cacheWriteTokens - earlier.cacheWriteTokens),
+    costUsd: roundUsd(Math.max(0, total.costUsd - earlier.costUsd)),
+  };
+}
+
+/** Differences of sums carry noise of the last binary digits; a nanodollar is far below it. */
+function roundUsd(usd: number): number {
+  return Math.round(usd * 1e9) / 1e9;
+}
