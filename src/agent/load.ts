@@ -35,7 +35,7 @@ export async function loadAgents(
   overrides: AgentOverrides = {},
 ): Promise<readonly AgentDefinition[]> {
   const found = await findAgentFiles(path);
-  const loaded = [];
+  const loaded: LoadedAgent[] = [];
   for (const file of found.files) loaded.push(await loadAgent(file, environment, overrides));
   const diagnostics = [
     ...found.diagnostics,
@@ -49,7 +49,11 @@ export async function loadAgents(
 async function findAgentFiles(path: string) {
   const kind = await stat(path).catch(() => undefined);
   if (kind?.isDirectory() !== true) return { files: [path], diagnostics: [] };
-  const entries = await readdir(path, { withFileTypes: true });
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => undefined);
+  if (entries === undefined) {
+    const remedy = "Change its permissions or the user";
+    return { files: [], diagnostics: [placeless(path, "may not be read by this user", remedy)] };
+  }
   const files: string[] = [];
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
@@ -144,7 +148,7 @@ function toDefinition(settings: AgentSettings, resolved: Resolved): AgentDefinit
       steps: limits.steps,
       ...(limits.budgetUsd !== undefined && { budgetUsd: limits.budgetUsd }),
       turnTimeMs: limits.turnTime,
-      stallTimeMs: limits.stallTime,
+      stallTimeMs: Math.min(limits.stallTime, limits.turnTime),
     },
     hosting,
   };

@@ -142,27 +142,19 @@ const tools = z.strictObject({
     .describe("MCP servers by name."),
 });
 
-const limits = z
-  .strictObject({
-    steps: z.int().min(1).max(1000).default(20).describe("Model calls of one turn."),
-    budgetUsd: z
-      .number()
-      .positive()
-      .max(10_000)
-      .optional()
-      .describe("Most that one turn may cost, in US dollars; checked between steps."),
-    turnTime: durationSchema("1s", "24h").prefault("10m").describe("Longest time of a turn."),
-    stallTime: durationSchema("1s", "24h")
-      .prefault("5m")
-      .describe("Longest silence of the agent process within a turn."),
-  })
-  .refine(({ stallTime, turnTime }) => stallTime <= turnTime, {
-    path: ["stallTime"],
-    error: needs(
-      "at most `limits.turnTime`, 10m unless it is set",
-      "Lower it, or raise `turnTime`",
-    ),
-  });
+const limits = z.strictObject({
+  steps: z.int().min(1).max(1000).default(20).describe("Model calls of one turn."),
+  budgetUsd: z
+    .number()
+    .positive()
+    .max(10_000)
+    .optional()
+    .describe("Most that one turn may cost, in US dollars; checked between steps."),
+  turnTime: durationSchema("1s", "24h").prefault("10m").describe("Longest time of a turn."),
+  stallTime: durationSchema("1s", "24h")
+    .prefault("5m")
+    .describe("Longest silence of the agent process within a turn; `turnTime` if that is less."),
+});
 
 const PATTERN_WORDS = "this version has the patterns `hybrid` and `ephemeral`";
 

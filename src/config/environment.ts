@@ -5,7 +5,7 @@
  * @module
  */
 
-export type Environment = Readonly<Record<string, string | undefined>>;
+import type { Environment } from "../lib/yaml-data.ts";
 
 /** A copy of the process's environment. */
 export function readEnvironment(): Environment {

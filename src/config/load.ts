@@ -11,10 +11,11 @@ import { type Diagnostic, DiagnosticsError, formatPath, printable } from "../lib
 import { didYouMean } from "../lib/did-you-mean.ts";
 import { checkValue, type SchemaIssue, valueAt } from "../lib/schema-issues.ts";
 import { readTextFile } from "../lib/text-file.ts";
+import type { Environment } from "../lib/yaml-data.ts";
 import { YamlDocument } from "../lib/yaml-document.ts";
 import { diagnosticsOf, inOrder, remedyFor } from "../lib/yaml-file.ts";
 import type { Config } from "./config.ts";
-import { agentEnvironmentOf, type Environment } from "./environment.ts";
+import { agentEnvironmentOf } from "./environment.ts";
 import { ServerFile, type ServerSettings } from "./schema.ts";
 import { PLAIN_SETTINGS, SETTINGS, type Setting, textOf, valueOf } from "./settings.ts";
 

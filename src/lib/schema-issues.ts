@@ -57,18 +57,21 @@ function explain(issue: Issue, root: unknown): SchemaIssue[] {
   }
   const key = issue.code === "invalid_key" ? issue.issues[0]?.message : undefined;
   const [message = "", remedy = ""] = (key ?? issue.message).split("\n", 2);
-  const words = issue.code === "invalid_value" ? issue.values.map(String) : discriminants(issue);
+  const words =
+    issue.code === "invalid_value"
+      ? issue.values.filter((value) => typeof value === "string")
+      : discriminants(issue);
   if (key !== undefined) return [{ path, at: "key", message, remedy, words: [] }];
   const at = valueAt(root, path) === undefined ? "missing" : "value";
   return [{ path, at, message, remedy, words }];
 }
 
-/** The alternative whose type fits: its own problems are what the writer wants to hear. */
+/** The alternative whose type fits, and that with the fewest problems: it is what was meant. */
 function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const fitting = branches.filter((issues) =>
     issues.every((issue) => issue.path.length > 0 || issue.code !== "invalid_type"),
   );
-  return fitting.length === 1 ? fitting[0] : undefined;
+  return fitting.toSorted((a, b) => a.length - b.length)[0];
 }
 
 function discriminants(issue: Issue): string[] {

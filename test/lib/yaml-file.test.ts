@@ -2,7 +2,7 @@
  * Goal: every mistake in a file is told at its place, in one run, in bounded time, without a secret.
  * Method: a table of bad inputs with the exact line and column; chance for what no one thought of.
  */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { formatDiagnostics } from "../../src/lib/diagnostics.ts";
