@@ -7,6 +7,8 @@
 
 import type { Environment } from "../lib/yaml-data.ts";
 
+export type { Environment };
+
 /** A copy of the process's environment. */
 export function readEnvironment(): Environment {
   return Object.freeze({ ...process.env });
