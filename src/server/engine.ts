@@ -1,0 +1,121 @@
+/**
+ * The engine of a server: everything a turn needs, without a door for callers. HTTP is one door
+ * (`serve.ts`), the terminal another (`cli/chat.ts`).
+ *
+ * @module
+ */
+
+import { totalmem } from "node:os";
+import type { AgentDefinition } from "../agent/definition.ts";
+import { AgentProcesses } from "../agent-process/registry.ts";
+import { countStrays, sweepStrays } from "../agent-process/strays.ts";
+import { writeToolShell } from "../agent-process/tool-shell.ts";
+import { TurnGate } from "../capacity/gate.ts";
+import { readMemoryLimit, type MemoryLimit } from "../capacity/memory-limit.ts";
+import type { Config } from "../config/config.ts";
+import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
+import { FileSessions } from "../session/file-sessions.ts";
+import { SessionLocks } from "../session/session-locks.ts";
+import type { LogDestination } from "../telemetry/log.ts";
+import { startTelemetry, type Telemetry } from "../telemetry/start.ts";
+import { LiveTurns } from "../turn/live-turns.ts";
+import { runTurn, type ServedAgent } from "../turn/run-turn.ts";
+import { CapacityReport } from "./capacity-report.ts";
+import { prepareAgents } from "./prepare-agents.ts";
+
+export interface EngineOptions {
+  readonly config: Config;
+  readonly agents: readonly AgentDefinition[];
+  /** Where the log goes; the standard output without it. */
+  readonly logDestination?: LogDestination;
+}
+
+export interface Engine {
+  readonly memoryLimit: MemoryLimit;
+  readonly gate: TurnGate;
+  readonly report: CapacityReport;
+  readonly telemetry: Telemetry;
+  readonly data: DataDirectory;
+  readonly processes: AgentProcesses;
+  readonly agents: ReadonlyMap<string, ServedAgent>;
+  readonly sessions: FileSessions;
+  readonly turns: LiveTurns;
+}
+
+/**
+ * Starts the engine, lets `use` work with it, and takes it apart again.
+ *
+ * Each `await using` line is also the shutdown plan, read from the bottom up: end the agent
+ * processes, give the data directory back, send the last telemetry.
+ *
+ * @throws {AppError} `data_directory_in_use`, `storage_failed`, `agent_invalid`, `config_invalid`,
+ *   and what `use` throws.
+ */
+export async function withEngine<Result>(
+  options: EngineOptions,
+  use: (engine: Engine) => Promise<Result>,
+): Promise<Result> {
+  const { config, logDestination } = options;
+  const memoryLimit = readMemoryLimit({
+    explicitBytes: config.capacity.memoryLimitBytes,
+    totalMemoryBytes: totalmem(),
+  });
+  const gate = new TurnGate({ limit: memoryLimit, ...config.capacity });
+  const report = new CapacityReport(gate, memoryLimit);
+
+  await using telemetry = await startTelemetry(config.telemetry, {
+    capacityNumbers: () => report.numbers(),
+    ...(logDestination !== undefined && { logDestination }),
+  });
+  for (const note of memoryLimit.notes) telemetry.log.warn({ note }, "Memory limit");
+  await using data = await openDataDirectory(config.dataDirectory, Date.now());
+  await cleanUpAfterLastRun(data, telemetry);
+  await using processes = openAgentProcesses(config, data, telemetry);
+  await using prepared = await prepareAgents(options.agents, config.agentEnvironment);
+
+  const locks = new SessionLocks();
+  const { maxPerTenant } = config.sessions;
+  const sessions = new FileSessions({ dataDirectory: data.path, maxPerTenant, locks });
+  const toolShell = await writeToolShell(data.runDirectory);
+  const { agents } = prepared;
+  const turnDeps = { agents, locks, sessions, gate, processes, telemetry, config, toolShell };
+  const turns = new LiveTurns({
+    start: (request, signal) => runTurn(request, { ...turnDeps, dataDirectory: data.path }, signal),
+    maxStreamsPerCaller: config.http.maxStreamsPerCaller,
+    streamBufferBytes: config.http.streamBufferBytes,
+  });
+  report.watch({ processes, turns, countStrays: () => countLeftovers(data, processes) });
+  const parts = { memoryLimit, gate, report, telemetry, data, processes };
+  return await use({ ...parts, agents, sessions, turns });
+}
+
+/** What a run that was killed has left: its processes, and a mark that it did not end well. */
+async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): Promise<void> {
+  const { lastRun, serverId } = data;
+  if (lastRun.ended === "unclean") {
+    telemetry.metrics.uncleanEndsFound(1);
+    telemetry.log.warn({ lastRun }, "The last run of this server did not end cleanly");
+  }
+  const killed = await sweepStrays(serverId);
+  telemetry.metrics.straysKilled(killed);
+  if (killed > 0) telemetry.log.warn({ killed }, "Killed processes that the last run left behind");
+}
+
+function openAgentProcesses(
+  config: Config,
+  { serverId }: DataDirectory,
+  { metrics, log }: Telemetry,
+): AgentProcesses {
+  return new AgentProcesses({
+    serverId,
+    ...config.agentProcess,
+    onExit: (_agent, exit) => metrics.agentProcessExited(exit),
+    onNotice: (notice) => log.warn(notice),
+  });
+}
+
+/** Processes that carry our mark though their turn is over. */
+function countLeftovers({ serverId }: DataDirectory, processes: AgentProcesses): number {
+  const ofTurns = Array.from(processes.live, ({ tree }) => tree.members.length);
+  return Math.max(0, countStrays(serverId) - ofTurns.reduce((sum, count) => sum + count, 0));
+}
