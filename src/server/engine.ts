@@ -67,7 +67,7 @@ export async function withEngine<Result>(
     capacityNumbers: () => report.numbers(),
     ...(logDestination !== undefined && { logDestination }),
   });
-  for (const note of memoryLimit.notes) telemetry.log.warn({ note }, "Memory limit");
+  for (const note of memoryLimit.notes) telemetry.log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
   await using processes = openAgentProcesses(config, data, telemetry);

@@ -63,7 +63,9 @@ async function serveEngine(
   await using app = await buildApp(parts);
   const url = await listen(app, config.listen);
   const ready = checkReadiness({ config, data, agents, processes, readiness }, signals.stop);
-  telemetry.log.info({ url, memoryLimit, agents: [...agents.keys()] }, "Listening");
+  const { bytes: memoryLimitBytes, source: memoryLimitSource } = memoryLimit;
+  const facts = { url, agents: [...agents.keys()], memoryLimitBytes, memoryLimitSource };
+  telemetry.log.info(facts, "Listening");
   onListening({ url, memoryLimit, gate, ready, killNow: () => processes.killAllNow() });
 
   await aborted(signals.stop);
