@@ -1,0 +1,82 @@
+/**
+ * Makes a clone ready to run: dependencies installed, TypeScript compiled, each only when it is
+ * not so already. Uses nothing but Node, because nothing else may be there yet.
+ *
+ * @module
+ */
+
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Says on one line what is needed, and ends the process, if this Node is too old. */
+export function requireNode() {
+  const [least] = packageFile().engines.node.match(/\d+\.\d+/);
+  const wanted = least.split(".").map(Number);
+  const present = process.versions.node.split(".").map(Number);
+  const isEnough = present[0] > wanted[0] || (present[0] === wanted[0] && present[1] >= wanted[1]);
+  if (isEnough) return;
+  console.error(`Node ${least} or newer is needed, this is ${process.versions.node}`);
+  process.exit(69);
+}
+
+/** Runs `npm ci` unless what is installed is what package-lock.json names. */
+export function ensureInstalled() {
+  requireNode();
+  // npm writes its own record at the end of an install; one without compiler is not for building.
+  const installed = modifiedMs("node_modules/.package-lock.json");
+  const isComplete = modifiedMs("node_modules/typescript/package.json") > 0;
+  if (isComplete && installed >= modifiedMs("package-lock.json")) return;
+  console.error("Installing…");
+  const npm = process.env.npm_execpath;
+  const flags = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
+  // Under `npm start` the npm that runs us is the one to use; else the one of the PATH.
+  if (npm?.endsWith(".js")) run(process.execPath, [npm, ...flags]);
+  else run("npm", flags);
+}
+
+/** Compiles src/ into build/ unless build/ is newer. */
+export function ensureBuilt() {
+  const sources = ["src", "package.json", "tsconfig.json", "tsconfig.build.json"];
+  const newest = Math.max(...sources.map((path) => newestMs(path)));
+  if (modifiedMs("build/main.js") > newest) return;
+  console.error("Building…");
+  // A build with errors is no build: the next run must try again.
+  run(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], () =>
+    rmSync(join(ROOT, "build/main.js"), { force: true }),
+  );
+}
+
+/** Runs a step to its end, its output shown; ends the process if the step fails. */
+function run(command, args, onFailure = () => {}) {
+  const { status, error } = spawnSync(command, args, {
+    cwd: ROOT,
+    stdio: ["ignore", 2, 2],
+    // npm is a script on Windows.
+    shell: process.platform === "win32" && command === "npm",
+  });
+  if (status === 0) return;
+  onFailure();
+  console.error(error === undefined ? `${command} failed` : `${command}: ${error.message}`);
+  process.exit(status || 69);
+}
+
+function packageFile() {
+  return JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+}
+
+/** 0 for what is not there. */
+function modifiedMs(path) {
+  return statSync(join(ROOT, path), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
+/** Of a file, or of a directory with all that is in it: what was removed changes its directory. */
+function newestMs(path) {
+  const entries = statSync(join(ROOT, path)).isDirectory()
+    ? readdirSync(join(ROOT, path)).map((name) => newestMs(join(path, name)))
+    : [];
+  return Math.max(modifiedMs(path), ...entries);
+}
