@@ -12,19 +12,21 @@ import { loadRehearsalScript } from "../rehearsal/load-script.ts";
 import { startRehearsal, type Rehearsal } from "../rehearsal/server.ts";
 import { loadFunctionTools } from "../tools/function-tools.ts";
 import type { ServedAgent } from "../turn/run-turn.ts";
+import { checkCredentials } from "./check-credentials.ts";
 
 export interface PreparedAgents extends AsyncDisposable {
   readonly agents: ReadonlyMap<string, ServedAgent>;
 }
 
 /**
- * @throws {AppError} `agent_invalid` when a module or a rehearsal script does not fit. Nothing is
- *   left running then.
+ * @throws {AppError} `config_invalid` when there are no credentials, `agent_invalid` when a module
+ *   or a rehearsal script does not fit. Nothing is left running then.
  */
 export async function prepareAgents(
   definitions: readonly AgentDefinition[],
   environment: Environment,
 ): Promise<PreparedAgents> {
+  checkCredentials(definitions, environment);
   const rehearsals = new Rehearsals(environment);
   try {
     const agents = new Map<string, ServedAgent>();

@@ -1,0 +1,43 @@
+/**
+ * Whether an agent could talk to its model at all: told at the start, not by the first caller's
+ * failed turn.
+ *
+ * @module
+ */
+
+import type { AgentDefinition } from "../agent/definition.ts";
+import type { Environment } from "../config/environment.ts";
+import { DiagnosticsError } from "../lib/diagnostics.ts";
+
+/** Any of them will do: a gateway behind ANTHROPIC_BASE_URL may ask for no key. */
+const ANTHROPIC_CREDENTIALS = [
+  "ANTHROPIC_API_KEY",
+  "ANTHROPIC_AUTH_TOKEN",
+  "CLAUDE_CODE_OAUTH_TOKEN",
+  "ANTHROPIC_BASE_URL",
+] as const;
+
+/**
+ * Looks at agents of the provider `anthropic` only: the clouds find credentials in ways of their
+ * own, from files and from the machine.
+ *
+ * @throws {DiagnosticsError} `config_invalid`, naming every agent without credentials.
+ */
+export function checkCredentials(
+  agents: readonly AgentDefinition[],
+  environment: Environment,
+): void {
+  if (ANTHROPIC_CREDENTIALS.some((name) => (environment[name] ?? "") !== "")) return;
+  const diagnostics = agents
+    .filter(({ model }) => model.provider === "anthropic")
+    .map(({ name, file }) => ({
+      file,
+      line: 1,
+      column: 1,
+      path: "model.provider",
+      message: `needs credentials: the agent "${name}" asks anthropic, and there is no key`,
+      remedy: "Set ANTHROPIC_API_KEY, or start with --rehearse to let a script answer",
+      frame: "",
+    }));
+  if (diagnostics.length > 0) throw new DiagnosticsError("config_invalid", diagnostics);
+}
