@@ -59,6 +59,8 @@ function logEnd(log: Logger, end: AgentRunEnd): void {
     durationMs: usage.durationMs,
     firstTokenMs: usage.firstTokenMs,
     startMs: startMs === null ? null : Math.round(startMs),
+    inputTokens: usage.inputTokens,
+    outputTokens: usage.outputTokens,
     costUsd: usage.costUsd,
     steps: usage.steps,
     peakBytes,
