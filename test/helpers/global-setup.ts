@@ -1,0 +1,28 @@
+/**
+ * Builds the package when it is older than its sources: some tests start the built program, as an
+ * operator does.
+ *
+ * @module
+ */
+
+import { execFileSync } from "node:child_process";
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+
+export default function buildIfStale(): void {
+  const built = statSync(join(ROOT, "build", "main.js"), { throwIfNoEntry: false });
+  if (built !== undefined && built.mtimeMs > newestSourceMs()) return;
+  const tsc = join(ROOT, "node_modules", "typescript", "bin", "tsc");
+  execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], {
+    cwd: ROOT,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+}
+
+function newestSourceMs(): number {
+  const names = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" });
+  const times = names.map((name) => statSync(join(ROOT, "src", name)).mtimeMs);
+  return Math.max(...times, statSync(join(ROOT, "tsconfig.build.json")).mtimeMs);
+}

@@ -1,0 +1,95 @@
+/**
+ * What a server must not leave behind: processes, permits, handles. Processes are looked up in
+ * `/proc` by the marks they carry, with nothing of the server's own bookkeeping.
+ *
+ * @module
+ */
+
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Waits for a condition, looking every 20 ms; throws what was waited for when it does not come. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  waitedFor: string,
+  limitMs = 10_000,
+): Promise<void> {
+  const deadlineMs = performance.now() + limitMs;
+  while (!(await condition())) {
+    if (performance.now() > deadlineMs) throw new Error(`Waited in vain for: ${waitedFor}`);
+    await delay(20);
+  }
+}
+
+/** Process ids that carry the variable with this value in their environment; zombies do not. */
+export function processesWith(variable: string, value: string): readonly number[] {
+  const mark = `${variable}=${value}`;
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => pid > 0 && environmentOf(pid).includes(mark));
+}
+
+export function processesOfTurn(turnId: string): readonly number[] {
+  return processesWith("PLIMSOLL_TURN_ID", turnId);
+}
+
+export function environmentOf(pid: number): readonly string[] {
+  return readProcFile(pid, "environ").split("\0");
+}
+
+export function commandLineOf(pid: number): readonly string[] {
+  return readProcFile(pid, "cmdline").split("\0");
+}
+
+export function oomScoreOf(pid: number): number {
+  return Number(readProcFile(pid, "oom_score_adj"));
+}
+
+/** The `claude` process of a turn, as soon as there is one. */
+export async function claudeOf(turnId: string): Promise<number> {
+  let found: number | undefined;
+  await until(() => {
+    found = processesOfTurn(turnId).find((pid) => programOf(pid).endsWith("/claude"));
+    return found !== undefined;
+  }, `the claude process of turn ${turnId}`);
+  return found ?? 0;
+}
+
+function programOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return ""; // It ended meanwhile.
+  }
+}
+
+function readProcFile(pid: number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, "utf8");
+  } catch {
+    return ""; // It ended meanwhile.
+  }
+}
+
+/** Handles that would keep this process alive, counted by kind; sockets of clients fade by themselves. */
+export function countHandles(): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const kind of process.getActiveResourcesInfo()) {
+    if (KEEPING_ALIVE.has(kind)) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  return counts;
+}
+
+const KEEPING_ALIVE = new Set(["TCPServerWrap", "TCPSocketWrap", "ProcessWrap", "PipeWrap"]);
+
+/** Resolves when no more handles are open than there were before. */
+export async function handlesBackTo(before: ReadonlyMap<string, number>): Promise<void> {
+  const left = (): string[] =>
+    [...countHandles()].flatMap(([kind, count]) => {
+      const more = count - (before.get(kind) ?? 0);
+      return more > 0 ? [`${more} ${kind}`] : [];
+    });
+  await until(() => left().length === 0, "every handle to be closed").catch((cause: unknown) => {
+    throw new Error(`Handles were left open: ${left().join(", ")}`, { cause });
+  });
+}

@@ -1,0 +1,303 @@
+/**
+ * A server to test from outside: real agents, the real `claude`, and a scripted model that the
+ * test keeps in its own hand, so that it sees what the model was asked.
+ *
+ * @module
+ */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+import { loadAgents } from "../../src/agent/load.ts";
+import type { TurnGate } from "../../src/capacity/gate.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import type { CapacityView } from "../../src/http/server-parts.ts";
+import { loadRehearsalScript } from "../../src/rehearsal/load-script.ts";
+import {
+  startRehearsal,
+  type Rehearsal,
+  type RehearsalRequest,
+} from "../../src/rehearsal/server.ts";
+import { serve, type ListeningServer } from "../../src/server/serve.ts";
+import { countHandles, handlesBackTo, processesWith, until } from "./leaks.ts";
+
+export interface TestServerOptions {
+  /** Rehearsal script as YAML. */
+  readonly script: string;
+  /** Agent files as YAML; their function tools are beside `test/fixtures/agents`. */
+  readonly agents?: readonly string[];
+  /** Settings by dotted name. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** The server file as YAML. */
+  readonly serverFile?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Of an earlier server, to start again on its data; a fresh one without it. */
+  readonly directory?: string;
+}
+
+export interface TestServer extends AsyncDisposable {
+  readonly url: string;
+  /** Holds the agent files and, in `data`, the data directory. */
+  readonly directory: string;
+  readonly model: Rehearsal;
+  /** What the model was asked, oldest first. */
+  readonly asked: readonly RehearsalRequest[];
+  readonly logs: readonly LogLine[];
+  capacity(key?: string): Promise<CapacityView>;
+  metrics(key?: string): Promise<string>;
+  /** Id that every process of the server carries. */
+  serverId(): Promise<string>;
+  /** Drains the server; the directory stays. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface LogLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+export const FIXTURES = join(import.meta.dirname, "..", "fixtures", "agents");
+
+/** An agent without tools. */
+export const PLAIN_AGENT = `
+name: helper
+instructions: You are a test.
+`;
+
+export interface InProcessServer extends TestServer {
+  readonly gate: TurnGate;
+  /** As the second signal does. */
+  hurry(): void;
+}
+
+/**
+ * Starts a server in this process and waits until it takes turns. Disposing stops it, removes its
+ * directory, and throws if anything of it is left: a process, a permit or a handle.
+ */
+export async function startServer(options: TestServerOptions): Promise<InProcessServer> {
+  const handles = countHandles();
+  const world = await openWorld(options);
+  const stop = new AbortController();
+  const hurry = new AbortController();
+  const { config } = await loadConfig(world.configInput);
+  const agents = await loadAgents(world.agentsPath, world.environment);
+  const logs: LogLine[] = [];
+  const logDestination = { write: (line: string) => void logs.push(JSON.parse(line) as LogLine) };
+
+  let listening: ListeningServer | undefined;
+  const served = serve(
+    { config, agents, version: "0.0.0", logDestination },
+    { stop: stop.signal, hurry: hurry.signal },
+    (server) => {
+      listening = server;
+    },
+  );
+  served.catch(() => undefined);
+  try {
+    await Promise.race([served, until(() => listening !== undefined, "the server to listen")]);
+    if (listening === undefined) throw new Error("The server ended before it listened");
+    const problem = await listening.ready;
+    if (problem !== null) throw new Error(`The server is not ready: ${problem}`);
+  } catch (thrown) {
+    await world[Symbol.asyncDispose]();
+    throw thrown;
+  }
+  const { url, gate } = listening;
+
+  const end = async (): Promise<void> => {
+    stop.abort();
+    await served;
+    await world.model[Symbol.asyncDispose]();
+  };
+  return {
+    ...surfaceOf(world, url, logs),
+    gate,
+    hurry: () => hurry.abort(),
+    stop: end,
+    async [Symbol.asyncDispose]() {
+      await end();
+      const { inflight, committedBytes, parentBytes } = gate.snapshot(Date.now());
+      const serverId = await world.serverId();
+      await world[Symbol.asyncDispose]();
+      if (inflight !== 0) throw new Error(`${inflight} permits were never given back`);
+      if (committedBytes !== parentBytes) throw new Error("Bytes are committed to no turn");
+      await noProcessOf(serverId);
+      await handlesBackTo(handles);
+    },
+  };
+}
+
+export interface ServerProcess extends TestServer {
+  readonly pid: number;
+  readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>;
+  /** Everything it wrote to its standard error. */
+  stderr(): string;
+  signal(name: NodeJS.Signals): void;
+}
+
+/** Starts the built program, as an operator does, and waits until it takes turns. */
+export async function startServerProcess(options: TestServerOptions): Promise<ServerProcess> {
+  const world = await openWorld(options);
+  const program = await spawnProgram(world);
+  const { child, exited, logs } = program;
+  const listens = () => logs.find(({ msg }) => msg === "Listening")?.["url"] as string | undefined;
+  try {
+    let hasExited = false;
+    void exited.then(() => (hasExited = true));
+    await until(() => hasExited || listens() !== undefined, "the program to listen");
+    const url = listens();
+    if (url === undefined) throw new Error(`The program ended: ${program.stderr()}`);
+    await until(async () => (await fetch(`${url}/readyz`)).ok, "the program to be ready");
+    const end = async (): Promise<void> => {
+      if (!hasExited) child.kill("SIGTERM");
+      await exited;
+      await world.model[Symbol.asyncDispose]();
+    };
+    return {
+      ...surfaceOf(world, url, logs),
+      pid: child.pid ?? 0,
+      exited,
+      stderr: program.stderr,
+      signal: (name) => void child.kill(name),
+      stop: end,
+      async [Symbol.asyncDispose]() {
+        await end();
+        const serverId = await world.serverId();
+        await world[Symbol.asyncDispose]();
+        await noProcessOf(serverId);
+      },
+    };
+  } catch (thrown) {
+    child.kill("SIGKILL");
+    await world[Symbol.asyncDispose]();
+    throw thrown;
+  }
+}
+
+/** Runs the built program on a directory that another server may have; resolves when it ends. */
+export async function runServerProcess(
+  options: TestServerOptions,
+): Promise<{ readonly code: number | null; readonly stderr: string }> {
+  const world = await openWorld(options);
+  const { exited, stderr } = await spawnProgram(world);
+  const { code } = await exited;
+  await world.model[Symbol.asyncDispose]();
+  return { code, stderr: stderr() };
+}
+
+interface Program {
+  readonly child: ChildProcess;
+  readonly logs: readonly LogLine[];
+  readonly exited: ServerProcess["exited"];
+  readonly stderr: () => string;
+}
+
+async function spawnProgram(world: World): Promise<Program> {
+  const main = join(import.meta.dirname, "..", "..", "build", "main.js");
+  const { flags, file } = world.configInput;
+  const args = [main, "serve", world.agentsPath];
+  for (const [name, text] of Object.entries(flags)) args.push("--set", `${name}=${text}`);
+  if (file !== undefined) args.push("--config", file);
+  const child = spawn(process.execPath, args, {
+    cwd: world.directory,
+    env: world.environment,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const logs: LogLine[] = [];
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    logs.push(JSON.parse(line) as LogLine);
+  });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const exited = once(child, "close").then(([code, signal]) => ({
+    code: code as number | null,
+    signal: signal as string | null,
+  }));
+  return { child, logs, exited, stderr: () => stderr };
+}
+
+/** What a server is started with, and what outlives it. */
+interface World extends AsyncDisposable {
+  readonly directory: string;
+  readonly agentsPath: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly configInput: Parameters<typeof loadConfig>[0];
+  readonly model: Rehearsal;
+  readonly asked: readonly RehearsalRequest[];
+  serverId(): Promise<string>;
+}
+
+async function openWorld(options: TestServerOptions): Promise<World> {
+  const { settings = {}, serverFile, agents = [PLAIN_AGENT] } = options;
+  const directory = options.directory ?? (await mkdtemp(join(tmpdir(), "plimsoll-")));
+  const agentsPath = join(directory, "agents");
+  await mkdir(agentsPath, { recursive: true });
+  for (const [index, text] of agents.entries()) {
+    await writeFile(join(agentsPath, `${index}.yaml`), text.replaceAll("$FIXTURES", FIXTURES));
+  }
+  const scriptFile = join(directory, "script.yaml");
+  await writeFile(scriptFile, options.script);
+  const file = join(directory, "server.yaml");
+  if (serverFile !== undefined) await writeFile(file, serverFile);
+
+  const asked: RehearsalRequest[] = [];
+  const script = await loadRehearsalScript(scriptFile, {});
+  const model = await startRehearsal({ script, onRequest: (request) => void asked.push(request) });
+  const environment = {
+    PATH: process.env["PATH"] ?? "",
+    ANTHROPIC_BASE_URL: model.url,
+    ANTHROPIC_API_KEY: "sk-ant-e2e-0123456789",
+    ...options.environment,
+  };
+  const flags = { "listen.port": "0", "data.directory": join(directory, "data"), ...settings };
+  return {
+    directory,
+    agentsPath,
+    environment,
+    configInput: {
+      flags,
+      environment,
+      workingDirectory: directory,
+      ...(serverFile !== undefined && { file }),
+    },
+    model,
+    asked,
+    serverId: async () => (await readFile(join(directory, "data", "server-id"), "utf8")).trim(),
+    async [Symbol.asyncDispose]() {
+      await model[Symbol.asyncDispose]();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function surfaceOf({ directory, model, asked, serverId }: World, url: string, logs: LogLine[]) {
+  const get = (path: string, key?: string) =>
+    fetch(url + path, key === undefined ? {} : { headers: { authorization: `Bearer ${key}` } });
+  return {
+    url,
+    directory,
+    model,
+    asked,
+    logs,
+    serverId,
+    capacity: async (key?: string) => (await (await get("/capacity", key)).json()) as CapacityView,
+    metrics: async (key?: string) => (await get("/metrics", key)).text(),
+  };
+}
+
+/** Waits a little: a process that was killed is gone when the kernel has had its turn. */
+async function noProcessOf(serverId: string): Promise<void> {
+  const left = () => processesWith("PLIMSOLL_SERVER_ID", serverId);
+  await until(() => left().length === 0, `no process of server ${serverId}`, 5_000);
+}
+
+/** For tests that look for what is not there. */
+export function exists(path: string): boolean {
+  return existsSync(path);
+}
