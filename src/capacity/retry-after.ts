@@ -12,8 +12,8 @@
  */
 
 /** Bounds of the answer. The longest also bounds how long a promise is remembered. */
-export const SHORTEST_RETRY_SECONDS = 1;
-export const LONGEST_RETRY_SECONDS = 120;
+const SHORTEST_RETRY_SECONDS = 1;
+const LONGEST_RETRY_SECONDS = 120;
 
 /** Waits are stretched by up to this share, so that equal promises do not come back as one. */
 const JITTER_RATIO = 0.25;

@@ -21,7 +21,7 @@ import { syncDirectory, writeDurably } from "./durable-file.ts";
 import { errnoOf, ifPresent } from "./storage-errors.ts";
 
 /** How often the holder shows that it lives, in milliseconds. */
-export const HEARTBEAT_MS = 1_000;
+const HEARTBEAT_MS = 1_000;
 /** How long a holder we cannot ask is watched, in milliseconds. */
 export const OBSERVATION_MS = 5 * HEARTBEAT_MS;
 

@@ -17,10 +17,10 @@ import type { SessionRecord } from "./session-record.ts";
 import { readRecord } from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
 
-export const DEFAULT_PAGE_LIMIT = 50;
-export const MAX_PAGE_LIMIT = 200;
+const DEFAULT_PAGE_LIMIT = 50;
+const MAX_PAGE_LIMIT = 200;
 /** Records opened for one page. With a filter that few fit, a page may end early for it. */
-export const MAX_RECORDS_READ = 2_000;
+const MAX_RECORDS_READ = 2_000;
 
 /** Shards looked at side by side; more gains nothing over the four threads that do the work. */
 const SHARDS_AT_ONCE = 8;

@@ -13,7 +13,7 @@ import { ifPresent } from "./storage-errors.ts";
 /** How long a deleted session answers 410 instead of 404, in milliseconds. */
 export const TOMBSTONE_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 /** Tombstones kept for a tenant; beyond it the oldest are forgotten. */
-export const MAX_TOMBSTONES_PER_TENANT = 10_000;
+const MAX_TOMBSTONES_PER_TENANT = 10_000;
 
 /** Share that goes at once, so that reading the whole directory is rare. */
 const PRUNE_RATIO = 0.1;

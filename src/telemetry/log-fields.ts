@@ -51,7 +51,7 @@ function isPlainObject(value: object): boolean {
 }
 
 /** An error and its causes, without secrets; with stacks when it is a bug, as `internal` is. */
-export function toLoggedError(error: unknown): LoggedError {
+function toLoggedError(error: unknown): LoggedError {
   const isBug = !(error instanceof AppError) || error.code === "internal";
   return loggedError(error, { withStack: isBug, causesLeft: MAX_CAUSES });
 }

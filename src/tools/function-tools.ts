@@ -55,7 +55,7 @@ export function defineTool<Shape extends z.ZodRawShape>(definition: {
   readonly input: z.ZodObject<Shape>;
   run(input: z.output<z.ZodObject<Shape>>, context: ToolContext): unknown;
 }): FunctionTool {
-  return definition as unknown as FunctionTool;
+  return definition;
 }
 
 /**

@@ -16,7 +16,7 @@ export const CAPACITY: CapacityNumbers = {
   shed: { memory: 7, max_turns: 2, draining: 0 },
 };
 
-export const MODEL_USAGE: ModelUsage = {
+const MODEL_USAGE: ModelUsage = {
   model: "claude-sonnet-5",
   inputTokens: 100,
   outputTokens: 20,
@@ -25,7 +25,7 @@ export const MODEL_USAGE: ModelUsage = {
   costUsd: 0.25,
 };
 
-export const USAGE: TurnUsage = {
+const USAGE: TurnUsage = {
   ...MODEL_USAGE,
   steps: 2,
   durationMs: 4_000,
