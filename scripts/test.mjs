@@ -41,10 +41,10 @@ function countTests(file, isSuccess) {
   const unloadable = testResults.filter(
     (result) => result.status === "failed" && result.assertionResults.length === 0,
   );
-  const failed = numFailedTests + unloadable.length;
+  const allFailed = numFailedTests + unloadable.length;
   return {
     passed: numPassedTests,
-    failed: isSuccess ? failed : Math.max(1, failed),
+    failed: isSuccess ? allFailed : Math.max(1, allFailed),
     skipped: numPendingTests,
   };
 }

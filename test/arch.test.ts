@@ -62,7 +62,9 @@ describe("reserved powers", () => {
 
 describe("every source file", () => {
   it("says at its head what it is for", () => {
-    const headless = source.filter(({ text }) => !/^(#!.*\n)?\/\*\*(?:(?!\*\/)[\s\S])*@module/.test(text));
+    const headless = source.filter(
+      ({ text }) => !/^(#!.*\n)?\/\*\*(?:(?!\*\/)[\s\S])*@module/.test(text),
+    );
     expect(headless.map(pathOf)).toEqual([]);
   });
 
