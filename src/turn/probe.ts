@@ -5,6 +5,8 @@
  * @module
  */
 
+import { randomUUID } from "node:crypto";
+
 import { startup } from "@anthropic-ai/claude-agent-sdk";
 import type { AgentProcess } from "../agent-process/agent-process.ts";
 import type { StartAgentOptions } from "../agent-process/registry.ts";
@@ -33,7 +35,9 @@ export async function probeAgentProcess(options: ProbeOptions): Promise<string |
         mcpServersDelivery: "initialize",
         persistSession: false,
         spawnClaudeCodeProcess: ({ command, args }) => {
-          agent = options.spawn({ command, args, cwd, env, turnId: "start-probe" });
+          // As with turns, no two processes of a machine may have the same id: another server's
+          // probe would be swept away with this one.
+          agent = options.spawn({ command, args, cwd, env, turnId: `probe-${randomUUID()}` });
           return agent.forSdk;
         },
       },
