@@ -6,13 +6,13 @@
  */
 
 import { readdir, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { deepFreeze } from "../lib/deep-freeze.ts";
 import { type Diagnostic, DiagnosticsError } from "../lib/diagnostics.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import type { Environment } from "../lib/yaml-data.ts";
 import { inOrder, readYaml } from "../lib/yaml-file.ts";
-import type { AgentDefinition, ModelProvider } from "./definition.ts";
+import type { AgentDefinition, McpServer, ModelProvider } from "./definition.ts";
 import { type Included, readIncluded, versionOf } from "./included.ts";
 import { AgentFile, type AgentSettings } from "./schema.ts";
 
@@ -142,7 +142,11 @@ function toDefinition(settings: AgentSettings, resolved: Resolved): AgentDefinit
     version: resolved.version,
     model: modelOf(settings, resolved),
     instructions: typeof instructions === "string" ? instructions : (included.instructions ?? ""),
-    tools: { builtin: tools.builtin, functions: included.functions, mcp: tools.mcp },
+    tools: {
+      builtin: tools.builtin,
+      functions: included.functions,
+      mcp: mcpOf(settings, resolved),
+    },
     ...(outputSchema !== undefined && { outputSchema }),
     limits: {
       steps: limits.steps,
@@ -166,6 +170,18 @@ function modelOf({ model }: AgentSettings, { included, overrides }: Resolved) {
     fallback,
     ...(script !== undefined && { rehearsalScript: script }),
   };
+}
+
+/** The working directory of an MCP server is its session's: what is beside the file needs its path. */
+function mcpOf({ tools }: AgentSettings, { path }: Resolved): Readonly<Record<string, McpServer>> {
+  const inPlace = (text: string) =>
+    /^\.{1,2}\//u.test(text) ? resolve(dirname(path), text) : text;
+  const servers = Object.entries(tools.mcp).map(([name, server]) => {
+    if (server.type !== "stdio") return [name, server] as const;
+    const { command, args } = server;
+    return [name, { ...server, command: inPlace(command), args: args.map(inPlace) }] as const;
+  });
+  return Object.fromEntries(servers);
 }
 
 function thinkingOf(thinking: NonNullable<AgentSettings["model"]["thinking"]>) {

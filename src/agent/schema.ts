@@ -79,8 +79,16 @@ const mcpServer = z.discriminatedUnion("type", [
       .describe(
         "`stdio`: a program started for each turn; `http` or `sse`: a server on the network.",
       ),
-    command: z.string().min(1).max(4096).describe("The program of a `stdio` server."),
-    args: z.array(z.string().max(4096)).max(256).default([]).describe("Its arguments."),
+    command: z
+      .string()
+      .min(1)
+      .max(4096)
+      .describe("The program of a `stdio` server; `./` and `../` begin a path from this file."),
+    args: z
+      .array(z.string().max(4096))
+      .max(256)
+      .default([])
+      .describe("Its arguments; `./` and `../` begin a path from this file."),
     env: text
       .default({})
       .describe("Its environment, beside that of the agent process.")

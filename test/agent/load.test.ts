@@ -68,7 +68,7 @@ tools:
     files:
       type: stdio
       command: files-server
-      args: [--root, /srv]
+      args: [--root, /srv, ./notes, ../x.js, .hidden]
 output:
   schema: { file: answer.json }
 limits: { steps: 5, budgetUsd: 0.5, turnTime: 2m, stallTime: 30s }
@@ -121,7 +121,12 @@ describe("loadAgents, a file that fits", () => {
             url: "https://mcp.example.com",
             headers: { Authorization: "Bearer t" },
           },
-          files: { type: "stdio", command: "files-server", args: ["--root", "/srv"], env: {} },
+          files: {
+            type: "stdio",
+            command: "files-server",
+            args: ["--root", "/srv", join(folder, "notes"), join(folder, "../x.js"), ".hidden"],
+            env: {},
+          },
         },
       },
       outputSchema: { type: "object", properties: { file: { type: "string" } } },
