@@ -4,10 +4,11 @@
  * @module
  */
 
-import { styleText } from "node:util";
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { Config } from "../config/config.ts";
 import type { ListeningServer } from "../server/serve.ts";
+import { mebibytes } from "./figures.ts";
+import { painter, type Paint } from "./paint.ts";
 
 export interface BannerFacts {
   readonly server: ListeningServer;
@@ -16,75 +17,96 @@ export interface BannerFacts {
   readonly version: string;
 }
 
-export function serverBanner(
-  { server, config, agents, version }: BannerFacts,
-  color: boolean,
-): string {
-  const paint = (style: Parameters<typeof styleText>[0], text: string) =>
-    color ? styleText(style, text, { validateStream: false }) : text;
-  const label = (text: string) => paint("dim", text.padEnd(12));
-  const { url } = server;
+/** More agents than these share one line for each of their endpoints. */
+const MAX_SHOWN_AGENTS = 3;
 
-  const lines = ["", `  ${paint("bold", "plimsoll")} ${version}`, ""];
-  if (agents.some(({ model }) => model.provider === "rehearsal")) {
-    lines.push(...rehearsalNotice(paint), "");
-  }
-  for (const agent of agents) {
-    lines.push(`  ${label("agent")}${paint("bold", agent.name)}  ${paint("dim", describe(agent))}`);
-    lines.push(`  ${label("  REST")}POST ${url}/v1/agents/${agent.name}/turns`);
-    lines.push(`  ${label("  AG-UI")}POST ${url}/v1/agents/${agent.name}/agui`);
-  }
-  lines.push("", ...operations(url, label), "", ...loadLine(server, label), "");
-  const [first] = agents;
-  if (first !== undefined) lines.push("  Try it:", "", `  ${tryIt(url, first, config)}`, "");
-  return `${lines.join("\n")}\n`;
+export function serverBanner(facts: BannerFacts, color: boolean): string {
+  const paint = painter(color);
+  const sections = [
+    [`  ${paint("bold", "plimsoll")} ${paint("dim", facts.version)}`],
+    rehearsalNotice(facts, paint),
+    ...agentSections(facts, paint),
+    operations(facts, paint),
+    loadLine(facts, paint),
+    [`  ${paint("dim", "Try it:")}`],
+    [tryIt(facts)],
+  ];
+  const shown = sections.filter((lines) => lines.length > 0);
+  return `\n${shown.map((lines) => `${lines.join("\n")}\n`).join("\n")}\n`;
 }
 
-type Paint = (style: Parameters<typeof styleText>[0], text: string) => string;
-type Label = (text: string) => string;
+/** One line: a label, perhaps a method, and what it is about. */
+function row(paint: Paint, label: string, value: string, method = ""): string {
+  const how = method === "" ? "" : `${paint("dim", method.padEnd(6))} `;
+  return `  ${paint("dim", label.padEnd(11))} ${how}${value}`;
+}
 
-function rehearsalNotice(paint: Paint): string[] {
+function rehearsalNotice({ agents }: BannerFacts, paint: Paint): string[] {
+  if (!agents.some(({ model }) => model.provider === "rehearsal")) return [];
   return [
-    `  ${paint(["bold", "yellow"], "REHEARSAL")}   A script answers in place of Claude: no key, no network, no cost.`,
-    "              The SDK, the claude process, its memory and its sessions are real.",
-    "              To talk to Claude, set ANTHROPIC_API_KEY and start again.",
+    `  ${paint(["bold", "black", "bgYellow"], " REHEARSAL ")}  This is not Claude: a script answers, without key, network or cost.`,
+    "               The SDK, the claude process, its memory and sessions are real.",
+    "               To talk to Claude, set ANTHROPIC_API_KEY and start again.",
   ];
+}
+
+function agentSections({ agents, server: { url } }: BannerFacts, paint: Paint): string[][] {
+  const endpoints = (name: string) => [
+    row(paint, "turn", `${url}/v1/agents/${name}/turns`, "POST"),
+    row(paint, "AG-UI", `${url}/v1/agents/${name}/agui`, "POST"),
+  ];
+  const head = (agent: AgentDefinition) =>
+    row(paint, "agent", `${paint("bold", agent.name)}  ${paint("dim", describe(agent))}`);
+  if (agents.length <= MAX_SHOWN_AGENTS) {
+    return agents.map((agent) => [head(agent), ...endpoints(agent.name)]);
+  }
+  return [[...agents.map(head), ...endpoints("{agent}")]];
 }
 
 function describe({ model, hosting }: AgentDefinition): string {
-  const who = model.provider === "rehearsal" ? "rehearsal" : `${model.id} (${model.provider})`;
+  const who = model.provider === "rehearsal" ? "rehearsal" : `${model.id}, ${model.provider}`;
   return `${who}, ${hosting.pattern} sessions`;
 }
 
-function operations(url: string, label: Label): string[] {
+function operations({ agents, server: { url } }: BannerFacts, paint: Paint): string[] {
+  const get = (label: string, path: string) => row(paint, label, `${url}${path}`, "GET");
   return [
-    `  ${label("sessions")}${url}/v1/sessions`,
-    `  ${label("capacity")}${url}/capacity`,
-    `  ${label("metrics")}${url}/metrics`,
-    `  ${label("health")}${url}/livez  ${url}/readyz`,
-    `  ${label("openapi")}${url}/openapi.json`,
+    get("agents", "/v1/agents"),
+    get("sessions", "/v1/sessions"),
+    get("turns", "/v1/turns"),
+    row(paint, "cancel", `${url}/v1/turns/{turnId}/cancel`, "POST"),
+    ...(agents.length === 1 ? [row(paint, "AG-UI", `${url}/agui`, "POST")] : []),
+    get("capacity", "/capacity"),
+    get("metrics", "/metrics"),
+    get("alive", "/livez"),
+    get("ready", "/readyz"),
+    get("OpenAPI", "/openapi.json"),
   ];
 }
 
-function loadLine({ gate, memoryLimit }: ListeningServer, label: Label): string[] {
+function loadLine({ server, config }: BannerFacts, paint: Paint): string[] {
+  const { gate, memoryLimit } = server;
+  const { turnReserveBytes, shedStatus } = config.capacity;
   const { loadLineBytes, parentBytes, turnsThatFit, maxTurns } = gate.snapshot(Date.now());
-  const ceiling = maxTurns === null ? "" : `, at most ${maxTurns} by capacity.maxTurns`;
+  const ceiling = maxTurns === null ? "" : ` (capacity.maxTurns: ${maxTurns})`;
+  const shares = `${mebibytes(parentBytes)} for the server, ${mebibytes(turnReserveBytes)} a turn`;
   return [
-    `  ${label("memory")}${mebibytes(memoryLimit.bytes)}, ${memoryLimit.source}`,
-    `  ${label("load line")}${mebibytes(loadLineBytes)}, of which ${mebibytes(parentBytes)} for the server`,
-    `  ${label("turns")}${turnsThatFit} at once${ceiling}; more are refused with when to come back`,
+    row(paint, "memory", `${mebibytes(memoryLimit.bytes)}, ${memoryLimit.source}`),
+    row(paint, "load line", `${mebibytes(loadLineBytes)}: ${shares}`),
+    row(
+      paint,
+      "carries",
+      `${paint("bold", `${turnsThatFit} turns at once`)}${ceiling}; more get ${shedStatus} and Retry-After`,
+    ),
   ];
 }
 
-function tryIt(url: string, agent: AgentDefinition, config: Config): string {
+/** One line, to be pasted whole. */
+function tryIt({ server: { url }, agents, config }: BannerFacts): string {
   const key = config.auth.keys.length > 0 ? ` -H 'authorization: Bearer YOUR_KEY'` : "";
   return (
-    `curl -N ${url}/v1/agents/${agent.name}/turns${key}` +
+    `curl -N ${url}/v1/agents/${agents[0]?.name ?? "{agent}"}/turns${key}` +
     ` -H 'accept: text/event-stream' -H 'content-type: application/json'` +
     ` -d '{"input":"Hello, who are you?"}'`
   );
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.floor(bytes / 2 ** 20).toLocaleString("en")} MiB`;
 }

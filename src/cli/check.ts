@@ -16,9 +16,8 @@ import {
   formatDiagnostics,
 } from "../lib/diagnostics.ts";
 import { AppError } from "../lib/errors.ts";
-
-/** Of sysexits.h, EX_CONFIG. */
-const EXIT_INVALID = 78;
+import { EXIT } from "./exit-codes.ts";
+import { countOf } from "./figures.ts";
 
 export interface CheckOptions {
   /** An agent file, or a folder of them. */
@@ -60,16 +59,16 @@ export async function runCheck(options: CheckOptions, io: CheckIo): Promise<numb
 
   if (options.format === "json") {
     io.stdout(toJson(diagnostics, agents.value, settings.value));
-    return diagnostics.length === 0 ? 0 : EXIT_INVALID;
+    return diagnostics.length === 0 ? EXIT.ok : EXIT.config;
   }
   if (diagnostics.length > 0) {
     const text = formatDiagnostics(diagnostics, options.format, io.color);
     if (options.format === "github") io.stdout(text);
-    else io.stderr(`${text}\n${count(diagnostics.length, "problem")}\n`);
-    return EXIT_INVALID;
+    else io.stderr(`${text}\n${countOf(diagnostics.length, "problem")}\n`);
+    return EXIT.config;
   }
   io.stdout(toSummary(agents.value ?? [], settings.value, workingDirectory));
-  return 0;
+  return EXIT.ok;
 }
 
 interface Attempt<T> {
@@ -164,7 +163,7 @@ function toSummary(
     ...settingLines,
     given.length === 0 ? "  all at their defaults" : "  the others at their defaults",
     "",
-    `${count(agents.length, "agent")}, no problems`,
+    `${countOf(agents.length, "agent")}, no problems`,
     "",
   ].join("\n");
 }
@@ -176,8 +175,4 @@ function toolsOf(tools: AgentDefinition["tools"], shown: (path: string) => strin
     ...Object.entries(tools.mcp).map(([name, { type }]) => `${name} (MCP, ${type})`),
   ];
   return names.length === 0 ? "none" : names.join(", ");
-}
-
-function count(many: number, thing: string): string {
-  return `${many} ${thing}${many === 1 ? "" : "s"}`;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isatty } from "node:tty";
 import { readEnvironment, type Environment } from "../config/environment.ts";
 
 export interface Io {
@@ -15,11 +16,14 @@ export interface Io {
   readonly color: boolean;
   /** Whether a person looks at the standard output. */
   readonly isTerminal: boolean;
+  /** Whether that person can also write. */
+  readonly isInteractive: boolean;
 }
 
 export function processIo(): Io {
   const environment = readEnvironment();
-  const isTerminal = process.stdout.isTTY;
+  const isTerminal = isatty(1);
+  const isInteractive = isTerminal && isatty(0);
   return {
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
@@ -28,5 +32,6 @@ export function processIo(): Io {
     // https://no-color.org
     color: isTerminal && (environment["NO_COLOR"] ?? "") === "",
     isTerminal,
+    isInteractive,
   };
 }

@@ -6,12 +6,11 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { DIAGNOSTICS_FORMATS, DiagnosticsError, formatDiagnostics } from "../lib/diagnostics.ts";
-import { AppError, type ErrorCode } from "../lib/errors.ts";
+import { AppError } from "../lib/errors.ts";
+import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
+import type { LoadOptions } from "./load.ts";
 import { packageVersion } from "./version.ts";
-
-/** As in sysexits.h. */
-const EXIT = { usage: 64, unavailable: 69, software: 70, config: 78 } as const;
 
 /** Runs a command; resolves to the exit code. Never rejects. */
 export async function runProgram(argv: readonly string[], io: Io): Promise<number> {
@@ -35,9 +34,9 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
     .showSuggestionAfterError()
     .showHelpAfterError("(see plimsoll --help)");
-  addServe(program, io, done);
-  addCheck(program, io, done);
-  addRehearse(program, io, done);
+  for (const add of [addInit, addServe, addChat, addCheck, addKeys, addRehearse]) {
+    add(program, io, done);
+  }
   return program;
 }
 
@@ -65,8 +64,16 @@ function collectSetting(text: string, before: Record<string, string>): Record<st
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
-function modelOf({ model, rehearse }: CommonFlags) {
+/** @param settings Of the command's own flags; they go before `--set`. */
+function loadOptions(
+  path: string,
+  { set, config, model, rehearse }: CommonFlags,
+  settings: Readonly<Record<string, string>> = {},
+): LoadOptions {
   return {
+    path,
+    flags: { ...set, ...settings },
+    ...(config !== undefined && { serverFile: config }),
     ...(rehearse === true && { provider: "rehearsal" as const }),
     ...(model !== undefined && { modelId: model }),
   };
@@ -76,7 +83,7 @@ function addServe(program: Command, io: Io, done: Done): void {
   withCommonFlags(
     program
       .command("serve")
-      .description("serve an agent, or all agents of a folder")
+      .description("serve an agent, or all agents of a folder, over HTTP")
       .argument("[path]", "agent file or folder", "agent.yaml"),
   )
     .option("-p, --port <number>", "port to listen on; 0 takes a free one")
@@ -84,27 +91,21 @@ function addServe(program: Command, io: Io, done: Done): void {
     .option("--data <directory>", "where sessions are kept")
     .option("--allow-anyone", "listen beyond loopback without keys: anyone may use the server")
     .option("--banner", "print the first screen even if no terminal is attached")
+    .option("--json-log", "write the log as JSON even to a terminal")
     .action(async (path: string, flags: ServeFlags) => {
       const { runServe } = await import("./serve.ts");
-      const { port, host, data, allowAnyone, set, config, banner } = flags;
-      const settings = {
-        ...set,
+      const { port, host, data, allowAnyone, banner, jsonLog } = flags;
+      const options = loadOptions(path, flags, {
         ...(port !== undefined && { "listen.port": port }),
         ...(host !== undefined && { "listen.host": host }),
         ...(data !== undefined && { "data.directory": data }),
         ...(allowAnyone === true && { "auth.allowAnyone": "true" }),
+      });
+      const shown = {
+        ...(banner === true && { banner }),
+        ...(jsonLog === true && { jsonLog }),
       };
-      const exitCode = await runServe(
-        {
-          path,
-          flags: settings,
-          ...modelOf(flags),
-          ...(config !== undefined && { serverFile: config }),
-          ...(banner === true && { banner }),
-        },
-        io,
-      );
-      done(exitCode);
+      done(await runServe({ ...options, ...shown }, io));
     });
 }
 
@@ -114,6 +115,69 @@ interface ServeFlags extends CommonFlags {
   readonly data?: string;
   readonly allowAnyone?: boolean;
   readonly banner?: boolean;
+  readonly jsonLog?: boolean;
+}
+
+function addChat(program: Command, io: Io, done: Done): void {
+  withCommonFlags(
+    program
+      .command("chat")
+      .description("talk to an agent here; each line of a pipe is a turn")
+      .argument("[path]", "agent file or folder", "agent.yaml"),
+  )
+    .option("--agent <name>", "which agent of a folder")
+    .option("--thread <id>", "conversation to go on with; a new one without it")
+    .option("--data <directory>", "where sessions are kept")
+    .action(async (path: string, flags: ChatFlags) => {
+      const { runChat } = await import("./chat.ts");
+      const { agent, thread, data } = flags;
+      const settings = data === undefined ? {} : { "data.directory": data };
+      const options = {
+        ...loadOptions(path, flags, settings),
+        ...(agent !== undefined && { agentName: agent }),
+        ...(thread !== undefined && { threadId: thread }),
+      };
+      done(await runChat(options, io));
+    });
+}
+
+interface ChatFlags extends CommonFlags {
+  readonly agent?: string;
+  readonly thread?: string;
+  readonly data?: string;
+}
+
+function addInit(program: Command, io: Io, done: Done): void {
+  program
+    .command("init")
+    .description("make a folder with an agent that works at once, without a key")
+    .argument("<folder>", "where; made if it is not there")
+    .option("--name <name>", "name of the agent; the folder's without it")
+    .option("--force", "replace files that are there")
+    .action(async (folder: string, { name, force }: { name?: string; force?: boolean }) => {
+      const { runInit } = await import("./init.ts");
+      const options = { folder, force: force === true, ...(name !== undefined && { name }) };
+      done(await runInit(options, io));
+    });
+}
+
+function addKeys(program: Command, io: Io, done: Done): void {
+  program
+    .command("keys")
+    .description("keys for callers of a server")
+    .command("new")
+    .description("make a key and the lines of the server file that let it in")
+    .option("--tenant <name>", "whose sessions the key sees", "default")
+    .addOption(
+      new Option("--role <role>", "`operator` also reads metrics and sees every session")
+        .choices(["caller", "operator"])
+        .default("caller"),
+    )
+    .option("--id <name>", "name of the key in logs; made up without it")
+    .action(async (flags: { tenant: string; role: "caller" | "operator"; id?: string }) => {
+      const { runKeysNew } = await import("./keys.ts");
+      done(runKeysNew(flags, io));
+    });
 }
 
 function addCheck(program: Command, io: Io, done: Done): void {
@@ -130,15 +194,8 @@ function addCheck(program: Command, io: Io, done: Done): void {
     )
     .action(async (path: string, flags: CommonFlags & { format: "text" | "json" | "github" }) => {
       const { runCheck } = await import("./check.ts");
-      const { set, format, config } = flags;
-      const options = {
-        path,
-        format,
-        flags: set,
-        ...modelOf(flags),
-        ...(config !== undefined && { serverFile: config }),
-      };
-      done(await runCheck(options, io));
+      const { format } = flags;
+      done(await runCheck({ ...loadOptions(path, flags), format }, io));
     });
 }
 
@@ -174,19 +231,9 @@ function reportFailure(thrown: unknown, io: Io): number {
   }
   if (thrown instanceof AppError) {
     io.stderr(`plimsoll: ${thrown.message}\n  ${thrown.spec.remedy}\n`);
-    return EXIT_OF_CODE[thrown.code] ?? EXIT.software;
+    return exitCodeOf(thrown.code);
   }
   const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
   io.stderr(`plimsoll: internal: ${text}\n`);
   return EXIT.software;
 }
-
-const EXIT_OF_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
-  usage: EXIT.usage,
-  config_invalid: EXIT.config,
-  agent_invalid: EXIT.config,
-  cannot_listen: EXIT.unavailable,
-  data_directory_in_use: EXIT.unavailable,
-  storage_full: EXIT.unavailable,
-  storage_failed: EXIT.unavailable,
-};

@@ -4,6 +4,12 @@
  * @module
  */
 
+/**
+ * The same signal twice within this time is one. Ctrl-C reaches every process of a terminal, and
+ * npm passes it on once more to the one it runs.
+ */
+const SAME_SIGNAL_MS = 200;
+
 export interface Signals extends Disposable {
   /** Aborts with the first SIGINT or SIGTERM. */
   readonly stop: AbortSignal;
@@ -14,15 +20,23 @@ export interface Signals extends Disposable {
 export function listenToSignals(): Signals {
   const stop = new AbortController();
   const hurry = new AbortController();
-  const onSignal = () => (stop.signal.aborted ? hurry : stop).abort();
+  const forget = onSignals(() => (stop.signal.aborted ? hurry : stop).abort());
+  return { stop: stop.signal, hurry: hurry.signal, [Symbol.dispose]: forget };
+}
+
+/** Calls back at each SIGINT and SIGTERM until the returned function is called. */
+export function onSignals(callback: (signal: NodeJS.Signals) => void): () => void {
+  const lastMs = new Map<NodeJS.Signals, number>();
+  const onSignal = (signal: NodeJS.Signals) => {
+    const nowMs = performance.now();
+    const beforeMs = lastMs.get(signal) ?? Number.NEGATIVE_INFINITY;
+    lastMs.set(signal, nowMs);
+    if (nowMs - beforeMs >= SAME_SIGNAL_MS) callback(signal);
+  };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  return {
-    stop: stop.signal,
-    hurry: hurry.signal,
-    [Symbol.dispose]() {
-      process.off("SIGINT", onSignal);
-      process.off("SIGTERM", onSignal);
-    },
+  return () => {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
   };
 }

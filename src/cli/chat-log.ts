@@ -1,0 +1,40 @@
+/**
+ * The log of a chat: in a file, because the screen is for the conversation.
+ *
+ * @module
+ */
+
+import { mkdirSync, openSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { AppError } from "../lib/errors.ts";
+import type { LogDestination } from "../telemetry/log.ts";
+
+export interface ChatLog {
+  readonly path: string;
+  readonly destination: LogDestination;
+}
+
+/**
+ * Opens the log of this chat; that of the last one makes way, so that it does not grow for ever.
+ *
+ * @throws {AppError} `storage_failed` when it cannot be written.
+ */
+export function openChatLog(dataDirectory: string): ChatLog {
+  const path = join(dataDirectory, "chat.log");
+  try {
+    mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+    const file = openSync(path, "w", 0o600);
+    return { path, destination: { write: (line) => writeAll(file, line) } };
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? "unknown";
+    throw new AppError("storage_failed", `Cannot open the log of the chat: ${code}`, { cause });
+  }
+}
+
+function writeAll(file: number, line: string): void {
+  try {
+    writeSync(file, line);
+  } catch {
+    // A full disk must not end a conversation; what it means for the session is told by the turn.
+  }
+}

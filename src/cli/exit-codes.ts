@@ -1,0 +1,33 @@
+/**
+ * What the process says at its end: the codes of sysexits.h, and those a shell has for signals.
+ *
+ * @module
+ */
+
+import type { ErrorCode } from "../lib/errors.ts";
+
+export const EXIT = {
+  ok: 0,
+  /** A turn of a piped `chat` failed. */
+  turnFailed: 1,
+  usage: 64,
+  unavailable: 69,
+  software: 70,
+  config: 78,
+  /** A second signal: ended at once. */
+  interrupted: 130,
+} as const;
+
+const EXIT_OF_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
+  usage: EXIT.usage,
+  config_invalid: EXIT.config,
+  agent_invalid: EXIT.config,
+  cannot_listen: EXIT.unavailable,
+  data_directory_in_use: EXIT.unavailable,
+  storage_full: EXIT.unavailable,
+  storage_failed: EXIT.unavailable,
+};
+
+export function exitCodeOf(code: ErrorCode): number {
+  return EXIT_OF_CODE[code] ?? EXIT.software;
+}

@@ -1,0 +1,135 @@
+/**
+ * `plimsoll init`: a folder with an agent that works at once, from the package's templates.
+ *
+ * @module
+ */
+
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { AppError } from "../lib/errors.ts";
+import type { Io } from "./io.ts";
+
+const TEMPLATE = fileURLToPath(new URL("../../templates/agent/", import.meta.url));
+
+/** As `agent/schema.ts` has it. */
+const AGENT_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/u;
+
+export interface InitOptions {
+  readonly folder: string;
+  /** The name of the agent; made from the folder's without it. */
+  readonly name?: string;
+  /** Replaces files that are there. */
+  readonly force: boolean;
+}
+
+/** @throws {AppError} `usage` for a name that does not fit, or a file that is there already. */
+export async function runInit({ folder, name, force }: InitOptions, io: Io): Promise<number> {
+  const directory = resolve(io.workingDirectory, folder);
+  const agentName = checkedName(name ?? nameOf(directory), name === undefined);
+  const files = await filesOfTemplate();
+  if (!force) await refuseToReplace(directory, files, io);
+
+  for (const { from, to } of files) {
+    const text = await readFile(join(TEMPLATE, from), "utf8");
+    const path = join(directory, to);
+    await writing(path, io, async () => {
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, text.replaceAll("{{name}}", agentName));
+    });
+  }
+  io.stdout(nextSteps(agentName, directory, files, io));
+  return 0;
+}
+
+/** `My Agent` as `my-agent`. */
+function nameOf(directory: string): string {
+  return basename(directory)
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/gu, "-")
+    .replaceAll(/^-+|-+$/gu, "");
+}
+
+function checkedName(name: string, isDerived: boolean): string {
+  if (AGENT_NAME.test(name)) return name;
+  const from = isDerived ? " of the folder's name; say --name" : "";
+  throw new AppError(
+    "usage",
+    `Cannot name the agent ${JSON.stringify(name)}${from}: ` +
+      "a name has 1 to 63 small letters, digits and `-`, and begins with a letter or digit",
+  );
+}
+
+interface TemplateFile {
+  readonly from: string;
+  readonly to: string;
+}
+
+async function filesOfTemplate(): Promise<readonly TemplateFile[]> {
+  const entries = await readdir(TEMPLATE, { recursive: true, withFileTypes: true });
+  return (
+    entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(TEMPLATE, join(entry.parentPath, entry.name)))
+      .sort()
+      // npm leaves a .gitignore out of a package.
+      .map((from) => ({ from, to: from === "gitignore" ? ".gitignore" : from }))
+  );
+}
+
+async function refuseToReplace(
+  directory: string,
+  files: readonly TemplateFile[],
+  io: Io,
+): Promise<void> {
+  for (const { to } of files) {
+    const path = join(directory, to);
+    const isThere = await writing(path, io, () => exists(path));
+    if (!isThere) continue;
+    const shown = relative(io.workingDirectory, path);
+    throw new AppError("usage", `Cannot write ${shown}: it is there already; --force replaces it`);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(ifMissing)) !== null;
+}
+
+function ifMissing(thrown: unknown): null {
+  if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return null;
+  throw thrown;
+}
+
+async function writing<T>(path: string, io: Io, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const shown = relative(io.workingDirectory, path);
+    const code = (cause as NodeJS.ErrnoException).code ?? "unknown";
+    throw new AppError("usage", `Cannot write ${shown}: ${code}`, { cause });
+  }
+}
+
+function nextSteps(
+  name: string,
+  directory: string,
+  files: readonly TemplateFile[],
+  { workingDirectory, environment }: Io,
+): string {
+  const place = relative(workingDirectory, directory);
+  // Whoever came here by npx has no `plimsoll` of their own.
+  const program = environment["npm_command"] === "exec" ? "npx plimsoll" : "plimsoll";
+  const enter = place === "" ? [] : [`  cd ${/\s/u.test(place) ? JSON.stringify(place) : place}`];
+  return [
+    `The agent ${name} is in ${place === "" ? "this folder" : place}:`,
+    ...files.map(({ to }) => `  ${to}`),
+    "",
+    "Next:",
+    ...enter,
+    `  ${program} chat     a conversation here`,
+    `  ${program} serve    an HTTP service on http://127.0.0.1:8080`,
+    "",
+    "A script answers in place of Claude until agent.yaml says `provider: anthropic`.",
+    "",
+  ].join("\n");
+}
