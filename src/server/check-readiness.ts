@@ -13,6 +13,7 @@ import type { Config } from "../config/config.ts";
 import type { Readiness } from "../http/server-parts.ts";
 import type { DataDirectory } from "../session/data-directory.ts";
 import { probeAgentProcess } from "../turn/probe.ts";
+import type { Logger } from "../telemetry/log.ts";
 import type { ServedAgent } from "../turn/run-turn.ts";
 
 const RETRY_MS = 10_000;
@@ -24,6 +25,7 @@ export interface ReadinessDeps {
   readonly processes: AgentProcesses;
   /** Changed as the truth changes, until it says `draining`. */
   readonly readiness: Readiness;
+  readonly log: Logger;
 }
 
 /**
@@ -39,8 +41,10 @@ export async function checkReadiness(
   if (deps.readiness.state === "draining") return null;
   if (problem === null) {
     Object.assign(deps.readiness, { state: "ready", reason: "" });
+    deps.log.info("Ready for turns");
     return null;
   }
+  deps.log.error({ problem }, "Cannot start an agent process; trying again in 10 s");
   // What the process wrote is for the log; anyone may read the reason.
   const reason = "an agent process could not be started; see the server log";
   Object.assign(deps.readiness, { state: "broken", reason });

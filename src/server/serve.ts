@@ -60,22 +60,23 @@ async function serveEngine(
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   const capacity = () => engine.report.view();
   const parts = { config, version, agents, turns, gate, sessions, telemetry, readiness, capacity };
-  await using app = await buildApp(parts);
+  await using app = buildApp(parts);
   const url = await listen(app, config.listen);
-  const ready = checkReadiness({ config, data, agents, processes, readiness }, signals.stop);
+  const { log } = telemetry;
+  const ready = checkReadiness({ config, data, agents, processes, readiness, log }, signals.stop);
   const { bytes: memoryLimitBytes, source: memoryLimitSource } = memoryLimit;
   const facts = { url, agents: [...agents.keys()], memoryLimitBytes, memoryLimitSource };
-  telemetry.log.info(facts, "Listening");
+  log.info(facts, "Listening");
   onListening({ url, memoryLimit, gate, ready, killNow: () => processes.killAllNow() });
 
   await aborted(signals.stop);
   readiness.state = "draining";
   readiness.reason = "the server is shutting down";
   gate.drain();
-  telemetry.log.info({ turns: turns.size }, "Draining");
+  log.info({ turns: turns.size }, "Draining");
   await turns.drain(config.drain.graceMs, signals.hurry);
   await ready;
-  telemetry.log.info("Stopped");
+  log.info("Stopped");
 }
 
 async function listen(app: FastifyInstance, { host, port }: Config["listen"]): Promise<string> {
