@@ -1,0 +1,186 @@
+/**
+ * Goal: every example does what its README says.
+ * Method: each is served by the built program, in rehearsal, and takes turns over HTTP.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { describe, expect, it } from "vitest";
+import type { RestOutcome } from "../src/protocol/rest.ts";
+import { until } from "./helpers/leaks.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+const TESTED = [
+  "agui-page",
+  "hello-agent",
+  "mcp-stdio",
+  "structured-output",
+  "tools-typescript",
+  "two-agents",
+];
+
+describe("examples", () => {
+  it("are all tested here", async () => {
+    const entries = await readdir(join(ROOT, "examples"), { withFileTypes: true });
+    const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    expect(folders.sort()).toEqual(TESTED);
+  });
+
+  it("hello-agent tells the time with its tool", async () => {
+    await using server = await serveExample("hello-agent/agent.yaml");
+    const { toolCalls } = await ask(server, "hello", "What does current_time say?");
+    expect(toolCalls).toMatchObject([{ name: "current_time", isError: false }]);
+  });
+
+  it("tools-typescript runs tools that nobody compiled", async () => {
+    await using server = await serveExample("tools-typescript/agent.yaml");
+    const { toolCalls } = await ask(server, "converter", "Use convert_length");
+    expect(toolCalls).toMatchObject([
+      { name: "convert_length", input: { from: "mm" }, result: '{"value":1,"unit":"mm"}' },
+    ]);
+  });
+
+  it("mcp-stdio starts its server from beside the agent file", async () => {
+    await using server = await serveExample("mcp-stdio/agent.yaml");
+    const { toolCalls } = await ask(server, "librarian", "Use look_up");
+    expect(toolCalls).toMatchObject([{ name: "look_up", server: "glossary" }]);
+    expect(toolCalls[0]?.result).toMatch(/glossary does not have/);
+  });
+
+  it("structured-output answers with a ticket", async () => {
+    await using server = await serveExample("structured-output/agent.yaml");
+    const { structuredOutput } = await ask(server, "triage", "My kettle leaks");
+    expect(structuredOutput).toEqual({
+      title: expect.any(String),
+      urgency: "low",
+      products: expect.any(Array),
+      needsHuman: expect.any(Boolean),
+    });
+  });
+
+  it("two-agents keeps the sessions of two tenants apart", async () => {
+    await using server = await serveExample("two-agents/agents", ["--config", "../plimsoll.yaml"]);
+    const [acme, globex] = ["example-key-of-acme", "example-key-of-globex"];
+    await ask(server, "greeter", "Hello", acme);
+    await ask(server, "critic", "Hello", globex);
+    const agentsOf = async (key: string) => {
+      const { sessions } = (await get(server, "/v1/sessions", key)) as {
+        sessions: { agent: string }[];
+      };
+      return sessions.map(({ agent }) => agent);
+    };
+    expect(await agentsOf(acme)).toEqual(["greeter"]);
+    expect(await agentsOf(globex)).toEqual(["critic"]);
+    expect(await get(server, "/capacity", acme)).toMatchObject({ code: "forbidden" });
+    expect(await get(server, "/capacity", "example-key-of-ops")).toMatchObject({ maxTurns: 8 });
+  });
+
+  it("agui-page reads a conversation, also from another origin", async () => {
+    const origin = "http://127.0.0.1:8000";
+    const settings = ["--set", `http.corsOrigins=${origin}`];
+    await using server = await serveExample("hello-agent/agent.yaml", settings);
+    const preflight = await fetch(`${server.url}/agui`, {
+      method: "OPTIONS",
+      headers: {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+      },
+    });
+    expect(preflight.headers.get("access-control-allow-origin")).toBe(origin);
+
+    const { runAgent } = (await import(join(ROOT, "examples/agui-page/agui.js"))) as AguiPage;
+    const run = async (messages: readonly object[]) => {
+      const conversation = { threadId: "page", messages };
+      const signal = AbortSignal.timeout(20_000);
+      const events: AguiEvent[] = [];
+      for await (const event of runAgent(`${server.url}/agui`, conversation, signal)) {
+        events.push(event);
+      }
+      return events;
+    };
+    const events = await run([{ id: "1", role: "user", content: "Hello" }]);
+    expect(events[0]?.type).toBe("RUN_STARTED");
+    expect(events.map(({ delta = "" }) => delta).join("")).toContain("You said: “Hello”");
+    expect(events.at(-1)).toMatchObject({
+      type: "RUN_FINISHED",
+      metadata: { costUsd: expect.any(Number), durationMs: expect.any(Number) },
+    });
+    await expect(run([])).rejects.toThrow(/does not fit/);
+  });
+});
+
+interface AguiEvent {
+  readonly type: string;
+  readonly delta?: string;
+}
+
+interface AguiPage {
+  runAgent(
+    url: string,
+    conversation: { threadId: string; messages: readonly object[] },
+    signal: AbortSignal,
+  ): AsyncIterable<AguiEvent>;
+}
+
+interface ExampleServer extends AsyncDisposable {
+  readonly url: string;
+}
+
+/** Serves it in rehearsal, from its own folder; resolves when it takes turns. */
+async function serveExample(path: string, flags: readonly string[] = []): Promise<ExampleServer> {
+  const data = await mkdtemp(join(tmpdir(), "plimsoll-example-"));
+  const target = join(ROOT, "examples", path);
+  const args = [join(ROOT, "build/main.js"), "serve", target, "--rehearse", "--data", data];
+  const child = spawn(process.execPath, [...args, "--port", "0", ...flags], {
+    cwd: path.endsWith(".yaml") ? dirname(target) : target,
+    env: { PATH: process.env["PATH"] },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let stderr = "";
+  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  let url: string | undefined;
+  createInterface(child.stdout).on("line", (line) => {
+    url ??= /"url":"([^"]+)"/.exec(line)?.[1];
+  });
+  await until(() => url !== undefined || child.exitCode !== null, "the example to listen");
+  if (url === undefined) throw new Error(`Cannot serve ${path}: ${stderr}`);
+  const readyUrl = `${url}/readyz`;
+  await until(async () => (await fetch(readyUrl)).ok, "the example to be ready");
+  return {
+    url,
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGTERM");
+      if (child.exitCode === null) await once(child, "exit");
+      await rm(data, { recursive: true, force: true });
+      expect([child.exitCode, stderr]).toEqual([0, ""]);
+    },
+  };
+}
+
+async function ask(
+  { url }: ExampleServer,
+  agent: string,
+  input: string,
+  key?: string,
+): Promise<RestOutcome> {
+  const response = await fetch(`${url}/v1/agents/${agent}/turns`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      ...(key !== undefined && { authorization: `Bearer ${key}` }),
+    },
+    body: JSON.stringify({ input }),
+  });
+  const body: unknown = await response.json();
+  expect(body).toMatchObject({ status: "completed" });
+  return body as RestOutcome;
+}
+
+async function get({ url }: ExampleServer, path: string, key: string): Promise<unknown> {
+  const response = await fetch(url + path, { headers: { authorization: `Bearer ${key}` } });
+  return response.json();
+}
