@@ -20,8 +20,11 @@ export const BUILT_IN_SCRIPT: RehearsalScript = {
     {
       when: { afterTool: true },
       reply: [
-        { text: "The tool {{toolName}} ran for real and answered:\n\n{{toolResult}}\n\n" },
-        { text: "(I am the rehearsal, not Claude: my words are scripted.)" },
+        {
+          text:
+            "The tool {{toolName}} ran for real and answered:\n\n{{toolResult}}\n\n" +
+            "(I am the rehearsal, not Claude: my words are scripted.)",
+        },
       ],
     },
     {
