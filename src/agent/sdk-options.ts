@@ -16,8 +16,6 @@ export interface SessionOptions {
   /** Whether the SDK begins a transcript or resumes the one there is. */
   readonly isNew: boolean;
   readonly workDirectory: string;
-  /** What the SDK reported as the session's cost so far: its budget counts from there. */
-  readonly costSoFarUsd: number;
 }
 
 export function sdkOptionsOf(
@@ -57,9 +55,8 @@ export function sdkOptionsOf(
     includePartialMessages: true,
 
     maxTurns: agent.limits.steps,
-    ...(agent.limits.budgetUsd !== undefined && {
-      maxBudgetUsd: session.costSoFarUsd + agent.limits.budgetUsd,
-    }),
+    // Though the SDK tells the session's cost, it holds against this what the turn has spent.
+    ...(agent.limits.budgetUsd !== undefined && { maxBudgetUsd: agent.limits.budgetUsd }),
     ...(agent.outputSchema !== undefined && {
       outputFormat: { type: "json_schema" as const, schema: agent.outputSchema },
     }),
@@ -67,7 +64,9 @@ export function sdkOptionsOf(
 }
 
 function modelOptions(agent: AgentDefinition): Options {
-  const { id, effort, thinking, fallback } = agent.model;
+  const { id, effort, thinking } = agent.model;
+  // The SDK refuses to start with one that is the model itself.
+  const fallback = agent.model.fallback.filter((model) => model !== id);
   return {
     model: id,
     ...(effort !== undefined && { effort }),
@@ -91,6 +90,9 @@ export const AGENT_PROCESS_SETTINGS: Readonly<Record<string, string>> = {
   CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
   // A shell left in the background would die with the turn anyway, and its memory is ours.
   CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: "1",
+  // Waits of 0.5, 1, 2 and 4 s. Ten tries, its own choice, take minutes in which the turn holds
+  // memory while others are shed; a fallback model is taken after the third answer "overloaded".
+  CLAUDE_CODE_MAX_RETRIES: "4",
   DISABLE_AUTOUPDATER: "1",
   DISABLE_TELEMETRY: "1",
   DISABLE_ERROR_REPORTING: "1",

@@ -31,6 +31,7 @@ export interface TurnFacts {
 
 export function outcomeOf(facts: TurnFacts, usage: TurnUsage): TurnOutcome {
   const { stopCause, result } = facts;
+  if (stopCause?.kind === "failed") return failed(stopCause.code, stopCause.message, usage);
   // Done is done: a client that leaves while the answer's last bytes are under way changes nothing.
   if (result?.subtype === "success" && !result.is_error) {
     // A success may come without the output that was asked for: both have to be looked at.
@@ -42,8 +43,7 @@ export function outcomeOf(facts: TurnFacts, usage: TurnUsage): TurnOutcome {
   if (stopCause?.kind === "cancelled") {
     return { status: "cancelled", cause: stopCause.cause, usage };
   }
-  if (stopCause?.kind === "failed") return failed(stopCause.code, stopCause.message, usage);
-  if (result !== null) return unsuccessful(result, facts.modelError, usage);
+  if (result !== null) return unsuccessful(result, facts, usage);
   return died(facts, usage);
 }
 
@@ -64,11 +64,7 @@ function completed(
   };
 }
 
-function unsuccessful(
-  result: SDKResultMessage,
-  modelError: SDKAssistantMessageError | null,
-  usage: TurnUsage,
-): TurnOutcome {
+function unsuccessful(result: SDKResultMessage, facts: TurnFacts, usage: TurnUsage): TurnOutcome {
   switch (result.subtype) {
     case "error_max_turns":
       return { status: "limit_reached", limit: "steps", usage };
@@ -77,22 +73,39 @@ function unsuccessful(
     case "error_max_structured_output_retries":
       return failed("model_unavailable", NO_STRUCTURED_OUTPUT, usage);
     case "success":
-      return modelFailed(modelError, result.api_error_status ?? null, usage);
+      return modelFailed(result, facts.modelError, usage);
     case "error_during_execution":
-      return modelError === null
-        ? failed("agent_crashed", "Cannot finish the turn: the agent process gave up", usage)
-        : modelFailed(modelError, null, usage);
+      return facts.modelError === null
+        ? died(facts, usage)
+        : modelFailed(result, facts.modelError, usage);
   }
 }
 
 function modelFailed(
+  result: SDKResultMessage,
   error: SDKAssistantMessageError | null,
-  status: number | null,
   usage: TurnUsage,
 ): TurnOutcome {
-  const code = MODEL_ERRORS[error ?? "unknown"];
+  if (result.stop_reason === "refusal") {
+    const message = "Cannot finish the turn: the model declined to answer";
+    return failed("model_request_refused", message, usage);
+  }
+  if (error === "max_output_tokens") {
+    const message = "Cannot finish the turn: the answer is longer than the model can write";
+    return failed("model_request_refused", message, usage);
+  }
+  const status = result.subtype === "success" ? (result.api_error_status ?? null) : null;
   const answered = status === null ? "" : ` (HTTP ${status})`;
+  const code = codeOf(error ?? "unknown", status);
   return failed(code, `Cannot finish the turn: the model provider refused${answered}`, usage);
+}
+
+function codeOf(error: SDKAssistantMessageError, status: number | null): ErrorCode {
+  // The SDK has no word for most requests the provider does not take, and calls an overloaded
+  // provider a broken one.
+  if (error === "unknown" && status !== null && status < 500) return "model_request_refused";
+  if (error === "server_error" && status === 529) return "model_overloaded";
+  return MODEL_ERRORS[error];
 }
 
 const MODEL_ERRORS: Readonly<Record<SDKAssistantMessageError, ErrorCode>> = {

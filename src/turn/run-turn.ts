@@ -124,7 +124,7 @@ function agentRunOf({ request, agent, session, observed, deps, signal }: TurnPar
     { agentName, tenant: caller.tenant, sessionId, turnId, signal },
     (toolName, err) => observed.log.warn({ err, toolName }, "A function tool failed"),
   );
-  const place = { sessionId, isNew, workDirectory: directories.work, costSoFarUsd: totals.costUsd };
+  const place = { sessionId, isNew, workDirectory: directories.work };
   return {
     turnId,
     options: sdkOptionsOf(definition, place, toolServer),

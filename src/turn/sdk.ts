@@ -4,8 +4,8 @@
  *
  *     spawn ─▶ init ─▶ messages … ─▶ result ─▶ stdin closed ─▶ exit ─▶ tree swept
  *       │        │         │
- *       └────────┴─────────┴── stop (cancelled, too long, silent, wrong tools):
- *                              interrupt ─▶ stdin closed ─▶ SIGTERM ─▶ SIGKILL of the tree
+ *       │        │         └─ stop: interrupt ─▶ stdin closed ─▶ SIGTERM ─▶ SIGKILL of the tree
+ *       └────────┴─────────── stop, or wrong tools: SIGKILL of the tree
  *
  * @module
  */
@@ -78,7 +78,7 @@ export async function* runAgent(
   signal: AbortSignal,
 ): AsyncGenerator<TurnEvent, AgentRunEnd, undefined> {
   const agent = new RunningAgent(run);
-  const onAbort = () => agent.stop(stopCauseOf(signal.reason));
+  const onAbort = (): void => agent.stop(stopCauseOf(signal.reason));
   if (signal.aborted) onAbort();
   signal.addEventListener("abort", onAbort, { once: true });
   try {
@@ -101,12 +101,12 @@ class RunningAgent {
   readonly #run: AgentRun;
   readonly #translator = new Translator();
   readonly #input: OpenInput;
-  readonly #query: Query;
   readonly #watch: TurnWatch;
   readonly #facts: { -readonly [Key in keyof TurnFacts]: TurnFacts[Key] };
   readonly #beganAtMs = performance.now();
   #startMs: number | null = null;
   #firstTokenMs: number | null = null;
+  #query: Query | null = null;
   #process: AgentProcess | null = null;
   #force: NodeJS.Timeout | undefined;
   /** Ends the wait for the SDK's next message; set while there is one. */
@@ -126,31 +126,25 @@ class RunningAgent {
     };
     this.#input = openInput(run.input);
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
-    this.#query = query({
-      prompt: this.#input.messages,
-      options: {
-        ...run.options,
-        env: { ...run.environment },
-        spawnClaudeCodeProcess: ({ command, args }) => this.#spawn(command, args),
-      },
-    });
   }
 
   async *events(): AsyncGenerator<TurnEvent, void, undefined> {
+    if (this.#facts.stopCause !== null) return;
     try {
+      const messages = this.#start();
       // The result is the last word: what the process does after it is only ending.
-      while (this.#facts.result === null) {
-        const message = await this.#nextMessage();
+      while (this.#facts.result === null && this.#posture === null) {
+        const message = await this.#nextMessage(messages);
         if (message === null) break;
         this.#watch.heard();
         this.#learn(message);
         const events = this.#translator.next(message);
-        if (events.length > 0) this.#firstTokenMs ??= performance.now() - this.#beganAtMs;
+        if (events.some(isContent)) this.#firstTokenMs ??= performance.now() - this.#beganAtMs;
         yield* events;
       }
     } catch (thrown) {
-      // The SDK throws for every error result it has already told, and for a process that died.
-      // Which of them it was is judged from the facts.
+      // The SDK throws for options it does not take, for a process that died, and for an error
+      // result it has already told. Which of them it was is judged from the facts.
       this.#thrown = thrown;
     }
     yield* this.#translator.close();
@@ -160,12 +154,12 @@ class RunningAgent {
   stop(cause: StopCause): void {
     if (this.#facts.stopCause !== null || this.#facts.result !== null) return;
     this.#facts.stopCause = cause;
-    const end = () => void this.#process?.terminate(this.#run.endGraceMs);
-    if (!this.#facts.hasStarted || this.#posture !== null) {
-      this.#input.close();
+    // Asked politely, a process that has read its input would first ask the model, and may run
+    // tools. Nothing was done yet that an orderly end could keep.
+    const graceMs = this.#facts.hasStarted && this.#posture === null ? this.#run.endGraceMs : 0;
+    const end = (): void => void this.#process?.terminate(graceMs);
+    if (graceMs === 0 || this.#query === null) {
       end();
-      // Without a process there is nothing whose end would end the wait.
-      if (this.#process === null) this.#giveUp();
       return;
     }
     this.#query.interrupt().catch(end);
@@ -178,12 +172,12 @@ class RunningAgent {
     this.#watch[Symbol.dispose]();
     this.#input.close();
     this.#facts.exit = (await this.#process?.terminate(this.#run.endGraceMs)) ?? null;
-    this.#query.close();
+    this.#query?.close();
   }
 
   summary(): AgentRunEnd {
     const { result, exit } = this.#facts;
-    const totals = result === null || result.num_turns === 0 ? null : totalsOf(result);
+    const totals = result === null ? null : totalsOf(result, this.#run.totalsBefore);
     return {
       outcome: outcomeOf(this.#facts, this.#usage(totals)),
       totals,
@@ -198,6 +192,20 @@ class RunningAgent {
     };
   }
 
+  /** Spawns the process, before it returns. @throws what the SDK or the spawn throws. */
+  #start(): Query {
+    const { options, environment } = this.#run;
+    this.#query = query({
+      prompt: this.#input.messages,
+      options: {
+        ...options,
+        env: { ...environment },
+        spawnClaudeCodeProcess: ({ command, args }) => this.#spawn(command, args),
+      },
+    });
+    return this.#query;
+  }
+
   #spawn(command: string, args: string[]): SpawnedProcess {
     const { turnId, environment: env, options } = this.#run;
     const agent = this.#run.spawn({ command, args, cwd: options.cwd ?? ".", env, turnId });
@@ -208,10 +216,10 @@ class RunningAgent {
   }
 
   /** The SDK's next message; null when there is none or its process is long gone. */
-  async #nextMessage(): Promise<SDKMessage | null> {
+  async #nextMessage(messages: Query): Promise<SDKMessage | null> {
     const next = await new Promise<IteratorResult<SDKMessage, void> | null>((resolve, reject) => {
       this.#giveUp = () => resolve(null);
-      this.#query.next().then(resolve, reject);
+      messages.next().then(resolve, reject);
     });
     return next === null || next.done === true ? null : next.value;
   }
@@ -239,6 +247,11 @@ class RunningAgent {
       firstTokenMs: this.#firstTokenMs === null ? null : Math.round(this.#firstTokenMs),
     };
   }
+}
+
+/** What a reader waits for, other than a notice. */
+function isContent({ type }: TurnEvent): boolean {
+  return type === "text_started" || type === "reasoning_started" || type === "tool_call_started";
 }
 
 const WRONG_TOOLS: StopCause = {

@@ -34,6 +34,7 @@ export class Translator {
   readonly #streamedMessages = new Set<string>();
   /** Calls shown to the reader: only their results are shown too. */
   readonly #shownToolCalls = new Set<string>();
+  readonly #answeredToolCalls = new Set<string>();
   #messageId = "";
 
   /** The events a message stands for, in order; none for most. */
@@ -98,7 +99,7 @@ export class Translator {
     if (block.type === "text" || block.type === "thinking") {
       const kind = block.type === "text" ? "text" : "reasoning";
       this.#open.set(index, { kind, id: this.#newId(kind), hasContent: false });
-    } else if (block.type === "tool_use" && block.name !== STRUCTURED_OUTPUT_TOOL) {
+    } else if (block.type === "tool_use" && this.#isNewCall(block)) {
       this.#open.set(index, { kind: "tool_call", id: block.id, hasContent: false });
       events.push(this.#toolCallStarted(block.id, block.name));
     }
@@ -123,8 +124,9 @@ export class Translator {
 
   #complete(messageId: string, content: readonly Content[]): TurnEvent[] {
     if (this.#streamedMessages.has(messageId)) return [];
+    const left = messageId === this.#messageId ? [] : this.close();
     this.#messageId = messageId;
-    return content.flatMap((block) => this.#wholeBlock(block));
+    return [...left, ...content.flatMap((block) => this.#wholeBlock(block))];
   }
 
   #wholeBlock(block: Content): TurnEvent[] {
@@ -134,12 +136,17 @@ export class Translator {
       const text = block.type === "text" ? block.text : block.thinking;
       return [...grown(whole, text), ...ended(whole)];
     }
-    if (block.type === "tool_use" && block.name !== STRUCTURED_OUTPUT_TOOL) {
+    if (block.type === "tool_use" && this.#isNewCall(block)) {
       const call: OpenBlock = { kind: "tool_call", id: block.id, hasContent: false };
       const start = this.#toolCallStarted(block.id, block.name);
       return [start, ...grown(call, JSON.stringify(block.input)), ...ended(call)];
     }
     return [];
+  }
+
+  /** Whether the call is one to show, and not shown yet. */
+  #isNewCall({ id, name }: { readonly id: string; readonly name: string }): boolean {
+    return name !== STRUCTURED_OUTPUT_TOOL && !this.#shownToolCalls.has(id);
   }
 
   #toolCallStarted(toolCallId: string, name: string): TurnEvent {
@@ -148,14 +155,29 @@ export class Translator {
     return { type: "tool_call_started", toolCallId, ...tool, messageId: this.#messageId };
   }
 
+  /** A call that has a result is made, even if the stream that made it broke off. */
+  #endToolCall(toolCallId: string): TurnEvent[] {
+    const open = [...this.#open].filter(([, { id }]) => id === toolCallId);
+    return open.flatMap(([index, block]) => {
+      this.#open.delete(index);
+      return ended(block);
+    });
+  }
+
   #toolResults(content: unknown): TurnEvent[] {
     if (!Array.isArray(content)) return [];
     return (content as readonly ToolResultLike[]).flatMap((block) => {
       const toolCallId = block.tool_use_id;
       if (block.type !== "tool_result" || toolCallId === undefined) return [];
       if (!this.#shownToolCalls.has(toolCallId)) return [];
+      if (this.#answeredToolCalls.has(toolCallId)) return [];
+      this.#answeredToolCalls.add(toolCallId);
       const isError = block.is_error === true;
-      return [{ type: "tool_result", toolCallId, content: textOf(block.content), isError }];
+      const result = textOf(block.content);
+      return [
+        ...this.#endToolCall(toolCallId),
+        { type: "tool_result", toolCallId, content: result, isError } as const,
+      ];
     });
   }
 
@@ -221,6 +243,10 @@ function notices(message: Extract<SDKMessage, { type: "system" }>): TurnEvent[] 
         status: error_status,
       };
       return [{ type: "notice", name: "model_retry", data }];
+    }
+    case "permission_denied": {
+      const data = { toolCallId: message.tool_use_id, ...parseToolName(message.tool_name) };
+      return [{ type: "notice", name: "permission_denied", data }];
     }
     case "compact_boundary": {
       const { trigger, pre_tokens } = message.compact_metadata;

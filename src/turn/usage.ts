@@ -9,7 +9,13 @@ import type { SDKResultMessage } from "@anthropic-ai/claude-agent-sdk";
 import type { SessionTotals } from "../session/session-record.ts";
 import type { ModelUsage } from "./turn.ts";
 
-export function totalsOf(result: SDKResultMessage): SessionTotals {
+/**
+ * The session's totals as a result tells them, after a turn that began at `before`; null when it
+ * does not: a process that failed to start reports zeros.
+ */
+export function totalsOf(result: SDKResultMessage, before: SessionTotals): SessionTotals | null {
+  if (result.num_turns === 0) return null;
+  if (result.total_cost_usd === 0 && before.costUsd > 0) return null;
   const byModel = Object.entries(result.modelUsage).map(([model, usage]) => ({
     model,
     inputTokens: usage.inputTokens,
@@ -32,7 +38,7 @@ export function difference(after: SessionTotals, before: SessionTotals): TokensA
       const earlier = before.byModel.find((usage) => usage.model === total.model);
       return startedAfresh || earlier === undefined ? total : minus(total, earlier);
     })
-    .filter((usage) => usage.inputTokens + usage.outputTokens + usage.cacheReadTokens > 0);
+    .filter((usage) => tokensOf(usage) > 0 || usage.costUsd > 0);
   const sum = (of: (usage: ModelUsage) => number) => byModel.reduce((n, usage) => n + of(usage), 0);
   return {
     inputTokens: sum((usage) => usage.inputTokens),
@@ -42,6 +48,11 @@ export function difference(after: SessionTotals, before: SessionTotals): TokensA
     costUsd: roundUsd(startedAfresh ? after.costUsd : after.costUsd - before.costUsd),
     byModel,
   };
+}
+
+function tokensOf(usage: ModelUsage): number {
+  const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens } = usage;
+  return inputTokens + outputTokens + cacheReadTokens + cacheWriteTokens;
 }
 
 function minus(total: ModelUsage, earlier: ModelUsage): ModelUsage {
