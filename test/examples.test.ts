@@ -119,11 +119,11 @@ interface AguiEvent {
 }
 
 interface AguiPage {
-  runAgent(
+  readonly runAgent: (
     url: string,
     conversation: { threadId: string; messages: readonly object[] },
     signal: AbortSignal,
-  ): AsyncIterable<AguiEvent>;
+  ) => AsyncIterable<AguiEvent>;
 }
 
 interface ExampleServer extends AsyncDisposable {
