@@ -7,7 +7,7 @@
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { Config } from "../config/config.ts";
 import type { ListeningServer } from "../server/serve.ts";
-import { mebibytes } from "./figures.ts";
+import { countOf, mebibytes } from "./figures.ts";
 import { painter, type Paint } from "./paint.ts";
 
 export interface BannerFacts {
@@ -15,6 +15,8 @@ export interface BannerFacts {
   readonly config: Config;
   readonly agents: readonly AgentDefinition[];
   readonly version: string;
+  /** The agents do not ask for the rehearsal themselves. */
+  readonly isRehearsalByFlag: boolean;
 }
 
 /** More agents than these share one line for each of their endpoints. */
@@ -41,12 +43,13 @@ function row(paint: Paint, label: string, value: string, method = ""): string {
   return `  ${paint("dim", label.padEnd(11))} ${how}${value}`;
 }
 
-function rehearsalNotice({ agents }: BannerFacts, paint: Paint): string[] {
+function rehearsalNotice({ agents, isRehearsalByFlag }: BannerFacts, paint: Paint): string[] {
   if (!agents.some(({ model }) => model.provider === "rehearsal")) return [];
+  const then = isRehearsalByFlag ? "start again" : "write `provider: anthropic`";
   return [
-    `  ${paint(["bold", "black", "bgYellow"], " REHEARSAL ")}  This is not Claude: a script answers, without key, network or cost.`,
-    "               The SDK, the claude process, its memory and sessions are real.",
-    "               To talk to Claude, set ANTHROPIC_API_KEY and start again.",
+    `  ${paint(["bold", "black", "bgYellow"], " REHEARSAL ")}  This is not Claude. A script answers: no key, no network,`,
+    "               no cost. The SDK, the claude process and its memory are real.",
+    `               To talk to Claude, set ANTHROPIC_API_KEY and ${then}.`,
   ];
 }
 
@@ -58,7 +61,9 @@ function agentSections({ agents, server: { url } }: BannerFacts, paint: Paint): 
   const head = (agent: AgentDefinition) =>
     row(paint, "agent", `${paint("bold", agent.name)}  ${paint("dim", describe(agent))}`);
   if (agents.length <= MAX_SHOWN_AGENTS) {
-    return agents.map((agent) => [head(agent), ...endpoints(agent.name)]);
+    // Clients of AG-UI that know one address only find the only agent there.
+    const short = agents.length === 1 ? [row(paint, "", `${url}/agui`, "POST")] : [];
+    return agents.map((agent) => [head(agent), ...endpoints(agent.name), ...short]);
   }
   return [[...agents.map(head), ...endpoints("{agent}")]];
 }
@@ -68,14 +73,13 @@ function describe({ model, hosting }: AgentDefinition): string {
   return `${who}, ${hosting.pattern} sessions`;
 }
 
-function operations({ agents, server: { url } }: BannerFacts, paint: Paint): string[] {
+function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
   const get = (label: string, path: string) => row(paint, label, `${url}${path}`, "GET");
   return [
     get("agents", "/v1/agents"),
     get("sessions", "/v1/sessions"),
     get("turns", "/v1/turns"),
     row(paint, "cancel", `${url}/v1/turns/{turnId}/cancel`, "POST"),
-    ...(agents.length === 1 ? [row(paint, "AG-UI", `${url}/agui`, "POST")] : []),
     get("capacity", "/capacity"),
     get("metrics", "/metrics"),
     get("alive", "/livez"),
@@ -96,7 +100,7 @@ function loadLine({ server, config }: BannerFacts, paint: Paint): string[] {
     row(
       paint,
       "carries",
-      `${paint("bold", `${turnsThatFit} turns at once`)}${ceiling}; more get ${shedStatus} and Retry-After`,
+      `${paint("bold", `${countOf(turnsThatFit, "turn")} at once`)}${ceiling}; more get ${shedStatus} and Retry-After`,
     ),
   ];
 }

@@ -32,7 +32,9 @@ export function runKeysNew({ tenant, role, id }: NewKeyOptions, io: Io): number 
   };
   const checked = checkValue(ServerFile, { auth: { keys: [key] } });
   if (!checked.ok) {
-    const [issue] = checked.issues;
+    // The id is made from the tenant unless it is given.
+    const [first, ...others] = checked.issues;
+    const issue = id === undefined ? (others.at(0) ?? first) : first;
     const flag = `--${String(issue?.path.at(-1))}`;
     throw new AppError("usage", `Cannot make the key: ${flag} ${issue?.message}`);
   }

@@ -40,7 +40,9 @@ export async function runServe(options: ServeCommandOptions, io: Io): Promise<nu
   await serve({ config, agents, version, ...log }, signals, (listening) => {
     server = listening;
     if (options.banner ?? io.isTerminal) {
-      io.stdout(serverBanner({ server: listening, config, agents, version }, io.color));
+      const isRehearsalByFlag = options.provider === "rehearsal";
+      const facts = { server: listening, config, agents, version, isRehearsalByFlag };
+      io.stdout(serverBanner(facts, io.color));
     }
   });
   return EXIT.ok;
