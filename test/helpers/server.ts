@@ -7,12 +7,12 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+import type { AgentDefinition } from "../../src/agent/definition.ts";
 import { loadAgents } from "../../src/agent/load.ts";
 import type { TurnGate } from "../../src/capacity/gate.ts";
 import { loadConfig } from "../../src/config/load.ts";
@@ -38,6 +38,10 @@ export interface TestServerOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Of an earlier server, to start again on its data; a fresh one without it. */
   readonly directory?: string;
+  /** Called when the server listens and has not yet said that it is ready; in this process only. */
+  readonly whileStarting?: (url: string) => Promise<void>;
+  /** Changes what was read from the agent files; in this process only. */
+  readonly alter?: (agent: AgentDefinition) => AgentDefinition;
 }
 
 export interface TestServer extends AsyncDisposable {
@@ -86,7 +90,8 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
   const stop = new AbortController();
   const hurry = new AbortController();
   const { config } = await loadConfig(world.configInput);
-  const agents = await loadAgents(world.agentsPath, world.environment);
+  const loaded = await loadAgents(world.agentsPath, world.environment);
+  const agents = options.alter === undefined ? loaded : loaded.map(options.alter);
   const logs: LogLine[] = [];
   const logDestination = { write: (line: string) => void logs.push(JSON.parse(line) as LogLine) };
 
@@ -102,6 +107,7 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
   try {
     await Promise.race([served, until(() => listening !== undefined, "the server to listen")]);
     if (listening === undefined) throw new Error("The server ended before it listened");
+    await options.whileStarting?.(listening.url);
     const problem = await listening.ready;
     if (problem !== null) throw new Error(`The server is not ready: ${problem}`);
   } catch (thrown) {
@@ -295,9 +301,4 @@ function surfaceOf({ directory, model, asked, serverId }: World, url: string, lo
 async function noProcessOf(serverId: string): Promise<void> {
   const left = () => processesWith("PLIMSOLL_SERVER_ID", serverId);
   await until(() => left().length === 0, `no process of server ${serverId}`, 5_000);
-}
-
-/** For tests that look for what is not there. */
-export function exists(path: string): boolean {
-  return existsSync(path);
 }

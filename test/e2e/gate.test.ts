@@ -1,0 +1,184 @@
+/**
+ * The gate from outside: as many turns as memory carries, the others refused at once with a word
+ * on when to come back.
+ */
+
+import { once } from "node:events";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { until } from "../helpers/leaks.ts";
+import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
+import { ask, post, refusal, stream, type Asking, type TurnStream } from "./client.ts";
+
+const SCRIPT = `
+defaults: { firstTokenMs: 10, tokensPerSecond: 500 }
+rules:
+  - when: { userText: hang }
+    hangAfterTokens: 3
+    reply:
+      - tokens: 10
+  - reply:
+      - text: "You said: {{userText}}"
+`;
+
+describe("a server that carries two turns", () => {
+  let server: InProcessServer;
+  beforeAll(async () => {
+    // (1400 - 400) / 500 = 2.
+    server = await startServer({
+      script: SCRIPT,
+      settings: { "capacity.memoryLimit": "1400MiB", "agentProcess.endGrace": "500ms" },
+    });
+  });
+  afterAll(async () => server[Symbol.asyncDispose]());
+
+  it("takes two of five that come at once, and exactly two again when they have ended", async () => {
+    for (const round of [1, 2]) {
+      const answers = await Promise.all(
+        [1, 2, 3, 4, 5].map(() => post(server, "Hang", { accept: "text/event-stream" })),
+      );
+      const statuses = answers.map(({ status }) => status).sort();
+      expect(statuses, `round ${round}`).toEqual([200, 200, 429, 429, 429]);
+      expect(await server.capacity()).toMatchObject({ inflight: 2, turnsThatFit: 2 });
+      for (const answer of answers) if (answer.status === 429) await expectShed(answer);
+      await cancelAll(server);
+      await Promise.all(answers.map((answer) => (answer.bodyUsed ? null : answer.text())));
+      await until(() => server.gate.snapshot(Date.now()).inflight === 0, "both permits back");
+    }
+  });
+
+  it("takes exactly one more when one of two has ended", async () => {
+    const [first, second] = [await stream(server, "Hang"), await stream(server, "Hang")];
+    await cancel(server, first);
+    await first.closed;
+    const third = await stream(server, "Hang");
+    await expectShed(await post(server, "Hang"));
+    for (const turn of [second, third]) await cancel(server, turn);
+    await Promise.all([second.closed, third.closed]);
+  });
+
+  it("refuses AG-UI with a status too, not with an event in a stream", async () => {
+    const full = [await stream(server, "Hang"), await stream(server, "Hang")];
+    const answer = await fetch(`${server.url}/agui`, {
+      method: "POST",
+      headers: { "content-type": "application/json", accept: "text/event-stream" },
+      body: JSON.stringify({
+        threadId: "t",
+        runId: "r",
+        messages: [{ id: "u", role: "user", content: "Hi" }],
+      }),
+    });
+    await expectShed(answer);
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+    for (const turn of full) await cancel(server, turn);
+    await Promise.all(full.map(({ closed }) => closed));
+  });
+
+  it("refuses before it has received a large body", async () => {
+    const full = [await stream(server, "Hang"), await stream(server, "Hang")];
+    const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+    await once(socket, "connect");
+    socket.write(
+      "POST /v1/agents/helper/turns HTTP/1.1\r\nHost: 127.0.0.1\r\n" +
+        "Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n",
+    );
+    // Nothing of the body is ever sent; the server answers and hangs up.
+    const answer = await text(socket);
+    expect(answer).toMatch(/^HTTP\/1\.1 429 /);
+    expect(answer.toLowerCase()).toContain("connection: close");
+    for (const turn of full) await cancel(server, turn);
+    await Promise.all(full.map(({ closed }) => closed));
+  });
+
+  it("does not count sessions between their turns", async () => {
+    for (const threadId of ["a", "b", "c", "d"]) await ask(server, "Hi", { threadId });
+    const both = [await stream(server, "Hang"), await stream(server, "Hang")];
+    expect((await server.capacity()).inflight).toBe(2);
+    for (const turn of both) await cancel(server, turn);
+    await Promise.all(both.map(({ closed }) => closed));
+  });
+
+  it("counts every refusal, and says in /capacity what it thought", async () => {
+    const before = await server.capacity();
+    const full = [await stream(server, "Hang"), await stream(server, "Hang")];
+    await expectShed(await post(server, "Hi"));
+    const now = await server.capacity();
+    expect(now.shed.memory).toBe(before.shed.memory + 1);
+    expect(now.lastDecision?.text).toMatch(/^shed \(memory\): 1,400 of 1,400 MiB committed/);
+    expect(now.turns).toHaveLength(2);
+    expect(now.headroomBytes).toBe(0);
+    expect(await server.metrics()).toMatch(/^plimsoll_turn_shed_total\{.*"memory"\} [1-9]/m);
+    for (const turn of full) await cancel(server, turn);
+    await Promise.all(full.map(({ closed }) => closed));
+  });
+});
+
+describe("a server told to shed with 503 and to be unready while full", () => {
+  it("does both, and is ready again afterwards", async () => {
+    await using server = await startServer({
+      script: SCRIPT,
+      settings: {
+        "capacity.memoryLimit": "4GiB",
+        "capacity.maxTurns": "1",
+        "capacity.shedStatus": "503",
+        "capacity.unreadyWhenFull": "true",
+      },
+    });
+    const turn = await stream(server, "Hang");
+    const problem = await refusal(post(server, "Hi"));
+    expect(problem).toMatchObject({ status: 503, code: "at_capacity", capacity: 1, inflight: 1 });
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
+    await cancel(server, turn);
+    await turn.closed;
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+  });
+});
+
+describe("a server that gives each caller one stream", () => {
+  it("refuses a second one, though there is room, until the first has ended", async () => {
+    await using server = await startServer({
+      script: SCRIPT,
+      settings: { "capacity.memoryLimit": "4GiB", "http.streamsPerCaller": "1" },
+    });
+    const turn = await stream(server, "Hang");
+    const problem = await refusal(post(server, "Hi"));
+    expect(problem).toMatchObject({ status: 429, code: "too_many_streams" });
+    expect((await server.capacity()).inflight).toBe(1);
+    await cancel(server, turn);
+    await turn.closed;
+    await ask(server, "Hi");
+  });
+});
+
+/** Header, RateLimit field and body must tell the caller the same. */
+async function expectShed(answer: Response): Promise<void> {
+  const seconds = Number(answer.headers.get("retry-after"));
+  expect(seconds).toBeGreaterThanOrEqual(1);
+  expect(answer.headers.get("ratelimit")).toBe(`"turns";r=0;t=${seconds}`);
+  expect(answer.headers.get("ratelimit-policy")).toBe('"turns";q=2;qu="concurrent-requests"');
+  const problem = await refusal(answer);
+  expect(problem).toMatchObject({
+    status: 429,
+    code: "at_capacity",
+    retryAfter: seconds,
+    capacity: 2,
+    inflight: 2,
+  });
+}
+
+async function cancelAll(server: TestServer): Promise<void> {
+  const answer = await fetch(`${server.url}/v1/turns`);
+  const { turns } = (await answer.json()) as { turns: { turnId: string }[] };
+  for (const { turnId } of turns) await cancel(server, { turnId });
+}
+
+async function cancel(
+  { url }: TestServer,
+  { turnId }: Pick<TurnStream, "turnId">,
+  asking: Asking = {},
+): Promise<void> {
+  const answer = await fetch(`${url}/v1/turns/${turnId}/cancel`, { method: "POST", ...asking });
+  expect(answer.status).toBe(202);
+}
