@@ -1,66 +1,127 @@
 /**
  * The HTTP server: every request passes the same gates before it reaches its route.
  *
- *     connection ─▶ host ─▶ key ─▶ load ─▶ body ─▶ route ─▶ answer
- *       408 431     421    401    429     400
- *                          403    503     413 415
+ *     connection ─▶ address ─▶ key or host ─▶ load ─▶ body ─▶ route ─▶ answer
+ *       400 408     404 405      401  421     429     400
+ *       431                      403          503     413 415
  *
  * @module
  */
 
 import { randomUUID } from "node:crypto";
 import fastify, {
-  LogController,
   type FastifyBaseLogger,
   type FastifyInstance,
-  type FastifyReply,
   type FastifyRequest,
+  LogController,
 } from "fastify";
-import { shedError } from "../capacity/shed-error.ts";
 import { AppError } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
+import { allowedMethods } from "./address.ts";
 import { Authenticator } from "./auth.ts";
-import { answerClientError } from "./client-error.ts";
+import { answerConnect, ClientErrors } from "./client-error.ts";
+import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost } from "./host-check.ts";
 import { parseJsonBody } from "./json-body.ts";
-import { openApiRoute } from "./openapi.ts";
-import { sendProblem, toRefusal } from "./problem-reply.ts";
+import { Refusals } from "./refusals.ts";
+import { refuseLoad } from "./refuse-load.ts";
 import type { Route } from "./route.ts";
-import { agentRoutes } from "./routes/agents.ts";
-import { operationRoutes } from "./routes/operations.ts";
-import { sessionRoutes } from "./routes/sessions.ts";
-import { turnRoutes } from "./routes/turns.ts";
+import { routeTable } from "./route-table.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
 const MAX_PARAM_LENGTH = 256;
 /** How often connections that are too slow are looked for. */
 const SLOW_CHECK_INTERVAL_MS = 1_000;
+/** For the last bytes of a stopping server to reach readers that may never read them. */
+const LAST_BYTES_MS = 2_000;
 
 /** Builds the server; the caller listens with it and closes it. */
-export async function buildApp(parts: ServerParts): Promise<FastifyInstance> {
-  const { config } = parts;
+export function buildApp(parts: ServerParts): FastifyInstance {
+  const refusals = new Refusals(parts);
+  const clientErrors = new ClientErrors(parts.telemetry.metrics);
+  const app = openFastify(parts, refusals, clientErrors);
+  acceptJson(app, parts);
+
+  const routes = routeTable(parts);
+  const crossOrigin = new CrossOrigin(parts.config.http.corsOrigins);
+  app.addHook("onRequest", (request, reply, done) => {
+    clientErrors.track(request.raw, reply.raw);
+    void reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
+    // So that clients take their next request to another replica.
+    if (parts.readiness.state === "draining") void reply.header("connection", "close");
+    crossOrigin.allow(request, reply);
+    if (lacksHost(request)) return done(NO_HOST);
+    if (!request.is404) return done();
+    const allow = allowedMethods(routes, request.url);
+    if (allow.length > 0) void reply.header("allow", allow.join(", "));
+    if (allow.length > 0 && request.method === "OPTIONS") return void reply.status(204).send();
+    done(allow.length > 0 ? NO_SUCH_METHOD : NO_SUCH_ADDRESS);
+  });
+  addRoutes(app, parts, routes);
+  closeInTime(app);
+  return app;
+}
+
+function openFastify(
+  parts: ServerParts,
+  refusals: Refusals,
+  clientErrors: ClientErrors,
+): FastifyInstance {
+  const { bodyLimitBytes, requestTimeoutMs, maxConnections } = parts.config.http;
   const app = fastify({
-    loggerInstance: parts.telemetry.log as FastifyBaseLogger,
+    loggerInstance: quietLog(parts),
     logController: new LogController({ disableRequestLogging: true }),
+    // What is logged about a request names its id; a logger for each costs more than a refusal.
+    childLoggerFactory: (logger) => logger,
     genReqId: () => randomUUID(),
-    bodyLimit: config.http.bodyLimitBytes,
-    requestTimeout: config.http.requestTimeoutMs,
+    bodyLimit: bodyLimitBytes,
+    requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: true },
+    // `*` and the authorities of proxies are no addresses here, but they need one to be refused at.
+    rewriteUrl: ({ url = "/" }) => (/^(?:\/|https?:)/i.test(url) ? url : `/${url}`),
     http: {
-      headersTimeout: config.http.requestTimeoutMs,
+      headersTimeout: requestTimeoutMs,
       connectionsCheckingInterval: SLOW_CHECK_INTERVAL_MS,
+      // Node would refuse without a word of why.
+      requireHostHeader: false,
     },
-    clientErrorHandler: answerClientError,
+    clientErrorHandler: (error, socket) => clientErrors.answer(error, socket),
     // Requests that come while the server closes are answered by the gate.
     return503OnClosing: false,
     forceCloseConnections: "idle",
-    frameworkErrors: (error, request, reply) => refuse(parts, error, request, reply),
+    frameworkErrors: (error, request, reply) => void refusals.send(error, request, reply),
   });
-  app.server.maxConnections = config.http.maxConnections;
+  app.setErrorHandler((error, request, reply) => refusals.send(error, request, reply));
+  app.setNotFoundHandler((request, reply) => refusals.send(NO_SUCH_ADDRESS, request, reply));
 
-  const routes = routesOf(parts);
-  await allowOrigins(app, config.http.corsOrigins);
+  const { server } = app;
+  server.maxConnections = maxConnections;
+  // Node would drop the answer to a client that has ended its side after the request.
+  Object.assign(server, { httpAllowHalfOpen: true });
+  // The client waits with the body until it is wanted: it may be refused first.
+  server.on("checkContinue", (request, response) => server.emit("request", request, response));
+  server.on("checkExpectation", (request, response) => server.emit("request", request, response));
+  server.on("connect", (_request, socket) => answerConnect(socket));
+  return app;
+}
+
+/** For what goes wrong within Fastify; what it has to tell beyond that, we say ourselves. */
+function quietLog({ telemetry }: ServerParts): FastifyBaseLogger {
+  const log = telemetry.log.child({});
+  if (log.isLevelEnabled("info")) log.level = "warn";
+  return log;
+}
+
+function acceptJson(app: FastifyInstance, parts: ServerParts): void {
+  app.addHook("preParsing", (request, reply, payload, done) => {
+    const encoding = request.headers["content-encoding"] ?? "identity";
+    if (encoding.toLowerCase() !== "identity") return done(COMPRESSED);
+    const bytes = Number(request.headers["content-length"] ?? 0);
+    if (bytes > parts.config.http.bodyLimitBytes) return done(TOO_LARGE);
+    if (/^100-continue$/i.test(request.headers.expect ?? "")) reply.raw.writeContinue();
+    done(null, payload);
+  });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_request, body, done) => {
     try {
@@ -69,42 +130,28 @@ export async function buildApp(parts: ServerParts): Promise<FastifyInstance> {
       done(error as Error);
     }
   });
-  app.addHook("onRequest", async (request, reply) => {
-    void reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
-  });
-  app.setErrorHandler((error, request, reply) => refuse(parts, error, request, reply));
-  app.setNotFoundHandler((request, reply) =>
-    refuse(parts, notFound(routes, request, reply), request, reply),
-  );
-  addRoutes(app, parts, routes);
-  return app;
-}
-
-function routesOf(parts: ServerParts): readonly Route[] {
-  const routes = [
-    ...agentRoutes(parts),
-    ...turnRoutes(parts),
-    ...sessionRoutes(parts),
-    ...operationRoutes(parts),
-  ];
-  return [...routes, openApiRoute(routes, parts.version)];
 }
 
 function addRoutes(app: FastifyInstance, parts: ServerParts, routes: readonly Route[]): void {
   const authenticator = new Authenticator(parts.config.auth);
+  const { allowedHosts } = parts.config.http;
   for (const route of routes) {
-    const { method, path: url, access } = route;
     const callers = new WeakMap<FastifyRequest, Caller>();
+    const { method, path: url, access } = route;
     app.route({
       method,
       url,
-      exposeHeadRoute: false,
-      onRequest: async (request) => {
-        if (!authenticator.isOn) checkHost(request.headers.host, parts.config.http.allowedHosts);
-        if (access !== "public") {
-          callers.set(request, authenticator.authenticate(request.headers.authorization, access));
+      onRequest: (request, _reply, done) => {
+        try {
+          if (access !== "public") {
+            if (!authenticator.isOn) checkHost(request.headers.host, allowedHosts);
+            callers.set(request, authenticator.authenticate(request.headers.authorization, access));
+          }
+          if (route.startsTurn) refuseLoad(parts);
+          done();
+        } catch (error) {
+          done(error as Error);
         }
-        if (route.startsTurn) refuseLoad(parts);
       },
       handler: (request, reply) => {
         const params = request.params as Readonly<Record<string, string>>;
@@ -118,55 +165,33 @@ function addRoutes(app: FastifyInstance, parts: ServerParts, routes: readonly Ro
 /** The caller of a public route, who may see nothing of any tenant. */
 const NOBODY: Caller = { id: "nobody", tenant: "", role: "caller" };
 
-/** Before the body is read: what cannot be carried need not be received. */
-function refuseLoad({ gate, readiness }: ServerParts): void {
-  if (readiness.state === "starting" || readiness.state === "broken") {
-    const { reason } = readiness;
-    throw new AppError("not_ready", `Cannot start the turn: ${reason}`, { retryAfterSeconds: 1 });
-  }
-  const shed = gate.shedEarly(Date.now());
-  if (shed !== null) throw shedError(shed);
-}
-
-function refuse(
-  parts: ServerParts,
-  thrown: unknown,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): FastifyReply {
-  const error = toRefusal(thrown);
-  parts.telemetry.metrics.requestRefused(error.code);
-  if (error.spec.fault === "bug") request.log.error({ err: thrown }, "Request failed");
-  else if (error.spec.fault === "operator") request.log.warn({ err: error }, "Request refused");
-  return sendProblem(error, request, reply, parts.config.capacity);
-}
-
-function notFound(
-  routes: readonly Route[],
-  request: FastifyRequest,
-  reply: FastifyReply,
-): AppError {
-  const path = request.url.replace(/\?.*$/s, "").split("/");
-  const allowed = routes.filter((route) => {
-    const segments = route.path.split("/");
-    return (
-      segments.length === path.length &&
-      segments.every((segment, at) => segment.startsWith(":") || segment === path[at])
-    );
+/** A client that never reads its answer must not keep the server from closing. */
+function closeInTime(app: FastifyInstance): void {
+  let timer: NodeJS.Timeout | undefined;
+  app.addHook("preClose", (done) => {
+    timer = setTimeout(() => app.server.closeAllConnections(), LAST_BYTES_MS);
+    done();
   });
-  if (allowed.length === 0) {
-    return new AppError("not_found", "Cannot find what was asked for: there is no such address");
-  }
-  void reply.header("allow", allowed.map(({ method }) => method).join(", "));
-  return new AppError("method_not_allowed", `Cannot take a ${request.method} at this address`);
+  app.server.once("close", () => clearTimeout(timer));
 }
 
-async function allowOrigins(app: FastifyInstance, origins: readonly string[]): Promise<void> {
-  if (origins.length === 0) return;
-  const { default: cors } = await import("@fastify/cors");
-  await app.register(cors, {
-    origin: [...origins],
-    methods: ["GET", "POST", "DELETE"],
-    exposedHeaders: ["retry-after", "x-turn-id", "x-request-id", "ratelimit", "ratelimit-policy"],
-  });
+/** RFC 9112, section 3.2. */
+function lacksHost({ raw, headers }: FastifyRequest): boolean {
+  return headers.host === undefined && raw.httpVersion === "1.1";
 }
+
+// Always the same, so made once.
+const NO_HOST = new AppError("invalid_request", "Cannot take the request: it has no Host header");
+const NO_SUCH_ADDRESS = new AppError(
+  "not_found",
+  "Cannot find what was asked for: there is no such address",
+);
+const NO_SUCH_METHOD = new AppError(
+  "method_not_allowed",
+  "Cannot take the request: the address is there, but not for this method",
+);
+const TOO_LARGE = new AppError("payload_too_large", "Cannot take the body: it is too large");
+const COMPRESSED = new AppError(
+  "unsupported_media_type",
+  "Cannot read the body: it has a Content-Encoding, and only plain bodies are read",
+);

@@ -5,30 +5,77 @@
  * @module
  */
 
-import { STATUS_CODES } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { AppError, type ErrorCode } from "../lib/errors.ts";
 import { PROBLEM_MEDIA_TYPE, toProblem } from "../protocol/problem.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 
-export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  // A reset connection has no one left to answer.
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
+export class ClientErrors {
+  readonly #metrics: Pick<Metrics, "requestRefused">;
+  /** The last response of each connection. */
+  readonly #responses = new WeakMap<Duplex, ServerResponse>();
+  /** Connections that take no more: every further byte on them is an error again. */
+  readonly #closing = new WeakSet<Duplex>();
+
+  constructor(metrics: Pick<Metrics, "requestRefused">) {
+    this.#metrics = metrics;
   }
-  const refusal = refusalOf(error.code);
+
+  /** To be told of every request, so that garbage after it does not spoil its answer. */
+  track(request: IncomingMessage, response: ServerResponse): void {
+    this.#responses.set(request.socket, response);
+  }
+
+  answer(error: Error & { code?: string }, socket: Socket): void {
+    if (this.#closing.has(socket)) return;
+    this.#closing.add(socket);
+    // A reset connection has no one left to answer.
+    if (error.code === "ECONNRESET" || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const response = this.#responses.get(socket);
+    if (response === undefined || response.writableFinished) {
+      this.#refuse(error.code, socket);
+    } else if (response.req.complete) {
+      // What came after a whole request is dropped with the connection, once that is answered.
+      response.once("close", () => socket.destroySoon());
+    } else if (response.headersSent) {
+      socket.destroySoon();
+    } else {
+      this.#refuse(error.code, socket);
+    }
+  }
+
+  #refuse(errorCode: string | undefined, socket: Socket): void {
+    const [code, message] = CLIENT_ERRORS[errorCode ?? ""] ?? MALFORMED;
+    this.#metrics.requestRefused(code);
+    answerByHand(new AppError(code, message), socket);
+  }
+}
+
+/** Answers CONNECT, for which Node would merely hang up: this is no proxy. */
+export function answerConnect(socket: Duplex): void {
+  const message = "Cannot take a CONNECT: this server is no proxy";
+  answerByHand(new AppError("method_not_allowed", message), socket, "Allow: GET, POST, DELETE\r\n");
+}
+
+/** For a client that is still sending to see the answer, before the connection is cut. */
+const LINGER_MS = 1_000;
+
+function answerByHand(refusal: AppError, socket: Duplex, extraHeaders = ""): void {
   const problem = toProblem(refusal, { instance: "about:blank" });
   const body = JSON.stringify(problem);
+  socket.on("error", () => undefined);
+  const cut = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once("close", () => clearTimeout(cut));
   socket.end(
     `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? "Error"}\r\n` +
       `Content-Type: ${PROBLEM_MEDIA_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-      `Connection: close\r\n\r\n${body}`,
+      `${extraHeaders}Connection: close\r\n\r\n${body}`,
   );
-}
-
-function refusalOf(errorCode: string | undefined): AppError {
-  const [code, message] = CLIENT_ERRORS[errorCode ?? ""] ?? MALFORMED;
-  return new AppError(code, message);
 }
 
 const MALFORMED: readonly [ErrorCode, string] = [

@@ -1,7 +1,7 @@
 /**
- * Which names a server without keys answers to. A web page can make its own name point to
- * 127.0.0.1 and so reach a server on loopback from a visitor's browser; the Host header gives it
- * away (DNS rebinding).
+ * Which names a server without keys answers to. A web page can make its own name point to this
+ * machine and so reach the server from a visitor's browser; the Host header gives it away (DNS
+ * rebinding). An address in the header is no name that could be pointed elsewhere.
  *
  * @module
  */
@@ -9,15 +9,15 @@
 import { isIP } from "node:net";
 import { AppError } from "../lib/errors.ts";
 
-export function isLoopback(host: string): boolean {
-  const name = host.replace(/^\[|\]$/g, "").toLowerCase();
-  if (name === "localhost" || name.endsWith(".localhost")) return true;
-  return isIP(name) === 4 ? name.startsWith("127.") : name === "::1";
-}
-
 /** @throws {AppError} `misdirected_request` */
 export function checkHost(hostHeader: string | undefined, allowedHosts: readonly string[]): void {
-  const name = (hostHeader ?? "").replace(/:\d+$/, "").toLowerCase();
-  if (isLoopback(name) || allowedHosts.includes(name)) return;
+  const host = (hostHeader ?? "").toLowerCase().replace(/:\d*$/, "");
+  if (isAddress(host) || host === "localhost" || host.endsWith(".localhost")) return;
+  if (allowedHosts.some((allowed) => allowed.toLowerCase() === host)) return;
   throw new AppError("misdirected_request", "Cannot take the request: its Host is not this server");
+}
+
+function isAddress(host: string): boolean {
+  const inBrackets = /^\[(.*)\]$/.exec(host)?.[1];
+  return inBrackets === undefined ? isIP(host) === 4 : isIP(inBrackets) === 6;
 }

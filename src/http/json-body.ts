@@ -9,10 +9,14 @@ import { AppError } from "../lib/errors.ts";
 /** Arrays and objects within one another. The deepest body of our protocols has nine. */
 export const MAX_JSON_DEPTH = 64;
 
-/** @throws {AppError} `invalid_request` */
+/**
+ * Undefined for no body at all: some clients announce JSON also where there is none to send.
+ *
+ * @throws {AppError} `invalid_request`
+ */
 export function parseJsonBody(bytes: Buffer): unknown {
+  if (bytes.length === 0) return undefined;
   const text = decodeUtf8(bytes);
-  if (text.trim() === "") throw unreadable("it is empty");
   if (depthOf(text) > MAX_JSON_DEPTH) throw unreadable(`it nests deeper than ${MAX_JSON_DEPTH}`);
   try {
     return JSON.parse(text);

@@ -9,11 +9,12 @@
 import { z } from "zod";
 import { ERRORS, type ErrorCode } from "../lib/errors.ts";
 import { PROBLEM_MEDIA_TYPE } from "../protocol/problem.ts";
-import type { Route, RouteDocs } from "./route.ts";
+import { type Answer, jsonAnswer, type Route } from "./route.ts";
+import type { ServerParts } from "./server-parts.ts";
 
 type Json = Record<string, unknown>;
 
-export function openApiRoute(routes: readonly Route[], version: string): Route {
+export function openApiRoute(routes: readonly Route[], parts: ServerParts): Route {
   let document: Json | undefined;
   const own: Route = {
     method: "GET",
@@ -22,25 +23,31 @@ export function openApiRoute(routes: readonly Route[], version: string): Route {
     docs: {
       operationId: "openapi",
       summary: "This description",
-      answers: [
-        {
-          status: 200,
-          description: "An OpenAPI 3.1 document",
-          content: { "application/json": z.looseObject({}) },
-        },
-      ],
+      answers: [jsonAnswer("An OpenAPI 3.1 document", z.looseObject({}))],
       errors: [],
     },
-    handle: () => (document ??= describe([...routes, own], version)),
+    handle: () => (document ??= describe([...routes, own], parts)),
   };
   return own;
 }
 
-function describe(routes: readonly Route[], version: string): Json {
+/** What every route can answer with, and what every route of its access can. */
+export function errorsOf({ access, docs }: Pick<Route, "access" | "docs">): readonly ErrorCode[] {
+  return [
+    ...docs.errors,
+    ...(access === "public" ? [] : (["unauthorized", "misdirected_request"] as const)),
+    ...(access === "operator" ? (["forbidden"] as const) : []),
+    "internal",
+  ];
+}
+
+function describe(routes: readonly Route[], { version, config }: ServerParts): Json {
+  const statusOf = (code: ErrorCode): number =>
+    code === "at_capacity" ? config.capacity.shedStatus : ERRORS[code].status;
   const paths: Record<string, Json> = {};
   for (const route of routes) {
     const path = route.path.replace(/:(\w+)/g, "{$1}");
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) };
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, statusOf) };
   }
   return {
     openapi: "3.1.0",
@@ -59,7 +66,8 @@ function describe(routes: readonly Route[], version: string): Json {
   };
 }
 
-function operation({ path, access, docs }: Route): Json {
+function operation(route: Route, statusOf: StatusOf): Json {
+  const { path, access, docs } = route;
   return {
     operationId: docs.operationId,
     summary: docs.summary,
@@ -71,7 +79,7 @@ function operation({ path, access, docs }: Route): Json {
         content: { "application/json": { schema: toJsonSchema(docs.body, "input") } },
       },
     }),
-    responses: { ...answers(docs), ...refusals(docs.errors) },
+    responses: { ...answers(docs.answers), ...refusals(errorsOf(route), statusOf) },
   };
 }
 
@@ -98,7 +106,7 @@ function queryParameters(query: z.ZodObject | undefined): Json[] {
   });
 }
 
-function answers({ answers: list }: RouteDocs): Json {
+function answers(list: readonly Answer[]): Json {
   const entries = list.map(({ status, description, content }) => {
     const media = Object.entries(content ?? {}).map(([type, schema]) => [
       type,
@@ -109,11 +117,13 @@ function answers({ answers: list }: RouteDocs): Json {
   return Object.fromEntries(entries) as Json;
 }
 
+type StatusOf = (code: ErrorCode) => number;
+
 /** One response a status, naming all codes that have it. */
-function refusals(codes: readonly ErrorCode[]): Json {
+function refusals(codes: readonly ErrorCode[], statusOf: StatusOf): Json {
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of codes) {
-    const { status } = ERRORS[code];
+    const status = statusOf(code);
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
   const entries = Array.from(byStatus, ([status, list]) => [

@@ -12,6 +12,7 @@ import type { Caller } from "../turn/turn.ts";
 import type { Access } from "./auth.ts";
 
 export interface Route {
+  /** GET answers HEAD as well. */
   readonly method: "GET" | "POST" | "DELETE";
   /** Parameters as `:name`. */
   readonly path: string;
@@ -31,17 +32,24 @@ export interface RequestContext {
   readonly param: (name: string) => string;
 }
 
-/** For /openapi.json. */
+/** For /openapi.json and docs/http.md. */
 export interface RouteDocs {
   readonly operationId: string;
   readonly summary: string;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
-  /** Media types of the successful answer, with the schema of those that are JSON. */
-  readonly answers: readonly {
-    readonly status: number;
-    readonly description: string;
-    readonly content?: Readonly<Record<string, z.ZodType | null>>;
-  }[];
+  readonly answers: readonly Answer[];
+  /** Beside those that every route or every route of this access can answer with. */
   readonly errors: readonly ErrorCode[];
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly description: string;
+  /** Media types, with the schema of those that are JSON. */
+  readonly content?: Readonly<Record<string, z.ZodType | null>>;
+}
+
+export function jsonAnswer(description: string, schema: z.ZodType, status = 200): Answer {
+  return { status, description, content: { "application/json": schema } };
 }

@@ -1,20 +1,11 @@
 /**
- * A turn's bytes as a streaming response, and the reader's leaving as a signal.
+ * A turn's bytes as a streaming response.
  *
  * @module
  */
 
 import { Readable } from "node:stream";
 import type { FastifyReply } from "fastify";
-
-/** Aborts when the client is gone before the response is complete. */
-export function clientGone(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController();
-  reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) controller.abort();
-  });
-  return controller.signal;
-}
 
 /**
  * Sends the chunks as they come. Ends the response in order, whatever the source does: a reset

@@ -7,7 +7,7 @@
 import { z } from "zod";
 import type { AgentDefinition } from "../../agent/definition.ts";
 import { AppError } from "../../lib/errors.ts";
-import type { Route } from "../route.ts";
+import { jsonAnswer, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 
 const agentSchema = z.object({
@@ -26,72 +26,67 @@ const indexSchema = z.object({
   links: z.record(z.string(), z.string()),
 });
 
-export function agentRoutes({ agents, version }: ServerParts): Route[] {
-  return [
-    {
-      method: "GET",
-      path: "/",
-      access: "public",
-      docs: {
-        operationId: "index",
-        summary: "What this server is, and where things are",
-        answers: [
-          { status: 200, description: "Links", content: { "application/json": indexSchema } },
-        ],
-        errors: [],
-      },
-      handle: () => ({
-        name: "plimsoll",
-        version,
-        links: {
-          agents: "/v1/agents",
-          sessions: "/v1/sessions",
-          turns: "/v1/turns",
-          capacity: "/capacity",
-          openapi: "/openapi.json",
-          metrics: "/metrics",
-        },
-      }),
+export function agentRoutes(parts: ServerParts): Route[] {
+  return [listAgents(parts), readAgent(parts), index(parts)];
+}
+
+function listAgents({ agents }: ServerParts): Route {
+  return {
+    method: "GET",
+    path: "/v1/agents",
+    access: "caller",
+    docs: {
+      operationId: "listAgents",
+      summary: "The agents served here",
+      answers: [jsonAnswer("All agents", z.object({ agents: z.array(agentSchema) }))],
+      errors: [],
     },
-    {
-      method: "GET",
-      path: "/v1/agents",
-      access: "caller",
-      docs: {
-        operationId: "listAgents",
-        summary: "The agents served here",
-        answers: [
-          {
-            status: 200,
-            description: "All agents",
-            content: { "application/json": z.object({ agents: z.array(agentSchema) }) },
-          },
-        ],
-        errors: ["unauthorized"],
-      },
-      handle: () => ({
-        agents: Array.from(agents.values(), ({ definition }) => toBody(definition)),
-      }),
+    handle: () => ({
+      agents: Array.from(agents.values(), ({ definition }) => toBody(definition)),
+    }),
+  };
+}
+
+function readAgent({ agents }: ServerParts): Route {
+  return {
+    method: "GET",
+    path: "/v1/agents/:agent",
+    access: "caller",
+    docs: {
+      operationId: "readAgent",
+      summary: "One agent",
+      answers: [jsonAnswer("The agent", agentSchema)],
+      errors: ["agent_not_found"],
     },
-    {
-      method: "GET",
-      path: "/v1/agents/:agent",
-      access: "caller",
-      docs: {
-        operationId: "readAgent",
-        summary: "One agent",
-        answers: [
-          { status: 200, description: "The agent", content: { "application/json": agentSchema } },
-        ],
-        errors: ["unauthorized", "agent_not_found"],
-      },
-      handle({ param }) {
-        const agent = agents.get(param("agent"));
-        if (agent !== undefined) return toBody(agent.definition);
-        throw new AppError("agent_not_found", "Cannot find the agent: none has this name");
-      },
+    handle({ param }) {
+      const agent = agents.get(param("agent"));
+      if (agent !== undefined) return toBody(agent.definition);
+      throw new AppError("agent_not_found", "Cannot find the agent: none has this name");
     },
-  ];
+  };
+}
+
+function index({ version }: ServerParts): Route {
+  const links = {
+    agents: "/v1/agents",
+    sessions: "/v1/sessions",
+    turns: "/v1/turns",
+    capacity: "/capacity",
+    openapi: "/openapi.json",
+    metrics: "/metrics",
+  };
+  return {
+    method: "GET",
+    path: "/",
+    access: "public",
+    docs: {
+      operationId: "index",
+      summary: "What this server is, and where things are",
+      answers: [jsonAnswer("Links", indexSchema)],
+      errors: [],
+    },
+    handle: () => ({ name: "plimsoll", version, links }),
+  };
 }
 
 function toBody(agent: AgentDefinition): z.infer<typeof agentSchema> {

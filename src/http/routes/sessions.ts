@@ -7,7 +7,7 @@
 import { z } from "zod";
 import type { SessionSummary } from "../../session/file-sessions.ts";
 import { checkBody, invalidBody } from "../../protocol/input.ts";
-import type { Route } from "../route.ts";
+import { jsonAnswer, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 
 const sessionSchema = z.object({
@@ -35,6 +35,11 @@ const transcriptSchema = sessionSchema.extend({
   skippedLines: z.int().describe("Lines of the transcript that could not be read."),
 });
 
+const pageSchema = z.object({
+  sessions: z.array(sessionSchema),
+  nextCursor: z.string().nullable().describe("Null on the last page."),
+});
+
 const listQuerySchema = z.strictObject({
   agent: z.string().max(63).optional(),
   threadId: z.string().max(256).optional(),
@@ -43,86 +48,79 @@ const listQuerySchema = z.strictObject({
 });
 
 export function sessionRoutes({ sessions }: ServerParts): Route[] {
-  return [
-    {
-      method: "GET",
-      path: "/v1/sessions",
-      access: "caller",
-      docs: {
-        operationId: "listSessions",
-        summary: "Sessions of the caller's tenant, the newest first",
-        query: listQuerySchema,
-        answers: [
-          {
-            status: 200,
-            description: "A page of sessions",
-            content: {
-              "application/json": z.object({
-                sessions: z.array(sessionSchema),
-                nextCursor: z.string().nullable(),
-              }),
-            },
-          },
-        ],
-        errors: ["invalid_request", "unauthorized"],
-      },
-      async handle({ request, caller: { tenant } }) {
-        const query = checkBody(listQuerySchema, { ...(request.query as object) });
-        if (!query.ok) throw invalidBody(query.errors);
-        const { agent: agentName, threadId, limit, cursor } = query.value;
-        const page = await sessions.list({
-          tenant,
-          ...(agentName !== undefined && { agentName }),
-          ...(threadId !== undefined && { threadId }),
-          ...(limit !== undefined && { limit }),
-          ...(cursor !== undefined && { cursor }),
-        });
-        return { sessions: page.sessions.map(toBody), nextCursor: page.nextCursor };
-      },
+  return [listSessions(sessions), readSession(sessions), deleteSession(sessions)];
+}
+
+type Sessions = ServerParts["sessions"];
+
+function listSessions(sessions: Sessions): Route {
+  return {
+    method: "GET",
+    path: "/v1/sessions",
+    access: "caller",
+    docs: {
+      operationId: "listSessions",
+      summary: "Sessions of the caller's tenant, the newest first",
+      query: listQuerySchema,
+      answers: [jsonAnswer("A page of sessions", pageSchema)],
+      errors: ["invalid_request", "storage_failed"],
     },
-    {
-      method: "GET",
-      path: "/v1/sessions/:sessionId",
-      access: "caller",
-      docs: {
-        operationId: "readSession",
-        summary: "A session with what was said in it",
-        answers: [
-          {
-            status: 200,
-            description: "The session",
-            content: { "application/json": transcriptSchema },
-          },
-        ],
-        errors: ["unauthorized", "session_not_found", "session_gone"],
-      },
-      async handle({ caller: { tenant }, param }) {
-        const ref = { tenant, sessionId: param("sessionId") };
-        const session = await sessions.read(ref, Date.now());
-        const { messages, isComplete, skippedLines } = await sessions.transcript(ref, Date.now());
-        const shown = messages.map(({ atMs, ...message }) => ({
-          ...message,
-          at: atMs === null ? null : new Date(atMs).toISOString(),
-        }));
-        return { ...toBody(session), messages: shown, isComplete, skippedLines };
-      },
+    async handle({ request, caller: { tenant } }) {
+      const query = checkBody(listQuerySchema, { ...(request.query as object) });
+      if (!query.ok) throw invalidBody(query.errors);
+      const { agent: agentName, threadId, limit, cursor } = query.value;
+      const page = await sessions.list({
+        tenant,
+        ...(agentName !== undefined && { agentName }),
+        ...(threadId !== undefined && { threadId }),
+        ...(limit !== undefined && { limit }),
+        ...(cursor !== undefined && { cursor }),
+      });
+      return { sessions: page.sessions.map(toBody), nextCursor: page.nextCursor };
     },
-    {
-      method: "DELETE",
-      path: "/v1/sessions/:sessionId",
-      access: "caller",
-      docs: {
-        operationId: "deleteSession",
-        summary: "Delete a session and all its files",
-        answers: [{ status: 204, description: "The session is gone" }],
-        errors: ["unauthorized", "session_not_found", "session_gone", "session_busy"],
-      },
-      async handle({ caller: { tenant }, param, reply }) {
-        await sessions.delete({ tenant, sessionId: param("sessionId") }, Date.now());
-        return reply.status(204).send();
-      },
+  };
+}
+
+function readSession(sessions: Sessions): Route {
+  return {
+    method: "GET",
+    path: "/v1/sessions/:sessionId",
+    access: "caller",
+    docs: {
+      operationId: "readSession",
+      summary: "A session with what was said in it",
+      answers: [jsonAnswer("The session", transcriptSchema)],
+      errors: ["session_not_found", "session_gone", "storage_failed"],
     },
-  ];
+    async handle({ caller: { tenant }, param }) {
+      const ref = { tenant, sessionId: param("sessionId") };
+      const session = await sessions.read(ref, Date.now());
+      const { messages, isComplete, skippedLines } = await sessions.transcript(ref, Date.now());
+      const shown = messages.map(({ atMs, ...message }) => ({
+        ...message,
+        at: atMs === null ? null : new Date(atMs).toISOString(),
+      }));
+      return { ...toBody(session), messages: shown, isComplete, skippedLines };
+    },
+  };
+}
+
+function deleteSession(sessions: Sessions): Route {
+  return {
+    method: "DELETE",
+    path: "/v1/sessions/:sessionId",
+    access: "caller",
+    docs: {
+      operationId: "deleteSession",
+      summary: "Delete a session and all its files",
+      answers: [{ status: 204, description: "The session is gone" }],
+      errors: ["session_not_found", "session_gone", "session_busy", "storage_failed"],
+    },
+    async handle({ caller: { tenant }, param, reply }) {
+      await sessions.delete({ tenant, sessionId: param("sessionId") }, Date.now());
+      return reply.status(204).send();
+    },
+  };
 }
 
 function toBody(session: SessionSummary): z.infer<typeof sessionSchema> {

@@ -1,0 +1,34 @@
+/**
+ * Which methods an address takes: for the answer to those that it does not.
+ *
+ * @module
+ */
+
+import type { Route } from "./route.ts";
+
+/** Empty for an address that is not there. Reads the path as the router does. */
+export function allowedMethods(routes: readonly Route[], url: string): readonly string[] {
+  const path = url.replace(/[?#].*$/s, "").replace(/\/$/, "") || "/";
+  const segments = path.split("/").map(decoded);
+  const methods = routes
+    .filter((route) => fits(route.path.split("/"), segments))
+    .flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method]));
+  return methods.length === 0 ? [] : [...methods, "OPTIONS"];
+}
+
+function fits(pattern: readonly string[], segments: readonly string[]): boolean {
+  return (
+    pattern.length === segments.length &&
+    pattern.every((part, at) =>
+      part.startsWith(":") ? segments[at] !== "" : part === segments[at],
+    )
+  );
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}

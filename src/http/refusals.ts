@@ -1,0 +1,86 @@
+/**
+ * Refusals as responses: a problem document with the headers that go with its code, whoever
+ * refuses: a gate, a route, or Fastify by itself.
+ *
+ * @module
+ */
+
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { rateLimitHeaders } from "../capacity/rate-limit-fields.ts";
+import { AppError, toAppError, type ErrorCode } from "../lib/errors.ts";
+import { PROBLEM_MEDIA_TYPE, toProblem } from "../protocol/problem.ts";
+import type { ServerParts } from "./server-parts.ts";
+import { isUnread, withRestDiscarded } from "./unread-body.ts";
+
+export class Refusals {
+  readonly #parts: Pick<ServerParts, "config" | "telemetry">;
+
+  constructor(parts: Pick<ServerParts, "config" | "telemetry">) {
+    this.#parts = parts;
+  }
+
+  send(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    const error = toRefusal(thrown);
+    this.#record(error, thrown, request);
+    const { shedStatus } = this.#parts.config.capacity;
+    const status = error.code === "at_capacity" ? shedStatus : error.spec.status;
+    const problem = toProblem(error, { instance: `urn:uuid:${request.id}`, status });
+    // As bytes, because Fastify would add to the media type of text.
+    const body = Buffer.from(JSON.stringify(problem));
+    void reply.status(status).headers(headersOf(error)).header("content-type", PROBLEM_MEDIA_TYPE);
+    const isLast = !reply.raw.shouldKeepAlive || reply.getHeader("connection") === "close";
+    if (!isUnread(request.raw, isLast)) return reply.send(body);
+    void reply.header("content-length", body.length);
+    return reply.send(withRestDiscarded(body, request.raw));
+  }
+
+  #record(error: AppError, thrown: unknown, request: FastifyRequest): void {
+    const { log, metrics } = this.#parts.telemetry;
+    metrics.requestRefused(error.code);
+    const place = { requestId: request.id, route: request.routeOptions.url };
+    if (error.spec.fault === "bug") log.error({ err: thrown, ...place }, "Request failed");
+    else if (error.spec.fault === "operator") {
+      log.warn({ err: error, ...place }, "Request refused");
+    }
+  }
+}
+
+/** What Fastify refuses by itself, in our words. */
+const FASTIFY_ERRORS: Readonly<Record<string, readonly [code: ErrorCode, message: string]>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ["payload_too_large", "Cannot take the body: it is too large"],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [
+    "unsupported_media_type",
+    "Cannot read the body: its type is not application/json",
+  ],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [
+    "invalid_request",
+    "Cannot read the body: its length is not the one announced",
+  ],
+  FST_ERR_BAD_URL: ["invalid_request", "Cannot read the address: it is malformed"],
+  FST_ERR_MAX_PARAM_LENGTH: ["invalid_request", "Cannot read the address: a part is too long"],
+  // From the connection itself: nobody is left to read the answer, but the metrics want its code.
+  ECONNRESET: ["invalid_request", "Cannot read the body: the client broke off"],
+};
+
+function toRefusal(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown;
+  const code = (thrown as { code?: unknown } | null)?.code;
+  const known = typeof code === "string" ? FASTIFY_ERRORS[code] : undefined;
+  if (known === undefined) return toAppError(thrown);
+  return new AppError(known[0], known[1], { cause: thrown });
+}
+
+function headersOf({ code, details }: AppError): Record<string, string> {
+  const { retryAfterSeconds, extensions } = details;
+  const headers: Record<string, string> = { "cache-control": "no-store" };
+  if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
+  if (code === "unauthorized") headers["www-authenticate"] = "Bearer";
+  if (code !== "at_capacity") return headers;
+  const { capacity, inflight } = extensions as { capacity: number; inflight: number };
+  const limits = rateLimitHeaders({
+    capacity,
+    inflight,
+    retryAfterSeconds: retryAfterSeconds ?? 1,
+  });
+  return Object.assign(headers, limits);
+}

@@ -1,0 +1,23 @@
+/**
+ * Every address of the server.
+ *
+ * @module
+ */
+
+import { openApiRoute } from "./openapi.ts";
+import type { Route } from "./route.ts";
+import { agentRoutes } from "./routes/agents.ts";
+import { operationRoutes } from "./routes/operations.ts";
+import { sessionRoutes } from "./routes/sessions.ts";
+import { turnRoutes } from "./routes/turns.ts";
+import type { ServerParts } from "./server-parts.ts";
+
+export function routeTable(parts: ServerParts): readonly Route[] {
+  const routes = [
+    ...turnRoutes(parts),
+    ...sessionRoutes(parts),
+    ...agentRoutes(parts),
+    ...operationRoutes(parts),
+  ];
+  return [...routes, openApiRoute(routes, parts)];
+}

@@ -1,0 +1,50 @@
+/**
+ * A refusal that comes before the body was read leaves the client sending. Were the connection
+ * closed then, the client's system would throw our answer away with it (RFC 9112, section 9.6).
+ * So the answer is written at once, and what still comes is read and dropped before it is ended.
+ *
+ * @module
+ */
+
+import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+
+/**
+ * Most that is dropped before the connection is cut after all. How long it may take is the limit
+ * of every request, `http.requestTime`.
+ */
+const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
+
+/** A body this small comes with its headers, and Node itself reads past it. */
+const SMALL_BODY_BYTES = 64 * 1024;
+
+/**
+ * Whether the answer has to wait for the body.
+ *
+ * @param isLast Whether the connection is closed after the answer.
+ */
+export function isUnread(request: IncomingMessage, isLast: boolean): boolean {
+  if (request.complete || request.destroyed) return false;
+  if (request.headers["transfer-encoding"] !== undefined) return true;
+  const bytes = Number(request.headers["content-length"] ?? 0);
+  return bytes > (isLast ? 0 : SMALL_BODY_BYTES);
+}
+
+/** The answer, which ends when the body has. Its length must be stated in its headers. */
+export function withRestDiscarded(answer: Buffer, request: IncomingMessage): Readable {
+  return Readable.from(answerThenDiscard(answer, request), { objectMode: false });
+}
+
+async function* answerThenDiscard(answer: Buffer, request: IncomingMessage) {
+  yield answer;
+  await new Promise<void>((resolve) => {
+    let bytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > MAX_DISCARDED_BYTES) resolve();
+    });
+    for (const event of ["end", "error", "close"]) request.once(event, () => resolve());
+    if (request.destroyed || request.readableEnded) resolve();
+    request.resume();
+  });
+}
