@@ -1,0 +1,214 @@
+/**
+ * The processes of a benchmark: the server under test and the rehearsal model, each the built
+ * program as a user starts it, each alone in its process so that neither pays for the other.
+ *
+ * @module
+ */
+
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+const MAIN = fileURLToPath(new URL("../build/main.js", import.meta.url));
+const START_LIMIT_MS = 30_000;
+const STOP_LIMIT_MS = 40_000;
+
+export const EXAMPLE_AGENT = fileURLToPath(
+  new URL("../examples/hello-agent/agent.yaml", import.meta.url),
+);
+
+/** A directory that goes when the benchmark ends. */
+export function scratchDirectory(): { readonly path: string } & Disposable {
+  const path = mkdtempSync(join(tmpdir(), "plimsoll-bench-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+export interface RunningModel extends AsyncDisposable {
+  /** What makes an agent process ask this model and no other. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly pid: number;
+}
+
+/** @param script A rehearsal script as an object. */
+export async function startModel(directory: string, script: unknown): Promise<RunningModel> {
+  const file = join(directory, "rehearsal.yaml");
+  writeFileSync(file, JSON.stringify(script));
+  const child = start(["rehearse", "--script", file], { stdout: "pipe", environment: {} });
+  const url = await new Promise<string>((resolve, reject) => {
+    let text = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      text += String(chunk);
+      const found = /http:\/\/127\.0\.0\.1:\d+/.exec(text)?.[0];
+      if (found !== undefined) resolve(found);
+    });
+    child.once("exit", () => reject(new Error("the rehearsal model ended before it was ready")));
+  });
+  return {
+    environment: {
+      ANTHROPIC_BASE_URL: url,
+      ANTHROPIC_API_KEY: "bench-needs-no-key",
+      NO_PROXY: "127.0.0.1",
+      no_proxy: "127.0.0.1",
+    },
+    pid: pidOf(child),
+    [Symbol.asyncDispose]: () => stop(child),
+  };
+}
+
+export interface ServerOptions {
+  readonly agentFile: string;
+  readonly dataDirectory: string;
+  /** Beside the benchmark's own environment. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Further arguments of `plimsoll serve`. */
+  readonly args?: readonly string[];
+  /** The only core that the server, and what it starts, may use. */
+  readonly core?: number;
+}
+
+export interface RunningServer extends AsyncDisposable {
+  readonly port: number;
+  readonly url: string;
+  readonly pid: number;
+  /** From the spawn to the first 200 of /livez and of /readyz. */
+  readonly aliveMs: number;
+  readonly readyMs: number;
+}
+
+const POLL_MS = 5;
+
+/** Resolves when /readyz says 200. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const port = await freePort();
+  const { agentFile, dataDirectory, environment, args = [] } = options;
+  const url = `http://127.0.0.1:${port}`;
+  const beganAtMs = performance.now();
+  const child = start(
+    ["serve", agentFile, "--port", String(port), "--data", dataDirectory, ...args],
+    { stdout: "ignore", environment, ...(options.core !== undefined && { core: options.core }) },
+  );
+  let aliveMs: number | null = null;
+  while (child.exitCode === null && performance.now() - beganAtMs < START_LIMIT_MS) {
+    const status = await statusOf(`${url}/readyz`);
+    const elapsedMs = performance.now() - beganAtMs;
+    // Any answer means that the server listens and its loop turns, as /livez does.
+    if (status !== null) aliveMs ??= elapsedMs;
+    if (status === 200) {
+      return {
+        port,
+        url,
+        pid: pidOf(child),
+        aliveMs: aliveMs ?? elapsedMs,
+        readyMs: elapsedMs,
+        [Symbol.asyncDispose]: () => stop(child),
+      };
+    }
+    await delay(POLL_MS);
+  }
+  await stop(child);
+  throw new Error("the server did not become ready");
+}
+
+async function statusOf(url: string): Promise<number | null> {
+  try {
+    const response = await fetch(url);
+    await response.arrayBuffer();
+    return response.status;
+  } catch {
+    return null;
+  }
+}
+
+interface StartOptions {
+  readonly stdout: "pipe" | "ignore";
+  readonly environment: Readonly<Record<string, string>>;
+  readonly core?: number;
+}
+
+function start(args: readonly string[], { stdout, environment, core }: StartOptions): ChildProcess {
+  const command = [process.execPath, MAIN, ...args];
+  const pinned = core === undefined ? command : ["taskset", "-c", String(core), ...command];
+  const [program = "", ...rest] = pinned;
+  return spawn(program, rest, {
+    env: { ...process.env, NODE_OPTIONS: "", ...environment },
+    stdio: ["ignore", stdout, "inherit"],
+  });
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), STOP_LIMIT_MS);
+  await once(child, "exit");
+  clearTimeout(timer);
+}
+
+function pidOf({ pid }: ChildProcess): number {
+  if (pid === undefined) throw new Error("a process could not be started");
+  return pid;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port is free");
+  return address.port;
+}
+
+/** Whether processes can be tied to cores here. */
+export function canPin(): boolean {
+  try {
+    execFileSync("taskset", ["-p", String(process.pid)], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Ties all threads of a running process to one core. */
+export function pin(pid: number, core: number): void {
+  execFileSync("taskset", ["-a", "-c", "-p", String(core), String(pid)], { stdio: "ignore" });
+}
+
+export interface ProcessMemory {
+  /** Resident pages, shared ones included. */
+  readonly residentBytes: number;
+  /** Pages that nobody else has. */
+  readonly privateBytes: number;
+}
+
+/** Reads `/proc/<pid>/smaps_rollup`. */
+export function memoryOf(pid: number): ProcessMemory {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const bytes = (field: string) =>
+    Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(text)?.[1] ?? Number.NaN) * 1_024;
+  return {
+    residentBytes: bytes("Rss"),
+    privateBytes: bytes("Private_Clean") + bytes("Private_Dirty"),
+  };
+}
+
+/** CPU time of all threads of a process so far, its dead children not counted. */
+export function cpuMsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** Pids of the direct children. */
+export function childrenOf(pid: number): readonly number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    const text = readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").trim();
+    return text === "" ? [] : text.split(" ").map(Number);
+  });
+}

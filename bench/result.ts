@@ -1,0 +1,125 @@
+/**
+ * What a benchmark hands over, and what is written of it.
+ *
+ * @module
+ */
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, totalmem, type } from "node:os";
+import { pageOf } from "./page.ts";
+
+/** A figure that was promised, whether it is held or not. */
+export interface Claim {
+  readonly claim: string;
+  readonly target: string;
+  readonly measured: string;
+  readonly holds: boolean;
+}
+
+export interface BenchmarkOutcome {
+  readonly claims: readonly Claim[];
+  /** Whatever the figures were made from. */
+  readonly data: unknown;
+  /** Markdown between the table of claims and the machine. */
+  readonly sections: readonly string[];
+}
+
+export interface Benchmark {
+  readonly name: string;
+  readonly summary: string;
+  /** @param signal Aborts when the run is to end early. */
+  run(report: (line: string) => void, signal: AbortSignal): Promise<BenchmarkOutcome>;
+}
+
+export interface Machine {
+  readonly processor: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly system: string;
+  readonly node: string;
+  readonly sdk: string;
+  readonly plimsoll: string;
+  /** Average of the last minute. */
+  readonly load: { readonly before: number; readonly after: number };
+}
+
+export interface BenchmarkResult {
+  readonly name: string;
+  readonly commit: string;
+  readonly machine: Machine;
+  readonly date: string;
+  readonly claims: readonly Claim[];
+  readonly data: unknown;
+}
+
+export function atMost(claim: string, limit: number, value: number, show: Show): Claim {
+  return { claim, target: `≤ ${show(limit)}`, measured: show(value), holds: value <= limit };
+}
+
+export function atLeast(claim: string, limit: number, value: number, show: Show): Claim {
+  return { claim, target: `≥ ${show(limit)}`, measured: show(value), holds: value >= limit };
+}
+
+type Show = (value: number) => string;
+
+const RESULTS = new URL("results/", import.meta.url);
+
+/** Runs a benchmark and writes `results/<name>.json` and `results/<name>.md`. */
+export async function runAndWrite(
+  benchmark: Benchmark,
+  report: (line: string) => void,
+  signal: AbortSignal,
+): Promise<BenchmarkResult> {
+  const before = loadAverage();
+  const { claims, data, sections } = await benchmark.run(report, signal);
+  const result: BenchmarkResult = {
+    name: benchmark.name,
+    commit: commit(),
+    machine: machineOf({ before, after: loadAverage() }),
+    date: new Date().toISOString(),
+    claims,
+    data,
+  };
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(new URL(`${result.name}.json`, RESULTS), `${JSON.stringify(result, null, 1)}\n`);
+  writeFileSync(new URL(`${result.name}.md`, RESULTS), pageOf(result, sections));
+  return result;
+}
+
+function machineOf(load: Machine["load"]): Machine {
+  const own = JSON.parse(readText("../package.json")) as { version: string };
+  const sdk = JSON.parse(
+    readText("../node_modules/@anthropic-ai/claude-agent-sdk/package.json"),
+  ) as { version: string };
+  return {
+    processor: cpus()[0]?.model.trim() ?? "unknown",
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    system: `${type()} ${release()}`,
+    node: process.versions.node,
+    sdk: sdk.version,
+    plimsoll: own.version,
+    load,
+  };
+}
+
+function loadAverage(): number {
+  return Math.round((loadavg()[0] ?? 0) * 100) / 100;
+}
+
+/** With `+changes` if the tree under test is not the commit. */
+function commit(): string {
+  try {
+    const git = (...args: string[]) =>
+      execFileSync("git", args, { cwd: new URL("..", import.meta.url), encoding: "utf8" }).trim();
+    const isChanged = git("status", "--porcelain", "--", "src", "bench/*.ts") !== "";
+    return `${git("rev-parse", "HEAD")}${isChanged ? "+changes" : ""}`;
+  } catch {
+    return "unknown";
+  }
+}
+
+function readText(path: string): string {
+  return readFileSync(new URL(path, import.meta.url), "utf8");
+}
