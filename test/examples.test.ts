@@ -2,17 +2,11 @@
  * Goal: every example does what its README says.
  * Method: each is served by the built program, in rehearsal, and takes turns over HTTP.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { RestOutcome } from "../src/protocol/rest.ts";
-import { until } from "./helpers/leaks.ts";
+import { ask, get, ROOT, serveExample } from "./helpers/example.ts";
 
-const ROOT = join(import.meta.dirname, "..");
 const TESTED = [
   "agui-page",
   "hello-agent",
@@ -124,63 +118,4 @@ interface AguiPage {
     conversation: { threadId: string; messages: readonly object[] },
     signal: AbortSignal,
   ) => AsyncIterable<AguiEvent>;
-}
-
-interface ExampleServer extends AsyncDisposable {
-  readonly url: string;
-}
-
-/** Serves it in rehearsal, from its own folder; resolves when it takes turns. */
-async function serveExample(path: string, flags: readonly string[] = []): Promise<ExampleServer> {
-  const data = await mkdtemp(join(tmpdir(), "plimsoll-example-"));
-  const target = join(ROOT, "examples", path);
-  const args = [join(ROOT, "build/main.js"), "serve", target, "--rehearse", "--data", data];
-  const child = spawn(process.execPath, [...args, "--port", "0", ...flags], {
-    cwd: path.endsWith(".yaml") ? dirname(target) : target,
-    env: { PATH: process.env["PATH"] },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let stderr = "";
-  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-  let url: string | undefined;
-  createInterface(child.stdout).on("line", (line) => {
-    url ??= /"url":"([^"]+)"/.exec(line)?.[1];
-  });
-  await until(() => url !== undefined || child.exitCode !== null, "the example to listen");
-  if (url === undefined) throw new Error(`Cannot serve ${path}: ${stderr}`);
-  const readyUrl = `${url}/readyz`;
-  await until(async () => (await fetch(readyUrl)).ok, "the example to be ready");
-  return {
-    url,
-    async [Symbol.asyncDispose]() {
-      child.kill("SIGTERM");
-      if (child.exitCode === null) await once(child, "exit");
-      await rm(data, { recursive: true, force: true });
-      expect([child.exitCode, stderr]).toEqual([0, ""]);
-    },
-  };
-}
-
-async function ask(
-  { url }: ExampleServer,
-  agent: string,
-  input: string,
-  key?: string,
-): Promise<RestOutcome> {
-  const response = await fetch(`${url}/v1/agents/${agent}/turns`, {
-    method: "POST",
-    headers: {
-      "content-type": "application/json",
-      ...(key !== undefined && { authorization: `Bearer ${key}` }),
-    },
-    body: JSON.stringify({ input }),
-  });
-  const body: unknown = await response.json();
-  expect(body).toMatchObject({ status: "completed" });
-  return body as RestOutcome;
-}
-
-async function get({ url }: ExampleServer, path: string, key: string): Promise<unknown> {
-  const response = await fetch(url + path, { headers: { authorization: `Bearer ${key}` } });
-  return response.json();
 }
