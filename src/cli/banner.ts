@@ -92,7 +92,7 @@ function loadLine({ server, config }: BannerFacts, paint: Paint): string[] {
   const { gate, memoryLimit } = server;
   const { turnReserveBytes, shedStatus } = config.capacity;
   const { loadLineBytes, parentBytes, turnsThatFit, maxTurns } = gate.snapshot(Date.now());
-  const ceiling = maxTurns === null ? "" : ` (capacity.maxTurns: ${maxTurns})`;
+  const ceiling = maxTurns === null ? "" : ` (capacity.maxTurns)`;
   const shares = `${mebibytes(parentBytes)} for the server, ${mebibytes(turnReserveBytes)} a turn`;
   return [
     row(paint, "memory", `${mebibytes(memoryLimit.bytes)}, ${memoryLimit.source}`),

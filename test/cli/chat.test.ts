@@ -1,0 +1,126 @@
+/**
+ * Goal: a conversation in a terminal is one session, shows all that happens in a turn, and ends
+ * as it is told.
+ * Method: the built program as a child process, with scripted models; no terminal is attached.
+ */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { processesWith } from "../helpers/leaks.ts";
+import { HELLO_AGENT, run, start } from "./plimsoll.ts";
+
+const FIGURES =
+  /^[\d,]+ tokens in(?: \([\d,]+ from cache\))?, \d+ out, \$0\.\d{4}, \d steps?, [\d.]+ m?s, first token after [\d.]+ m?s$/mu;
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "plimsoll-chat-"));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+async function writeAgent(name: string, script: string): Promise<string> {
+  const agent = `name: ${name}\ninstructions: x\nmodel: { provider: rehearsal, rehearsalScript: ${name}-script.yml }\n`;
+  await writeFile(join(directory, `${name}-script.yml`), script);
+  await writeFile(join(directory, `${name}.yaml`), agent);
+  return `${name}.yaml`;
+}
+
+describe("plimsoll chat", () => {
+  it("remembers, in the next turn and in the next run", async () => {
+    const chat = ["chat", HELLO_AGENT, "--rehearse", "--data", "memory"];
+    const first = await run(chat, { directory, input: "My name is Ada\n\nDo you remember?\n" });
+    expect(first.stderr).toBe("");
+    expect(first.code).toBe(0);
+    expect(first.stdout).toContain("REHEARSAL");
+    expect(first.stdout).toContain("You said: “My name is Ada”");
+    expect(first.stdout).toContain("This is message 2 of our conversation");
+    expect(first.stdout).toContain("You began with: “My name is Ada”");
+    expect(first.stdout.match(new RegExp(FIGURES, "gmu"))).toHaveLength(2);
+    expect(first.stdout, "no colours and no log lines").not.toMatch(/\p{Cc}\[|"level"/u);
+
+    const thread = /--thread (\S+)\n$/u.exec(first.stdout)?.[1] ?? "";
+    const again = await run([...chat, "--thread", thread], { directory, input: "And now?\n" });
+    expect(again.code).toBe(0);
+    expect(again.stdout).toContain("This is message 3 of our conversation");
+    expect(again.stdout).toContain("You began with: “My name is Ada”");
+  });
+
+  it("shows calls of tools with their input and result", async () => {
+    const chat = ["chat", HELLO_AGENT, "--rehearse", "--data", "tools"];
+    const { code, stdout } = await run(chat, {
+      directory,
+      input: "Use current_time\nexit\nMore\n",
+    });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^→ current_time \{.*\}$/mu);
+    expect(stdout).toMatch(/^← current_time \w+day, .*$/mu);
+    expect(stdout, "nothing after exit is read").not.toContain("More");
+    expect(stdout).toContain(", 2 steps, ");
+  });
+
+  it("shows a failure with its code and cure, goes on, and says so at the end", async () => {
+    const script =
+      "rules:\n- when: { userText: good }\n  reply: [{ text: Well. }]\n- error: { status: 400 }\n";
+    const agent = await writeAgent("fails", script);
+    const args = ["chat", agent, "--data", "failures"];
+    const { code, stdout, stderr } = await run(args, { directory, input: "bad\ngood\n" });
+    expect(stdout).toContain("model_request_refused: ");
+    expect(stdout).toContain("  Check `model.id` and what was sent");
+    expect(stdout).toContain("Well.");
+    expect(stderr).toBe("The log of this chat: failures/chat.log\n");
+    expect(await readFile(join(directory, "failures", "chat.log"), "utf8")).toContain(
+      '"msg":"Turn failed"',
+    );
+    expect(code).toBe(1);
+  });
+
+  it("cancels the turn and ends at SIGTERM, and leaves no process", async () => {
+    const script = "rules:\n- hangAfterTokens: 4\n  reply: [{ tokens: 20 }]\n";
+    const agent = await writeAgent("hangs", script);
+    await using chat = start(["chat", agent, "--data", "cancel"], {
+      directory,
+      input: "Hello\nNever asked\n",
+    });
+    await chat.prints(/> Hello\n(.|\n)*\w+ /u);
+    chat.signal("SIGTERM");
+    const { code, stdout } = await chat.exited;
+    expect(stdout).toContain("Cancelled");
+    expect(stdout).not.toContain("Never asked");
+    expect(code).toBe(0);
+    const serverId = (await readFile(join(directory, "cancel", "server-id"), "utf8")).trim();
+    expect(processesWith("PLIMSOLL_SERVER_ID", serverId)).toEqual([]);
+  });
+
+  it("goes on with the next line after Ctrl-C", async () => {
+    const script =
+      "rules:\n- when: { userText: Wait }\n  hangAfterTokens: 4\n  reply: [{ tokens: 20 }]\n- reply: [{ text: Here. }]\n";
+    const agent = await writeAgent("waits", script);
+    const input = "Wait\nGo on\n";
+    await using chat = start(["chat", agent, "--data", "interrupt"], { directory, input });
+    await chat.prints(/> Wait\n(.|\n)*\w+ /u);
+    chat.signal("SIGINT");
+    const { code, stdout } = await chat.exited;
+    expect(stdout.slice(stdout.indexOf("Cancelled"))).toContain("> Go on\n");
+    expect(stdout).toContain("Here.");
+    expect(code).toBe(0);
+  });
+
+  it("asks which agent of a folder", async () => {
+    await writeAgent("one", "rules: [{ reply: [{ text: One. }] }]\n");
+    await writeAgent("two", "rules: [{ reply: [{ text: Two. }] }]\n");
+    const folder = await mkdtemp(join(directory, "folder-"));
+    for (const name of ["one", "two"]) {
+      const text = await readFile(join(directory, `${name}.yaml`), "utf8");
+      await writeFile(
+        join(folder, `${name}.yaml`),
+        text.replace(": one-", ": ../one-").replace(": two-", ": ../two-"),
+      );
+    }
+    const unclear = await run(["chat", folder, "--data", "which"], { directory });
+    expect(unclear.code).toBe(64);
+    expect(unclear.stderr).toContain("say --agent with one of one, two");
+    const args = ["chat", folder, "--agent", "two", "--data", "which"];
+    expect((await run(args, { directory, input: "Hello\n" })).stdout).toContain("Two.");
+  });
+});

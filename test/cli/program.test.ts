@@ -1,0 +1,120 @@
+/**
+ * Goal: every way of starting wrongly ends with its exit code and says what to do.
+ * Method: the built program as a child process.
+ */
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { HELLO_AGENT, run, start } from "./plimsoll.ts";
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "plimsoll-cli-"));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+describe("plimsoll", () => {
+  it("lists its commands", async () => {
+    const { code, stdout, stderr } = await run(["--help"], { directory });
+    expect(code).toBe(0);
+    expect(stderr).toBe("");
+    const commands = stdout.slice(stdout.indexOf("Commands:")).matchAll(/^ {2}(\w+)/gmu);
+    expect([...commands].map(([, name]) => name)).toEqual([
+      "init",
+      "serve",
+      "chat",
+      "check",
+      "keys",
+      "rehearse",
+      "help",
+    ]);
+  });
+
+  it("tells its version", async () => {
+    const { code, stdout } = await run(["--version"], { directory });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/u);
+  });
+
+  it.each([
+    ["a flag that is not known", ["serve", "--prot", "1"], "Did you mean --port?"],
+    ["a command that is not known", ["sevre"], "Did you mean serve?"],
+    ["no command", [], "Usage: plimsoll"],
+    ["a setting without a value", ["serve", "--set", "listen.port"], "must be name=value"],
+    ["a role that there is not", ["keys", "new", "--role", "king"], "Allowed choices are"],
+    ["a tenant that cannot be", ["keys", "new", "--tenant", "a b"], "--tenant needs a name"],
+    ["no folder to make an agent in", ["init"], "missing required argument 'folder'"],
+  ])("exits with 64 for %s", async (_what, args, said) => {
+    const { code, stdout, stderr } = await run(args, { directory });
+    expect(stderr).toContain(said);
+    expect(stdout).toBe("");
+    expect(code).toBe(64);
+  });
+
+  it.each([
+    ["check", "an agent file that is not there", ["check", "none.yaml"], "none.yaml"],
+    ["serve", "an agent file that is not there", ["serve", "none.yaml"], "none.yaml"],
+    [
+      "serve",
+      "agents without credentials",
+      ["serve", HELLO_AGENT, "--port", "0", "--data", "no-key"],
+      "Set ANTHROPIC_API_KEY, or start with --rehearse",
+    ],
+    [
+      "chat",
+      "an agent without credentials",
+      ["chat", HELLO_AGENT, "--data", "no-key"],
+      "Set ANTHROPIC_API_KEY, or start with --rehearse",
+    ],
+    [
+      "serve",
+      "an address that others reach, without keys",
+      ["serve", HELLO_AGENT, "--rehearse", "--host", "0.0.0.0", "--port", "0"],
+      "needs `auth.keys`, as other machines can reach this address",
+    ],
+    [
+      "serve",
+      "a port that is none",
+      ["serve", HELLO_AGENT, "--rehearse", "--port", "web"],
+      "listen.port",
+    ],
+  ])("exits with 78: %s of %s", async (_command, _what, args, said) => {
+    const { code, stdout, stderr } = await run(args, { directory });
+    expect(stderr).toContain(said);
+    expect(stdout.replaceAll(/^\{.*\n/gmu, "")).toBe("");
+    expect(code).toBe(78);
+  });
+
+  it("tells the problems of agents and settings in one run", async () => {
+    await writeFile(join(directory, "bad.yaml"), "nam: a\ninstructions: x\n");
+    const args = ["serve", "bad.yaml", "--set", "listen.prot=1"];
+    const { code, stderr } = await run(args, { directory });
+    expect(code).toBe(78);
+    expect(stderr).toContain("bad.yaml:1:1");
+    expect(stderr).toContain("--listen.prot");
+  });
+
+  it("exits with 69 when another process has the port", async () => {
+    const other = createServer().listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const { port } = other.address() as AddressInfo;
+    const args = ["serve", HELLO_AGENT, "--rehearse", "--port", String(port), "--data", "busy"];
+    const { code, stderr } = await run(args, { directory });
+    other.close();
+    expect(stderr).toContain(`Cannot listen on 127.0.0.1:${port}: EADDRINUSE`);
+    expect(stderr).toContain("Choose another `listen.port`");
+    expect(code).toBe(69);
+  });
+
+  it("exits with 69 when another server has the data directory", async () => {
+    const args = ["serve", HELLO_AGENT, "--rehearse", "--port", "0", "--data", "shared"];
+    await using first = start(args, { directory });
+    await first.prints('"msg":"Listening"');
+    const { code, stderr } = await run(args, { directory });
+    expect(stderr).toContain("data directory");
+    expect(code).toBe(69);
+  });
+});
