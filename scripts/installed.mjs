@@ -6,7 +6,7 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { lstatSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -26,6 +26,8 @@ export function requireNode() {
 /** Runs `npm ci` unless what is installed is what package-lock.json names. */
 export function ensureInstalled() {
   requireNode();
+  // What a link leads to belongs to another clone: npm would empty it.
+  if (isLink("node_modules")) return;
   // npm writes its own record at the end of an install; one without compiler is not for building.
   const installed = modifiedMs("node_modules/.package-lock.json");
   const isComplete = modifiedMs("node_modules/typescript/package.json") > 0;
@@ -66,6 +68,10 @@ function run(command, args, onFailure = () => {}) {
 
 function packageFile() {
   return JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+}
+
+function isLink(path) {
+  return lstatSync(join(ROOT, path), { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
 }
 
 /** 0 for what is not there. */
