@@ -93,6 +93,8 @@ export const AGENT_PROCESS_SETTINGS: Readonly<Record<string, string>> = {
   // Waits of 0.5, 1, 2 and 4 s. Ten tries, its own choice, take minutes in which the turn holds
   // memory while others are shed; a fallback model is taken after the third answer "overloaded".
   CLAUDE_CODE_MAX_RETRIES: "4",
+  // A process waits for its MCP servers; by itself, as long as its own start may take.
+  MCP_TIMEOUT: "10000",
   DISABLE_AUTOUPDATER: "1",
   DISABLE_TELEMETRY: "1",
   DISABLE_ERROR_REPORTING: "1",

@@ -36,7 +36,7 @@ export interface ToolContext {
   readonly tenant: string;
   readonly sessionId: string;
   readonly turnId: string;
-  /** Aborts when the turn ends early: cancelled, timed out, the client gone. */
+  /** Aborts when the turn is cancelled, and when it has ended while the tool still runs. */
   readonly signal: AbortSignal;
 }
 
@@ -110,7 +110,8 @@ async function call(
   } catch (error) {
     onError(name, error);
     // The model, and with it the caller, reads this: the tool's author decides what it says.
-    const text = error instanceof Error ? error.message : "The tool failed";
+    const message = error instanceof Error ? error.message : "The tool failed";
+    const text = message.slice(0, MAX_RESULT_CHARACTERS);
     return { content: [{ type: "text", text }], isError: true };
   }
 }

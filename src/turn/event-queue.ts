@@ -9,10 +9,18 @@ import type { TurnEvent } from "./turn.ts";
 /** What an event costs beside its text. */
 const EVENT_OVERHEAD_BYTES = 128;
 
+/**
+ * Holds, between any two calls:
+ * - the events that wait for the reader are within the limit, but for a few small ones;
+ * - once one did not fit, only those follow that end what the reader was told has begun.
+ */
 export class EventQueue {
   readonly #limitBytes: number;
+  /** Of texts, thoughts and tool calls that were begun, not ended. */
+  readonly #open = new Set<string>();
   #events: TurnEvent[] = [];
   #bytes = 0;
+  #isFull = false;
   #isClosed = false;
   #wake = () => {};
 
@@ -20,19 +28,20 @@ export class EventQueue {
     this.#limitBytes = limitBytes;
   }
 
-  /**
-   * Adds an event; false when it did not fit and was dropped. The last event of a turn always
-   * fits, so that a reader learns how the turn ended.
-   */
+  /** Adds an event; false when it, or one before it, did not fit. */
   push(event: TurnEvent): boolean {
     const bytes = sizeOf(event);
-    const fits = this.#bytes + bytes <= this.#limitBytes || event.type === "turn_ended";
-    if (fits) {
-      this.#events.push(event);
-      this.#bytes += bytes;
-      this.#wake();
-    }
-    return fits;
+    this.#isFull ||= this.#bytes + bytes > this.#limitBytes;
+    const key = keyOf(event);
+    // A reader has to learn of the end, all the more of one that came too early.
+    const isEnd = event.type === "turn_ended" || (isEndOf(event) && this.#open.has(key));
+    if (this.#isFull && !isEnd) return false;
+    if (event.type.endsWith("_started")) this.#open.add(key);
+    if (isEnd) this.#open.delete(key);
+    this.#events.push(event);
+    this.#bytes += bytes;
+    this.#wake();
+    return !this.#isFull;
   }
 
   /** No more events will come. */
@@ -43,15 +52,13 @@ export class EventQueue {
 
   /** The events, each once; for one reader. Ends when closed and empty, or when `signal` aborts. */
   async *read(signal: AbortSignal): AsyncGenerator<TurnEvent, void, undefined> {
-    const onAbort = () => this.#wake();
+    const onAbort = (): void => this.#wake();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       while (!signal.aborted) {
-        const events = this.#events;
-        this.#events = [];
-        this.#bytes = 0;
-        yield* events;
-        if (this.#events.length > 0) continue;
+        yield* this.#take(signal);
+        // What comes while the reader is away wakes nobody.
+        if (this.#events.length > 0 || signal.aborted) continue;
         if (this.#isClosed) return;
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -61,6 +68,28 @@ export class EventQueue {
       signal.removeEventListener("abort", onAbort);
     }
   }
+
+  /** What waits now. An event counts until it is read. */
+  *#take(signal: AbortSignal): Generator<TurnEvent, void, undefined> {
+    const events = this.#events;
+    this.#events = [];
+    for (const event of events) {
+      if (signal.aborted) return;
+      this.#bytes -= sizeOf(event);
+      yield event;
+    }
+  }
+}
+
+function isEndOf({ type }: TurnEvent): boolean {
+  return type.endsWith("_ended");
+}
+
+/** The same for the start and the end of one thing. */
+function keyOf(event: TurnEvent): string {
+  const kind = event.type.replace(/_(?:started|ended)$/, "");
+  if ("toolCallId" in event) return `${kind} ${event.toolCallId}`;
+  return "messageId" in event ? `${kind} ${event.messageId}` : kind;
 }
 
 /** About the bytes an event holds: its texts at two bytes a character. */

@@ -48,8 +48,14 @@ export class LiveTurns {
     this.#checkShareOf(request.caller);
     const turn = new LiveTurn(request, this.#options, readerGone);
     this.#turns.set(request.turnId, turn);
-    void turn.ended.finally(() => this.#turns.delete(request.turnId));
-    await turn.admitted;
+    void turn.ended.then(() => this.#turns.delete(request.turnId));
+    try {
+      await turn.admitted;
+    } catch (refusal) {
+      // Who is told "no" holds nothing any more, and may come again at once.
+      await turn.ended;
+      throw refusal;
+    }
     return turn;
   }
 
@@ -80,15 +86,16 @@ export class LiveTurns {
   }
 
   async #idleWithin(graceMs: number, hurry: AbortSignal): Promise<void> {
+    if (hurry.aborted) return;
     const idle = Promise.allSettled([...this.#turns.values()].map((turn) => turn.ended));
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, graceMs);
-      const done = () => {
+      const done = (): void => {
         clearTimeout(timer);
+        hurry.removeEventListener("abort", done);
         resolve();
       };
-      hurry.addEventListener("abort", done, { once: true });
-      if (hurry.aborted) done();
+      const timer = setTimeout(done, graceMs);
+      hurry.addEventListener("abort", done);
       void idle.then(done);
     });
   }
@@ -123,7 +130,7 @@ export class LiveTurn {
     this.request = request;
     this.#readerGone = readerGone;
     this.#queue = new EventQueue(options.streamBufferBytes);
-    const onGone = () => this.cancel("client_gone");
+    const onGone = (): void => this.cancel("client_gone");
     if (readerGone.aborted) onGone();
     readerGone.addEventListener("abort", onGone, { once: true });
     const events = options.start(request, this.#controller.signal);

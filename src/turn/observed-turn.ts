@@ -54,6 +54,8 @@ export function observeTurn(
 function logEnd(log: Logger, end: AgentRunEnd): void {
   const { outcome, startMs, peakBytes, exit, diagnosis } = end;
   const { usage } = outcome;
+  const { absentServers } = diagnosis;
+  if (absentServers.length > 0) log.warn({ absentServers }, "MCP servers were not to be reached");
   const fields = {
     outcome: outcome.status,
     durationMs: usage.durationMs,

@@ -85,8 +85,11 @@ async function* runAdmitted(
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
 
   const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
-  const run = agentRunOf({ request, agent, session, observed, deps, signal });
+  const over = new AbortController();
+  const toolSignal = AbortSignal.any([signal, over.signal]);
+  const run = agentRunOf({ request, agent, session, observed, deps, toolSignal });
   const end = yield* runAgent(run, signal);
+  over.abort();
   const outcome = await session.finish(end);
   observed.ended({ ...end, outcome });
   return outcome;
@@ -112,16 +115,17 @@ interface TurnParts {
   readonly session: TurnSession;
   readonly observed: ObservedTurn;
   readonly deps: TurnDeps;
-  readonly signal: AbortSignal;
+  /** Ends the function tools that still run when the turn is over. */
+  readonly toolSignal: AbortSignal;
 }
 
-function agentRunOf({ request, agent, session, observed, deps, signal }: TurnParts): AgentRun {
+function agentRunOf({ request, agent, session, observed, deps, toolSignal }: TurnParts): AgentRun {
   const { definition, functionTools } = agent;
   const { startTimeoutMs, endGraceMs } = deps.config.agentProcess;
   const { turnId, agentName, caller } = request;
   const { sessionId, isNew, directories, totals } = session;
   const toolServer = functionTools.serverFor(
-    { agentName, tenant: caller.tenant, sessionId, turnId, signal },
+    { agentName, tenant: caller.tenant, sessionId, turnId, signal: toolSignal },
     (toolName, err) => observed.log.warn({ err, toolName }, "A function tool failed"),
   );
   const place = { sessionId, isNew, workDirectory: directories.work };

@@ -64,6 +64,8 @@ export interface AgentRunEnd {
     readonly thrown: unknown;
     readonly stderrTail: string;
     readonly posture: string | null;
+    /** MCP servers that the turn had to do without. */
+    readonly absentServers: readonly string[];
   };
 }
 
@@ -104,6 +106,8 @@ class RunningAgent {
   readonly #watch: TurnWatch;
   readonly #facts: { -readonly [Key in keyof TurnFacts]: TurnFacts[Key] };
   readonly #beganAtMs = performance.now();
+  /** Messages of the model, one for each call of the main loop. */
+  readonly #modelMessages = new Set<string>();
   #startMs: number | null = null;
   #firstTokenMs: number | null = null;
   #query: Query | null = null;
@@ -113,6 +117,7 @@ class RunningAgent {
   #giveUp = () => {};
   #thrown: unknown;
   #posture: string | null = null;
+  #absentServers: readonly string[] = [];
 
   constructor(run: AgentRun) {
     this.#run = run;
@@ -188,6 +193,7 @@ class RunningAgent {
         thrown: this.#thrown,
         stderrTail: this.#process?.stderrTail() ?? "",
         posture: this.#posture,
+        absentServers: this.#absentServers,
       },
     };
   }
@@ -225,10 +231,15 @@ class RunningAgent {
   }
 
   #learn(message: SDKMessage): void {
+    const modelMessage = modelMessageOf(message);
+    if (modelMessage !== null) this.#modelMessages.add(modelMessage);
     if (message.type === "system" && message.subtype === "init") {
       this.#facts.hasStarted = true;
       this.#startMs = performance.now() - this.#beganAtMs;
       this.#watch.started();
+      this.#absentServers = message.mcp_servers
+        .filter(({ status }) => status !== "connected")
+        .map(({ name }) => name);
       this.#posture = this.#run.postureMismatch(message.tools);
       if (this.#posture !== null) this.stop(WRONG_TOOLS);
     } else if (message.type === "assistant" && message.error !== undefined) {
@@ -242,11 +253,22 @@ class RunningAgent {
     const before = this.#run.totalsBefore;
     return {
       ...difference(totals ?? before, before),
-      steps: this.#facts.result?.num_turns ?? 0,
+      // The SDK's own count has the calls that it refused to make, and those of its own tools.
+      steps: this.#modelMessages.size,
       durationMs: Math.round(performance.now() - this.#beganAtMs),
       firstTokenMs: this.#firstTokenMs === null ? null : Math.round(this.#firstTokenMs),
     };
   }
+}
+
+/** The id of the model's message that begins with this one, or that it belongs to. */
+function modelMessageOf(message: SDKMessage): string | null {
+  if (message.type === "stream_event") {
+    const { event, parent_tool_use_id: parent } = message;
+    return event.type === "message_start" && parent === null ? event.message.id : null;
+  }
+  if (message.type !== "assistant" || message.error !== undefined) return null;
+  return message.parent_tool_use_id === null ? message.message.id : null;
 }
 
 /** What a reader waits for, other than a notice. */

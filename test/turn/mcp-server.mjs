@@ -7,6 +7,6 @@ import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js"
 
 const server = new McpServer({ name: "vault", version: "1" });
 server.registerTool("open", { description: "Opens the vault" }, () => ({
-  content: [{ type: "text", text: `inside: ${process.env["VAULT_SECRET"]}` }],
+  content: [{ type: "text", text: `inside: ${process.env["VAULT"]}` }],
 }));
 await server.connect(new StdioServerTransport());

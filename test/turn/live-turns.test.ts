@@ -1,0 +1,218 @@
+import { describe, expect, it, vi } from "vitest";
+
+import { AppError } from "../../src/lib/errors.ts";
+import { LiveTurns, type StartTurn } from "../../src/turn/live-turns.ts";
+import type { Caller, TurnEvent, TurnOutcome, TurnRequest } from "../../src/turn/turn.ts";
+import { collect, STARTED, text, USAGE } from "../protocol/turns.ts";
+
+const ADA: Caller = { id: "ada", tenant: "acme", role: "caller" };
+const never = new AbortController().signal;
+
+let turnCount = 0;
+function request(caller: Caller = ADA): TurnRequest {
+  turnCount += 1;
+  const session = { by: "thread", threadId: `t${turnCount}`, expectsHistory: false } as const;
+  return { turnId: `turn-${turnCount}`, agentName: "a", caller, session, input: [] };
+}
+
+/** Turns that say hello, and end when they are let, or with the reason of their signal. */
+class FakeTurns {
+  readonly finish: (() => void)[] = [];
+  given = 0;
+  readonly start: StartTurn = (_request, signal) => this.#run(signal);
+
+  async *#run(signal: AbortSignal): AsyncGenerator<TurnEvent, void, undefined> {
+    try {
+      yield STARTED;
+      yield* text("m1", "Hello");
+      if (!signal.aborted) {
+        await new Promise<void>((resolve) => {
+          this.finish.push(resolve);
+          signal.addEventListener("abort", () => resolve(), { once: true });
+        });
+      }
+      const outcome = signal.aborted ? outcomeOf(signal.reason) : COMPLETED;
+      yield { type: "turn_ended", outcome };
+    } finally {
+      this.given += 1;
+    }
+  }
+}
+
+const COMPLETED: TurnOutcome = { status: "completed", usage: USAGE, stopReason: "end", text: "" };
+
+function outcomeOf(reason: unknown): TurnOutcome {
+  if (reason instanceof AppError) {
+    return { status: "failed", usage: USAGE, code: reason.code, message: reason.message };
+  }
+  return { status: "cancelled", usage: USAGE, cause: reason as "draining" };
+}
+
+function open(start: StartTurn, limits = { maxStreamsPerCaller: 3, streamBufferBytes: 2 ** 20 }) {
+  return new LiveTurns({ start, ...limits });
+}
+
+function lastOf(events: readonly TurnEvent[]): TurnOutcome | undefined {
+  const last = events.at(-1);
+  return last?.type === "turn_ended" ? last.outcome : undefined;
+}
+
+describe("LiveTurns", () => {
+  it("gives a turn's events to its reader", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const turn = await turns.start(request(), never);
+    expect(turns.size).toBe(1);
+    expect(turns.find(turn.request.turnId, ADA)).toBe(turn);
+    const events = collect(turn.events());
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    fake.finish[0]?.();
+    expect(await events).toEqual([
+      STARTED,
+      ...text("m1", "Hello"),
+      { type: "turn_ended", outcome: COMPLETED },
+    ]);
+    await turn.ended;
+    expect({ size: turns.size, given: fake.given }).toEqual({ size: 0, given: 1 });
+  });
+
+  it("runs a turn that nobody reads to its end", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const turn = await turns.start(request(), never);
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    fake.finish[0]?.();
+    await turn.ended;
+    expect({ size: turns.size, given: fake.given }).toEqual({ size: 0, given: 1 });
+  });
+
+  it("ends a turn whose events outgrow the buffer, and says so at the end", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start, { maxStreamsPerCaller: 1, streamBufferBytes: 300 });
+    const turn = await turns.start(request(), never);
+    await turn.ended;
+    const outcome = lastOf(await collect(turn.events()));
+    expect(outcome).toMatchObject({ status: "failed", code: "turn_output_too_large" });
+    expect(fake.given).toBe(1);
+  });
+
+  it("cancels a turn whose reader leaves, whether it reads or waits", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const left = await turns.start(request(), never);
+    for await (const event of left.events()) if (event.type === "text_delta") break;
+    await left.ended;
+
+    const gone = new AbortController();
+    const waiting = await turns.start(request(), gone.signal);
+    const events = collect(waiting.events());
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    gone.abort();
+    await events;
+    await waiting.ended;
+    expect({ size: turns.size, given: fake.given }).toEqual({ size: 0, given: 2 });
+  });
+
+  it("cancels a turn whose reader had left before it began", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const turn = await turns.start(request(), AbortSignal.abort());
+    await turn.ended;
+    expect(fake).toMatchObject({ given: 1, finish: [] });
+  });
+
+  it("keeps the first of two causes", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const turn = await turns.start(request(), never);
+    turn.cancel("cancel_requested");
+    turn.cancel("draining");
+    const outcome = lastOf(await collect(turn.events()));
+    expect(outcome).toMatchObject({ status: "cancelled", cause: "cancel_requested" });
+  });
+
+  it("keeps nothing of a turn that is refused", async () => {
+    const refusal = new AppError("at_capacity", "Cannot start the turn: full");
+    const turns = open(async function* () {
+      throw refusal;
+    });
+    for (let n = 0; n < 10; n++) {
+      await expect(turns.start(request(), never)).rejects.toBe(refusal);
+      expect(turns.size).toBe(0);
+    }
+  });
+
+  it("ends the stream of a turn that breaks after it was admitted", async () => {
+    const turns = open(async function* () {
+      yield STARTED;
+      throw new Error("a bug");
+    });
+    const turn = await turns.start(request(), never);
+    expect(await collect(turn.events())).toEqual([STARTED]);
+    await turn.ended;
+    expect(turns.size).toBe(0);
+  });
+
+  it("counts the turns of a caller, not those of another one of that name", async () => {
+    const turns = open(new FakeTurns().start);
+    const started = await Promise.all([1, 2, 3].map(() => turns.start(request(), never)));
+    const refused = turns.start(request(), never);
+    await expect(refused).rejects.toMatchObject({ code: "too_many_streams" });
+    const other = await turns.start(request({ ...ADA, tenant: "other" }), never);
+    const [first] = started;
+    first?.cancel("cancel_requested");
+    await first?.ended;
+    const next = await turns.start(request(), never);
+    for (const turn of [...started, other, next]) turn.cancel("draining");
+    await Promise.all([...started, other, next].map((turn) => turn.ended));
+    expect(turns.size).toBe(0);
+  });
+
+  it("shows a tenant its own turns, and an operator all", async () => {
+    const turns = open(new FakeTurns().start);
+    const turn = await turns.start(request(), never);
+    const stranger: Caller = { id: "eve", tenant: "evil", role: "caller" };
+    const operator: Caller = { id: "op", tenant: "ops", role: "operator" };
+    expect(turns.list(ADA)).toEqual([turn]);
+    expect(turns.list(stranger)).toEqual([]);
+    expect(turns.list(operator)).toEqual([turn]);
+    expect(() => turns.find(turn.request.turnId, stranger)).toThrow(AppError);
+    expect(turns.find(turn.request.turnId, operator)).toBe(turn);
+    turn.cancel("cancel_requested");
+    await turn.ended;
+    expect(() => turns.find(turn.request.turnId, ADA)).toThrow(AppError);
+  });
+});
+
+describe("LiveTurns.drain", () => {
+  it("resolves at once when nothing runs, and refuses what comes", async () => {
+    const turns = open(new FakeTurns().start);
+    await turns.drain(60_000, never);
+    const refused = turns.start(request(), never);
+    await expect(refused).rejects.toMatchObject({ code: "draining" });
+  });
+
+  it("lets running turns end by themselves within the grace", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const turn = await turns.start(request(), never);
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    const drained = turns.drain(60_000, never);
+    fake.finish[0]?.();
+    await drained;
+    expect(lastOf(await collect(turn.events()))).toEqual(COMPLETED);
+  });
+
+  it.each([
+    ["the grace has passed", 50, () => never],
+    ["it is told to hurry", 60_000, () => AbortSignal.timeout(50)],
+    ["it was told to hurry before", 60_000, () => AbortSignal.abort()],
+  ])("ends those that still run when %s", async (_when, graceMs, hurry) => {
+    const turns = open(new FakeTurns().start);
+    const turn = await turns.start(request(), never);
+    await turns.drain(graceMs, hurry());
+    expect(turns.size).toBe(0);
+    const outcome = lastOf(await collect(turn.events()));
+    expect(outcome).toMatchObject({ status: "cancelled", cause: "draining" });
+  });
+});
