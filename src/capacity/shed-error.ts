@@ -1,21 +1,29 @@
 /**
- * A refusal of the gate as the failure that its caller gets.
+ * A refusal of the gate as its caller gets it.
  *
  * @module
  */
 
-import { AppError } from "../lib/errors.ts";
+import { AppError, type Refusal } from "../lib/errors.ts";
 import type { Shed } from "./gate.ts";
 
 /** `draining` or `at_capacity`, with when to come back and what was full. */
-export function shedError(shed: Shed): AppError {
+export function shedRefusal(shed: Shed): Refusal {
   const { reason, retryAfterSeconds, inflight, capacity } = shed;
   if (reason === "draining") {
     const message = "Cannot start the turn: the replica is shutting down";
-    return new AppError("draining", message, { retryAfterSeconds });
+    return { code: "draining", message, details: { retryAfterSeconds } };
   }
-  return new AppError("at_capacity", `Cannot start the turn: ${shed.text}`, {
-    retryAfterSeconds,
-    extensions: { reason, inflight, capacity, "violated-policies": ["turns"] },
-  });
+  const extensions = { reason, inflight, capacity, "violated-policies": ["turns"] };
+  return {
+    code: "at_capacity",
+    message: `Cannot start the turn: ${shed.text}`,
+    details: { retryAfterSeconds, extensions },
+  };
+}
+
+/** The same as a failure, for where it has to be thrown. */
+export function shedError(shed: Shed): AppError {
+  const { code, message, details } = shedRefusal(shed);
+  return new AppError(code, message, details);
 }

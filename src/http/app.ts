@@ -23,8 +23,8 @@ import { answerConnect, ClientErrors } from "./client-error.ts";
 import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost } from "./host-check.ts";
 import { parseJsonBody } from "./json-body.ts";
+import { loadRefusal } from "./load-refusal.ts";
 import { Refusals } from "./refusals.ts";
-import { refuseLoad } from "./refuse-load.ts";
 import type { Route } from "./route.ts";
 import { routeTable } from "./route-table.ts";
 import type { ServerParts } from "./server-parts.ts";
@@ -58,7 +58,7 @@ export function buildApp(parts: ServerParts): FastifyInstance {
     if (allow.length > 0 && request.method === "OPTIONS") return void reply.status(204).send();
     done(allow.length > 0 ? NO_SUCH_METHOD : NO_SUCH_ADDRESS);
   });
-  addRoutes(app, parts, routes);
+  addRoutes(app, { parts, refusals, routes });
   closeInTime(app);
   return app;
 }
@@ -101,9 +101,9 @@ function openFastify(
     // Requests that come while the server closes are answered by the gate.
     return503OnClosing: false,
     forceCloseConnections: "idle",
-    frameworkErrors: (error, request, reply) => void refusals.send(error, request, reply),
+    frameworkErrors: (error, request, reply) => void refusals.handle(error, request, reply),
   });
-  app.setErrorHandler((error, request, reply) => refusals.send(error, request, reply));
+  app.setErrorHandler((error, request, reply) => refusals.handle(error, request, reply));
   app.setNotFoundHandler((request, reply) => refusals.send(NO_SUCH_ADDRESS, request, reply));
 
   const { server } = app;
@@ -143,7 +143,13 @@ function acceptJson(app: FastifyInstance, parts: ServerParts): void {
   });
 }
 
-function addRoutes(app: FastifyInstance, parts: ServerParts, routes: readonly Route[]): void {
+interface RouteDeps {
+  readonly parts: ServerParts;
+  readonly refusals: Refusals;
+  readonly routes: readonly Route[];
+}
+
+function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps): void {
   const authenticator = new Authenticator(parts.config.auth);
   const { allowedHosts } = parts.config.http;
   for (const route of routes) {
@@ -152,14 +158,15 @@ function addRoutes(app: FastifyInstance, parts: ServerParts, routes: readonly Ro
     app.route({
       method,
       url,
-      onRequest: (request, _reply, done) => {
+      onRequest: (request, reply, done) => {
         try {
           if (access !== "public") {
             if (!authenticator.isOn) checkHost(request.headers.host, allowedHosts);
             callers.set(request, authenticator.authenticate(request.headers.authorization, access));
           }
-          if (route.startsTurn) refuseLoad(parts);
-          done();
+          const refusal = route.startsTurn ? loadRefusal(parts) : null;
+          if (refusal === null) done();
+          else refusals.send(refusal, request, reply);
         } catch (error) {
           done(error as Error);
         }

@@ -5,12 +5,13 @@
  * @module
  */
 
+import type { OutgoingHttpHeaders } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { rateLimitHeaders } from "../capacity/rate-limit-fields.ts";
-import { AppError, toAppError, type ErrorCode } from "../lib/errors.ts";
+import { AppError, ERRORS, type ErrorCode, type Refusal, toAppError } from "../lib/errors.ts";
 import { PROBLEM_MEDIA_TYPE, toProblem } from "../protocol/problem.ts";
 import type { ServerParts } from "./server-parts.ts";
-import { isUnread, withRestDiscarded } from "./unread-body.ts";
+import { discardRest, isUnread } from "./unread-body.ts";
 
 export class Refusals {
   readonly #parts: Pick<ServerParts, "config" | "telemetry">;
@@ -19,29 +20,41 @@ export class Refusals {
     this.#parts = parts;
   }
 
-  send(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  /** Whatever was thrown on the way of a request. */
+  handle(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const error = toRefusal(thrown);
-    this.#record(error, thrown, request);
-    const { shedStatus } = this.#parts.config.capacity;
-    const status = error.code === "at_capacity" ? shedStatus : error.spec.status;
-    const problem = toProblem(error, { instance: `urn:uuid:${request.id}`, status });
-    // As bytes, because Fastify would add to the media type of text.
-    const body = Buffer.from(JSON.stringify(problem));
-    void reply.status(status).headers(headersOf(error)).header("content-type", PROBLEM_MEDIA_TYPE);
-    const isLast = !reply.raw.shouldKeepAlive || reply.getHeader("connection") === "close";
-    if (!isUnread(request.raw, isLast)) return reply.send(body);
-    void reply.header("content-length", body.length);
-    return reply.send(withRestDiscarded(body, request.raw));
-  }
-
-  #record(error: AppError, thrown: unknown, request: FastifyRequest): void {
-    const { log, metrics } = this.#parts.telemetry;
-    metrics.requestRefused(error.code);
+    const { log } = this.#parts.telemetry;
     const place = { requestId: request.id, route: request.routeOptions.url };
     if (error.spec.fault === "bug") log.error({ err: thrown, ...place }, "Request failed");
-    else if (error.spec.fault === "operator") {
-      log.warn({ err: error, ...place }, "Request refused");
+    else if (error.spec.fault === "operator") log.warn({ err: error, ...place }, "Request refused");
+    return this.send(error, request, reply);
+  }
+
+  /** Answers past Fastify: refusals are what there may be thousands of, just when it is busy. */
+  send(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    const { config, telemetry } = this.#parts;
+    telemetry.metrics.requestRefused(refusal.code);
+    const { shedStatus } = config.capacity;
+    const status = refusal.code === "at_capacity" ? shedStatus : ERRORS[refusal.code].status;
+    const problem = toProblem(refusal, { instance: `urn:uuid:${request.id}`, status });
+    const body = JSON.stringify(problem);
+    const headers: OutgoingHttpHeaders = {
+      ...(reply.getHeaders() as OutgoingHttpHeaders),
+      ...headersOf(refusal),
+      "content-type": PROBLEM_MEDIA_TYPE,
+      "content-length": Buffer.byteLength(body),
+    };
+    reply.hijack();
+    const { raw } = reply;
+    const isLast = !raw.shouldKeepAlive || headers["connection"] === "close";
+    const rest = isUnread(request.raw, isLast) ? discardRest(request.raw) : null;
+    raw.writeHead(status, headers);
+    if (rest === null || request.method === "HEAD") raw.end(body);
+    else {
+      raw.write(body);
+      void rest.then(() => raw.end());
     }
+    return reply;
   }
 }
 
@@ -70,7 +83,7 @@ function toRefusal(thrown: unknown): AppError {
   return new AppError(known[0], known[1], { cause: thrown });
 }
 
-function headersOf({ code, details }: AppError): Record<string, string> {
+function headersOf({ code, details }: Refusal): Record<string, string> {
   const { retryAfterSeconds, extensions } = details;
   const headers: Record<string, string> = { "cache-control": "no-store" };
   if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);

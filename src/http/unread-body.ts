@@ -7,7 +7,6 @@
  */
 
 import type { IncomingMessage } from "node:http";
-import { Readable } from "node:stream";
 
 /**
  * Most that is dropped before the connection is cut after all. How long it may take is the limit
@@ -30,21 +29,15 @@ export function isUnread(request: IncomingMessage, isLast: boolean): boolean {
   return bytes > (isLast ? 0 : SMALL_BODY_BYTES);
 }
 
-/** The answer, which ends when the body has. Its length must be stated in its headers. */
-export function withRestDiscarded(answer: Buffer, request: IncomingMessage): Readable {
-  return Readable.from(answerThenDiscard(answer, request), { objectMode: false });
-}
-
-async function* answerThenDiscard(answer: Buffer, request: IncomingMessage) {
-  yield answer;
-  await new Promise<void>((resolve) => {
+/** Resolves when the body has come, when it is too much, or when the client has gone. */
+export function discardRest(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
     let bytes = 0;
     request.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes > MAX_DISCARDED_BYTES) resolve();
     });
     for (const event of ["end", "error", "close"]) request.once(event, () => resolve());
-    if (request.destroyed || request.readableEnded) resolve();
-    request.resume();
+    if (request.readableEnded) resolve();
   });
 }

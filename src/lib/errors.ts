@@ -330,11 +330,18 @@ export interface AppErrorOptions extends ErrorDetails {
   readonly cause?: unknown;
 }
 
+/** What a caller is told: an {@link AppError}, or a plain value where refusals come in thousands. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
 /**
  * A failure with a code of {@link ERRORS}. The message is for the caller to read: it says which
  * action failed, a colon, the present state, and what is needed.
  */
-export class AppError extends Error {
+export class AppError extends Error implements Refusal {
   override readonly name = "AppError";
   readonly code: ErrorCode;
   readonly details: ErrorDetails;

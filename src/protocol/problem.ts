@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { AppError, ErrorCode } from "../lib/errors.ts";
+import { ERRORS, type ErrorCode, type Refusal } from "../lib/errors.ts";
 
 export const PROBLEM_MEDIA_TYPE = "application/problem+json";
 
@@ -39,21 +39,22 @@ const REGISTERED_TYPES: Partial<Record<ErrorCode, string>> = {
  * @param where.status Where a setting changes the status of the code, e.g. of a refusal for load.
  */
 export function toProblem(
-  error: AppError,
+  error: Refusal,
   where: { readonly instance: string; readonly status?: number },
 ): ProblemDocument {
   const { retryAfterSeconds, errors, extensions } = error.details;
+  const { status, title, retryable, remedy } = ERRORS[error.code];
   return {
     // First, so that no extension can take the place of a standard member.
     ...extensions,
     type: REGISTERED_TYPES[error.code] ?? `urn:plimsoll:error:${error.code}`,
-    title: error.spec.title,
-    status: where.status ?? error.spec.status,
+    title,
+    status: where.status ?? status,
     detail: error.message,
     instance: where.instance,
     code: error.code,
-    retryable: error.spec.retryable,
-    remedy: error.spec.remedy,
+    retryable,
+    remedy,
     ...(retryAfterSeconds !== undefined && { retryAfter: retryAfterSeconds }),
     ...(errors !== undefined && { errors }),
   };

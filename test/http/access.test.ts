@@ -1,0 +1,231 @@
+/**
+ * Goal: every address asks for what its line of the route table says, and keys, names and origins
+ * are what they claim to be.
+ * Method: the table is walked against a server with keys and one without.
+ */
+import { createHash } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { checkHost } from "../../src/http/host-check.ts";
+import { routeTable } from "../../src/http/route-table.ts";
+import type { ServerParts } from "../../src/http/server-parts.ts";
+import { type InProcessServer, startServer } from "../helpers/server.ts";
+import { rawRequest } from "./raw.ts";
+
+const SCRIPT = `rules: [{ reply: [{ text: "Hello." }] }]`;
+const KEYS = { caller: "caller-key-7f3a", operator: "operator-key-91bc", other: "other-key-44de" };
+const ORIGIN = "https://app.example.com";
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+const serverFile = `
+auth:
+  keys:
+    - { id: one, tenant: acme, sha256: "${sha256(KEYS.caller)}" }
+    - { id: two, tenant: acme, role: operator, sha256: "${sha256(KEYS.operator)}" }
+    - { id: three, tenant: other, sha256: "${sha256(KEYS.other)}" }
+http:
+  corsOrigins: ["${ORIGIN}"]
+`;
+
+/** What the table needs to be made; its handlers are not called here. */
+const routes = routeTable({
+  version: "0",
+  config: { telemetry: { publicMetrics: false } },
+} as unknown as ServerParts);
+
+let locked: InProcessServer;
+let open: InProcessServer;
+
+beforeAll(async () => {
+  locked = await startServer({ script: SCRIPT, serverFile });
+  open = await startServer({
+    script: SCRIPT,
+    settings: { "http.allowedHosts": "Plimsoll.internal" },
+  });
+});
+
+afterAll(async () => {
+  await locked[Symbol.asyncDispose]();
+  await open[Symbol.asyncDispose]();
+});
+
+interface Asked {
+  readonly status: number;
+  readonly code: string | undefined;
+}
+
+async function ask(method: string, path: string, key?: string): Promise<Asked> {
+  const response = await fetch(locked.url + path.replace(/:\w+/g, "nothing"), {
+    method,
+    ...(key !== undefined && { headers: { authorization: `Bearer ${key}` } }),
+  });
+  const body = await response.text();
+  const isProblem = response.headers.get("content-type") === "application/problem+json";
+  const code = isProblem ? (JSON.parse(body) as { code: string }).code : undefined;
+  return { status: response.status, code };
+}
+
+describe("the route table", () => {
+  it.each(routes.map((route) => [`${route.method} ${route.path}`, route] as const))(
+    "%s asks for what it says",
+    async (_name, { method, path, access }) => {
+      const codes = {
+        nobody: (await ask(method, path)).code,
+        stranger: (await ask(method, path, "no-such-key")).code,
+        caller: (await ask(method, path, KEYS.caller)).code,
+        operator: (await ask(method, path, KEYS.operator)).code,
+      };
+      const denied = ["unauthorized", "forbidden"];
+      const isLetIn = Object.fromEntries(
+        Object.entries(codes).map(([who, code]) => [who, !denied.includes(code ?? "")]),
+      );
+      expect(isLetIn).toEqual({
+        nobody: access === "public",
+        stranger: access === "public",
+        caller: access !== "operator",
+        operator: true,
+      });
+      if (access !== "public") expect(codes.nobody).toBe("unauthorized");
+      if (access === "operator") expect(codes.caller).toBe("forbidden");
+    },
+  );
+
+  it("names a HEAD like its GET", async () => {
+    const head = await fetch(`${locked.url}/v1/sessions`, { method: "HEAD" });
+    expect([head.status, head.headers.get("www-authenticate")]).toEqual([401, "Bearer"]);
+  });
+});
+
+describe("keys", () => {
+  it.each([
+    ["", 401],
+    ["Bearer", 401],
+    ["Bearer ", 401],
+    [`Basic ${KEYS.caller}`, 401],
+    [`Bearer ${KEYS.caller} ${KEYS.caller}`, 401],
+    [`Bearer ${KEYS.caller}x`, 401],
+    [`Bearer ${sha256(KEYS.caller)}`, 401],
+    [KEYS.caller, 401],
+    [`bearer ${KEYS.caller}`, 200],
+    [`Bearer   ${KEYS.caller}`, 200],
+  ])("'%s' gives %i", async (authorization, status) => {
+    const response = await fetch(`${locked.url}/v1/agents`, { headers: { authorization } });
+    expect(response.status).toBe(status);
+  });
+
+  it("keep tenants apart", async () => {
+    const turn = await fetch(`${locked.url}/v1/agents/helper/turns`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${KEYS.caller}` },
+      body: JSON.stringify({ input: "Hi", threadId: "ours" }),
+    });
+    const { sessionId } = (await turn.json()) as { sessionId: string };
+    const path = `/v1/sessions/${sessionId}`;
+    expect(await ask("GET", path, KEYS.other)).toEqual({ status: 404, code: "session_not_found" });
+    expect(await ask("DELETE", path, KEYS.other)).toEqual({
+      status: 404,
+      code: "session_not_found",
+    });
+    expect((await ask("GET", path, KEYS.caller)).status).toBe(200);
+  });
+
+  it("are in no log line", () => {
+    const log = JSON.stringify(locked.logs);
+    for (const key of [...Object.values(KEYS), "no-such-key"]) expect(log).not.toContain(key);
+    expect(log).not.toContain(sha256(KEYS.caller));
+  });
+});
+
+describe("checkHost", () => {
+  const code = (host: string | undefined, allowed: string[] = []) => {
+    try {
+      checkHost(host, allowed);
+      return "ok";
+    } catch (error) {
+      return (error as { code: string }).code;
+    }
+  };
+
+  it.each([
+    "localhost",
+    "LOCALHOST:80",
+    "a.localhost:1",
+    "127.0.0.1",
+    "127.9.9.9:8080",
+    "[::1]:80",
+    "10.0.0.7:8080",
+  ])("takes %s", (host) => expect(code(host)).toBe("ok"));
+
+  it.each([
+    undefined,
+    "",
+    "evil.example",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "127.1",
+    "::1",
+    "evil@localhost",
+    "[localhost]",
+  ])("does not take %s", (host) => expect(code(host)).toBe("misdirected_request"));
+
+  it("takes the names that are allowed", () => {
+    expect(code("Agents.Internal:8080", ["agents.internal"])).toBe("ok");
+    expect(code("x.agents.internal", ["agents.internal"])).toBe("misdirected_request");
+  });
+});
+
+describe("a server without keys", () => {
+  const get = (path: string, host: string) =>
+    rawRequest(open.url, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+
+  it("does not serve a name that somebody has pointed to it", async () => {
+    const answer = await get("/v1/sessions", "evil.example");
+    expect([answer.status, answer.body]).toEqual([
+      421,
+      expect.stringContaining("misdirected_request") as string,
+    ]);
+  });
+
+  it("answers probes under any name, and its own names", async () => {
+    expect((await get("/livez", "10-0-0-7.pods")).status).toBe(200);
+    expect((await get("/v1/sessions", "plimsoll.internal")).status).toBe(200);
+  });
+
+  it("cannot be written to by a page of another origin", async () => {
+    const simple = await fetch(`${open.url}/v1/agents/helper/turns`, {
+      method: "POST",
+      headers: { "content-type": "text/plain", origin: "https://evil.example" },
+      body: JSON.stringify({ input: "Hi" }),
+    });
+    expect(simple.status).toBe(415);
+    expect(simple.headers.get("access-control-allow-origin")).toBeNull();
+  });
+});
+
+describe("pages of other origins", () => {
+  const preflight = (origin: string) =>
+    fetch(`${locked.url}/agui`, {
+      method: "OPTIONS",
+      headers: { origin, "access-control-request-method": "POST" },
+    });
+
+  it("may call when they are named", async () => {
+    const answer = await preflight(ORIGIN);
+    expect(answer.status).toBe(204);
+    expect(answer.headers.get("access-control-allow-origin")).toBe(ORIGIN);
+    expect(answer.headers.get("access-control-allow-headers")).toContain("Authorization");
+    const refused = await fetch(`${locked.url}/v1/agents`, { headers: { origin: ORIGIN } });
+    expect([refused.status, refused.headers.get("access-control-allow-origin")]).toEqual([
+      401,
+      ORIGIN,
+    ]);
+  });
+
+  it.each(["https://evil.example", `${ORIGIN}.evil.example`, "http://app.example.com", "null"])(
+    "may not when they are %s",
+    async (origin) => {
+      const answer = await preflight(origin);
+      expect(answer.headers.get("access-control-allow-origin")).toBeNull();
+      expect(answer.headers.get("vary")).toBe("Origin");
+    },
+  );
+});
