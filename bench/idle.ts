@@ -30,7 +30,7 @@ const SESSIONS = 10_000;
 const ROUNDS = 10;
 const PAGES = 5;
 const SESSIONS_READ = 200;
-const SETTLE_MS = 3_000;
+const SETTLE_MS = 2_000;
 const WRITES_AT_ONCE = 32;
 /** What `plimsoll` calls whoever asks without a key. */
 const TENANT = "default";
