@@ -8,6 +8,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { AGENT_PROCESS_SETTINGS } from "../agent/sdk-options.ts";
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { Config } from "../config/config.ts";
 import type { Readiness } from "../http/server-parts.ts";
@@ -37,7 +38,7 @@ export async function checkReadiness(
   deps: ReadinessDeps,
   stop: AbortSignal,
 ): Promise<string | null> {
-  const problem = await tryToStart(deps);
+  const problem = await tryToStart(deps, stop);
   if (deps.readiness.state === "draining") return null;
   if (problem === null) {
     Object.assign(deps.readiness, { state: "ready", reason: "" });
@@ -54,20 +55,22 @@ export async function checkReadiness(
   return problem;
 }
 
-async function tryToStart({ config, data, agents, processes }: ReadinessDeps) {
+async function tryToStart(deps: ReadinessDeps, stop: AbortSignal): Promise<string | null> {
+  const { config, data, agents, processes } = deps;
   const [agent] = agents.values();
   const directory = join(data.runDirectory, "probe");
-  await mkdir(directory, { recursive: true });
-  return probeAgentProcess({
-    directory,
-    environment: {
-      ...agent?.providerEnvironment,
-      HOME: directory,
-      CLAUDE_CONFIG_DIR: directory,
-      TMPDIR: directory,
-      CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
-    },
-    ...config.agentProcess,
-    spawn: (options) => processes.spawn(options),
-  });
+  try {
+    await mkdir(directory, { recursive: true });
+  } catch (thrown) {
+    return `its directory could not be made: ${String(thrown)}`;
+  }
+  const environment = {
+    ...agent?.providerEnvironment,
+    ...AGENT_PROCESS_SETTINGS,
+    HOME: directory,
+    CLAUDE_CONFIG_DIR: directory,
+    TMPDIR: directory,
+  };
+  const spawn = processes.spawn.bind(processes);
+  return probeAgentProcess({ directory, environment, ...config.agentProcess, spawn }, stop);
 }

@@ -89,14 +89,14 @@ export class LiveTurns {
     if (hurry.aborted) return;
     const idle = Promise.allSettled([...this.#turns.values()].map((turn) => turn.ended));
     await new Promise<void>((resolve) => {
-      const done = (): void => {
+      const end = (): void => {
         clearTimeout(timer);
-        hurry.removeEventListener("abort", done);
+        hurry.removeEventListener("abort", end);
         resolve();
       };
-      const timer = setTimeout(done, graceMs);
-      hurry.addEventListener("abort", done);
-      void idle.then(done);
+      const timer = setTimeout(end, graceMs);
+      hurry.addEventListener("abort", end);
+      void idle.then(end);
     });
   }
 

@@ -19,11 +19,21 @@ export interface ProbeOptions {
   readonly spawn: (options: StartAgentOptions) => AgentProcess;
 }
 
-/** What is wrong, in words with what the process wrote; null if it started. Never rejects. */
-export async function probeAgentProcess(options: ProbeOptions): Promise<string | null> {
+/**
+ * What is wrong, in words with what the process wrote; null if it started. Never rejects.
+ *
+ * @param stop Kills the process at once; the probe has then failed.
+ */
+export async function probeAgentProcess(
+  options: ProbeOptions,
+  stop: AbortSignal,
+): Promise<string | null> {
   const { directory: cwd, environment: env, startTimeoutMs, endGraceMs } = options;
   let agent: AgentProcess | undefined;
+  const onStop = (): void => void agent?.terminate(0);
+  stop.addEventListener("abort", onStop, { once: true });
   try {
+    stop.throwIfAborted();
     const warm = await startup({
       initializeTimeoutMs: startTimeoutMs,
       options: {
@@ -49,6 +59,7 @@ export async function probeAgentProcess(options: ProbeOptions): Promise<string |
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     return wrote === "" ? reason : `${reason}; it wrote: ${wrote}`;
   } finally {
+    stop.removeEventListener("abort", onStop);
     await agent?.terminate(endGraceMs);
   }
 }

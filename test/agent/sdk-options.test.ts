@@ -83,7 +83,7 @@ describe("postureMismatch", () => {
 
   it.each([
     ["agrees", all, null],
-    ["agrees in any order", [...all].reverse(), null],
+    ["agrees in any order", ["mcp__tools__greet", "Read", "Bash"], null],
     ["may have what a declared server offers", [...all, "mcp__web__find"], null],
     ["has a built-in too many", [...all, "Write"], "offers undeclared tools: Write"],
     ["has a foreign server", [...all, "mcp__evil__x"], "offers undeclared tools: mcp__evil__x"],

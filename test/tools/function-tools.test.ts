@@ -50,13 +50,12 @@ async function connect(files: readonly string[], context = CONTEXT) {
   if (server === undefined) throw new Error("no tools");
   const client = new Client({ name: "test", version: "1" });
   const [ours, theirs] = InMemoryTransport.createLinkedPair();
-  type Connect = typeof client.connect;
-  await server.instance.connect(theirs as Parameters<typeof server.instance.connect>[0]);
-  await client.connect(ours as Parameters<Connect>[0]);
+  await server.instance.connect(theirs);
+  await client.connect(ours);
   return {
     errors,
     list: async () => (await client.listTools()).tools,
-    async call(name: string, input: Record<string, unknown>): Promise<Called> {
+    call: async (name: string, input: Record<string, unknown>): Promise<Called> => {
       const result = await client.callTool({ name, arguments: input });
       const [part] = result.content as { text: string }[];
       return { text: part?.text ?? "", isError: result.isError === true };

@@ -134,7 +134,7 @@ describe("LiveTurns", () => {
   it("keeps nothing of a turn that is refused", async () => {
     const refusal = new AppError("at_capacity", "Cannot start the turn: full");
     const turns = open(async function* () {
-      throw refusal;
+      yield await Promise.reject(refusal);
     });
     for (let n = 0; n < 10; n++) {
       await expect(turns.start(request(), never)).rejects.toBe(refusal);

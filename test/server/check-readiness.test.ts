@@ -1,0 +1,104 @@
+/**
+ * Goal: a server is ready when, and only when, a process of Claude Code starts here; finding out
+ * never throws, and never holds up the end of a server.
+ */
+
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import { AgentProcesses, type StartAgentOptions } from "../../src/agent-process/registry.ts";
+import type { Readiness } from "../../src/http/server-parts.ts";
+import { checkReadiness } from "../../src/server/check-readiness.ts";
+
+let directory = "";
+let processes: AgentProcesses;
+let readiness: Readiness;
+let stop: AbortController;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "readiness-"));
+  readiness = { state: "starting", reason: "" };
+  stop = new AbortController();
+  processes = new AgentProcesses({
+    serverId: randomUUID(),
+    stderrTailBytes: 4_096,
+    endGraceMs: 1_000,
+    sampleIntervalMs: 1_000,
+    onExit: () => {},
+    onNotice: () => {},
+  });
+});
+
+afterEach(async () => {
+  stop.abort();
+  await processes[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true });
+});
+
+type Deps = Parameters<typeof checkReadiness>[0];
+
+/** @param change Of what is spawned as the probe. */
+function check(change: Partial<StartAgentOptions> = {}, at = directory): Promise<string | null> {
+  const changed = {
+    spawn: (options: StartAgentOptions) => processes.spawn({ ...options, ...change }),
+  } as AgentProcesses;
+  const log = { info() {}, error() {} } as unknown as Deps["log"];
+  const agentProcess = {
+    startTimeoutMs: 15_000,
+    endGraceMs: 1_000,
+    stderrTailBytes: 4_096,
+    sampleIntervalMs: 1_000,
+  };
+  const environment = {
+    PATH: process.env["PATH"] ?? "",
+    ANTHROPIC_API_KEY: "none",
+    // Nobody listens there: no model is needed to start.
+    ANTHROPIC_BASE_URL: "http://127.0.0.1:9",
+  };
+  const agents = new Map([
+    ["a", { providerEnvironment: environment }],
+  ]) as unknown as Deps["agents"];
+  const data = { runDirectory: at } as Deps["data"];
+  const config = { agentProcess };
+  return checkReadiness({ config, data, agents, processes: changed, readiness, log }, stop.signal);
+}
+
+describe("checkReadiness", () => {
+  it("is ready when the real Claude Code starts, and leaves no process", async () => {
+    expect(await check()).toBeNull();
+    expect(readiness).toEqual({ state: "ready", reason: "" });
+    expect(processes.live.size).toBe(0);
+  });
+
+  it("is broken when it does not, and keeps what it wrote for the log", async () => {
+    const args = ["-c", "echo the library is missing >&2; exit 127"];
+    const problem = await check({ command: "/bin/sh", args });
+    expect(problem).toContain("the library is missing");
+    expect(readiness.state).toBe("broken");
+    expect(readiness.reason).not.toContain("library");
+    expect(processes.live.size).toBe(0);
+  });
+
+  it("is broken when there is no such program, and when there is no place for it", async () => {
+    expect(await check({ command: "/none/such" })).toContain("failed to launch");
+    expect(readiness.state).toBe("broken");
+    await writeFile(join(directory, "file"), "");
+    expect(await check({}, join(directory, "file"))).toContain("could not be made");
+  });
+
+  it("does not hold up a server that ends", async () => {
+    const beganAtMs = performance.now();
+    const checked = check({ command: "sleep", args: ["60"] });
+    await vi.waitFor(() => expect(processes.live.size).toBe(1));
+    readiness.state = "draining";
+    stop.abort();
+    expect(await checked).toBeNull();
+    expect(performance.now() - beganAtMs).toBeLessThan(5_000);
+    expect(readiness.state).toBe("draining");
+    expect(processes.live.size).toBe(0);
+  });
+});
