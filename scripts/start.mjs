@@ -21,6 +21,14 @@ const main = join(ROOT, "build/main.js");
 const agent = join(ROOT, "examples/hello-agent/agent.yaml");
 const rehearse = talksToClaude ? [] : ["--rehearse"];
 
+// npm gives SIGTERM to a shell, which ends without passing it on: its end is our signal.
+const parent = process.ppid;
+const watch = setInterval(() => {
+  if (process.ppid === parent) return;
+  clearInterval(watch);
+  process.kill(process.pid, "SIGTERM");
+}, 500).unref();
+
 // In this process rather than in a child of it: signals and exit code need no passing on.
 process.argv = [process.execPath, main, "serve", agent, "--banner", ...rehearse, ...given];
 await import(pathToFileURL(main).href);
