@@ -119,7 +119,7 @@ function endingLines(outcome: TurnOutcome, paint: Paint): string[] {
 }
 
 /** `621 tokens in (400 from cache), 62 out, $0.0019, 1 step, 2.7 s, first token after 1.1 s`. */
-export function usageLine(usage: TurnUsage): string {
+function usageLine(usage: TurnUsage): string {
   const { inputTokens, cacheReadTokens, cacheWriteTokens, outputTokens, firstTokenMs } = usage;
   const tokensIn = inputTokens + cacheReadTokens + cacheWriteTokens;
   const cached = cacheReadTokens === 0 ? "" : ` (${count(cacheReadTokens)} from cache)`;

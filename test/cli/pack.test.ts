@@ -3,7 +3,7 @@
  * Method: the package is packed and installed from its file, with the registry for the rest.
  */
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -30,6 +30,8 @@ describe("the package", () => {
 
     const home = join(directory, "home");
     await mkdir(home);
+    // Or npm would look for a package further up.
+    await writeFile(join(home, "package.json"), "{}\n");
     const archive = join(directory, archives[0] ?? "");
     const install = ["install", "--no-audit", "--no-fund", "--prefer-offline", archive];
     await execute("npm", install, { cwd: home });
@@ -39,9 +41,11 @@ describe("the package", () => {
     expect(made.stdout).toContain("npx plimsoll serve");
     expect(made.code).toBe(0);
 
+    // Without npx, which gives SIGTERM to a shell that does not pass it on.
+    const program = [join(home, "node_modules", ".bin", "plimsoll")] as const;
     const folder = join(home, "my-agent");
     const args = ["serve", "--port", "0", "--banner"];
-    await using server = start(args, { directory: folder, program: [...npx] });
+    await using server = start(args, { directory: folder, program: [...program] });
     await server.prints('"msg":"Ready for turns"', LIMIT_MS);
     const url = /http:\S+\/turns/u.exec(server.stdout())?.[0] ?? "";
     const response = await fetch(url, {
@@ -51,7 +55,6 @@ describe("the package", () => {
     });
     expect(await response.json()).toMatchObject({ status: "completed", agent: "my-agent" });
     server.signal("SIGTERM");
-    await server.exited;
-    expect(server.stdout()).toContain('"msg":"Stopped"');
+    expect((await server.exited).code).toBe(0);
   });
 });
