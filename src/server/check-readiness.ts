@@ -19,6 +19,17 @@ import type { ServedAgent } from "../turn/run-turn.ts";
 
 const RETRY_MS = 10_000;
 
+/**
+ * The process asks its provider for this and that before it is initialised, and waits for half a
+ * minute where nobody answers. Whether the model can be reached is not the question here, and a
+ * replica that cannot reach it is of as much use as any other.
+ */
+const NO_MODEL = {
+  ANTHROPIC_BASE_URL: "http://127.0.0.1:9",
+  NO_PROXY: "127.0.0.1",
+  no_proxy: "127.0.0.1",
+};
+
 export interface ReadinessDeps {
   readonly config: Pick<Config, "agentProcess">;
   readonly data: DataDirectory;
@@ -67,6 +78,7 @@ async function tryToStart(deps: ReadinessDeps, stop: AbortSignal): Promise<strin
   const environment = {
     ...agent?.providerEnvironment,
     ...AGENT_PROCESS_SETTINGS,
+    ...NO_MODEL,
     HOME: directory,
     CLAUDE_CONFIG_DIR: directory,
     TMPDIR: directory,

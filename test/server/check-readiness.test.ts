@@ -5,6 +5,7 @@
 
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -42,7 +43,11 @@ afterEach(async () => {
 type Deps = Parameters<typeof checkReadiness>[0];
 
 /** @param change Of what is spawned as the probe. */
-function check(change: Partial<StartAgentOptions> = {}, at = directory): Promise<string | null> {
+function check(
+  change: Partial<StartAgentOptions> = {},
+  at = directory,
+  provider: Record<string, string> = {},
+): Promise<string | null> {
   const changed = {
     spawn: (options: StartAgentOptions) => processes.spawn({ ...options, ...change }),
   } as AgentProcesses;
@@ -56,8 +61,7 @@ function check(change: Partial<StartAgentOptions> = {}, at = directory): Promise
   const environment = {
     PATH: process.env["PATH"] ?? "",
     ANTHROPIC_API_KEY: "none",
-    // Nobody listens there: no model is needed to start.
-    ANTHROPIC_BASE_URL: "http://127.0.0.1:9",
+    ...provider,
   };
   const agents = new Map([
     ["a", { providerEnvironment: environment }],
@@ -72,6 +76,17 @@ describe("checkReadiness", () => {
     expect(await check()).toBeNull();
     expect(readiness).toEqual({ state: "ready", reason: "" });
     expect(processes.live.size).toBe(0);
+  });
+
+  it("does not need the model to be reached", async () => {
+    const silent = createServer(() => {});
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const beganAtMs = performance.now();
+    const problem = await check({}, directory, { ANTHROPIC_BASE_URL: url, HTTPS_PROXY: url });
+    silent.close();
+    expect(problem).toBeNull();
+    expect(performance.now() - beganAtMs).toBeLessThan(10_000);
   });
 
   it("is broken when it does not, and keeps what it wrote for the log", async () => {
