@@ -50,7 +50,6 @@ limits: { turnTime: 2s }
 ];
 
 let server: InProcessServer;
-let serverId = "";
 beforeAll(async () => {
   server = await startServer({
     script: SCRIPT,
@@ -61,14 +60,13 @@ beforeAll(async () => {
       "agentProcess.startTime": "6s",
     },
   });
-  serverId = await server.serverId();
 });
 afterAll(async () => server[Symbol.asyncDispose]());
 
 // Whatever a test did: the permit comes back, not before the last process is gone, and works.
 afterEach(async () => {
   await until(() => server.gate.snapshot(Date.now()).inflight === 0, "the permit", 15_000);
-  expect(processesWith("PLIMSOLL_SERVER_ID", serverId)).toEqual([]);
+  expect(processesWith("PLIMSOLL_SERVER_ID", server.serverId)).toEqual([]);
   const { committedBytes, parentBytes } = await server.capacity();
   expect(committedBytes).toBe(parentBytes);
   expect((await ask(server, "Still there?")).status).toBe("completed");

@@ -155,7 +155,7 @@ describe("two turns of one session at once", () => {
     const answers = await Promise.all(
       ["This is one", "This is two"].map((input) => post(server, input, { key, threadId: "race" })),
     );
-    expect(answers.map(({ status }) => status).sort()).toEqual([200, 409]);
+    expect(answers.map(({ status }) => status).sort((a, b) => a - b)).toEqual([200, 409]);
     const taken = answers[0]?.status === 200 ? "This is one" : "This is two";
     const next = await ask(server, "And then", { key, threadId: "race" });
     expect(next.text).toBe(`Turn 2, begun with: ${taken}`);

@@ -55,7 +55,7 @@ export interface TestServer extends AsyncDisposable {
   capacity(key?: string): Promise<CapacityView>;
   metrics(key?: string): Promise<string>;
   /** Id that every process of the server carries. */
-  serverId(): Promise<string>;
+  readonly serverId: string;
   /** Drains the server; the directory stays. Idempotent. */
   stop(): Promise<void>;
 }
@@ -115,6 +115,7 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
     throw thrown;
   }
   const { url, gate } = listening;
+  const serverId = await world.readServerId();
 
   const end = async (): Promise<void> => {
     stop.abort();
@@ -122,14 +123,13 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
     await world.model[Symbol.asyncDispose]();
   };
   return {
-    ...surfaceOf(world, url, logs),
+    ...surfaceOf(world, { url, serverId, logs }),
     gate,
     hurry: () => hurry.abort(),
     stop: end,
     async [Symbol.asyncDispose]() {
       await end();
       const { inflight, committedBytes, parentBytes } = gate.snapshot(Date.now());
-      const serverId = await world.serverId();
       await world[Symbol.asyncDispose]();
       if (inflight !== 0) throw new Error(`${inflight} permits were never given back`);
       if (committedBytes !== parentBytes) throw new Error("Bytes are committed to no turn");
@@ -160,13 +160,14 @@ export async function startServerProcess(options: TestServerOptions): Promise<Se
     const url = listens();
     if (url === undefined) throw new Error(`The program ended: ${program.stderr()}`);
     await until(async () => (await fetch(`${url}/readyz`)).ok, "the program to be ready");
+    const serverId = await world.readServerId();
     const end = async (): Promise<void> => {
       if (!hasExited) child.kill("SIGTERM");
       await exited;
       await world.model[Symbol.asyncDispose]();
     };
     return {
-      ...surfaceOf(world, url, logs),
+      ...surfaceOf(world, { url, serverId, logs }),
       pid: child.pid ?? 0,
       exited,
       stderr: program.stderr,
@@ -174,7 +175,6 @@ export async function startServerProcess(options: TestServerOptions): Promise<Se
       stop: end,
       async [Symbol.asyncDispose]() {
         await end();
-        const serverId = await world.serverId();
         await world[Symbol.asyncDispose]();
         await noProcessOf(serverId);
       },
@@ -236,7 +236,7 @@ interface World extends AsyncDisposable {
   readonly configInput: Parameters<typeof loadConfig>[0];
   readonly model: Rehearsal;
   readonly asked: readonly RehearsalRequest[];
-  serverId(): Promise<string>;
+  readServerId(): Promise<string>;
 }
 
 async function openWorld(options: TestServerOptions): Promise<World> {
@@ -274,7 +274,7 @@ async function openWorld(options: TestServerOptions): Promise<World> {
     },
     model,
     asked,
-    serverId: async () => (await readFile(join(directory, "data", "server-id"), "utf8")).trim(),
+    readServerId: async () => (await readFile(join(directory, "data", "server-id"), "utf8")).trim(),
     async [Symbol.asyncDispose]() {
       await model[Symbol.asyncDispose]();
       await rm(directory, { recursive: true, force: true });
@@ -282,16 +282,20 @@ async function openWorld(options: TestServerOptions): Promise<World> {
   };
 }
 
-function surfaceOf({ directory, model, asked, serverId }: World, url: string, logs: LogLine[]) {
+function surfaceOf(
+  { directory, model, asked }: World,
+  server: { readonly url: string; readonly serverId: string; readonly logs: readonly LogLine[] },
+) {
   const get = (path: string, key?: string) =>
-    fetch(url + path, key === undefined ? {} : { headers: { authorization: `Bearer ${key}` } });
+    fetch(
+      server.url + path,
+      key === undefined ? {} : { headers: { authorization: `Bearer ${key}` } },
+    );
   return {
-    url,
+    ...server,
     directory,
     model,
     asked,
-    logs,
-    serverId,
     capacity: async (key?: string) => (await (await get("/capacity", key)).json()) as CapacityView,
     metrics: async (key?: string) => (await get("/metrics", key)).text(),
   };
