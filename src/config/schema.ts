@@ -254,7 +254,7 @@ export const ServerFile = z
       path: ["listen", "host"],
       error: needs(
         "`auth.keys`, as other machines can reach this address",
-        "Add a key, or say `auth.allowAnyone: true`, or listen on 127.0.0.1",
+        "Make a key by `plimsoll keys new`, or say `auth.allowAnyone: true` (--allow-anyone), or listen on 127.0.0.1",
       ),
     },
   );

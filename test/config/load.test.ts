@@ -222,7 +222,7 @@ describe("loadConfig, problems", () => {
     ],
     [
       "listen: {host: 0.0.0.0}",
-      'plimsoll.yaml:1:16 listen.host needs `auth.keys`, as other machines can reach this address: got "0.0.0.0" | Add a key, or say `auth.allowAnyone: true`, or listen on 127.0.0.1',
+      'plimsoll.yaml:1:16 listen.host needs `auth.keys`, as other machines can reach this address: got "0.0.0.0" | Make a key by `plimsoll keys new`, or say `auth.allowAnyone: true` (--allow-anyone), or listen on 127.0.0.1',
     ],
     [
       "telemetry: {otlpEndpoint: localhost:4318}",
@@ -273,7 +273,7 @@ describe("loadConfig, problems", () => {
 
   it("also holds defaults to the relations between settings", async () => {
     expect(await problems({ flags: { "listen.host": "0.0.0.0" } })).toEqual([
-      '--listen.host:1:1 listen.host needs `auth.keys`, as other machines can reach this address: got "0.0.0.0" | Add a key, or say `auth.allowAnyone: true`, or listen on 127.0.0.1',
+      '--listen.host:1:1 listen.host needs `auth.keys`, as other machines can reach this address: got "0.0.0.0" | Make a key by `plimsoll keys new`, or say `auth.allowAnyone: true` (--allow-anyone), or listen on 127.0.0.1',
     ]);
   });
 
