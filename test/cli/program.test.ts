@@ -73,7 +73,7 @@ describe("plimsoll", () => {
       "serve",
       "an address that others reach, without keys",
       ["serve", HELLO_AGENT, "--rehearse", "--host", "0.0.0.0", "--port", "0"],
-      "needs `auth.keys`, as other machines can reach this address",
+      "Make a key by `plimsoll keys new`, or say `auth.allowAnyone: true` (--allow-anyone)",
     ],
     [
       "serve",
