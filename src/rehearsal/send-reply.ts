@@ -35,7 +35,8 @@ export function streamReply(response: ServerResponse, reply: MessageReply): void
   };
   const waitFor = (event: TimedEvent): void => {
     // Timers cut fractions off, so that an exact time must be rounded up.
-    timer = setTimeout(sendDue, Math.ceil(event.dueMs - (performance.now() - startMs)));
+    const waitMs = Math.ceil(event.dueMs - (performance.now() - startMs));
+    timer = setTimeout(sendDue, Math.max(0, waitMs));
   };
 
   response.once("close", () => {
