@@ -188,7 +188,7 @@ describe("a turn's clocks", () => {
   });
 });
 
-describe("a turn that cannot start", () => {
+describe.concurrent("a turn that cannot start", () => {
   it("has an outcome when the spawn throws", async () => {
     await using lab = await AgentLab.open([SLOW]);
     const spawn = (): never => {
@@ -236,7 +236,7 @@ describe("a turn that cannot start", () => {
   });
 });
 
-describe("errors of the model", () => {
+describe.concurrent("errors of the model", () => {
   const once = { CLAUDE_CODE_MAX_RETRIES: "1" };
 
   it.each([
