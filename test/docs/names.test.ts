@@ -64,6 +64,14 @@ describe("the table of errors", () => {
   });
 });
 
+describe("docs/README.md", () => {
+  it("lists every page", () => {
+    const index = text.get("docs/README.md") ?? "";
+    const others = namesIn("docs").filter((name) => name !== "README.md");
+    expect(others.filter((name) => !index.includes(`](${name})`))).toEqual([]);
+  });
+});
+
 describe("docs/operations.md", () => {
   it("says what to do about every way in which a turn can fail", () => {
     const ends = Object.entries(ERRORS).filter(
