@@ -73,6 +73,7 @@ const FASTIFY_ERRORS: Readonly<Record<string, readonly [code: ErrorCode, message
   FST_ERR_MAX_PARAM_LENGTH: ["invalid_request", "Cannot read the address: a part is too long"],
   // From the connection itself: nobody is left to read the answer, but the metrics want its code.
   ECONNRESET: ["invalid_request", "Cannot read the body: the client broke off"],
+  ERR_STREAM_PREMATURE_CLOSE: ["invalid_request", "Cannot answer: the client left"],
 };
 
 function toRefusal(thrown: unknown): AppError {
