@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { createServer, get } from "node:http";
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 
 import { planReply } from "../../src/rehearsal/reply.ts";
 import type { MessageReply } from "../../src/rehearsal/reply.ts";
@@ -93,17 +93,15 @@ describe.each([
   ["sendWholeReply()", sendWholeReply],
 ])("%s", (_, send) => {
   it("leaves no timer behind when the client leaves", async () => {
-    const timersBefore = countTimers();
+    // Only those of the code under test: Node's own come and go as they like.
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
     const reply = replyOf({ reply: [{ tokens: 9 }], firstTokenMs: 0, tokensPerSecond: 0.01 });
     await using exchange = await startExchange(reply, send);
-    expect(countTimers()).toBe(timersBefore + 1);
+    expect(vi.getTimerCount()).toBe(1);
     const closed = once(exchange.response, "close");
     exchange.request.destroy();
     await closed;
-    expect(countTimers()).toBe(timersBefore);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
-
-function countTimers(): number {
-  return process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
-}
