@@ -8,7 +8,11 @@ export const current_time = {
     },
   },
   async run({ timeZone = "UTC" }) {
-    const format = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long", timeZone });
+    const format = new Intl.DateTimeFormat("en-GB", {
+      dateStyle: "full",
+      timeStyle: "long",
+      timeZone,
+    });
     return format.format(new Date());
   },
 };
