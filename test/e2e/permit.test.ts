@@ -70,6 +70,9 @@ afterEach(async () => {
   const { committedBytes, parentBytes } = await server.capacity();
   expect(committedBytes).toBe(parentBytes);
   expect((await ask(server, "Still there?")).status).toBe("completed");
+  // A client that leaves is no error of the server.
+  const errors = server.logs.filter(({ level, msg }) => level === "error" && msg !== "Turn failed");
+  expect(errors).toEqual([]);
 });
 
 describe("the permit of a turn whose client leaves", () => {

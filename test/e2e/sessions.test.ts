@@ -127,11 +127,12 @@ describe("a session", () => {
 describe("two turns of one session at once", () => {
   it("are one turn and one refusal, which comes at once and takes no permit", async () => {
     const running = await stream(server, "Speak slowly", { key, threadId: "busy" });
+    const { admitted } = await server.capacity(bob);
     const askedAtMs = performance.now();
     const problem = await refusal(post(server, "Me too", { key, threadId: "busy" }));
     expect(performance.now() - askedAtMs).toBeLessThan(1_000);
     expect(problem).toMatchObject({ status: 409, code: "session_busy" });
-    expect((await server.capacity(bob)).inflight).toBe(1);
+    expect(await server.capacity(bob)).toMatchObject({ inflight: 1, admitted });
 
     const agui = await refusal(
       fetch(`${server.url}/v1/agents/helper/agui`, {
