@@ -7,7 +7,7 @@
 import { AppError } from "../lib/errors.ts";
 
 /** Arrays and objects within one another. The deepest body of our protocols has nine. */
-export const MAX_JSON_DEPTH = 64;
+const MAX_JSON_DEPTH = 64;
 
 /**
  * Undefined for no body at all: some clients announce JSON also where there is none to send.

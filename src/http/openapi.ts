@@ -32,7 +32,7 @@ export function openApiRoute(routes: readonly Route[], parts: ServerParts): Rout
 }
 
 /** What every route can answer with, and what every route of its access can. */
-export function errorsOf({ access, docs }: Pick<Route, "access" | "docs">): readonly ErrorCode[] {
+function errorsOf({ access, docs }: Pick<Route, "access" | "docs">): readonly ErrorCode[] {
   return [
     ...docs.errors,
     ...(access === "public" ? [] : (["unauthorized", "misdirected_request"] as const)),

@@ -11,7 +11,7 @@ export interface HttpCase {
 }
 
 /** Mulberry32: small, and good enough to choose among wrong things. */
-export function randomFrom(seed: number): () => number {
+function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
