@@ -29,8 +29,8 @@ export interface AgentExit {
   readonly signal: string | null;
   readonly step: EndStep;
   /**
-   * Killed (SIGKILL, or the 137 of a wrapper around it), not by us, and the kernel's counter does
-   * not speak against memory as the reason.
+   * Killed (SIGKILL, or the 137 of a wrapper around it) and not by us: hardly anyone but the kernel
+   * does that, and hardly for anything but memory. `oomKillCounterRose` says what is known of it.
    */
   readonly outOfMemory: boolean;
   /** Whether the kernel killed anything for memory while the process lived; null: no counter. */
@@ -186,7 +186,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const oomKillCounterRose =
       oomKills === null || this.#oomKillsBefore === null ? null : oomKills > this.#oomKillsBefore;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
-    const outOfMemory = wasKilled && step !== "sigkill" && oomKillCounterRose !== false;
+    const outOfMemory = wasKilled && step !== "sigkill";
     // As in killNow; here the number could be another's, which is the lesser evil.
     if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
     const survivors = await sweep(() => findTree(this.tree), SWEEP_LIMIT_MS);

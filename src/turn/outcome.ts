@@ -128,7 +128,7 @@ const MODEL_ERRORS: Readonly<Record<SDKAssistantMessageError, ErrorCode>> = {
 function died(facts: TurnFacts, usage: TurnUsage): TurnOutcome {
   const { exit, hasStarted } = facts;
   if (exit?.outOfMemory === true) {
-    const message = "Cannot finish the turn: its process was killed because memory ran out";
+    const message = "Cannot finish the turn: its process was killed, as happens for want of memory";
     return failed("turn_out_of_memory", message, usage);
   }
   if (!hasStarted) {
