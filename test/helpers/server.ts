@@ -66,10 +66,10 @@ export interface LogLine {
   readonly [field: string]: unknown;
 }
 
-export const FIXTURES = join(import.meta.dirname, "..", "fixtures", "agents");
+const FIXTURES = join(import.meta.dirname, "..", "fixtures", "agents");
 
 /** An agent without tools. */
-export const PLAIN_AGENT = `
+const PLAIN_AGENT = `
 name: helper
 instructions: You are a test.
 `;
@@ -193,7 +193,7 @@ export async function runServerProcess(
   const world = await openWorld(options);
   const { exited, stderr } = await spawnProgram(world);
   const { code } = await exited;
-  await world.model[Symbol.asyncDispose]();
+  await (options.directory === undefined ? world : world.model)[Symbol.asyncDispose]();
   return { code, stderr: stderr() };
 }
 
