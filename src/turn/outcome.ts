@@ -27,6 +27,8 @@ export interface TurnFacts {
   readonly hasStarted: boolean;
   /** Whether the agent file asks for structured output. */
   readonly needsStructuredOutput: boolean;
+  /** What the last message said; the SDK's result has but its last block. */
+  readonly text: string;
 }
 
 export function outcomeOf(facts: TurnFacts, usage: TurnUsage): TurnOutcome {
@@ -38,7 +40,7 @@ export function outcomeOf(facts: TurnFacts, usage: TurnUsage): TurnOutcome {
     if (facts.needsStructuredOutput && result.structured_output === undefined) {
       return failed("model_unavailable", NO_STRUCTURED_OUTPUT, usage);
     }
-    return completed(result, usage);
+    return completed(result, facts.text, usage);
   }
   if (stopCause?.kind === "cancelled") {
     return { status: "cancelled", cause: stopCause.cause, usage };
@@ -52,9 +54,10 @@ const NO_STRUCTURED_OUTPUT =
 
 function completed(
   result: Extract<SDKResultMessage, { subtype: "success" }>,
+  text: string,
   usage: TurnUsage,
 ): TurnOutcome {
-  const { structured_output: structuredOutput, stop_reason, result: text } = result;
+  const { structured_output: structuredOutput, stop_reason } = result;
   return {
     status: "completed",
     usage,

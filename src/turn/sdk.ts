@@ -128,6 +128,7 @@ class RunningAgent {
       exit: null,
       hasStarted: false,
       needsStructuredOutput: run.needsStructuredOutput,
+      text: "",
     };
     this.#input = openInput(run.input);
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
@@ -181,6 +182,7 @@ class RunningAgent {
   }
 
   summary(): AgentRunEnd {
+    this.#facts.text = this.#translator.text;
     const { result, exit } = this.#facts;
     const totals = result === null ? null : totalsOf(result, this.#run.totalsBefore);
     return {

@@ -14,7 +14,7 @@ import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
 import type { TurnEvent } from "./turn.ts";
 
 /** The tool by which the SDK collects structured output: plumbing, not shown to callers. */
-export const STRUCTURED_OUTPUT_TOOL = "StructuredOutput";
+const STRUCTURED_OUTPUT_TOOL = "StructuredOutput";
 
 type Content = Extract<SDKMessage, { type: "assistant" }>["message"]["content"][number];
 type StreamEvent = Extract<SDKMessage, { type: "stream_event" }>["event"];
@@ -36,9 +36,27 @@ export class Translator {
   readonly #shownToolCalls = new Set<string>();
   readonly #answeredToolCalls = new Set<string>();
   #messageId = "";
+  #text = { messageId: "", soFar: "" };
+
+  /** What the last message that had text said: all its blocks, where the SDK's result has one. */
+  get text(): string {
+    return this.#text.soFar;
+  }
 
   /** The events a message stands for, in order; none for most. */
   next(message: SDKMessage): TurnEvent[] {
+    const events = this.#translate(message);
+    for (const event of events) if (event.type === "text_delta") this.#remember(event.delta);
+    return events;
+  }
+
+  #remember(text: string): void {
+    const messageId = this.#messageId;
+    const before = this.#text.messageId === messageId ? this.#text.soFar : "";
+    this.#text = { messageId, soFar: before + text };
+  }
+
+  #translate(message: SDKMessage): TurnEvent[] {
     // What a subagent says belongs to the tool call that started it, whose result is shown.
     if ("parent_tool_use_id" in message && message.parent_tool_use_id) return [];
     switch (message.type) {

@@ -31,6 +31,7 @@ function facts(known: Partial<TurnFacts>): TurnFacts {
     exit: EXIT,
     hasStarted: true,
     needsStructuredOutput: false,
+    text: "Hi",
     ...known,
   };
 }

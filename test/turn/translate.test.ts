@@ -373,3 +373,16 @@ describe("no order of messages", () => {
     );
   });
 });
+
+describe("Translator.text", () => {
+  it("is all of the last message that said something, in however many blocks", () => {
+    const translator = new Translator();
+    const messages = [
+      ...modelMessage("m1", textBlock("m1", 0, "I look."), toolBlock("m1", 1, bash("t1", "{}"))),
+      toolResult("t1", "found"),
+      ...modelMessage("m2", textBlock("m2", 0, "It is ", "here"), textBlock("m2", 1, ", I think.")),
+    ];
+    for (const message of messages) translator.next(message);
+    expect(translator.text).toBe("It is here, I think.");
+  });
+});
