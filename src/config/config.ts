@@ -19,6 +19,8 @@ export interface Config {
     readonly heartbeatMs: number;
     readonly maxConnections: number;
     readonly maxStreamsPerCaller: number;
+    /** Silence of a reader for whom bytes are waiting before its connection is cut. */
+    readonly unreadTimeoutMs: number;
     /** Bytes of events held for a reader that is slower than its turn. */
     readonly streamBufferBytes: number;
     /** Origins a browser may call from; none by default. */

@@ -210,6 +210,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       bodyLimitBytes: http.bodySize,
       requestTimeoutMs: http.requestTime,
       heartbeatMs: http.heartbeat,
+      unreadTimeoutMs: http.unreadTime,
       maxConnections: http.connections,
       maxStreamsPerCaller: http.streamsPerCaller,
       streamBufferBytes: http.streamBuffer,

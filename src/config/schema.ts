@@ -45,6 +45,9 @@ const http = section({
       "Silence on an event stream before a comment keeps it open. Stay below the idle time of " +
         "proxies in front, often 60s.",
     ),
+  unreadTime: durationSchema("1s", "10m")
+    .prefault("1m")
+    .describe("How long a client may leave bytes of a stream unread before it is cut off."),
   connections: z
     .int()
     .min(1)

@@ -54,6 +54,7 @@ describe("loadConfig, sources", () => {
         bodyLimitBytes: 1_048_576,
         requestTimeoutMs: 30_000,
         heartbeatMs: 15_000,
+        unreadTimeoutMs: 60_000,
         maxConnections: 10_000,
         maxStreamsPerCaller: 64,
         streamBufferBytes: 4_194_304,

@@ -203,7 +203,7 @@ async function startRestTurn(parts: ServerParts, context: RequestContext): Promi
     return body.catch((thrown: unknown) => unlessGone(thrown, gone));
   }
   const frames = encodeRestEvents(turn.events(), reporter(parts, turn, gone));
-  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone));
+  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone), parts.config.http);
 }
 
 async function startAguiTurn(
@@ -223,6 +223,7 @@ async function startAguiTurn(
     reply,
     AGUI_MEDIA_TYPES[format],
     format === "sse" ? beating(parts, chunks, gone) : chunks,
+    parts.config.http,
   );
 }
 
