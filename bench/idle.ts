@@ -27,7 +27,7 @@ import { median, summaryOf } from "./statistics.ts";
 import { timeTurn } from "./turn-client.ts";
 
 const SESSIONS = 10_000;
-const ROUNDS = 10;
+const ROUNDS = 5;
 const PAGES = 5;
 const SESSIONS_READ = 200;
 const SETTLE_MS = 2_000;

@@ -39,7 +39,8 @@ class Load {
   readonly #due: number[] = [];
   readonly #histogram: Histogram = build({ highestTrackableValue: 60_000_000 });
   readonly #statuses = new Map<string, number>();
-  readonly #beganAtMs = performance.now();
+  /** When the first request is due: once the connections are there. */
+  #beganAtMs = 0;
   #made = 0;
   #answered = 0;
 
@@ -63,6 +64,7 @@ class Load {
     const opened = Array.from({ length: connections }, () => new Connection(port, this.#answer));
     await Promise.all(opened.map((connection) => connection.ready));
     this.#idle.push(...opened);
+    this.#beganAtMs = performance.now();
     while (this.#elapsedMs < durationMs) {
       if (rate !== null) this.#makeDue(rate);
       this.#send();

@@ -44,8 +44,8 @@ interface Load {
 }
 
 const LOADS: readonly Load[] = [
-  { turnsAtOnce: 1, rounds: 60, ratioLimit: 1.05 },
-  { turnsAtOnce: 4, rounds: 24, ratioLimit: 1.1 },
+  { turnsAtOnce: 1, rounds: 40, ratioLimit: 1.05 },
+  { turnsAtOnce: 4, rounds: 14, ratioLimit: 1.1 },
 ];
 
 interface Compared extends Load {

@@ -36,6 +36,8 @@ const PHASE_MS = 8_000;
 /** After a phase begins and before it ends, what is measured belongs to neither. */
 const EDGE_MS = 300;
 const SATURATION_MS = 6_000;
+/** Until both programs are compiled for what they do; not counted. */
+const WARM_UP_MS = 2_000;
 const SERVER_CORE = 0;
 const CLIENT_CORE = 1;
 
@@ -67,11 +69,11 @@ interface Placement {
 }
 
 const PLACEMENTS: readonly Placement[] = [
-  { label: "the server has one core", agentsCore: CLIENT_CORE, rounds: 6 },
+  { label: "the server has one core", agentsCore: CLIENT_CORE, rounds: 4 },
   {
     label: "the server and its agent processes share one core",
     agentsCore: SERVER_CORE,
-    rounds: 3,
+    rounds: 2,
   },
 ];
 
@@ -114,6 +116,7 @@ export const shed: Benchmark = {
       if (isPinned) for (const pid of childrenOf(server.pid)) pin(pid, placement.agentsCore);
       report(`${STREAMS} turns stream; ${placement.label}`);
       await delay(STEADY_MS);
+      await runShedding(parts, { rate: OFFERED_RATE, durationMs: WARM_UP_MS });
       runs.push(await measure(placement, parts, { report, signal }));
     }
     return outcomeOf(runs, streams.textAtMs, isPinned);
