@@ -25,8 +25,8 @@ import { checkHost } from "./host-check.ts";
 import { parseJsonBody } from "./json-body.ts";
 import { loadRefusal } from "./load-refusal.ts";
 import { Refusals } from "./refusals.ts";
-import type { Route } from "./route.ts";
 import { routeTable } from "./route-table.ts";
+import type { Route } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
@@ -101,9 +101,9 @@ function openFastify(
     // Requests that come while the server closes are answered by the gate.
     return503OnClosing: false,
     forceCloseConnections: "idle",
-    frameworkErrors: (error, request, reply) => void refusals.handle(error, request, reply),
+    frameworkErrors: (error, request, reply) => void refusals.refuse(error, request, reply),
   });
-  app.setErrorHandler((error, request, reply) => refusals.handle(error, request, reply));
+  app.setErrorHandler((error, request, reply) => refusals.refuse(error, request, reply));
   app.setNotFoundHandler((request, reply) => refusals.send(NO_SUCH_ADDRESS, request, reply));
 
   const { server } = app;
@@ -143,6 +143,13 @@ function acceptJson(app: FastifyInstance, parts: ServerParts): void {
   });
 }
 
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Null until the request has passed the gate of its route, and on public routes. */
+    caller: Caller | null;
+  }
+}
+
 interface RouteDeps {
   readonly parts: ServerParts;
   readonly refusals: Refusals;
@@ -152,8 +159,8 @@ interface RouteDeps {
 function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps): void {
   const authenticator = new Authenticator(parts.config.auth);
   const { allowedHosts } = parts.config.http;
+  app.decorateRequest("caller", null);
   for (const route of routes) {
-    const callers = new WeakMap<FastifyRequest, Caller>();
     const { method, path: url, access } = route;
     app.route({
       method,
@@ -162,7 +169,7 @@ function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps)
         try {
           if (access !== "public") {
             if (!authenticator.isOn) checkHost(request.headers.host, allowedHosts);
-            callers.set(request, authenticator.authenticate(request.headers.authorization, access));
+            request.caller = authenticator.authenticate(request.headers.authorization, access);
           }
           const refusal = route.startsTurn ? loadRefusal(parts) : null;
           if (refusal === null) done();
@@ -173,7 +180,7 @@ function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps)
       },
       handler: (request, reply) => {
         const params = request.params as Readonly<Record<string, string>>;
-        const caller = callers.get(request) ?? NOBODY;
+        const caller = request.caller ?? NOBODY;
         return route.handle({ request, reply, caller, param: (name) => params[name] ?? "" });
       },
     });

@@ -14,7 +14,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 
 export class ClientErrors {
   readonly #metrics: Pick<Metrics, "requestRefused">;
-  /** The last response of each connection. */
+  /** The response that each connection waits for. */
   readonly #responses = new WeakMap<Duplex, ServerResponse>();
   /** Connections that take no more: every further byte on them is an error again. */
   readonly #closing = new WeakSet<Duplex>();
@@ -25,7 +25,12 @@ export class ClientErrors {
 
   /** To be told of every request, so that garbage after it does not spoil its answer. */
   track(request: IncomingMessage, response: ServerResponse): void {
-    this.#responses.set(request.socket, response);
+    const { socket } = request;
+    this.#responses.set(socket, response);
+    // Held until the next request comes, answers would outlive the young garbage by the thousand.
+    response.once("finish", () => {
+      if (this.#responses.get(socket) === response) this.#responses.delete(socket);
+    });
   }
 
   answer(error: Error & { code?: string }, socket: Socket): void {
@@ -37,7 +42,7 @@ export class ClientErrors {
       return;
     }
     const response = this.#responses.get(socket);
-    if (response === undefined || response.writableFinished) {
+    if (response === undefined) {
       this.#refuse(error.code, socket);
     } else if (response.req.complete) {
       // What came after a whole request is dropped with the connection, once that is answered.
