@@ -8,8 +8,11 @@
 export const MODEL_PROVIDERS = ["anthropic", "bedrock", "vertex", "foundry", "rehearsal"] as const;
 export type ModelProvider = (typeof MODEL_PROVIDERS)[number];
 
+/** Names stand in addresses and metrics. */
+export const AGENT_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/u;
+
 export interface AgentDefinition {
-  /** `[a-z0-9][a-z0-9-]*`, at most 63 characters; unique in a server. */
+  /** Fits {@link AGENT_NAME}; unique in a server. */
   readonly name: string;
   readonly description: string;
   /** Absolute path of the agent file. */

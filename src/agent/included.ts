@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import type { Diagnostic } from "../lib/diagnostics.ts";
+import { isObject } from "../lib/is-object.ts";
 import { valueAt } from "../lib/schema-issues.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import type { YamlDocument } from "../lib/yaml-document.ts";
@@ -120,8 +121,4 @@ function objectSchemaOf(text: string): Readonly<Record<string, unknown>> | strin
     return "is not JSON"; // The parser's own message quotes the file.
   }
   return isObject(parsed) && parsed["type"] === "object" ? parsed : "is not of type `object`";
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -8,9 +8,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { deepFreeze } from "../lib/deep-freeze.ts";
-import { type Diagnostic, DiagnosticsError } from "../lib/diagnostics.ts";
+import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
+import type { Environment } from "../lib/substitute.ts";
 import { readTextFile } from "../lib/text-file.ts";
-import type { Environment } from "../lib/yaml-data.ts";
 import { inOrder, readYaml } from "../lib/yaml-file.ts";
 import type { AgentDefinition, McpServer, ModelProvider } from "./definition.ts";
 import { type Included, readIncluded, versionOf } from "./included.ts";
@@ -118,10 +118,6 @@ function repeatedNames(loaded: readonly LoadedAgent[]): readonly Diagnostic[] {
     files.set(agent.name, agent.file);
     return [];
   });
-}
-
-function placeless(file: string, message: string, remedy: string): Diagnostic {
-  return { file, line: 1, column: 1, path: "", message, remedy, frame: "" };
 }
 
 interface Resolved {

@@ -8,7 +8,8 @@
 import { z } from "zod";
 import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
-import { MODEL_PROVIDERS } from "./definition.ts";
+import { AGENT_NAME, MODEL_PROVIDERS } from "./definition.ts";
+import { FUNCTION_TOOLS_SERVER } from "./sdk-options.ts";
 
 /** The built-in tools that Claude Code offers without a person at its terminal. */
 export const BUILTIN_TOOLS = [
@@ -122,8 +123,7 @@ const mcpName = z
     ),
   });
 
-/** `tools` is the server's own MCP server for function tools. */
-const RESERVED = new Set(["plimsoll", "tools"]);
+const RESERVED = new Set(["plimsoll", FUNCTION_TOOLS_SERVER]);
 
 const tools = z.strictObject({
   builtin: z
@@ -169,7 +169,7 @@ const PATTERN_WORDS = "this version has the patterns `hybrid` and `ephemeral`";
 export const AgentFile = z.strictObject({
   name: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/u, {
+    .regex(AGENT_NAME, {
       error: needs(
         "1 to 63 lower-case letters, digits and `-`, not beginning with `-`",
         "Choose a name such as `support-agent`",

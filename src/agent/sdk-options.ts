@@ -11,6 +11,9 @@ import type { AgentDefinition, McpServer } from "./definition.ts";
 /** The MCP server, inside our own process, that serves an agent's function tools. */
 export const FUNCTION_TOOLS_SERVER = "tools";
 
+/** The tool by which the SDK collects structured output: plumbing of its own. */
+export const STRUCTURED_OUTPUT_TOOL = "StructuredOutput";
+
 export interface SessionOptions {
   readonly sessionId: string;
   /** Whether the SDK begins a transcript or resumes the one there is. */
@@ -114,7 +117,7 @@ export function postureMismatch(
   const declared = new Set(agent.tools.builtin);
   for (const name of functionToolNames) declared.add(`mcp__${FUNCTION_TOOLS_SERVER}__${name}`);
   const required = [...declared];
-  if (agent.outputSchema !== undefined) declared.add("StructuredOutput");
+  if (agent.outputSchema !== undefined) declared.add(STRUCTURED_OUTPUT_TOOL);
   const servers = Object.keys(agent.tools.mcp).map((name) => `mcp__${name}__`);
 
   const extra = effectiveTools.filter(

@@ -5,8 +5,7 @@
  * @module
  */
 
-import type { CgroupVersion } from "./cgroup.ts";
-import { findHierarchies, readText } from "./cgroup.ts";
+import { type CgroupVersion, findHierarchies, readText } from "./cgroup.ts";
 
 export interface CpuLimit {
   /** CPUs, possibly a fraction; above 0. */

@@ -8,13 +8,13 @@
  *               └─ else ─────────────────────────────────────▶ permit ─▶ given back once
  *
  * The gate only keeps the books. The arithmetic is `load-line.ts`, when to come back is
- * `retry-after.ts`; how many streams one caller may have is a matter of `http/`.
+ * `retry-after.ts`; how many turns one caller may have is a matter of `turn/live-turns.ts`.
  *
  * @module
  */
 
-import type { Load } from "./load-line.ts";
-import { fits, inMebibytes, turnsThatFit, weigh } from "./load-line.ts";
+import { inMebibytes } from "../lib/bytes.ts";
+import { fits, type Load, turnsThatFit, weigh } from "./load-line.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
 import { DurationWindow, PromiseBook, retryAfterSeconds } from "./retry-after.ts";
 
@@ -55,7 +55,7 @@ export type Admission =
   | { readonly admitted: true; readonly permit: Permit }
   | { readonly admitted: false; readonly shed: Shed };
 
-/** What `/capacity`, `/metrics` and the console show. */
+/** What `/capacity` and `/metrics` show. */
 export interface GateSnapshot {
   readonly limitBytes: number;
   readonly limitSource: string;

@@ -66,12 +66,3 @@ export function turnsThatFit(
   const byMemory = turns.inflight + Math.floor(load.headroomBytes / turns.turnBytes);
   return Math.max(1, Math.min(byMemory, turns.maxTurns ?? byMemory));
 }
-
-const MEBIBYTE_BYTES = 1024 * 1024;
-// Made once: a replica under load writes thousands of refusals a second.
-const wholeNumber = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-
-/** Whole mebibytes for people, without the unit: `1,900`. */
-export function inMebibytes(bytes: number): string {
-  return wholeNumber.format(bytes / MEBIBYTE_BYTES);
-}

@@ -6,8 +6,13 @@
  * @module
  */
 
-import type { CgroupGroup, CgroupVersion, Hierarchy } from "./cgroup.ts";
-import { findHierarchies, readText } from "./cgroup.ts";
+import {
+  type CgroupGroup,
+  type CgroupVersion,
+  findHierarchies,
+  type Hierarchy,
+  readText,
+} from "./cgroup.ts";
 
 export interface MemoryLimit {
   readonly bytes: number;

@@ -4,7 +4,7 @@
  * `usage / limit` would close for reading a large file.
  *
  * The reading is of the group that sets the limit, so that it and the limit speak of the same
- * memory. It is for `/capacity` and the console.
+ * memory. It is for `/capacity` and `/metrics`; no admission is decided on it.
  *
  * @module
  */

@@ -6,6 +6,7 @@
 
 import { mkdirSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import type { LogDestination } from "../telemetry/log.ts";
 
@@ -26,8 +27,8 @@ export function openChatLog(dataDirectory: string): ChatLog {
     const file = openSync(path, "w", 0o600);
     return { path, destination: { write: (line) => writeAll(file, line) } };
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? "unknown";
-    throw new AppError("storage_failed", `Cannot open the log of the chat: ${code}`, { cause });
+    const reason = errnoOf(cause) ?? "unknown";
+    throw new AppError("storage_failed", `Cannot open the log of the chat: ${reason}`, { cause });
   }
 }
 

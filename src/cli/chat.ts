@@ -45,9 +45,9 @@ export async function runChat(options: ChatOptions, io: Io): Promise<number> {
     chat.greet();
     const failures = await chat.converse();
     chat.sayGoodbye({ ...options, threadId });
-    if (failures > 0)
-      io.stderr(`The log of this chat: ${relative(io.workingDirectory, log.path)}\n`);
-    return failures > 0 && !io.isInteractive ? EXIT.turnFailed : EXIT.ok;
+    if (failures === 0) return EXIT.ok;
+    io.stderr(`The log of this chat: ${relative(io.workingDirectory, log.path)}\n`);
+    return io.isInteractive ? EXIT.ok : EXIT.turnFailed;
   });
 }
 

@@ -6,59 +6,40 @@
  */
 
 import { relative } from "node:path";
-import type { AgentDefinition, ModelProvider } from "../agent/definition.ts";
-import { loadAgents } from "../agent/load.ts";
-import { type LoadedConfig, loadConfig } from "../config/load.ts";
+import type { AgentDefinition } from "../agent/definition.ts";
+import type { LoadedConfig } from "../config/load.ts";
 import {
   type Diagnostic,
   DiagnosticsError,
   type DiagnosticsFormat,
   formatDiagnostics,
+  placeless,
 } from "../lib/diagnostics.ts";
 import { AppError } from "../lib/errors.ts";
 import { EXIT } from "./exit-codes.ts";
 import { countOf } from "./figures.ts";
+import type { Io } from "./io.ts";
+import { type LoadOptions, tryLoad } from "./load.ts";
 
-export interface CheckOptions {
-  /** An agent file, or a folder of them. */
-  readonly path: string;
-  /** plimsoll.yaml of the working directory, if it is there, without it. */
-  readonly serverFile?: string;
+export interface CheckOptions extends LoadOptions {
   readonly format: DiagnosticsFormat;
-  /** Dotted settings, as given to `serve`. */
-  readonly flags?: Readonly<Record<string, string | undefined>>;
-  readonly provider?: ModelProvider;
-  readonly modelId?: string;
 }
 
-export interface CheckIo {
-  stdout(text: string): void;
-  stderr(text: string): void;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly workingDirectory: string;
-  readonly color: boolean;
-}
+export type CheckIo = Omit<Io, "isTerminal" | "isInteractive">;
 
 /** The exit code: 0 if everything fits, 78 if not. */
 export async function runCheck(options: CheckOptions, io: CheckIo): Promise<number> {
   const { environment, workingDirectory } = io;
-  const { path, serverFile, flags = {}, provider, modelId } = options;
-  const overrides = {
-    ...(provider !== undefined && { provider }),
-    ...(modelId !== undefined && { modelId }),
-  };
-  const agents = await attempt(() => loadAgents(path, environment, overrides));
-  const settings = await attempt(() => {
-    const file = serverFile === undefined ? {} : { file: serverFile };
-    return loadConfig({ ...file, flags, environment, workingDirectory });
-  });
+  const loaded = await tryLoad(options, io);
+  const diagnosed = loaded.flatMap(problemsOf);
+  const [agents, settings] = [valueOf(loaded[0]), valueOf(loaded[1])];
   const parts = await Promise.all(
-    (agents.value ?? []).map((agent) => problemsOfParts(agent, environment, workingDirectory)),
+    (agents ?? []).map((agent) => problemsOfParts(agent, environment, workingDirectory)),
   );
-  const diagnostics = [...agents.diagnostics, ...settings.diagnostics, ...parts.flat()];
+  const diagnostics = [...diagnosed, ...parts.flat()];
 
   if (options.format === "json") {
-    io.stdout(toJson(diagnostics, agents.value, settings.value));
+    io.stdout(toJson(diagnostics, agents, settings));
     return diagnostics.length === 0 ? EXIT.ok : EXIT.config;
   }
   if (diagnostics.length > 0) {
@@ -67,22 +48,19 @@ export async function runCheck(options: CheckOptions, io: CheckIo): Promise<numb
     else io.stderr(`${text}\n${countOf(diagnostics.length, "problem")}\n`);
     return EXIT.config;
   }
-  io.stdout(toSummary(agents.value ?? [], settings.value, workingDirectory));
+  io.stdout(toSummary(agents ?? [], settings, workingDirectory));
   return EXIT.ok;
 }
 
-interface Attempt<T> {
-  readonly value?: T;
-  readonly diagnostics: readonly Diagnostic[];
+function valueOf<T>(result: PromiseSettledResult<T>): T | undefined {
+  return result.status === "fulfilled" ? result.value : undefined;
 }
 
-async function attempt<T>(load: () => Promise<T>): Promise<Attempt<T>> {
-  try {
-    return { value: await load(), diagnostics: [] };
-  } catch (thrown) {
-    if (thrown instanceof DiagnosticsError) return { diagnostics: thrown.diagnostics };
-    throw thrown;
-  }
+/** @throws What is no problem of the files but a bug. */
+function problemsOf(result: PromiseSettledResult<unknown>): readonly Diagnostic[] {
+  if (result.status === "fulfilled") return [];
+  if (result.reason instanceof DiagnosticsError) return result.reason.diagnostics;
+  throw result.reason;
 }
 
 /** What can only be known by loading what the agent file names: its modules and its script. */
@@ -107,9 +85,7 @@ async function problemsOfParts(
     if (thrown instanceof DiagnosticsError) return thrown.diagnostics;
     if (!(thrown instanceof AppError)) throw thrown;
     const file = relative(workingDirectory, agent.file);
-    const { message, spec } = thrown;
-    const place = { line: 1, column: 1, path: "", frame: "" };
-    return [{ file, ...place, message, remedy: spec.remedy }];
+    return [placeless(file, thrown.message, thrown.spec.remedy)];
   }
 }
 

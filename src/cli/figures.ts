@@ -4,6 +4,8 @@
  * @module
  */
 
+import { inMebibytes } from "../lib/bytes.ts";
+
 /** `2.4 s`; below a tenth of a second `85 ms`. */
 export function seconds(durationMs: number): string {
   if (durationMs < 100) return `${Math.round(durationMs)} ms`;
@@ -17,7 +19,7 @@ export function dollars(usd: number): string {
 
 /** `24,105 MiB`, rounded down: what is shown is there. */
 export function mebibytes(bytes: number): string {
-  return `${count(Math.floor(bytes / 2 ** 20))} MiB`;
+  return `${inMebibytes(bytes)} MiB`;
 }
 
 /** `12,345`. */

@@ -7,13 +7,13 @@
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { AGENT_NAME } from "../agent/definition.ts";
+import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
+import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 
 const TEMPLATE = fileURLToPath(new URL("../../templates/agent/", import.meta.url));
-
-/** As `agent/schema.ts` has it. */
-const AGENT_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/u;
 
 export interface InitOptions {
   readonly folder: string;
@@ -39,7 +39,7 @@ export async function runInit({ folder, name, force }: InitOptions, io: Io): Pro
     });
   }
   io.stdout(nextSteps(agentName, directory, files, io));
-  return 0;
+  return EXIT.ok;
 }
 
 /** `My Agent` as `my-agent`. */
@@ -96,7 +96,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 function ifMissing(thrown: unknown): null {
-  if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return null;
+  if (errnoOf(thrown) === "ENOENT") return null;
   throw thrown;
 }
 
@@ -105,8 +105,8 @@ async function writing<T>(path: string, io: Io, work: () => Promise<T>): Promise
     return await work();
   } catch (cause) {
     const shown = relative(io.workingDirectory, path);
-    const code = (cause as NodeJS.ErrnoException).code ?? "unknown";
-    throw new AppError("usage", `Cannot write ${shown}: ${code}`, { cause });
+    const reason = errnoOf(cause) ?? "unknown";
+    throw new AppError("usage", `Cannot write ${shown}: ${reason}`, { cause });
   }
 }
 

@@ -5,7 +5,8 @@
  */
 
 import { isatty } from "node:tty";
-import { readEnvironment, type Environment } from "../config/environment.ts";
+import { readEnvironment } from "../config/environment.ts";
+import type { Environment } from "../lib/substitute.ts";
 
 export interface Io {
   readonly stdout: (text: string) => void;

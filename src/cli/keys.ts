@@ -10,6 +10,7 @@ import type { AuthKey } from "../config/config.ts";
 import { ServerFile } from "../config/schema.ts";
 import { AppError } from "../lib/errors.ts";
 import { checkValue } from "../lib/schema-issues.ts";
+import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 
 const KEY_BYTES = 32;
@@ -56,5 +57,5 @@ export function runKeysNew({ tenant, role, id }: NewKeyOptions, io: Io): number 
       "",
     ].join("\n"),
   );
-  return 0;
+  return EXIT.ok;
 }

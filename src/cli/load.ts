@@ -28,19 +28,25 @@ export interface Loaded {
   readonly agents: readonly AgentDefinition[];
 }
 
-/** @throws {DiagnosticsError} `agent_invalid`, `config_invalid`. */
-export async function loadAll(options: LoadOptions, io: Io): Promise<Loaded> {
-  const { environment, workingDirectory } = io;
-  const { path, serverFile, flags, provider, modelId } = options;
+/** Both, each with the problems of its own. Never rejects. */
+export async function tryLoad(
+  { path, serverFile, flags, provider, modelId }: LoadOptions,
+  { environment, workingDirectory }: Pick<Io, "environment" | "workingDirectory">,
+) {
   const file = serverFile === undefined ? {} : { file: serverFile };
   const overrides = {
     ...(provider !== undefined && { provider }),
     ...(modelId !== undefined && { modelId }),
   };
-  const [agents, settings] = await Promise.allSettled([
+  return Promise.allSettled([
     loadAgents(path, environment, overrides),
     loadConfig({ ...file, flags, environment, workingDirectory }),
   ]);
+}
+
+/** @throws {DiagnosticsError} `agent_invalid`, `config_invalid`. */
+export async function loadAll(options: LoadOptions, io: Io): Promise<Loaded> {
+  const [agents, settings] = await tryLoad(options, io);
   if (agents.status === "fulfilled" && settings.status === "fulfilled") {
     return { agents: agents.value, config: settings.value.config };
   }

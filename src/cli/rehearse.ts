@@ -4,7 +4,9 @@
  *
  * @module
  */
-import { BUILT_IN_SCRIPT } from "../rehearsal/built-in-script.ts";
+
+import { aborted } from "../lib/aborted.ts";
+import type { Environment } from "../lib/substitute.ts";
 import { loadRehearsalScript } from "../rehearsal/load-script.ts";
 import { startRehearsal } from "../rehearsal/server.ts";
 
@@ -14,7 +16,7 @@ export interface RehearseOptions {
   /** 0 takes a free port. */
   readonly port: number;
   /** For `${VAR}` in the script; none without it. */
-  readonly environment?: Readonly<Record<string, string | undefined>>;
+  readonly environment?: Environment;
 }
 
 /**
@@ -29,10 +31,7 @@ export async function runRehearse(
   signal: AbortSignal,
 ): Promise<void> {
   const { environment = {}, port } = options;
-  const script =
-    options.script === undefined
-      ? BUILT_IN_SCRIPT
-      : await loadRehearsalScript(options.script, environment);
+  const script = await loadRehearsalScript(options.script, environment);
   await using rehearsal = await startRehearsal({ script, port });
   output.write(
     `Rehearsal model (scripted, not Claude) on ${rehearsal.url}\n\n` +
@@ -42,11 +41,4 @@ export async function runRehearse(
   );
   await aborted(signal);
   output.write(`Answered ${rehearsal.requestCount} requests\n`);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

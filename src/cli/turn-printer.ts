@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { ErrorCode } from "../lib/errors.ts";
-import { ERRORS } from "../lib/errors.ts";
+import { printable } from "../lib/diagnostics.ts";
+import { type ErrorCode, ERRORS } from "../lib/errors.ts";
+import { promptTokens } from "../lib/tokens.ts";
 import type { TurnEvent, TurnOutcome, TurnUsage } from "../turn/turn.ts";
 import { count, countOf, dollars, seconds } from "./figures.ts";
 import type { Paint } from "./paint.ts";
@@ -120,11 +121,10 @@ function endingLines(outcome: TurnOutcome, paint: Paint): string[] {
 
 /** `621 tokens in (400 from cache), 62 out, $0.0019, 1 step, 2.7 s, first token after 1.1 s`. */
 function usageLine(usage: TurnUsage): string {
-  const { inputTokens, cacheReadTokens, cacheWriteTokens, outputTokens, firstTokenMs } = usage;
-  const tokensIn = inputTokens + cacheReadTokens + cacheWriteTokens;
+  const { cacheReadTokens, outputTokens, firstTokenMs } = usage;
   const cached = cacheReadTokens === 0 ? "" : ` (${count(cacheReadTokens)} from cache)`;
   return [
-    `${count(tokensIn)} tokens in${cached}`,
+    `${count(promptTokens(usage))} tokens in${cached}`,
     `${count(outputTokens)} out`,
     dollars(usage.costUsd),
     countOf(usage.steps, "step"),
@@ -133,10 +133,9 @@ function usageLine(usage: TurnUsage): string {
   ].join(", ");
 }
 
-/** Without what a terminal would obey: models and tools may repeat escape sequences they read. */
+/** Its lines as they may be printed: models and tools may repeat escape sequences they read. */
 function visible(text: string): string {
-  // eslint-disable-next-line no-control-regex -- they are what is looked for
-  return text.replaceAll(/[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/gu, "\uFFFD");
+  return text.split("\n").map(printable).join("\n");
 }
 
 /** On one line, cut. */

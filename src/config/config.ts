@@ -29,9 +29,8 @@ export interface Config {
     readonly allowedHosts: readonly string[];
   };
   readonly auth: {
+    /** None: anyone who can reach the port may use the server. */
     readonly keys: readonly AuthKey[];
-    /** Said in as many words: anyone who can reach the port may use the server. */
-    readonly allowAnyone: boolean;
   };
   readonly capacity: {
     /** Instead of what the system says; null to read it. */

@@ -5,9 +5,7 @@
  * @module
  */
 
-import type { Environment } from "../lib/yaml-data.ts";
-
-export type { Environment };
+import type { Environment } from "../lib/substitute.ts";
 
 /** A copy of the process's environment. */
 export function readEnvironment(): Environment {

@@ -7,11 +7,19 @@
 
 import { dirname, resolve } from "node:path";
 import { deepFreeze } from "../lib/deep-freeze.ts";
-import { type Diagnostic, DiagnosticsError, formatPath, printable } from "../lib/diagnostics.ts";
+import {
+  type Diagnostic,
+  DiagnosticsError,
+  formatPath,
+  placeless,
+  printable,
+} from "../lib/diagnostics.ts";
 import { didYouMean } from "../lib/did-you-mean.ts";
+import { isObject } from "../lib/is-object.ts";
+import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { checkValue, type SchemaIssue, valueAt } from "../lib/schema-issues.ts";
+import type { Environment } from "../lib/substitute.ts";
 import { readTextFile } from "../lib/text-file.ts";
-import type { Environment } from "../lib/yaml-data.ts";
 import { YamlDocument } from "../lib/yaml-document.ts";
 import { diagnosticsOf, inOrder, remedyFor } from "../lib/yaml-file.ts";
 import type { Config } from "./config.ts";
@@ -81,12 +89,13 @@ async function readServerFile({ file, workingDirectory, environment }: ConfigInp
     const document = new YamlDocument({ file: name, text: read.text }, environment);
     return { path, document, diagnostics: [] };
   }
-  if (read.missing && file === undefined)
+  if (read.missing && file === undefined) {
     return { path: null, document: undefined, diagnostics: [] };
+  }
   return {
     path,
     document: undefined,
-    diagnostics: [placeless(name, "", `the server file ${read.message}`, read.remedy)],
+    diagnostics: [placeless(name, `the server file ${read.message}`, read.remedy)],
   };
 }
 
@@ -131,8 +140,8 @@ function givenByEnvironment(environment: Environment): Given[] {
  */
 function isForeign(variable: string, text: string): boolean {
   return (
-    variable === "PLIMSOLL_TURN_ID" ||
-    variable === "PLIMSOLL_SERVER_ID" ||
+    variable === TURN_ID_MARKER ||
+    variable === SERVER_ID_MARKER ||
     /_SERVICE_(HOST|PORT)(_\w+)?$/u.test(variable) ||
     /_PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?$/u.test(variable) ||
     (variable.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//u.test(text))
@@ -141,21 +150,17 @@ function isForeign(variable: string, text: string): boolean {
 
 /** The file's value with what was given on top; flags come first in `given` and win. */
 function merge(fileValue: unknown, given: readonly Given[]): unknown {
-  if (fileValue !== undefined && fileValue !== null && !isMap(fileValue)) return fileValue;
+  if (fileValue !== undefined && fileValue !== null && !isObject(fileValue)) return fileValue;
   const merged: Record<string, unknown> = { ...fileValue };
   for (const { setting, text } of given.toReversed()) {
     const [block, key] = setting?.path ?? [];
     if (setting === undefined || block === undefined || key === undefined) continue;
     const present = merged[block];
     // A block that is not a map is a problem of the file, and stays one.
-    if (present !== undefined && !isMap(present)) continue;
+    if (present !== undefined && !isObject(present)) continue;
     merged[block] = { ...present, [key]: valueOf(text, setting.kind) };
   }
   return merged;
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function giverOf({ path }: SchemaIssue, given: readonly Given[]): Given | undefined {
@@ -167,30 +172,26 @@ function ofGiven(issue: SchemaIssue, { label, setting, text }: Given): Diagnosti
   const got =
     setting?.isSecret === true ? "" : `: got ${JSON.stringify(printable(text.slice(0, 60)))}`;
   const remedy = issue.remedy === "" ? remedyFor(issue, isText ? text : "") : issue.remedy;
-  return placeless(label, formatPath(issue.path), `${issue.message}${got}`, remedy);
+  return placeless(label, `${issue.message}${got}`, remedy, formatPath(issue.path));
 }
 
 function ofNoFile({ path, message, remedy }: SchemaIssue): Diagnostic {
-  return placeless("(no server file)", formatPath(path), message, remedy);
+  return placeless("(no server file)", message, remedy, formatPath(path));
 }
 
 function unknownSetting({ label, by }: Given): Diagnostic {
   const known = PLAIN_SETTINGS.map((each) => (by === "flag" ? `--${each.name}` : each.variable));
   const remedy = didYouMean(label, known);
   const short = remedy.startsWith("Did") ? remedy : "docs/server-file.md lists every setting";
-  return placeless(label, "", "does not name a setting", short);
-}
-
-function placeless(file: string, path: string, message: string, remedy: string): Diagnostic {
-  return { file, line: 1, column: 1, path, message, remedy, frame: "" };
+  return placeless(label, "does not name a setting", short);
 }
 
 function sourcesOf(fileValue: unknown, given: readonly Given[]): Map<string, SettingSource> {
   return new Map(
     SETTINGS.map(({ name, path: [block = "", key = ""] }) => {
       const by = given.find(({ setting }) => setting?.name === name)?.by;
-      const section = isMap(fileValue) ? fileValue[block] : undefined;
-      const inFile = isMap(section) && Object.hasOwn(section, key);
+      const section = isObject(fileValue) ? fileValue[block] : undefined;
+      const inFile = isObject(section) && Object.hasOwn(section, key);
       return [name, by ?? (inFile ? "file" : "default")];
     }),
   );
@@ -217,7 +218,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       corsOrigins: http.corsOrigins,
       allowedHosts: http.allowedHosts,
     },
-    auth,
+    auth: { keys: auth.keys },
     capacity: {
       memoryLimitBytes: capacity.memoryLimit ?? null,
       parentReserveBytes: capacity.parentReserve,

@@ -5,6 +5,7 @@
  */
 
 import { z } from "zod";
+import { isObject } from "../lib/is-object.ts";
 import { schemaKeys, type SchemaKey } from "../lib/schema-tree.ts";
 import { SETTINGS } from "./settings.ts";
 
@@ -109,8 +110,4 @@ function within(key: string, value: unknown): unknown {
     );
   }
   return key === "items" || key === "additionalProperties" ? withVariables(value) : value;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

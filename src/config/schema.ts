@@ -1,7 +1,6 @@
 /**
- * plimsoll.yaml: every setting with its meaning, range and default. The reference, the schema for
- * editors, `--help` and the console read the descriptions here. {@link Config} is what the rest of
- * the server sees.
+ * plimsoll.yaml: every setting with its meaning, range and default. The reference and the schema for
+ * editors read the descriptions here. {@link Config} is what the rest of the server sees.
  *
  * @module
  */
@@ -11,16 +10,11 @@ import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
 
-/** A block of settings; leaving it out is the same as leaving it empty. */
-function section<Shape extends z.ZodRawShape>(shape: Shape) {
-  return z.strictObject(shape);
-}
-
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/u, {
   error: needs("a name of 1 to 64 letters, digits, `.`, `_` or `-`", "Choose another name"),
 });
 
-const listen = section({
+const listen = z.strictObject({
   host: z
     .string()
     .min(1)
@@ -32,7 +26,7 @@ const listen = section({
   port: z.int().min(0).max(65_535).default(8080).describe("TCP port; 0 lets the system choose."),
 });
 
-const http = section({
+const http = z.strictObject({
   bodySize: bytesSchema("1KiB", "64MiB")
     .prefault("1MiB")
     .describe("Largest body of a request; a larger one is refused with 413."),
@@ -59,7 +53,7 @@ const http = section({
     .min(1)
     .max(100_000)
     .default(64)
-    .describe("Event streams that one caller may hold open."),
+    .describe("Turns that one caller may have open, read as a stream or not."),
   streamBuffer: bytesSchema("64KiB", "1GiB")
     .prefault("4MiB")
     .describe("Events held for a reader that is slower than its turn; beyond, the turn ends."),
@@ -105,66 +99,73 @@ const key = z.strictObject({
     .meta({ secret: true }),
 });
 
-const auth = section({
-  keys: z
-    .array(key)
-    .max(10_000)
-    .refine((keys) => areUnique(keys.map(({ id }) => id)), {
-      error: "needs keys with different ids",
-    })
-    .refine((keys) => areUnique(keys.map(({ sha256 }) => sha256)), {
-      error: "needs different keys: the same `sha256` is there twice",
-    })
-    .default([])
-    .describe("Keys that callers send as `Authorization: Bearer <key>`."),
-  allowAnyone: z
-    .boolean()
-    .default(false)
-    .describe("Serve without keys although the port can be reached from other machines."),
-}).refine(({ keys, allowAnyone }) => !allowAnyone || keys.length === 0, {
-  path: ["allowAnyone"],
-  error: needs("to be false while there are keys", "Remove the keys, or this line"),
-});
+const auth = z
+  .strictObject({
+    keys: z
+      .array(key)
+      .max(10_000)
+      .refine((keys) => areUnique(keys.map(({ id }) => id)), {
+        error: "needs keys with different ids",
+      })
+      .refine((keys) => areUnique(keys.map(({ sha256 }) => sha256)), {
+        error: "needs different keys: the same `sha256` is there twice",
+      })
+      .default([])
+      .describe("Keys that callers send as `Authorization: Bearer <key>`."),
+    allowAnyone: z
+      .boolean()
+      .default(false)
+      .describe("Serve without keys although the port can be reached from other machines."),
+  })
+  .refine(({ keys, allowAnyone }) => !allowAnyone || keys.length === 0, {
+    path: ["allowAnyone"],
+    error: needs("to be false while there are keys", "Remove the keys, or this line"),
+  });
 
-const capacity = section({
-  memoryLimit: bytesSchema("256MiB", "64TiB")
-    .optional()
-    .describe("Memory of the replica, instead of what the cgroup or the machine says."),
-  parentReserve: bytesSchema("64MiB", "64GiB")
-    .prefault("400MiB")
-    .describe("Memory set aside for the server itself."),
-  turnReserve: bytesSchema("32MiB", "64GiB")
-    .prefault("500MiB")
-    .describe(
-      "Memory set aside for one turn. With 2GiB and the defaults, (2048 - 400) / 500 = 3 turns.",
-    ),
-  maxTurns: z
-    .int()
-    .min(1)
-    .max(100_000)
-    .optional()
-    .describe("Ceiling on turns at once, never a way past the load line; none by default."),
-  shedStatus: z
-    .literal([429, 503])
-    .default(429)
-    .describe("HTTP status of a turn refused for load. Both carry `Retry-After`."),
-  unreadyWhenFull: z
-    .boolean()
-    .default(false)
-    .describe(
-      "Answer /readyz with 503 while full, so that a load balancer looks elsewhere. With one " +
-        "replica this turns `429` into connection errors.",
-    ),
-}).refine(
-  ({ memoryLimit, parentReserve, turnReserve }) =>
-    memoryLimit === undefined || memoryLimit >= parentReserve + turnReserve,
-  {
-    path: ["memoryLimit"],
-    error: needs("at least `parentReserve` + `turnReserve`", "Raise the limit or lower a reserve"),
-  },
-);
+const capacity = z
+  .strictObject({
+    memoryLimit: bytesSchema("256MiB", "64TiB")
+      .optional()
+      .describe("Memory of the replica, instead of what the cgroup or the machine says."),
+    parentReserve: bytesSchema("64MiB", "64GiB")
+      .prefault("400MiB")
+      .describe("Memory set aside for the server itself."),
+    turnReserve: bytesSchema("32MiB", "64GiB")
+      .prefault("500MiB")
+      .describe(
+        "Memory set aside for one turn. With 2GiB and the defaults, (2048 - 400) / 500 = 3 turns.",
+      ),
+    maxTurns: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .optional()
+      .describe("Ceiling on turns at once, never a way past the load line; none by default."),
+    shedStatus: z
+      .literal([429, 503])
+      .default(429)
+      .describe("HTTP status of a turn refused for load. Both carry `Retry-After`."),
+    unreadyWhenFull: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Answer /readyz with 503 while full, so that a load balancer looks elsewhere. With one " +
+          "replica this turns `429` into connection errors.",
+      ),
+  })
+  .refine(
+    ({ memoryLimit, parentReserve, turnReserve }) =>
+      memoryLimit === undefined || memoryLimit >= parentReserve + turnReserve,
+    {
+      path: ["memoryLimit"],
+      error: needs(
+        "at least `parentReserve` + `turnReserve`",
+        "Raise the limit or lower a reserve",
+      ),
+    },
+  );
 
-const agentProcess = section({
+const agentProcess = z.strictObject({
   startTime: durationSchema("1s", "10m")
     .prefault("30s")
     .describe("Time from the spawn of an agent process to its first message."),
@@ -179,7 +180,7 @@ const agentProcess = section({
     .describe("How often the memory of the agent processes is read."),
 });
 
-const telemetry = section({
+const telemetry = z.strictObject({
   logLevel: z
     .enum(["trace", "debug", "info", "warn", "error", "silent"])
     .default("info")
@@ -214,37 +215,40 @@ export const ServerFile = z
     agentProcess: agentProcess
       .prefault({})
       .describe("Starting, watching and ending agent processes."),
-    sessions: section({
-      maxPerTenant: z
-        .int()
-        .min(1)
-        .max(100_000_000)
-        .default(100_000)
-        .describe("Sessions kept for one tenant."),
-    })
+    sessions: z
+      .strictObject({
+        maxPerTenant: z
+          .int()
+          .min(1)
+          .max(100_000_000)
+          .default(100_000)
+          .describe("Sessions kept for one tenant."),
+      })
       .prefault({})
       .describe("Conversations that are kept."),
-    data: section({
-      directory: z
-        .string()
-        .min(1)
-        .max(4096)
-        .default(".plimsoll")
-        .describe(
-          "Where sessions and what was learned are kept. Relative to this file; elsewhere to the " +
-            "working directory. One server at a time may use it.",
-        ),
-    })
+    data: z
+      .strictObject({
+        directory: z
+          .string()
+          .min(1)
+          .max(4096)
+          .default(".plimsoll")
+          .describe(
+            "Where sessions and what was learned are kept. Relative to this file; elsewhere to the " +
+              "working directory. One server at a time may use it.",
+          ),
+      })
       .prefault({})
       .describe("What is on the disk."),
-    drain: section({
-      grace: durationSchema("0s", "1h")
-        .prefault("25s")
-        .describe(
-          "Time that running turns have to end after SIGTERM. Stay below the orchestrator's own, " +
-            "30s in Kubernetes.",
-        ),
-    })
+    drain: z
+      .strictObject({
+        grace: durationSchema("0s", "1h")
+          .prefault("25s")
+          .describe(
+            "Time that running turns have to end after SIGTERM. Stay below the orchestrator's own, " +
+              "30s in Kubernetes.",
+          ),
+      })
       .prefault({})
       .describe("Stopping."),
     telemetry: telemetry.prefault({}).describe("Logs, metrics and traces."),

@@ -35,6 +35,14 @@ export function formatBytes(bytes: number): string {
   return `${bytes / UNIT_BYTES[unit]}${unit}`;
 }
 
+// Made once: a replica under load writes thousands of refusals a second.
+const wholeNumber = new Intl.NumberFormat("en-US");
+
+/** Whole mebibytes as people read them, without the unit: `1,900`. Rounded down. */
+export function inMebibytes(bytes: number): string {
+  return wholeNumber.format(Math.floor(bytes / UNIT_BYTES.MiB));
+}
+
 /** A setting that is a size within bounds, both included; the value is in bytes. */
 export function bytesSchema(least: string, most: string) {
   const bounds = { least: parseBytes(least) ?? Number.NaN, most: parseBytes(most) ?? Number.NaN };

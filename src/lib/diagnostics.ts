@@ -23,6 +23,11 @@ export interface Diagnostic {
   readonly frame: string;
 }
 
+/** A diagnostic of a source that has no lines to show, or of the whole of it. */
+export function placeless(file: string, message: string, remedy: string, path = ""): Diagnostic {
+  return { file, line: 1, column: 1, path, message, remedy, frame: "" };
+}
+
 /** Every problem found, thrown at once: one run shows them all. */
 export class DiagnosticsError extends AppError {
   readonly diagnostics: readonly Diagnostic[];

@@ -71,7 +71,7 @@ export const ERRORS = {
     status: 410,
     fault: "caller",
     retryable: false,
-    title: "The session was deleted",
+    title: "The session is gone",
     remedy: "Start a new conversation: send the turn with a new thread id and without history",
   },
   turn_not_found: {

@@ -112,8 +112,9 @@ function typeOf(base: z.ZodType): string {
   }
   if (base instanceof z.ZodBoolean) return "`true` or `false`";
   if (base instanceof z.ZodEnum) return base.options.map((word) => `\`${word}\``).join(", ");
-  if (base instanceof z.ZodLiteral)
+  if (base instanceof z.ZodLiteral) {
     return [...base.values].map((word) => `\`${String(word)}\``).join(", ");
+  }
   if (base instanceof z.ZodArray) return `list of ${typeOf(peel(typed(base.element)).base)}`;
   if (base instanceof z.ZodRecord || base instanceof z.ZodObject) return "map";
   if (base instanceof z.ZodUnion) {

@@ -5,6 +5,9 @@
  * @module
  */
 
+/** Variables by name; those of the process, or what a test gives. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 const REFERENCE = /\$\$\{|\$\{(?:([A-Za-z_]\w*)(?::-([^}]*))?\})?/gu;
 
 export interface Substitution {
@@ -24,10 +27,7 @@ export interface SubstitutionProblem {
 }
 
 /** As in a shell, a default stands in for a variable that is unset or empty. */
-export function substitute(
-  written: string,
-  environment: Readonly<Record<string, string | undefined>>,
-): Substitution {
+export function substitute(written: string, environment: Environment): Substitution {
   const problems: SubstitutionProblem[] = [];
   let substituted = false;
   let whole = false;

@@ -51,20 +51,18 @@ function refusal(message: string, remedy: string): TextFile {
   return { ok: false, missing: false, message, remedy };
 }
 
+const CHUNK_BYTES = 64 * 1024;
+
 async function readAtMost(path: string, maxBytes: number): Promise<Buffer> {
-  const file = await open(path, "r");
-  try {
-    const chunks: Buffer[] = [];
-    let total = 0;
-    while (total < maxBytes) {
-      const size = Math.min(64 * 1024, maxBytes - total);
-      const { bytesRead, buffer } = await file.read(Buffer.alloc(size), 0, size);
-      if (bytesRead === 0) break;
-      chunks.push(buffer.subarray(0, bytesRead));
-      total += bytesRead;
-    }
-    return Buffer.concat(chunks);
-  } finally {
-    await file.close();
+  await using file = await open(path, "r");
+  const chunks: Buffer[] = [];
+  let total = 0;
+  while (total < maxBytes) {
+    const size = Math.min(CHUNK_BYTES, maxBytes - total);
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(size), 0, size);
+    if (bytesRead === 0) break;
+    chunks.push(buffer.subarray(0, bytesRead));
+    total += bytesRead;
   }
+  return Buffer.concat(chunks);
 }

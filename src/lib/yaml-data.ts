@@ -17,13 +17,11 @@ import {
   type YAMLSeq,
 } from "yaml";
 import { printable } from "./diagnostics.ts";
-import { substitute } from "./substitute.ts";
+import { type Environment, substitute } from "./substitute.ts";
 import type { Path, Problem } from "./yaml-parse.ts";
 
 /** Values after aliases are expanded. */
 const MAX_VALUES = 20_000;
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Anything that reads as a plain scalar of YAML's core schema, else the text itself. */
 function plainScalar(text: string): unknown {

@@ -16,7 +16,8 @@ import {
   type YAMLMap,
 } from "yaml";
 import { type Diagnostic, formatPath, frameAt, printable } from "./diagnostics.ts";
-import { DataReader, type Environment, keyName } from "./yaml-data.ts";
+import type { Environment } from "./substitute.ts";
+import { DataReader, keyName } from "./yaml-data.ts";
 import { parseYaml, type Path, type Problem } from "./yaml-parse.ts";
 
 /** More than anybody reads, and a file can have a problem on every line. */

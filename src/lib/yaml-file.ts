@@ -11,7 +11,7 @@ import type { z } from "zod";
 import type { Diagnostic } from "./diagnostics.ts";
 import { didYouMean, nearest } from "./did-you-mean.ts";
 import { checkValue, type SchemaIssue } from "./schema-issues.ts";
-import type { Environment } from "./yaml-data.ts";
+import type { Environment } from "./substitute.ts";
 import { MAX_DIAGNOSTICS, YamlDocument, type YamlSource } from "./yaml-document.ts";
 import type { Path } from "./yaml-parse.ts";
 

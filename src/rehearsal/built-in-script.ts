@@ -5,6 +5,7 @@
  *
  * @module
  */
+
 import type { RehearsalScript } from "./script.ts";
 
 export const BUILT_IN_SCRIPT: RehearsalScript = {

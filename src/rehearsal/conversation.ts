@@ -6,6 +6,10 @@
  * @module
  */
 
+import { STRUCTURED_OUTPUT_TOOL } from "../agent/sdk-options.ts";
+import { isObject } from "../lib/is-object.ts";
+import { parseToolName } from "../lib/tool-name.ts";
+
 /** A body of `POST /v1/messages`, checked only as far as the rehearsal reads it. */
 export interface MessagesBody {
   readonly model: string;
@@ -55,12 +59,9 @@ export interface Conversation {
 /** Longest text that a reply quotes, in characters: a long prompt must not come back whole. */
 export const MAX_QUOTE_LENGTH = 2_000;
 
-/** The name of the tool by which Claude Code takes structured output. */
-export const STRUCTURED_OUTPUT_TOOL = "StructuredOutput";
-
 /** Whether a parsed JSON body has the shape that the rehearsal relies on. */
 export function isMessagesBody(value: unknown): value is MessagesBody {
-  if (!isRecord(value) || typeof value["model"] !== "string") return false;
+  if (!isObject(value) || typeof value["model"] !== "string") return false;
   const { messages, tools } = value;
   return isListOf(messages, isMessage) && (tools === undefined || isListOf(tools, hasName));
 }
@@ -95,11 +96,7 @@ export function findTool(tools: readonly DeclaredTool[], name: string): Declared
 }
 
 export function isToolNamed(toolName: string, name: string): boolean {
-  return toolName === name || shortName(toolName) === name;
-}
-
-function shortName(toolName: string): string {
-  return toolName.replace(/^mcp__.+?__/, "");
+  return toolName === name || parseToolName(toolName).toolName === name;
 }
 
 function mentions(text: string, toolName: string): boolean {
@@ -109,7 +106,7 @@ function mentions(text: string, toolName: string): boolean {
       .toLowerCase()
       .split(/[^\p{L}\p{N}]+/u)
       .join(" ")} `;
-  return words(text).includes(words(shortName(toolName)));
+  return words(text).includes(words(parseToolName(toolName).toolName));
 }
 
 function userTextOf(message: Message): string {
@@ -148,7 +145,7 @@ function textOf(content: unknown): string {
   if (!Array.isArray(content)) return "";
   return content
     .map((block: unknown) =>
-      isRecord(block) && typeof block["text"] === "string" ? block["text"] : "",
+      isObject(block) && typeof block["text"] === "string" ? block["text"] : "",
     )
     .join("");
 }
@@ -163,22 +160,18 @@ function quote(text: string): string {
 }
 
 function isMessage(value: unknown): boolean {
-  if (!isRecord(value) || typeof value["role"] !== "string") return false;
+  if (!isObject(value) || typeof value["role"] !== "string") return false;
   return typeof value["content"] === "string" || isListOf(value["content"], isContentBlock);
 }
 
 function isContentBlock(value: unknown): boolean {
-  return isRecord(value) && typeof value["type"] === "string";
+  return isObject(value) && typeof value["type"] === "string";
 }
 
 function hasName(value: unknown): boolean {
-  return isRecord(value) && typeof value["name"] === "string";
+  return isObject(value) && typeof value["name"] === "string";
 }
 
 function isListOf(value: unknown, isItem: (item: unknown) => boolean): boolean {
   return Array.isArray(value) && value.every(isItem);
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -3,22 +3,25 @@
  *
  * @module
  */
-import { readFile } from "node:fs/promises";
 
-import { DiagnosticsError } from "../lib/diagnostics.ts";
+import { readFile } from "node:fs/promises";
+import { DiagnosticsError, placeless } from "../lib/diagnostics.ts";
+import { errnoOf } from "../lib/errno.ts";
+import type { Environment } from "../lib/substitute.ts";
 import { readYaml } from "../lib/yaml-file.ts";
-import type { RehearsalScript } from "./script.ts";
-import { RehearsalScriptSchema } from "./script.ts";
+import { BUILT_IN_SCRIPT } from "./built-in-script.ts";
+import { type RehearsalScript, RehearsalScriptSchema } from "./script.ts";
 
 /**
- * Reads and checks a script.
+ * Reads and checks a script; the built-in one where none is named.
  *
  * @throws {DiagnosticsError} `agent_invalid` with every problem and its place in the file.
  */
 export async function loadRehearsalScript(
-  file: string,
-  environment: Readonly<Record<string, string | undefined>>,
+  file: string | undefined,
+  environment: Environment,
 ): Promise<RehearsalScript> {
+  if (file === undefined) return BUILT_IN_SCRIPT;
   const text = await readText(file);
   const result = readYaml({ file, text }, RehearsalScriptSchema, environment);
   if (!result.ok) throw new DiagnosticsError("agent_invalid", result.diagnostics);
@@ -29,11 +32,8 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (thrown) {
-    const reason = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown";
-    const message = `cannot be read: ${reason}`;
-    const place = { file, line: 1, column: 1, path: "", frame: "" };
-    throw new DiagnosticsError("agent_invalid", [
-      { ...place, message, remedy: "Correct the path of the rehearsal script" },
-    ]);
+    const message = `cannot be read: ${errnoOf(thrown) ?? "unknown"}`;
+    const remedy = "Correct the path of the rehearsal script";
+    throw new DiagnosticsError("agent_invalid", [placeless(file, message, remedy)]);
   }
 }

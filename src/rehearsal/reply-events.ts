@@ -7,6 +7,7 @@
  *
  * @module
  */
+
 import type { MessageReply, ReplyBlock, ReplyUsage } from "./reply.ts";
 
 export interface TimedEvent {

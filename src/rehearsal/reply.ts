@@ -4,15 +4,26 @@
  *
  * @module
  */
-import type { ApiError } from "./api-error.ts";
-import { apiError } from "./api-error.ts";
-import type { Conversation, DeclaredTool, MessagesBody } from "./conversation.ts";
-import { findTool, isToolNamed, readConversation, STRUCTURED_OUTPUT_TOOL } from "./conversation.ts";
+
+import { STRUCTURED_OUTPUT_TOOL } from "../agent/sdk-options.ts";
+import { type ApiError, apiError } from "./api-error.ts";
+import {
+  type Conversation,
+  type DeclaredTool,
+  findTool,
+  isToolNamed,
+  type MessagesBody,
+  readConversation,
+} from "./conversation.ts";
 import { exampleValue } from "./example-value.ts";
-import type { RehearsalRule, RehearsalScript, ReplyPart, RuleConditions } from "./script.ts";
-import { matchesPattern } from "./script.ts";
-import type { PlaceholderValues } from "./template.ts";
-import { fillTemplate, fillTemplates } from "./template.ts";
+import {
+  matchesPattern,
+  type RehearsalRule,
+  type RehearsalScript,
+  type ReplyPart,
+  type RuleConditions,
+} from "./script.ts";
+import { fillTemplate, fillTemplates, type PlaceholderValues } from "./template.ts";
 
 export type ReplyPlan =
   | MessageReply

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { z } from "zod";
 
+import { z } from "zod";
 import { PLACEHOLDERS, unknownPlaceholders } from "./template.ts";
 
 /** Longest text that `tokens` makes up: more is a mistake, not a load test. */

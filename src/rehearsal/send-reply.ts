@@ -4,10 +4,9 @@
  *
  * @module
  */
-import type { ServerResponse } from "node:http";
 
-import { encodeMessage, replyDueMs, replyEvents } from "./reply-events.ts";
-import type { TimedEvent } from "./reply-events.ts";
+import type { ServerResponse } from "node:http";
+import { encodeMessage, replyDueMs, replyEvents, type TimedEvent } from "./reply-events.ts";
 import type { MessageReply } from "./reply.ts";
 
 /** Longest text of one write, in characters; the next follows when the event loop has turned. */

@@ -5,15 +5,19 @@
  *
  * @module
  */
-import { randomUUID } from "node:crypto";
-import { createServer } from "node:http";
-import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from "node:http";
 
+import { randomUUID } from "node:crypto";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
-import { apiError, encodeApiError } from "./api-error.ts";
-import type { ApiError } from "./api-error.ts";
-import { isMessagesBody } from "./conversation.ts";
-import type { Message } from "./conversation.ts";
+import { type ApiError, apiError, encodeApiError } from "./api-error.ts";
+import { isMessagesBody, type Message } from "./conversation.ts";
 import { countInputTokens, planReply } from "./reply.ts";
 import type { RehearsalScript } from "./script.ts";
 import { sendWholeReply, streamReply } from "./send-reply.ts";
@@ -193,7 +197,8 @@ function sendJson(response: ServerResponse, text: string): void {
 function listen(server: Server, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once("error", (cause) => {
-      reject(new AppError("cannot_listen", `Cannot listen on ${HOST}:${port}`, { cause }));
+      const message = `Cannot listen on ${HOST}:${port}: ${errnoOf(cause) ?? "unknown"}`;
+      reject(new AppError("cannot_listen", message, { cause }));
     });
     server.listen(port, HOST, () => {
       const address = server.address();

@@ -6,8 +6,8 @@
  */
 
 import type { AgentDefinition } from "../agent/definition.ts";
-import type { Environment } from "../config/environment.ts";
-import { DiagnosticsError } from "../lib/diagnostics.ts";
+import { DiagnosticsError, placeless } from "../lib/diagnostics.ts";
+import type { Environment } from "../lib/substitute.ts";
 
 /** Any of them will do: a gateway behind ANTHROPIC_BASE_URL may ask for no key. */
 const ANTHROPIC_CREDENTIALS = [
@@ -30,14 +30,10 @@ export function checkCredentials(
   if (ANTHROPIC_CREDENTIALS.some((name) => (environment[name] ?? "") !== "")) return;
   const diagnostics = agents
     .filter(({ model }) => model.provider === "anthropic")
-    .map(({ name, file }) => ({
-      file,
-      line: 1,
-      column: 1,
-      path: "model.provider",
-      message: `needs credentials: the agent "${name}" asks anthropic, and there is no key`,
-      remedy: "Set ANTHROPIC_API_KEY, or start with --rehearse to let a script answer",
-      frame: "",
-    }));
+    .map(({ name, file }) => {
+      const message = `needs credentials: the agent "${name}" asks anthropic, and there is no key`;
+      const remedy = "Set ANTHROPIC_API_KEY, or start with --rehearse to let a script answer";
+      return placeless(file, message, remedy, "model.provider");
+    });
   if (diagnostics.length > 0) throw new DiagnosticsError("config_invalid", diagnostics);
 }

@@ -8,13 +8,13 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { AGENT_PROCESS_SETTINGS } from "../agent/sdk-options.ts";
 import type { AgentProcesses } from "../agent-process/registry.ts";
+import { AGENT_PROCESS_SETTINGS } from "../agent/sdk-options.ts";
 import type { Config } from "../config/config.ts";
 import type { Readiness } from "../http/server-parts.ts";
 import type { DataDirectory } from "../session/data-directory.ts";
-import { probeAgentProcess } from "../turn/probe.ts";
 import type { Logger } from "../telemetry/log.ts";
+import { probeAgentProcess } from "../turn/probe.ts";
 import type { ServedAgent } from "../turn/run-turn.ts";
 
 const RETRY_MS = 10_000;
@@ -56,7 +56,10 @@ export async function checkReadiness(
     deps.log.info("Ready for turns");
     return null;
   }
-  deps.log.error({ problem }, "Cannot start an agent process; trying again in 10 s");
+  deps.log.error(
+    { problem },
+    `Cannot start an agent process; trying again in ${RETRY_MS / 1000} s`,
+  );
   // What the process wrote is for the log; anyone may read the reason.
   const reason = "an agent process could not be started; see the server log";
   Object.assign(deps.readiness, { state: "broken", reason });

@@ -6,8 +6,8 @@
  */
 
 import type { AgentDefinition } from "../agent/definition.ts";
-import { type Environment, providerEnvironment } from "../config/environment.ts";
-import { BUILT_IN_SCRIPT } from "../rehearsal/built-in-script.ts";
+import { providerEnvironment } from "../config/environment.ts";
+import type { Environment } from "../lib/substitute.ts";
 import { loadRehearsalScript } from "../rehearsal/load-script.ts";
 import { startRehearsal, type Rehearsal } from "../rehearsal/server.ts";
 import { loadFunctionTools } from "../tools/function-tools.ts";
@@ -62,10 +62,7 @@ class Rehearsals implements AsyncDisposable {
     const key = scriptFile ?? "";
     let rehearsal = this.#running.get(key);
     if (rehearsal === undefined) {
-      const script =
-        scriptFile === undefined
-          ? BUILT_IN_SCRIPT
-          : await loadRehearsalScript(scriptFile, this.#environment);
+      const script = await loadRehearsalScript(scriptFile, this.#environment);
       rehearsal = await startRehearsal({ script });
       this.#running.set(key, rehearsal);
     }

@@ -10,6 +10,8 @@ import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
 import { buildApp } from "../http/app.ts";
 import type { Readiness } from "../http/server-parts.ts";
+import { aborted } from "../lib/aborted.ts";
+import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { checkReadiness } from "./check-readiness.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
@@ -83,12 +85,7 @@ async function listen(app: FastifyInstance, { host, port }: Config["listen"]): P
   try {
     return await app.listen({ host, port });
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? "unknown";
-    throw new AppError("cannot_listen", `Cannot listen on ${host}:${port}: ${code}`, { cause });
+    const reason = errnoOf(cause) ?? "unknown";
+    throw new AppError("cannot_listen", `Cannot listen on ${host}:${port}: ${reason}`, { cause });
   }
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fits, inMebibytes, turnsThatFit, weigh } from "../../src/capacity/load-line.ts";
+import { fits, turnsThatFit, weigh } from "../../src/capacity/load-line.ts";
 
 const MiB = 2 ** 20;
 
@@ -95,12 +95,5 @@ describe("weigh and fits", () => {
       }),
       { numRuns: 1000 },
     );
-  });
-});
-
-describe("inMebibytes", () => {
-  it("writes whole mebibytes for people", () => {
-    expect(inMebibytes(1900 * MiB)).toBe("1,900");
-    expect(inMebibytes(0.4 * MiB)).toBe("0");
   });
 });

@@ -29,7 +29,7 @@ async function check(
     color: false,
   };
   const path = join(folder, "agent.yaml");
-  const code = await runCheck({ path, format: "text", ...options }, io);
+  const code = await runCheck({ path, flags: {}, format: "text", ...options }, io);
   return { code, stdout, stderr: stderr.replaceAll(`${folder}/`, "") };
 }
 

@@ -61,7 +61,7 @@ describe("loadConfig, sources", () => {
         corsOrigins: [],
         allowedHosts: [],
       },
-      auth: { keys: [], allowAnyone: false },
+      auth: { keys: [] },
       capacity: {
         memoryLimitBytes: null,
         parentReserveBytes: 400 * 1_048_576,

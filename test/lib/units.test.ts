@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatBytes, parseBytes } from "../../src/lib/bytes.ts";
+import { formatBytes, inMebibytes, parseBytes } from "../../src/lib/bytes.ts";
 import { formatDuration, parseDuration } from "../../src/lib/duration.ts";
 
 describe("parseDuration", () => {
@@ -48,5 +48,12 @@ describe("formatDuration and formatBytes", () => {
     expect(formatDuration(90_000)).toBe("90s");
     expect(formatBytes(1_048_576)).toBe("1MiB");
     expect(formatBytes(500_000_000)).toBe("500000000B");
+  });
+});
+
+describe("inMebibytes", () => {
+  it("writes whole mebibytes for people", () => {
+    expect(inMebibytes(1900 * 2 ** 20)).toBe("1,900");
+    expect(inMebibytes(0.4 * 2 ** 20)).toBe("0");
   });
 });
