@@ -21,7 +21,7 @@ export class Refusals {
   }
 
   /** Whatever was thrown on the way of a request. */
-  handle(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  refuse(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const error = toRefusal(thrown);
     const { log } = this.#parts.telemetry;
     const place = { requestId: request.id, route: request.routeOptions.url };
@@ -90,11 +90,7 @@ function headersOf({ code, details }: Refusal): Record<string, string> {
   if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
   if (code === "unauthorized") headers["www-authenticate"] = "Bearer";
   if (code !== "at_capacity") return headers;
-  const { capacity, inflight } = extensions as { capacity: number; inflight: number };
-  const limits = rateLimitHeaders({
-    capacity,
-    inflight,
-    retryAfterSeconds: retryAfterSeconds ?? 1,
-  });
+  const { capacity } = extensions as { capacity: number };
+  const limits = rateLimitHeaders({ capacity, retryAfterSeconds: retryAfterSeconds ?? 1 });
   return Object.assign(headers, limits);
 }

@@ -6,14 +6,13 @@
  */
 
 import { z } from "zod";
-
 import { AppError } from "../lib/errors.ts";
 import { checkValue } from "../lib/schema-issues.ts";
+import { MAX_THREAD_ID_LENGTH } from "../session/session-id.ts";
 import type { InputPart } from "../turn/turn.ts";
 
 /** Lengths are of JavaScript strings, in UTF-16 code units. */
 export const INPUT_LIMITS = {
-  threadIdLength: 256,
   textLength: 1_000_000,
   /** Parts of one message. */
   parts: 20,
@@ -40,7 +39,7 @@ export interface BodyError {
 export const clientIdSchema = z
   .string()
   .min(1)
-  .max(INPUT_LIMITS.threadIdLength)
+  .max(MAX_THREAD_ID_LENGTH)
   .refine((id) => !/[\p{Cc}\p{Cs}]/u.test(id), {
     error: "needs well-formed Unicode without control characters",
   });

@@ -6,7 +6,6 @@
  */
 
 import { createHash } from "node:crypto";
-
 import { AppError } from "../lib/errors.ts";
 import type { SessionTarget } from "../turn/turn.ts";
 
@@ -25,7 +24,7 @@ export interface SessionInput {
 }
 
 /** Longest thread id taken from a client, in UTF-16 code units. */
-export const MAX_THREAD_ID_LENGTH = 1024;
+export const MAX_THREAD_ID_LENGTH = 256;
 
 /** The namespace of our ids (RFC 9562 section 5.5). Changing it would lose every session. */
 const NAMESPACE = Buffer.from("5f0c6f2e8d3a4b7e9a41c2d7e05b9e13", "hex");

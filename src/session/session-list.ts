@@ -9,16 +9,14 @@
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-
 import { AppError } from "../lib/errors.ts";
 import { sessionIdOf } from "./session-id.ts";
 import { RECORD_NAME, sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
-import type { SessionRecord } from "./session-record.ts";
-import { readRecord } from "./session-record.ts";
+import { readRecord, type SessionRecord } from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
 
-const DEFAULT_PAGE_LIMIT = 50;
-const MAX_PAGE_LIMIT = 200;
+export const DEFAULT_PAGE_LIMIT = 50;
+export const MAX_PAGE_LIMIT = 200;
 /** Records opened for one page. With a filter that few fit, a page may end early for it. */
 const MAX_RECORDS_READ = 2_000;
 
@@ -29,7 +27,7 @@ export interface SessionQuery {
   readonly tenant: string;
   readonly agentName?: string;
   readonly threadId?: string;
-  /** 1 to 200; 50 if absent. */
+  /** 1 to {@link MAX_PAGE_LIMIT}; {@link DEFAULT_PAGE_LIMIT} if absent. */
   readonly limit?: number;
   /** `nextCursor` of the page before. */
   readonly cursor?: string;

@@ -5,8 +5,10 @@
  */
 
 import { z } from "zod";
-import type { SessionSummary } from "../../session/file-sessions.ts";
 import { checkBody, invalidBody } from "../../protocol/input.ts";
+import type { SessionSummary } from "../../session/file-sessions.ts";
+import { MAX_THREAD_ID_LENGTH } from "../../session/session-id.ts";
+import { DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT } from "../../session/session-list.ts";
 import { jsonAnswer, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 
@@ -42,8 +44,14 @@ const pageSchema = z.object({
 
 const listQuerySchema = z.strictObject({
   agent: z.string().max(63).optional(),
-  threadId: z.string().max(256).optional(),
-  limit: z.coerce.number().int().min(1).max(200).optional().describe("50 without it."),
+  threadId: z.string().max(MAX_THREAD_ID_LENGTH).optional(),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(MAX_PAGE_LIMIT)
+    .optional()
+    .describe(`${DEFAULT_PAGE_LIMIT} without it.`),
   cursor: z.string().max(1_000).optional().describe("`nextCursor` of the page before."),
 });
 
