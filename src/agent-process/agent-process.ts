@@ -7,16 +7,13 @@
 
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
-
 import type { SpawnedProcess } from "@anthropic-ai/claude-agent-sdk";
-
 import { readOomKillCount } from "./oom-kill-counter.ts";
 import { readProcessTable, sendSignal } from "./proc.ts";
 import type { ProcessTree } from "./process-tree.ts";
 import { SdkProcess } from "./sdk-process.ts";
 import { StderrTail } from "./stderr-tail.ts";
-import type { Endable } from "./terminate.ts";
-import { askThenForce, findTree, sweep, SWEEP_LIMIT_MS } from "./terminate.ts";
+import { askThenForce, type Endable, findTree, sweep, SWEEP_LIMIT_MS } from "./terminate.ts";
 
 /** How far we had gone when the process ended; `exited` when it ended by itself. */
 export type EndStep = (typeof END_STEPS)[number];

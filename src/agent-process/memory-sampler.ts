@@ -8,11 +8,10 @@
  * @module
  */
 
+import { TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { placeToolOnLadder } from "./oom-ladder.ts";
-import type { ProcessIdentity, ProcessTable } from "./proc.ts";
-import { readProcessTable, readVariable } from "./proc.ts";
+import { type ProcessIdentity, type ProcessTable, readProcessTable, readVariable } from "./proc.ts";
 import type { ProcessTree } from "./process-tree.ts";
-import { TURN_ID_MARKER } from "./process-tree.ts";
 
 /** The most of one core that sampling may take; on a crowded host it samples less often. */
 const MAX_LOAD_RATIO = 0.05;
@@ -23,15 +22,11 @@ export class MemorySampler implements Disposable {
   /** Every process of the last walk, with its start: whose environment need not be read again. */
   #seen: ReadonlyMap<number, number> = new Map();
   #timer: NodeJS.Timeout | undefined;
+  /** What the last sample took of the main thread. */
   #lastCostMs = 0;
 
   constructor(options: { readonly intervalMs: number }) {
     this.#intervalMs = options.intervalMs;
-  }
-
-  /** What the last sample took, in milliseconds of the main thread. */
-  get lastCostMs(): number {
-    return this.#lastCostMs;
   }
 
   add(tree: ProcessTree): void {

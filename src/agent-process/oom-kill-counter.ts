@@ -5,32 +5,24 @@
  * @module
  */
 
-import { readSmallFile } from "./proc.ts";
-
-/** Null where there is no such counter: no control group, or one without `oom_kill`. */
-export function readOomKillCount(): number | null {
-  for (const path of counterPaths(readSmallFile("/proc/self/cgroup") ?? "")) {
-    const count = parseOomKillCount(readSmallFile(path) ?? "");
-    if (count !== null) return count;
-  }
-  return null;
-}
+import { findHierarchies, readText } from "../capacity/cgroup.ts";
 
 /**
- * Where the counter may be, given the text of `/proc/self/cgroup`. In a container the path may be
- * the host's while the container's own group is mounted at the root, so both are tried. A v1
- * hierarchy with the memory controller has the figures, even where v2 is mounted beside it.
+ * Null where there is no such counter: no control group, or one without `oom_kill`.
+ *
+ * @param root Directory that stands for `/`; all files are read below it.
  */
-export function counterPaths(membership: string): readonly string[] {
-  const lines = membership.split("\n").map((line) => line.split(":"));
-  const v1 = lines.find(([, controllers]) => controllers?.split(",").includes("memory"));
-  const v2 = lines.find(([id, controllers]) => id === "0" && controllers === "");
-  const [root, group, file] =
-    v1 === undefined
-      ? ["/sys/fs/cgroup", v2?.[2], "memory.events"]
-      : ["/sys/fs/cgroup/memory", v1[2], "memory.oom_control"];
-  if (group === undefined) return [];
-  return [`${root}${group === "/" ? "" : group}/${file}`, `${root}/${file}`];
+export function readOomKillCount(root = "/"): number | null {
+  for (const { version, groups } of findHierarchies(root, "memory")) {
+    const name = version === "cgroup2" ? "memory.events" : "memory.oom_control";
+    // The nearest group that counts; of a hybrid system only one hierarchy has any.
+    for (const { directory } of groups) {
+      const file = readText(directory, name);
+      const count = file.status === "read" ? parseOomKillCount(file.text) : null;
+      if (count !== null) return count;
+    }
+  }
+  return null;
 }
 
 /** Reads the line `oom_kill 3` of `memory.events` (v2) or `memory.oom_control` (v1). */

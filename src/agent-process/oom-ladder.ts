@@ -13,7 +13,6 @@
  */
 
 import { writeFileSync } from "node:fs";
-
 import { readSmallFile } from "./proc.ts";
 
 export const TOOL_OOM_SCORE = 1000;

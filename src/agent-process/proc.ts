@@ -75,10 +75,10 @@ export function parseProcessStat(text: string): ProcessStat | null {
 export function readPrivateBytes(pid: number): number | null {
   const status = readSmallFile(`/proc/${pid}/status`);
   if (status === null) return null;
-  const anonymous = kibibytes(status, "RssAnon");
+  const anonymous = bytesOf(status, "RssAnon");
   // Some sandboxes (gVisor) do not tell the parts of the resident set; too much beats nothing.
-  if (anonymous === null) return kibibytes(status, "VmRSS");
-  return anonymous + (kibibytes(status, "RssShmem") ?? 0);
+  if (anonymous === null) return bytesOf(status, "VmRSS");
+  return anonymous + (bytesOf(status, "RssShmem") ?? 0);
 }
 
 /**
@@ -139,8 +139,8 @@ function listPids(): number[] {
   }
 }
 
-/** A line of `/proc/<pid>/status`, e.g. `RssAnon:      108 kB`, in bytes. */
-function kibibytes(status: string, name: string): number | null {
+/** Bytes of a line of `/proc/<pid>/status`, which has them as `RssAnon:      108 kB`. */
+function bytesOf(status: string, name: string): number | null {
   const start = status.indexOf(`\n${name}:`);
   if (start < 0) return null;
   return Number.parseInt(status.slice(start + name.length + 2), 10) * 1024;

@@ -9,13 +9,14 @@
  * @module
  */
 
-import type { ProcessIdentity, ProcessStat, ProcessTable } from "./proc.ts";
-import { isAlive, readPrivateBytes, readVariable } from "./proc.ts";
-
-/** Names the turn in the environment of an agent process and of all it starts. */
-export const TURN_ID_MARKER = "PLIMSOLL_TURN_ID";
-/** Names the server, that is its data directory, in the same way. */
-export const SERVER_ID_MARKER = "PLIMSOLL_SERVER_ID";
+import {
+  isAlive,
+  type ProcessIdentity,
+  type ProcessStat,
+  type ProcessTable,
+  readPrivateBytes,
+  readVariable,
+} from "./proc.ts";
 
 export class ProcessTree {
   readonly turnId: string;

@@ -9,8 +9,7 @@ import { AppError } from "../lib/errors.ts";
 import type { AgentExit, AgentProcess } from "./agent-process.ts";
 import { MemorySampler } from "./memory-sampler.ts";
 import { diesWithServer } from "./parent-death.ts";
-import type { SpawnAgentOptions } from "./spawn.ts";
-import { spawnAgentProcess } from "./spawn.ts";
+import { type SpawnAgentOptions, spawnAgentProcess } from "./spawn.ts";
 
 export interface AgentProcessesOptions {
   /** Identifies the data directory; marks all our processes. */
@@ -52,10 +51,6 @@ export class AgentProcesses implements AsyncDisposable {
     return this.#live;
   }
 
-  get sampler(): MemorySampler {
-    return this.#sampler;
-  }
-
   /** @throws {AppError} `draining` once the server ends its processes. */
   spawn(options: StartAgentOptions): AgentProcess {
     if (this.#closed) {
@@ -95,12 +90,8 @@ export class AgentProcesses implements AsyncDisposable {
 
   #noticeMissingProtection(agent: AgentProcess): void {
     if (agent.pid === null) return;
-    if (!agent.onLadder)
-      this.#noticeOnce(
-        "oom_score_adj cannot be set: out of memory, the kernel may take the server before a tool",
-      );
-    if (!diesWithServer())
-      this.#noticeOnce("setpriv is missing: agent processes outlive a server that is killed");
+    if (!agent.onLadder) this.#noticeOnce(NO_LADDER);
+    if (!diesWithServer()) this.#noticeOnce(NO_PARENT_DEATH);
   }
 
   #noticeOnce(notice: string): void {
@@ -109,3 +100,7 @@ export class AgentProcesses implements AsyncDisposable {
     this.#options.onNotice(notice);
   }
 }
+
+const NO_LADDER =
+  "oom_score_adj cannot be set: out of memory, the kernel may take the server before a tool";
+const NO_PARENT_DEATH = "setpriv is missing: agent processes outlive a server that is killed";

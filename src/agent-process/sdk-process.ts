@@ -9,7 +9,6 @@
 import type { ChildProcess } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { Readable, Writable } from "node:stream";
-
 import type { SpawnedProcess } from "@anthropic-ai/claude-agent-sdk";
 
 export class SdkProcess extends EventEmitter implements SpawnedProcess {

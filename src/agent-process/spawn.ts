@@ -6,14 +6,13 @@
  * @module
  */
 
-import type { ChildProcess } from "node:child_process";
-import { spawn } from "node:child_process";
-
+import { type ChildProcess, spawn } from "node:child_process";
+import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { AgentProcess } from "./agent-process.ts";
 import { placeAgentOnLadder } from "./oom-ladder.ts";
 import { tiedToServer } from "./parent-death.ts";
 import { readProcessStat } from "./proc.ts";
-import { ProcessTree, SERVER_ID_MARKER, TURN_ID_MARKER } from "./process-tree.ts";
+import { ProcessTree } from "./process-tree.ts";
 
 export interface SpawnAgentOptions {
   readonly command: string;

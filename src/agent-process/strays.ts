@@ -6,9 +6,9 @@
  * @module
  */
 
-import type { ProcessIdentity } from "./proc.ts";
-import { readProcessTable, readVariable } from "./proc.ts";
-import { grownMembers, markedProcesses, SERVER_ID_MARKER } from "./process-tree.ts";
+import { SERVER_ID_MARKER } from "../lib/process-markers.ts";
+import { type ProcessIdentity, readProcessTable, readVariable } from "./proc.ts";
+import { grownMembers, markedProcesses } from "./process-tree.ts";
 import { sweep, SWEEP_LIMIT_MS } from "./terminate.ts";
 
 /**

@@ -9,11 +9,10 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
-
-import type { ProcessIdentity } from "./proc.ts";
-import { readProcessTable, signalProcess } from "./proc.ts";
-import type { ProcessTree } from "./process-tree.ts";
-import { markedProcesses, TURN_ID_MARKER } from "./process-tree.ts";
+import { TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { settlesWithin } from "../lib/settles-within.ts";
+import { type ProcessIdentity, readProcessTable, signalProcess } from "./proc.ts";
+import { markedProcesses, type ProcessTree } from "./process-tree.ts";
 
 /**
  * How long a process may take to go after SIGKILL before it is counted as a survivor. Only one
@@ -67,17 +66,4 @@ export function findTree(tree: ProcessTree): readonly ProcessIdentity[] {
   const table = readProcessTable();
   tree.grow(table, markedProcesses(table, TURN_ID_MARKER, tree.turnId, tree.root.startTicks));
   return tree.members;
-}
-
-/** Whether the promise settles in time. Never rejects. */
-async function settlesWithin(promise: Promise<unknown>, limitMs: number): Promise<boolean> {
-  const tooLong = new AbortController();
-  const settled = promise.then(
-    () => true,
-    () => true,
-  );
-  const late = delay(limitMs, false, { signal: tooLong.signal }).catch(() => false);
-  const inTime = await Promise.race([settled, late]);
-  tooLong.abort();
-  return inTime;
 }

@@ -8,7 +8,6 @@
 
 import { access, chmod, constants, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-
 import { TOOL_OOM_SCORE } from "./oom-ladder.ts";
 
 const TOOL_SHELL = `#!/bin/sh

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 
-import { counterPaths, parseOomKillCount } from "../../src/agent-process/oom-kill-counter.ts";
+import { parseOomKillCount, readOomKillCount } from "../../src/agent-process/oom-kill-counter.ts";
 import { agentOomScore } from "../../src/agent-process/oom-ladder.ts";
+import { mount1, mount2, writeTree } from "../capacity/system-tree.ts";
 
 describe("agentOomScore", () => {
   it.each([
@@ -14,18 +15,32 @@ describe("agentOomScore", () => {
   });
 });
 
-describe("counterPaths", () => {
+describe("readOomKillCount", () => {
   it.each([
-    ["v2", "0::/a/b\n", ["/sys/fs/cgroup/a/b/memory.events", "/sys/fs/cgroup/memory.events"]],
-    ["a container", "0::/\n", ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory.events"]],
+    [
+      "v2, of the nearest group that has one",
+      {
+        "proc/self/cgroup": "0::/pod/app/job\n",
+        "proc/self/mountinfo": mount2("/sys/fs/cgroup"),
+        "sys/fs/cgroup/pod/app/memory.events": "oom 1\noom_kill 4\n",
+        "sys/fs/cgroup/pod/memory.events": "oom 1\noom_kill 9\n",
+      },
+      4,
+    ],
     [
       "v1 beside v2",
-      "5:cpu,cpuacct:/x\n4:memory:/y\n0::/\n",
-      ["/sys/fs/cgroup/memory/y/memory.oom_control", "/sys/fs/cgroup/memory/memory.oom_control"],
+      {
+        "proc/self/cgroup": "4:memory:/y\n0::/\n",
+        "proc/self/mountinfo":
+          mount2("/sys/fs/cgroup/unified") + mount1("memory", "/sys/fs/cgroup/memory"),
+        "sys/fs/cgroup/memory/y/memory.oom_control": "oom_kill_disable 0\noom_kill 7\n",
+      },
+      7,
     ],
-    ["none", "", []],
-  ])("finds the files of %s", (_which, membership, paths) => {
-    expect(counterPaths(membership)).toEqual(paths);
+    ["no control groups", {}, null],
+  ])("reads the counter of %s", (_which, files, count) => {
+    using tree = writeTree(files);
+    expect(readOomKillCount(tree.root)).toBe(count);
   });
 });
 
