@@ -11,7 +11,6 @@
 
 import type { UserMessageSchema as UserMessage } from "@ag-ui/core/schemas";
 import { z } from "zod";
-
 import type { InputPart, SessionTarget } from "../turn/turn.ts";
 import { upgradeContent } from "./agui-0-0-59.ts";
 import {

@@ -17,8 +17,8 @@ import {
   type RunFinishedEvent,
   type TokenUsage,
 } from "@ag-ui/core";
-
 import { ERRORS, type ErrorCode } from "../lib/errors.ts";
+import { promptTokens } from "../lib/tokens.ts";
 import type { ModelUsage, TurnEvent, TurnOutcome, TurnUsage } from "../turn/turn.ts";
 import { cancelledEndBefore1, isBefore1 } from "./agui-0-0-59.ts";
 import type { AguiRun } from "./agui-decode.ts";
@@ -244,15 +244,14 @@ function tokenUsage(usage: TurnUsage): { usage?: TokenUsage[] } {
   return { usage: usage.byModel.map(modelTokenUsage) };
 }
 
-/** AG-UI counts what went through the cache as part of the input, not beside it. */
 function modelTokenUsage(usage: ModelUsage): TokenUsage {
-  const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens } = usage;
-  const input = inputTokens + cacheReadTokens + cacheWriteTokens;
+  const { model, outputTokens, cacheReadTokens, cacheWriteTokens } = usage;
+  const inputTokens = promptTokens(usage);
   return {
-    model: usage.model,
-    inputTokens: input,
+    model,
+    inputTokens,
     outputTokens,
-    totalTokens: input + outputTokens,
+    totalTokens: inputTokens + outputTokens,
     cachedInputTokens: cacheReadTokens,
     cacheWriteInputTokens: cacheWriteTokens,
   };

@@ -6,7 +6,6 @@
  */
 
 import type { AGUIEvent } from "@ag-ui/core";
-
 import { preferredMediaType } from "./negotiate.ts";
 import { encodeSseFrame, SSE_MEDIA_TYPE } from "./sse.ts";
 

@@ -6,9 +6,7 @@
  */
 
 import { randomUUID } from "node:crypto";
-
 import { z } from "zod";
-
 import { AppError } from "../lib/errors.ts";
 import type { InputPart, SessionTarget, TurnEvent } from "../turn/turn.ts";
 import type { CollectedToolCall, CollectedTurn } from "./collect.ts";

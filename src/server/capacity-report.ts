@@ -1,5 +1,5 @@
 /**
- * The numbers of the load line, for `/capacity`, `/metrics` and the console: read when asked.
+ * The numbers of the load line, for `/capacity` and `/metrics`: read when asked.
  *
  * @module
  */
@@ -10,12 +10,10 @@ import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import { readMemoryUse } from "../capacity/memory-reading.ts";
 import type { CapacityView } from "../http/server-parts.ts";
 import type { CapacityNumbers } from "../telemetry/metrics.ts";
-import type { LiveTurns } from "../turn/live-turns.ts";
 
 /** What runs in the server; nothing until it is watched. */
 export interface WatchedServer {
   readonly processes: AgentProcesses;
-  readonly turns: LiveTurns;
   readonly countStrays: () => number;
 }
 
@@ -29,7 +27,7 @@ export class CapacityReport {
     this.#limit = limit;
   }
 
-  /** From now on its turns and processes are part of the report. */
+  /** From now on its processes are part of the report. */
   watch(server: WatchedServer): void {
     this.#server = server;
   }
@@ -51,8 +49,6 @@ export class CapacityReport {
       committedBytes: gate.committedBytes,
       headroomBytes: gate.headroomBytes,
       liveStrays: this.#server?.countStrays() ?? 0,
-      // Counting them means reading directories: too much for every scrape.
-      openSessions: null,
       shed: gate.shed,
     };
   }

@@ -7,7 +7,6 @@
  */
 
 import { pino, type DestinationStream, type Logger as PinoLogger } from "pino";
-
 import type { Config } from "../config/config.ts";
 import { toLogFields } from "./log-fields.ts";
 import { redactText } from "./redact-text.ts";

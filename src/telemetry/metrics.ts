@@ -10,18 +10,28 @@ import type { Attributes, Meter } from "@opentelemetry/api";
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import type { Resource } from "@opentelemetry/resources";
 import { type IMetricReader, MeterProvider } from "@opentelemetry/sdk-metrics";
-
 import type { ErrorCode } from "../lib/errors.ts";
+import { promptTokens } from "../lib/tokens.ts";
 import type { TurnOutcome } from "../turn/turn.ts";
 import { type ExitFacts, exitReason } from "./exit-reason.ts";
-import { ATTRIBUTES, EXIT_REASONS, METRICS, PROVIDER_NAMES, SHED_REASONS } from "./names.ts";
-import type { AttributesOf, MetricKey, MetricKeyOf, Provider, ShedReason } from "./names.ts";
+import {
+  ATTRIBUTES,
+  type AttributesOf,
+  EXIT_REASONS,
+  type MetricKey,
+  type MetricKeyOf,
+  METRICS,
+  type Provider,
+  PROVIDER_NAMES,
+  SHED_REASONS,
+  type ShedReason,
+} from "./names.ts";
 
 /** What goes beside the text of {@link Metrics.renderPrometheus} in a response. */
 export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-/** The answer to every gauge of `names.ts`; null for what cannot be told here and now. */
-export type GaugeNumbers = Readonly<Record<MetricKeyOf<"gauge">, number | null>>;
+/** The answer to every gauge of `names.ts`. */
+export type GaugeNumbers = Readonly<Record<MetricKeyOf<"gauge">, number>>;
 
 export interface CapacityNumbers extends GaugeNumbers {
   /** Refusals for load since the start: the gate counts them, at next to no cost. */
@@ -89,8 +99,7 @@ export class Metrics {
     for (const used of usage.byModel) {
       const model = { agentName, responseModel: used.model };
       const tokens = { ...model, ...generativeAi(turn) };
-      const allInput = used.inputTokens + used.cacheReadTokens + used.cacheWriteTokens;
-      this.#record.tokens(allInput, { ...tokens, tokenType: "input" });
+      this.#record.tokens(promptTokens(used), { ...tokens, tokenType: "input" });
       this.#record.tokens(used.outputTokens, { ...tokens, tokenType: "output" });
       this.#record.cacheTokens(used.cacheReadTokens, { ...model, cacheOperation: "read" });
       this.#record.cacheTokens(used.cacheWriteTokens, { ...model, cacheOperation: "write" });
@@ -191,7 +200,6 @@ const GAUGES = [
   "committedBytes",
   "headroomBytes",
   "liveStrays",
-  "openSessions",
 ] as const satisfies readonly MetricKeyOf<"gauge">[];
 
 /** One reading answers them all, so that the numbers of one moment fit together. */
@@ -205,10 +213,7 @@ function observeCapacity(meter: Meter, capacityNumbers: () => CapacityNumbers): 
   meter.addBatchObservableCallback(
     (result) => {
       const numbers = capacityNumbers();
-      for (const { key, gauge } of gauges) {
-        const value = numbers[key];
-        if (value !== null) result.observe(gauge, value);
-      }
+      for (const { key, gauge } of gauges) result.observe(gauge, numbers[key]);
       for (const shedReason of SHED_REASONS) {
         result.observe(shedCounter, numbers.shed[shedReason], named({ shedReason }));
       }

@@ -212,14 +212,14 @@ export const METRICS = {
     name: "plimsoll.memory.committed",
     kind: "gauge",
     unit: "By",
-    description: "Memory in use or set aside for the turns in flight",
+    description: "Memory set aside for the server and for the turns in flight",
     attributes: [],
   },
   headroomBytes: {
     name: "plimsoll.memory.headroom",
     kind: "gauge",
     unit: "By",
-    description: "Bytes left between what is committed and the load line; negative beyond it",
+    description: "Bytes left between what is committed and the load line; 0 beyond it",
     attributes: [],
   },
   processStart: {
@@ -257,13 +257,6 @@ export const METRICS = {
     unit: "{run}",
     description:
       "Earlier runs of the server found to have ended without a shutdown, as by an OOM kill",
-    attributes: [],
-  },
-  openSessions: {
-    name: "plimsoll.session.open",
-    kind: "gauge",
-    unit: "{session}",
-    description: "Sessions that can be continued",
     attributes: [],
   },
   requestsRefused: {

@@ -7,9 +7,7 @@
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-
 import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
-
 import type { Config } from "../config/config.ts";
 import { agentTelemetryEnvironment } from "./agent-environment.ts";
 import { type LogDestination, type Logger, openLog } from "./log.ts";

@@ -7,7 +7,6 @@
  */
 
 import { randomBytes } from "node:crypto";
-
 import {
   type Attributes,
   type Context,
@@ -19,7 +18,7 @@ import {
   type Tracer,
 } from "@opentelemetry/api";
 import { parseTraceParent, TraceState } from "@opentelemetry/core";
-
+import { promptTokens } from "../lib/tokens.ts";
 import type { TurnOutcome, TurnUsage } from "../turn/turn.ts";
 import { ATTRIBUTES, type Provider, PROVIDER_NAMES, SPAN_ATTRIBUTES } from "./names.ts";
 
@@ -106,9 +105,7 @@ function endSpan(span: Span, outcome: TurnOutcome): void {
 
 function usageFacts(usage: TurnUsage): Attributes {
   return {
-    // The conventions count what the cache held as input too.
-    [SPAN_ATTRIBUTES.inputTokens]:
-      usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens,
+    [SPAN_ATTRIBUTES.inputTokens]: promptTokens(usage),
     [SPAN_ATTRIBUTES.outputTokens]: usage.outputTokens,
     [SPAN_ATTRIBUTES.cacheReadTokens]: usage.cacheReadTokens,
     [SPAN_ATTRIBUTES.cacheWriteTokens]: usage.cacheWriteTokens,

@@ -12,7 +12,6 @@ export const CAPACITY: CapacityNumbers = {
   committedBytes: 900 * MEBIBYTE,
   headroomBytes: 900 * MEBIBYTE,
   liveStrays: 0,
-  openSessions: 41,
   shed: { memory: 7, max_turns: 2, draining: 0 },
 };
 

@@ -152,12 +152,6 @@ describe("Metrics", () => {
     expect(value("plimsoll_turn_shed_total", { plimsoll_shed_reason: "memory" })).toBe(7);
   });
 
-  it("leaves out a gauge that cannot be told", async () => {
-    const { value } = await read(open(() => ({ ...CAPACITY, memoryLimitBytes: null })));
-    expect(value("plimsoll_memory_limit")).toBeUndefined();
-    expect(value("plimsoll_turn_capacity")).toBe(12);
-  });
-
   it("renders the rest when the capacity cannot be read, and says so", async () => {
     const errors: unknown[] = [];
     const broken = () => {
