@@ -8,9 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-
-import type { DirectoryLock } from "./directory-lock.ts";
-import { takeDirectoryLock } from "./directory-lock.ts";
+import { type DirectoryLock, takeDirectoryLock } from "./directory-lock.ts";
 import { makeDirectory, writeDurably } from "./durable-file.ts";
 import { dataPathsOf } from "./session-paths.ts";
 import { ifPresent, storing } from "./storage-errors.ts";

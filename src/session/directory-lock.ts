@@ -12,13 +12,12 @@
 import { randomUUID } from "node:crypto";
 import { link, readFile, readlink, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-
+import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { syncDirectory, writeDurably } from "./durable-file.ts";
-import { errnoOf, ifPresent } from "./storage-errors.ts";
+import { ifPresent } from "./storage-errors.ts";
 
 /** How often the holder shows that it lives, in milliseconds. */
 const HEARTBEAT_MS = 1_000;
@@ -102,7 +101,7 @@ async function isAlive(holder: LockHolder | undefined): Promise<boolean | undefi
 async function isBeating(file: string): Promise<boolean> {
   const before = await ifPresent(stat(file));
   for (let watchedMs = 0; watchedMs < OBSERVATION_MS; watchedMs += HEARTBEAT_MS) {
-    await sleep(HEARTBEAT_MS);
+    await delay(HEARTBEAT_MS);
     const after = await ifPresent(stat(file));
     if (before?.mtimeMs !== after?.mtimeMs) return true;
   }

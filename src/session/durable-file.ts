@@ -7,21 +7,13 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-
-import { errnoOf } from "./storage-errors.ts";
+import { errnoOf } from "../lib/errno.ts";
 
 /** Replaces a file: written beside it, synced, renamed over it, the directory synced. */
 export async function writeDurably(file: string, text: string, mtimeMs?: number): Promise<void> {
   const draft = `${file}.${randomUUID()}.tmp`;
   try {
-    const handle = await open(draft, "wx", 0o600);
-    try {
-      await handle.writeFile(text);
-      if (mtimeMs !== undefined) await handle.utimes(new Date(mtimeMs), new Date(mtimeMs));
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeSynced(draft, text, mtimeMs);
     await rename(draft, file);
   } catch (thrown) {
     await rm(draft, { force: true });
@@ -30,13 +22,16 @@ export async function writeDurably(file: string, text: string, mtimeMs?: number)
   await syncDirectory(dirname(file));
 }
 
+async function writeSynced(file: string, text: string, mtimeMs?: number): Promise<void> {
+  await using handle = await open(file, "wx", 0o600);
+  await handle.writeFile(text);
+  if (mtimeMs !== undefined) await handle.utimes(new Date(mtimeMs), new Date(mtimeMs));
+  await handle.sync();
+}
+
 export async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await using handle = await open(directory, "r");
+  await handle.sync();
 }
 
 /**

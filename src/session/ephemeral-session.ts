@@ -7,11 +7,9 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-
 import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import type { OpenSession } from "./file-sessions.ts";
-import type { SessionInput } from "./session-id.ts";
-import { sessionNotFound, sessionRefOf } from "./session-id.ts";
+import { type SessionInput, sessionNotFound, sessionRefOf } from "./session-id.ts";
 import { dataPathsOf } from "./session-paths.ts";
 import { NO_TOTALS } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";

@@ -2,9 +2,8 @@
  * The sessions of one replica, as files. Nothing is held in memory for a session between its
  * turns; a session is its directory.
  *
- *     find ─▶ lock ─▶ open ─▶ (a turn) ─▶ finish ─▶ unlock        delete ─▶ tombstone
+ *     lock ─▶ open ─▶ (a turn) ─▶ finish ─▶ unlock        delete ─▶ tombstone
  *
- * `find` only reads, so that a turn can be weighed, or refused, before anything is made for it.
  * Whoever calls `open` or `finish` holds the lock of the session.
  *
  * @module
@@ -13,39 +12,60 @@
 import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-
 import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import { SessionCounts } from "./session-counts.ts";
-import type { SessionInput, SessionRef } from "./session-id.ts";
-import { parseSessionRef, sessionNotFound, sessionRefOf } from "./session-id.ts";
-import type { SessionPage, SessionQuery } from "./session-list.ts";
-import { countSessions, listSessions } from "./session-list.ts";
+import {
+  parseSessionRef,
+  type SessionInput,
+  sessionNotFound,
+  type SessionRef,
+  sessionRefOf,
+} from "./session-id.ts";
+import {
+  countSessions,
+  listSessions,
+  type SessionPage,
+  type SessionQuery,
+} from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { recordForTurn, requireRecord } from "./session-lookup.ts";
-import type { SessionDirectories } from "./session-paths.ts";
-import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
-import type { SessionRecord, SessionTotals } from "./session-record.ts";
-import { NO_TOTALS, writeRecord } from "./session-record.ts";
+import {
+  dataPathsOf,
+  type SessionDirectories,
+  sessionPathsOf,
+  sessionSegmentsOf,
+} from "./session-paths.ts";
+import {
+  NO_TOTALS,
+  type SessionRecord,
+  type SessionTotals,
+  writeRecord,
+} from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
 import { writeTombstone } from "./tombstones.ts";
-import type { Transcript, TranscriptLimits } from "./transcript.ts";
-import { TRANSCRIPT_LIMITS, transcriptOf } from "./transcript.ts";
-import type { TranscriptRepair } from "./transcript-file.ts";
-import { findTranscript, hasConversation, readLines, repairTranscript } from "./transcript-file.ts";
-import type { TreeSize } from "./tree-size.ts";
-import { treeSizeOf } from "./tree-size.ts";
+import {
+  findTranscript,
+  hasConversation,
+  readLines,
+  repairTranscript,
+  type TranscriptRepair,
+} from "./transcript-file.ts";
+import {
+  type Transcript,
+  TRANSCRIPT_LIMITS,
+  type TranscriptLimits,
+  transcriptOf,
+} from "./transcript.ts";
+import { type TreeSize, treeSizeOf } from "./tree-size.ts";
 
-export interface FoundSession {
+export interface OpenSession extends TranscriptRepair {
   readonly sessionId: string;
-  /** 0 for a session that does not exist yet. */
-  readonly transcriptBytes: number;
-}
-
-export interface OpenSession extends FoundSession, TranscriptRepair {
   readonly threadId: string;
   /** True: start it under this id (SDK `sessionId`). False: continue it (SDK `resume`). */
   readonly isNew: boolean;
   readonly directories: SessionDirectories;
+  /** What is continued; 0 for a new session. */
+  readonly transcriptBytes: number;
   /** As they stood before this turn. */
   readonly totals: SessionTotals;
 }
@@ -83,25 +103,12 @@ export class FileSessions {
   }
 
   /**
-   * Looks whether a turn can be taken, and how much it would resume. Changes nothing.
-   *
-   * @throws {AppError} `session_not_found` for a session, or a thread with history, that is not
-   *   known; `session_gone` when it was deleted or its transcript is lost; `storage_failed`.
-   */
-  async find(input: SessionInput, nowMs: number): Promise<FoundSession> {
-    const ref = sessionRefOf(input);
-    return storing("find the session", async () => {
-      await recordForTurn(this.#data, input, ref, nowMs);
-      const transcript = await findTranscript(sessionPathsOf(this.#data, ref), ref.sessionId);
-      return { sessionId: ref.sessionId, transcriptBytes: transcript?.bytes ?? 0 };
-    });
-  }
-
-  /**
    * Makes the session ready for a turn: its directories, its record, a transcript without torn
    * lines. A crash at any point leaves a session that can be opened again.
    *
-   * @throws {AppError} As `find`; also `too_many_sessions`, `storage_full`.
+   * @throws {AppError} `session_not_found` for a session, or a thread with history, that is not
+   *   known; `session_gone` when it was deleted or its transcript is lost; `too_many_sessions`,
+   *   `storage_full`, `storage_failed`.
    */
   async open(input: SessionInput, nowMs: number): Promise<OpenSession> {
     const ref = sessionRefOf(input);

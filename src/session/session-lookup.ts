@@ -5,14 +5,10 @@
  */
 
 import { stat } from "node:fs/promises";
-
 import { AppError } from "../lib/errors.ts";
-import type { SessionInput, SessionRef } from "./session-id.ts";
-import { sessionNotFound } from "./session-id.ts";
-import type { SessionPaths } from "./session-paths.ts";
-import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
-import type { SessionRecord } from "./session-record.ts";
-import { readRecord } from "./session-record.ts";
+import { type SessionInput, sessionNotFound, type SessionRef } from "./session-id.ts";
+import { dataPathsOf, type SessionPaths, sessionPathsOf } from "./session-paths.ts";
+import { readRecord, type SessionRecord } from "./session-record.ts";
 import { hasTombstone } from "./tombstones.ts";
 import { findTranscript, hasConversation } from "./transcript-file.ts";
 

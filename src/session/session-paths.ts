@@ -13,7 +13,6 @@
 
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-
 import type { SessionRef } from "./session-id.ts";
 
 export interface DataPaths {

@@ -5,9 +5,7 @@
  */
 
 import { readFile } from "node:fs/promises";
-
 import { z } from "zod";
-
 import { writeDurably } from "./durable-file.ts";
 import type { SessionRef } from "./session-id.ts";
 import { ifPresent, storageFailed } from "./storage-errors.ts";

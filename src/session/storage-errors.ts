@@ -4,13 +4,8 @@
  * @module
  */
 
+import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
-
-/** The code of a system error, e.g. `ENOENT`; undefined for anything else. */
-export function errnoOf(thrown: unknown): string | undefined {
-  if (!(thrown instanceof Error) || !("code" in thrown) || !("errno" in thrown)) return undefined;
-  return typeof thrown.code === "string" ? thrown.code : undefined;
-}
 
 /**
  * Does the work; a system error in it becomes `storage_full` or `storage_failed`.

@@ -7,7 +7,6 @@
 
 import { readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-
 import { ifPresent } from "./storage-errors.ts";
 
 /** How long a deleted session answers 410 instead of 404, in milliseconds. */

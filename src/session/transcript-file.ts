@@ -9,10 +9,17 @@
  * @module
  */
 
-import type { FileHandle } from "node:fs/promises";
-import { open, readdir, realpath, rename, stat, writeFile } from "node:fs/promises";
+import {
+  type FileHandle,
+  open,
+  readdir,
+  realpath,
+  rename,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { join, sep } from "node:path";
-
+import { isObject } from "../lib/is-object.ts";
 import type { SessionPaths } from "./session-paths.ts";
 import { ifPresent } from "./storage-errors.ts";
 
@@ -154,15 +161,11 @@ function isMessageLine(line: string): boolean {
 }
 
 /** The JSON object on a line, or undefined for anything else. */
-export function parseObject(line: string): Record<string, unknown> | undefined {
+export function parseObject(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(line);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -8,7 +8,9 @@
  * @module
  */
 
-import { isObject, parseObject } from "./transcript-file.ts";
+import { isObject } from "../lib/is-object.ts";
+import { parseToolName } from "../lib/tool-name.ts";
+import { parseObject } from "./transcript-file.ts";
 
 export type MessagePart =
   | { readonly type: "text"; readonly text: string; readonly isCut?: true }
@@ -61,6 +63,9 @@ export const TRANSCRIPT_LIMITS: TranscriptLimits = {
   maxTotalLength: 4 * 1024 * 1024,
 };
 
+/** An object of a line, of which nothing is known. */
+type Fields = Readonly<Record<string, unknown>>;
+
 interface Entry {
   readonly uuid: string;
   readonly parent: string | null;
@@ -91,7 +96,7 @@ export function transcriptOf(lines: Iterable<string>, limits: TranscriptLimits):
   };
 }
 
-function entryOf(fields: Record<string, unknown>, maxPartLength: number): Entry | undefined {
+function entryOf(fields: Fields, maxPartLength: number): Entry | undefined {
   const { uuid, parentUuid, logicalParentUuid } = fields;
   if (typeof uuid !== "string" || fields["isSidechain"] === true) return undefined;
   // A compaction starts a new root, and remembers what it continues.
@@ -104,7 +109,7 @@ function entryOf(fields: Record<string, unknown>, maxPartLength: number): Entry 
 }
 
 function messageOf(
-  fields: Record<string, unknown>,
+  fields: Fields,
   uuid: string,
   maxPartLength: number,
 ): SessionMessage | undefined {
@@ -122,7 +127,7 @@ function messageOf(
   return { id, role, atMs: Number.isNaN(at) ? null : at, parts };
 }
 
-function partsOf(block: Record<string, unknown>, maxLength: number): MessagePart[] {
+function partsOf(block: Fields, maxLength: number): MessagePart[] {
   switch (block["type"]) {
     case "text": {
       const [text, mark] = cut(asText(block["text"]), maxLength);
@@ -152,21 +157,18 @@ const INTERRUPT_MARKS = new Set([
   "[Request interrupted by user for tool use]",
 ]);
 
-function toolCallOf(block: Record<string, unknown>, maxLength: number): MessagePart {
-  const name = asText(block["name"]);
-  const [, serverName, toolName] = /^mcp__(.+?)__(.+)$/.exec(name) ?? [];
+function toolCallOf(block: Fields, maxLength: number): MessagePart {
   const isTooLarge = (JSON.stringify(block["input"]) ?? "").length > maxLength;
   return {
     type: "tool_call",
     toolCallId: asText(block["id"]),
-    toolName: toolName ?? name,
-    ...(serverName === undefined ? {} : { serverName }),
+    ...parseToolName(asText(block["name"])),
     input: isTooLarge ? null : (block["input"] ?? null),
     ...(isTooLarge ? { isCut: true } : {}),
   };
 }
 
-function toolResultOf(block: Record<string, unknown>, maxLength: number): MessagePart {
+function toolResultOf(block: Fields, maxLength: number): MessagePart {
   const texts = blocksOf(block["content"]).map((inner) => asText(inner["text"]));
   const [content, mark] = cut(texts.join("\n"), maxLength);
   return {
@@ -250,12 +252,12 @@ function cut(text: string, maxLength: number): [shown: string, mark: { readonly 
 }
 
 /** Content is either text or blocks. */
-function blocksOf(content: unknown): Record<string, unknown>[] {
+function blocksOf(content: unknown): Fields[] {
   if (typeof content === "string") return [{ type: "text", text: content }];
   return Array.isArray(content) ? content.filter(isObject) : [];
 }
 
-function asObject(value: unknown): Record<string, unknown> | undefined {
+function asObject(value: unknown): Fields | undefined {
   return isObject(value) ? value : undefined;
 }
 

@@ -67,7 +67,6 @@ describe("FileSessions.open", () => {
   ])("does not find %s, and makes nothing for it", async (_name, input) => {
     const { sessions, data } = await openSessions();
     expect(await codeOf(sessions.open(input, 5))).toBe("session_not_found");
-    expect(await codeOf(sessions.find(input, 5))).toBe("session_not_found");
     expect(await readdir(join(data, "tenants"))).toEqual([]);
   });
 
@@ -138,17 +137,6 @@ describe("FileSessions.open", () => {
     expect(await codeOf(sessions.open(thread("t"), 6))).toBe("storage_failed");
     const page = await sessions.list({ tenant: "acme" });
     expect([page.sessions, page.unreadable]).toEqual([[], 1]);
-  });
-});
-
-describe("FileSessions.find", () => {
-  it("weighs a session without making anything", async () => {
-    const { sessions, data } = await openSessions();
-    expect(await sessions.find(thread("t"), 5)).toMatchObject({ transcriptBytes: 0 });
-    expect(await readdir(join(data, "tenants"))).toEqual([]);
-    await takeTurn(sessions, thread("t"), 5);
-    const { transcriptBytes } = await sessions.open(thread("t"), 6);
-    expect(await sessions.find(thread("t"), 6)).toMatchObject({ transcriptBytes });
   });
 });
 
@@ -252,6 +240,6 @@ describe("FileSessions.transcript", () => {
     await symlink(secret, file);
     const ref = { tenant: "acme", sessionId: session.sessionId };
     expect((await sessions.transcript(ref, 6)).messages).toEqual([]);
-    expect(await sessions.find(thread("t"), 6)).toMatchObject({ transcriptBytes: 0 });
+    expect(await sessions.open(thread("t"), 6)).toMatchObject({ transcriptBytes: 0 });
   });
 });

@@ -79,7 +79,7 @@ describe("FileSessions.list", () => {
 
     const before = await settledHeapBytes();
     for (let round = 0; round < 5; round += 1) await sessions.list({ tenant: "acme" });
-    for (let turn = 0; turn < 100; turn += 1) await sessions.find(thread(`t${turn}`), 5);
+    for (let turn = 0; turn < 100; turn += 1) await sessions.open(thread(`t${turn}`), 5);
     const grownBytes = (await settledHeapBytes()) - before;
     process.stdout.write(
       `10,000 sessions: newest 50 ${elapsedMs} ms, count ${counting.elapsedMs} ms, ` +
