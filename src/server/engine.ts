@@ -6,10 +6,10 @@
  */
 
 import { totalmem } from "node:os";
-import type { AgentDefinition } from "../agent/definition.ts";
 import { AgentProcesses } from "../agent-process/registry.ts";
 import { countStrays, sweepStrays } from "../agent-process/strays.ts";
 import { writeToolShell } from "../agent-process/tool-shell.ts";
+import type { AgentDefinition } from "../agent/definition.ts";
 import { TurnGate } from "../capacity/gate.ts";
 import { readMemoryLimit, type MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
@@ -45,8 +45,9 @@ export interface Engine {
 /**
  * Starts the engine, lets `use` work with it, and takes it apart again.
  *
- * Each `await using` line is also the shutdown plan, read from the bottom up: end the agent
- * processes, give the data directory back, send the last telemetry.
+ * The `await using` lines are also the shutdown plan, read from the bottom up: end the turns, stop
+ * the scripted models, end the agent processes, give the data directory back, send the last
+ * telemetry.
  *
  * @throws {AppError} `data_directory_in_use`, `storage_failed`, `agent_invalid`, `config_invalid`,
  *   and what `use` throws.
@@ -79,12 +80,12 @@ export async function withEngine<Result>(
   const toolShell = await writeToolShell(data.runDirectory);
   const { agents } = prepared;
   const turnDeps = { agents, locks, sessions, gate, processes, telemetry, config, toolShell };
-  const turns = new LiveTurns({
+  await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, { ...turnDeps, dataDirectory: data.path }, signal),
     maxStreamsPerCaller: config.http.maxStreamsPerCaller,
     streamBufferBytes: config.http.streamBufferBytes,
   });
-  report.watch({ processes, turns, countStrays: () => countLeftovers(data, processes) });
+  report.watch({ processes, countStrays: () => countLeftovers(data, processes) });
   const parts = { memoryLimit, gate, report, telemetry, data, processes };
   return await use({ ...parts, agents, sessions, turns });
 }

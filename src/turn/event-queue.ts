@@ -22,6 +22,7 @@ export class EventQueue {
   #bytes = 0;
   #isFull = false;
   #isClosed = false;
+  #failure: { readonly thrown: unknown } | null = null;
   #wake = () => {};
 
   constructor(limitBytes: number) {
@@ -50,7 +51,17 @@ export class EventQueue {
     this.#wake();
   }
 
-  /** The events, each once; for one reader. Ends when closed and empty, or when `signal` aborts. */
+  /** No more events will come, and the reader learns why. */
+  fail(thrown: unknown): void {
+    this.#failure = { thrown };
+    this.close();
+  }
+
+  /**
+   * The events, each once; for one reader. Ends when closed and empty, or when `signal` aborts.
+   *
+   * @throws What {@link fail} was given, after the last event.
+   */
   async *read(signal: AbortSignal): AsyncGenerator<TurnEvent, void, undefined> {
     const onAbort = (): void => this.#wake();
     signal.addEventListener("abort", onAbort, { once: true });
@@ -59,6 +70,7 @@ export class EventQueue {
         yield* this.#take(signal);
         // What comes while the reader is away wakes nobody.
         if (this.#events.length > 0 || signal.aborted) continue;
+        if (this.#failure !== null) throw this.#failure.thrown;
         if (this.#isClosed) return;
         await new Promise<void>((resolve) => {
           this.#wake = resolve;

@@ -6,6 +6,7 @@
  */
 
 import { AppError } from "../lib/errors.ts";
+import { settlesWithin } from "../lib/settles-within.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { CancelCause, Caller, TurnEvent, TurnRequest } from "./turn.ts";
 
@@ -22,7 +23,7 @@ export interface LiveTurnsOptions {
   readonly streamBufferBytes: number;
 }
 
-export class LiveTurns {
+export class LiveTurns implements AsyncDisposable {
   readonly #options: LiveTurnsOptions;
   readonly #turns = new Map<string, LiveTurn>();
   #isDraining = false;
@@ -79,25 +80,15 @@ export class LiveTurns {
    */
   async drain(graceMs: number, hurry: AbortSignal): Promise<void> {
     this.#isDraining = true;
-    await this.#idleWithin(graceMs, hurry);
-    const left = [...this.#turns.values()];
-    for (const turn of left) turn.cancel("draining");
-    await Promise.allSettled(left.map((turn) => turn.ended));
+    const idle = Promise.all(Array.from(this.#turns.values(), (turn) => turn.ended));
+    if (await settlesWithin(idle, graceMs, hurry)) return;
+    for (const turn of this.#turns.values()) turn.cancel("draining");
+    await idle;
   }
 
-  async #idleWithin(graceMs: number, hurry: AbortSignal): Promise<void> {
-    if (hurry.aborted) return;
-    const idle = Promise.allSettled([...this.#turns.values()].map((turn) => turn.ended));
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        hurry.removeEventListener("abort", end);
-        resolve();
-      };
-      const timer = setTimeout(end, graceMs);
-      hurry.addEventListener("abort", end);
-      void idle.then(end);
-    });
+  /** Ends all turns at once, and waits until nothing of them is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain(0, AbortSignal.abort());
   }
 
   #checkShareOf(caller: Caller): void {
@@ -141,6 +132,8 @@ export class LiveTurn {
   /**
    * The events, for one reader. A reader that leaves before `turn_ended` cancels the turn, as one
    * that never comes does by its signal.
+   *
+   * @throws What broke the turn after its admission: a bug, or a disk that failed at its end.
    */
   async *events(): AsyncGenerator<TurnEvent, void, undefined> {
     let isComplete = false;
@@ -172,10 +165,10 @@ export class LiveTurn {
       for await (const event of events) {
         if (!this.#queue.push(event)) this.#controller.abort(TOO_MUCH);
       }
-    } catch {
-      // Told by `admitted`, or logged by whoever made the generator; the reader sees the queue end.
-    } finally {
       this.#queue.close();
+    } catch (thrown) {
+      // Who was refused is told by `admitted` and reads no events.
+      this.#queue.fail(thrown);
     }
   }
 }

@@ -6,7 +6,6 @@
  */
 
 import { randomUUID } from "node:crypto";
-
 import { startup } from "@anthropic-ai/claude-agent-sdk";
 import type { AgentProcess } from "../agent-process/agent-process.ts";
 import type { StartAgentOptions } from "../agent-process/registry.ts";

@@ -1,16 +1,15 @@
 /**
  * The way of a turn, from the session to the outcome. Read this first.
  *
- *     session ─▶ permit ─▶ process ─▶ SDK ─▶ outcome
- *      409        429        502       events
- *      404 410
+ *     lock ─▶ permit ─▶ session ─▶ process ─▶ events … ─▶ tree gone ─▶ outcome
+ *     409     429 503   404 410     502
  *
  * @module
  */
 
-import { AGENT_PROCESS_SETTINGS, postureMismatch, sdkOptionsOf } from "../agent/sdk-options.ts";
-import type { AgentDefinition } from "../agent/definition.ts";
 import type { AgentProcesses } from "../agent-process/registry.ts";
+import type { AgentDefinition } from "../agent/definition.ts";
+import { AGENT_PROCESS_SETTINGS, postureMismatch, sdkOptionsOf } from "../agent/sdk-options.ts";
 import type { Permit, TurnGate } from "../capacity/gate.ts";
 import { shedError } from "../capacity/shed-error.ts";
 import type { Config } from "../config/config.ts";
@@ -22,8 +21,8 @@ import type { Telemetry } from "../telemetry/start.ts";
 import type { LoadedFunctionTools } from "../tools/function-tools.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import { runAgent, type AgentRun } from "./sdk.ts";
-import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
+import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 
 /** An agent with what the server made ready for it. */
 export interface ServedAgent {
@@ -53,9 +52,10 @@ export interface TurnDeps {
  * `turn_ended`: who reads that may start the session's next turn. The permit is given back only
  * when no process of the turn is left.
  *
- * @throws {AppError} Before the first event only: `agent_not_found`, `session_busy`,
- *   `at_capacity`, `draining`, `session_not_found`, `session_gone`, `too_many_sessions`,
- *   `storage_full`, `storage_failed`. Later failures are the outcome in `turn_ended`.
+ * @throws {AppError} Before the first event: `agent_not_found`, `invalid_request` (a thread id that
+ *   does not fit), `session_busy`, `at_capacity`, `draining`, `session_not_found`, `session_gone`,
+ *   `too_many_sessions`, `storage_full`, `storage_failed`. Later failures are the outcome in
+ *   `turn_ended`, but for a disk that fails as an ephemeral session is removed.
  * @param signal Its reason becomes the outcome; see {@link runAgent}.
  */
 export async function* runTurn(
@@ -85,6 +85,10 @@ async function* runAdmitted(
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
 
   const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
+  if (session.repairedLines > 0 || session.wasSetAside) {
+    const { repairedLines, wasSetAside } = session;
+    observed.log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
+  }
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const run = agentRunOf({ request, agent, session, observed, deps, toolSignal });

@@ -99,12 +99,22 @@ function stopCauseOf(reason: unknown): StopCause {
   return { kind: "cancelled", cause: reason as CancelCause };
 }
 
+/** What the process and its messages tell, apart from the text. */
+type ProcessFacts = Omit<TurnFacts, "needsStructuredOutput" | "text">;
+
 class RunningAgent {
   readonly #run: AgentRun;
   readonly #translator = new Translator();
   readonly #input: OpenInput;
   readonly #watch: TurnWatch;
-  readonly #facts: { -readonly [Key in keyof TurnFacts]: TurnFacts[Key] };
+  /** Changed as they become known. */
+  readonly #facts: { -readonly [Key in keyof ProcessFacts]: ProcessFacts[Key] } = {
+    stopCause: null,
+    result: null,
+    modelError: null,
+    exit: null,
+    hasStarted: false,
+  };
   readonly #beganAtMs = performance.now();
   /** Messages of the model, one for each call of the main loop. */
   readonly #modelMessages = new Set<string>();
@@ -121,15 +131,6 @@ class RunningAgent {
 
   constructor(run: AgentRun) {
     this.#run = run;
-    this.#facts = {
-      stopCause: null,
-      result: null,
-      modelError: null,
-      exit: null,
-      hasStarted: false,
-      needsStructuredOutput: run.needsStructuredOutput,
-      text: "",
-    };
     this.#input = openInput(run.input);
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
   }
@@ -182,11 +183,12 @@ class RunningAgent {
   }
 
   summary(): AgentRunEnd {
-    this.#facts.text = this.#translator.text;
+    const { needsStructuredOutput, totalsBefore } = this.#run;
     const { result, exit } = this.#facts;
-    const totals = result === null ? null : totalsOf(result, this.#run.totalsBefore);
+    const totals = result === null ? null : totalsOf(result, totalsBefore);
+    const facts = { ...this.#facts, needsStructuredOutput, text: this.#translator.text };
     return {
-      outcome: outcomeOf(this.#facts, this.#usage(totals)),
+      outcome: outcomeOf(facts, this.#usage(totals)),
       totals,
       startMs: this.#startMs,
       peakBytes: this.#process?.peakBytes ?? null,

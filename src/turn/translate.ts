@@ -11,10 +11,9 @@
  */
 
 import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
+import { STRUCTURED_OUTPUT_TOOL } from "../agent/sdk-options.ts";
+import { parseToolName } from "../lib/tool-name.ts";
 import type { TurnEvent } from "./turn.ts";
-
-/** The tool by which the SDK collects structured output: plumbing, not shown to callers. */
-const STRUCTURED_OUTPUT_TOOL = "StructuredOutput";
 
 type Content = Extract<SDKMessage, { type: "assistant" }>["message"]["content"][number];
 type StreamEvent = Extract<SDKMessage, { type: "stream_event" }>["event"];
@@ -162,7 +161,7 @@ export class Translator {
     return [];
   }
 
-  /** Whether the call is one to show, and not shown yet. */
+  /** Whether the call is one to show, and not shown yet; callers see no plumbing of the SDK. */
   #isNewCall({ id, name }: { readonly id: string; readonly name: string }): boolean {
     return name !== STRUCTURED_OUTPUT_TOOL && !this.#shownToolCalls.has(id);
   }
@@ -207,13 +206,6 @@ export class Translator {
     this.#usedIds.add(id);
     return id;
   }
-}
-
-/** `mcp__server__tool` taken apart; built-in tools have no server. */
-export function parseToolName(name: string): { toolName: string; serverName?: string } {
-  const match = /^mcp__(.+?)__(.+)$/s.exec(name);
-  if (match?.[1] === undefined || match[2] === undefined) return { toolName: name };
-  return { toolName: match[2], serverName: match[1] };
 }
 
 function grown(block: OpenBlock, delta: string): TurnEvent[] {

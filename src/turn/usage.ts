@@ -6,6 +6,7 @@
  */
 
 import type { SDKResultMessage } from "@anthropic-ai/claude-agent-sdk";
+import { promptTokens } from "../lib/tokens.ts";
 import type { SessionTotals } from "../session/session-record.ts";
 import type { ModelUsage } from "./turn.ts";
 
@@ -38,7 +39,7 @@ export function difference(after: SessionTotals, before: SessionTotals): TokensA
       const earlier = before.byModel.find((usage) => usage.model === total.model);
       return startedAfresh || earlier === undefined ? total : minus(total, earlier);
     })
-    .filter((usage) => tokensOf(usage) > 0 || usage.costUsd > 0);
+    .filter((usage) => promptTokens(usage) + usage.outputTokens + usage.costUsd > 0);
   const sum = (of: (usage: ModelUsage) => number) => byModel.reduce((n, usage) => n + of(usage), 0);
   return {
     inputTokens: sum((usage) => usage.inputTokens),
@@ -48,11 +49,6 @@ export function difference(after: SessionTotals, before: SessionTotals): TokensA
     costUsd: roundUsd(startedAfresh ? after.costUsd : after.costUsd - before.costUsd),
     byModel,
   };
-}
-
-function tokensOf(usage: ModelUsage): number {
-  const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens } = usage;
-  return inputTokens + outputTokens + cacheReadTokens + cacheWriteTokens;
 }
 
 function minus(total: ModelUsage, earlier: ModelUsage): ModelUsage {

@@ -86,6 +86,17 @@ describe("LiveTurns", () => {
     expect({ size: turns.size, given: fake.given }).toEqual({ size: 0, given: 1 });
   });
 
+  it("ends its turns when it is disposed, and takes no new one", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const turn = await turns.start(request(), never);
+    await turns[Symbol.asyncDispose]();
+    expect({ size: turns.size, given: fake.given }).toEqual({ size: 0, given: 1 });
+    const outcome = lastOf(await collect(turn.events()));
+    expect(outcome).toMatchObject({ status: "cancelled", cause: "draining" });
+    await expect(turns.start(request(), never)).rejects.toMatchObject({ code: "draining" });
+  });
+
   it("ends a turn whose events outgrow the buffer, and says so at the end", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start, { maxStreamsPerCaller: 1, streamBufferBytes: 300 });
@@ -142,13 +153,19 @@ describe("LiveTurns", () => {
     }
   });
 
-  it("ends the stream of a turn that breaks after it was admitted", async () => {
+  it("tells the reader what broke a turn after it was admitted", async () => {
+    const broken = new Error("a bug");
     const turns = open(async function* () {
       yield STARTED;
-      throw new Error("a bug");
+      throw broken;
     });
     const turn = await turns.start(request(), never);
-    expect(await collect(turn.events())).toEqual([STARTED]);
+    const heard: TurnEvent[] = [];
+    const reading = (async () => {
+      for await (const event of turn.events()) heard.push(event);
+    })();
+    await expect(reading).rejects.toBe(broken);
+    expect(heard).toEqual([STARTED]);
     await turn.ended;
     expect(turns.size).toBe(0);
   });

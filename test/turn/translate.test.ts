@@ -10,7 +10,7 @@ import { describe, expect, it } from "vitest";
 
 import { encodeAgui } from "../../src/protocol/agui-encode.ts";
 import { encodeAguiBytes } from "../../src/protocol/agui.ts";
-import { parseToolName, Translator } from "../../src/turn/translate.ts";
+import { Translator } from "../../src/turn/translate.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 import { READERS } from "../protocol/agui-clients.ts";
 import { collect, completed, STARTED, stream } from "../protocol/turns.ts";
@@ -288,18 +288,6 @@ describe("Translator", () => {
     translator.next(blockDelta(0, { type: "text_delta", text: "cut" }));
     expect(translator.close()).toEqual([{ type: "text_ended", messageId: "m1" }]);
     expect(translator.close()).toEqual([]);
-  });
-});
-
-describe("parseToolName", () => {
-  it.each([
-    ["Bash", { toolName: "Bash" }],
-    ["mcp__docs__find", { toolName: "find", serverName: "docs" }],
-    ["mcp__my_docs__find__it", { toolName: "find__it", serverName: "my_docs" }],
-    ["mcp__docs", { toolName: "mcp__docs" }],
-    ["mcp__docs__", { toolName: "mcp__docs__" }],
-  ])("takes %s apart", (name, parts) => {
-    expect(parseToolName(name)).toEqual(parts);
   });
 });
 
