@@ -37,11 +37,14 @@ export function checkValue<S extends z.ZodType>(
 
 type Issue = z.core.$ZodIssue;
 
+/** Unknown keys of one map that are told: each is compared with the keys there are. */
+const MAX_EXPLAINED_KEYS = 1_000;
+
 function explain(issue: Issue, root: unknown): SchemaIssue[] {
   const { path } = issue;
   if (issue.code === "unrecognized_keys") {
     const known = issue.message.split(" ").filter((key) => key !== "");
-    return issue.keys.map((key) => ({
+    return issue.keys.slice(0, MAX_EXPLAINED_KEYS).map((key) => ({
       path: [...path, key],
       at: "key",
       message: "is not a key that is known here",

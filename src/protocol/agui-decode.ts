@@ -103,6 +103,11 @@ async function readNewMessages(messages: readonly Message[]): Promise<NewMessage
   const { UserMessageSchema } = await import("@ag-ui/core/schemas");
   const read: NewMessages = { input: [], errors: [] };
   for (const { message, pointer } of fresh) {
+    // Before each part is looked at: a body may hold ten thousands, and nothing else runs meanwhile.
+    if (Array.isArray(message["content"]) && message["content"].length > INPUT_LIMITS.parts) {
+      read.errors.push({ pointer: `${pointer}/content`, detail: NEEDS_PARTS });
+      continue;
+    }
     const content = upgradeContent(message["content"]);
     const checked = checkBody(UserMessageSchema, { ...message, content }, pointer);
     if (checked.ok) readContent(checked.value.content, `${pointer}/content`, read);
@@ -110,6 +115,8 @@ async function readNewMessages(messages: readonly Message[]): Promise<NewMessage
   }
   return read;
 }
+
+const NEEDS_PARTS = `needs 1 to ${INPUT_LIMITS.parts} parts`;
 
 function refused(pointer: string, detail: string): NewMessages {
   return { input: [], errors: [{ pointer, detail }] };
@@ -125,8 +132,8 @@ function readContent(content: Content, pointer: string, read: NewMessages): void
     else read.errors.push(...checked.errors);
     return;
   }
-  if (content.length === 0 || content.length > INPUT_LIMITS.parts) {
-    read.errors.push({ pointer, detail: `needs 1 to ${INPUT_LIMITS.parts} parts` });
+  if (content.length === 0) {
+    read.errors.push({ pointer, detail: NEEDS_PARTS });
     return;
   }
   // An image sent without words comes with an empty text beside it.

@@ -113,7 +113,8 @@ export function checkBody<Schema extends z.ZodType>(
 }
 
 function toPointer(path: readonly PropertyKey[]): string {
+  // Cut first: a key may be as long as the body.
   const escape = (key: PropertyKey): string =>
-    String(key).replaceAll("~", "~0").replaceAll("/", "~1");
+    String(key).slice(0, INPUT_LIMITS.pointerLength).replaceAll("~", "~0").replaceAll("/", "~1");
   return path.map((key) => `/${escape(key)}`).join("");
 }

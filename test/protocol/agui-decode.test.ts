@@ -164,6 +164,8 @@ describe("decodeAguiRun()", () => {
       [run([user(5)]), ["/messages/0/content needs text or a list"]],
       [run([user(" ")]), ["/messages/0/content needs text that is not blank"]],
       [run([user([])]), ["/messages/0/content needs 1 to 20 parts"]],
+      // Told by their number alone: to look at each would hold up everybody else.
+      [run([user(maps(50_000))]), ["/messages/0/content needs 1 to 20 parts"]],
       [
         run([user([{ type: "text", text: "" }])]),
         ["/messages/0/content needs text that is not blank"],
