@@ -6,6 +6,7 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { DIAGNOSTICS_FORMATS, DiagnosticsError, formatDiagnostics } from "../lib/diagnostics.ts";
+import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
@@ -44,7 +45,7 @@ type Done = (exitCode: number) => void;
 
 interface CommonFlags {
   readonly config?: string;
-  readonly set: Readonly<Record<string, string>>;
+  readonly set?: Readonly<Record<string, string>>;
   readonly model?: string;
   readonly rehearse?: boolean;
 }
@@ -53,12 +54,12 @@ interface CommonFlags {
 function withCommonFlags(command: Command): Command {
   return command
     .option("-c, --config <file>", "server file; plimsoll.yaml if it is there")
-    .option("--set <name=value>", "a setting, e.g. --set capacity.maxTurns=4", collectSetting, {})
+    .option("--set <name=value>", "a setting, e.g. --set capacity.maxTurns=4", collectSetting)
     .option("--model <id>", "model to use instead of the one in the agent file")
     .option("--rehearse", "let a script answer in place of Claude: no key, no network");
 }
 
-function collectSetting(text: string, before: Record<string, string>): Record<string, string> {
+function collectSetting(text: string, before: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf("=");
   if (at < 1) throw new InvalidArgumentError("must be name=value.");
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
@@ -169,7 +170,7 @@ function addKeys(program: Command, io: Io, done: Done): void {
     .description("make a key and the lines of the server file that let it in")
     .option("--tenant <name>", "whose sessions the key sees", "default")
     .addOption(
-      new Option("--role <role>", "`operator` also reads metrics and sees every session")
+      new Option("--role <role>", "`operator` also reads metrics and sees the turns of all tenants")
         .choices(["caller", "operator"])
         .default("caller"),
     )
@@ -230,7 +231,11 @@ function reportFailure(thrown: unknown, io: Io): number {
     return EXIT.config;
   }
   if (thrown instanceof AppError) {
-    io.stderr(`plimsoll: ${thrown.message}\n  ${thrown.spec.remedy}\n`);
+    // Kept from callers, because it names paths; whoever sits here needs to know them.
+    const { cause, message, spec } = thrown;
+    const why =
+      cause instanceof Error && errnoOf(cause) !== undefined ? `  ${cause.message}\n` : "";
+    io.stderr(`plimsoll: ${message}\n${why}  ${spec.remedy}\n`);
     return exitCodeOf(thrown.code);
   }
   const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);

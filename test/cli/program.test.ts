@@ -105,6 +105,7 @@ describe("plimsoll", () => {
     const { code, stderr } = await run(args, { directory });
     other.close();
     expect(stderr).toContain(`Cannot listen on 127.0.0.1:${port}: EADDRINUSE`);
+    expect(stderr).toContain(`\n  listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`);
     expect(stderr).toContain("Choose another `listen.port`");
     expect(code).toBe(69);
   });
