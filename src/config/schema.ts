@@ -84,7 +84,9 @@ const key = z.strictObject({
   role: z
     .enum(["caller", "operator"])
     .default("caller")
-    .describe("`caller` runs turns; `operator` also reads metrics and sees the turns of all tenants."),
+    .describe(
+      "`caller` runs turns; `operator` also reads metrics and sees the turns of all tenants.",
+    ),
   sha256: z
     .string({
       error: needs("a SHA-256 in hex", 'Make it with `printf %s "$KEY" | sha256sum`, in quotes'),

@@ -8,7 +8,6 @@ import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
-import { buildApp } from "../http/app.ts";
 import type { Readiness } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
@@ -62,10 +61,17 @@ async function serveEngine(
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   const capacity = () => engine.report.view();
   const parts = { config, version, agents, turns, gate, sessions, telemetry, readiness, capacity };
-  await using app = buildApp(parts);
-  const url = await listen(app, config.listen);
   const { log } = telemetry;
-  const ready = checkReadiness({ config, data, agents, processes, readiness, log }, signals.stop);
+  // Begun before the rest of the program is loaded: the process starts on another core meanwhile.
+  const failed = new AbortController();
+  const stop = AbortSignal.any([signals.stop, failed.signal]);
+  const ready = checkReadiness({ config, data, agents, processes, readiness, log }, stop);
+  const { buildApp } = await import("../http/app.ts");
+  await using app = buildApp(parts);
+  const url = await listen(app, config.listen).catch((error: unknown) => {
+    failed.abort();
+    throw error;
+  });
   const { bytes: memoryLimitBytes, source: memoryLimitSource } = memoryLimit;
   const facts = { url, agents: [...agents.keys()], memoryLimitBytes, memoryLimitSource };
   log.info(facts, "Listening");

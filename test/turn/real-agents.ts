@@ -31,7 +31,7 @@ import { loadFunctionTools } from "../../src/tools/function-tools.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "../../src/turn/sdk.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 
-export const FAST = { firstTokenMs: 1, tokensPerSecond: 5_000 };
+const FAST = { firstTokenMs: 1, tokensPerSecond: 5_000 };
 
 /** One turn of a lab; what is not said is as short and plain as can be. */
 export interface LabTurn {
