@@ -363,7 +363,8 @@ function methodOf(isPinned: boolean): string {
   const cores = isPinned
     ? `The server runs on core ${SERVER_CORE}; the model, the load generator and the reader of the ` +
       `streams on core ${CLIENT_CORE}; the agent processes first there too, which is what the ` +
-      "claims are about, and then on the server's core. "
+      "claims are about, and then on the server's core. Where it may, the generator goes first on " +
+      "its core (nice -10), because its own waiting is no delay of the server's. "
     : "Processes could not be tied to cores here. ";
   return (
     `${STREAMS} turns stream ${TOKENS_PER_SECOND} tokens a second each, and the server takes no ` +
