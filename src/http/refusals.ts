@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { OutgoingHttpHeaders } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { rateLimitHeaders } from "../capacity/rate-limit-fields.ts";
 import { AppError, ERRORS, type ErrorCode, type Refusal, toAppError } from "../lib/errors.ts";
@@ -38,17 +38,18 @@ export class Refusals {
     const status = refusal.code === "at_capacity" ? shedStatus : ERRORS[refusal.code].status;
     const problem = toProblem(refusal, { instance: `urn:uuid:${request.id}`, status });
     const body = JSON.stringify(problem);
-    const headers: OutgoingHttpHeaders = {
-      ...(reply.getHeaders() as OutgoingHttpHeaders),
-      ...headersOf(refusal),
-      "content-type": PROBLEM_MEDIA_TYPE,
-      "content-length": Buffer.byteLength(body),
-    };
-    reply.hijack();
     const { raw } = reply;
-    const isLast = !raw.shouldKeepAlive || headers["connection"] === "close";
+    const earlier = reply.getHeaders();
+    reply.hijack();
+    // One by one: objects spread from one another get old before they are garbage, and collecting
+    // them stopped the server for 20 ms and more at 3,300 refusals a second.
+    setHeaders(raw, earlier);
+    setHeaders(raw, headersOf(refusal));
+    raw.setHeader("content-type", PROBLEM_MEDIA_TYPE);
+    raw.setHeader("content-length", Buffer.byteLength(body));
+    const isLast = !raw.shouldKeepAlive || raw.getHeader("connection") === "close";
     const rest = isUnread(request.raw, isLast) ? discardRest(request.raw) : null;
-    raw.writeHead(status, headers);
+    raw.writeHead(status);
     if (rest === null || request.method === "HEAD") raw.end(body);
     else {
       raw.write(body);
@@ -82,6 +83,14 @@ function toRefusal(thrown: unknown): AppError {
   const known = typeof code === "string" ? FASTIFY_ERRORS[code] : undefined;
   if (known === undefined) return toAppError(thrown);
   return new AppError(known[0], known[1], { cause: thrown });
+}
+
+type Headers = Readonly<Record<string, string | number | string[] | undefined>>;
+
+function setHeaders(response: ServerResponse, headers: Headers): void {
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) response.setHeader(name, value);
+  }
 }
 
 function headersOf({ code, details }: Refusal): Record<string, string> {
