@@ -45,3 +45,17 @@ describe("a turn with pictures and documents", () => {
     ]);
   });
 });
+
+describe("what the model is asked", () => {
+  it("begins the same in every turn of a session, so that prompt caches hit", async () => {
+    const asking = { threadId: "cached" };
+    const seen = [];
+    for (const input of ["One", "Two", "Three"]) {
+      await ask(server, input, asking);
+      const last = server.asked.at(-1);
+      seen.push({ system: last?.system, toolNames: last?.toolNames, model: last?.model });
+    }
+    expect(seen[1]).toEqual(seen[0]);
+    expect(seen[2]).toEqual(seen[0]);
+  });
+});
