@@ -50,6 +50,8 @@ export interface AgentDefinition {
     readonly turnTimeMs: number;
     /** Longest silence of the agent process within a turn. */
     readonly stallTimeMs: number;
+    /** Most memory of the turn's process tree; without it the server's own rule. */
+    readonly turnMemoryBytes?: number;
   };
   readonly hosting: { readonly pattern: HostingPattern };
 }

@@ -149,6 +149,7 @@ function toDefinition(settings: AgentSettings, resolved: Resolved): AgentDefinit
       ...(limits.budgetUsd !== undefined && { budgetUsd: limits.budgetUsd }),
       turnTimeMs: limits.turnTime,
       stallTimeMs: Math.min(limits.stallTime, limits.turnTime),
+      ...(limits.turnMemory !== undefined && { turnMemoryBytes: limits.turnMemory }),
     },
     hosting,
   };

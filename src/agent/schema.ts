@@ -6,6 +6,7 @@
  */
 
 import { z } from "zod";
+import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
 import { AGENT_NAME, MODEL_PROVIDERS } from "./definition.ts";
@@ -162,6 +163,12 @@ const limits = z.strictObject({
   stallTime: durationSchema("1s", "24h")
     .prefault("5m")
     .describe("Longest silence of the agent process within a turn; `turnTime` if that is less."),
+  turnMemory: bytesSchema("192MiB", "1TiB")
+    .optional()
+    .describe(
+      "Most memory that a turn may hold with all its tools; beyond it the tool that grew is " +
+        "ended, or the turn. Without it, half of what the replica has for turns.",
+    ),
 });
 
 const PATTERN_WORDS = "this version has the patterns `hybrid` and `ephemeral`";

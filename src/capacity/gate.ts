@@ -83,7 +83,7 @@ export interface TurnGateOptions {
   /** Size of a turn of which nothing is known: for `peek` and `turnsThatFit`. */
   readonly turnReserveBytes: number;
   /** Kept free below the limit. 0 by default, since the two reserves carry the margin. */
-  readonly safetyReserveBytes?: number;
+  readonly safetyReserveBytes?: number | null;
   /** A ceiling on turns at once, never a way past the load line; null for none. */
   readonly maxTurns: number | null;
   /** What a live turn holds now; by default what was predicted for it. */
@@ -180,7 +180,8 @@ export class TurnGate {
   }
 
   #weigh(): Load {
-    const { limit, safetyReserveBytes = 0, parentReserveBytes, commitmentOf } = this.#options;
+    const { limit, parentReserveBytes, commitmentOf } = this.#options;
+    const safetyReserveBytes = this.#options.safetyReserveBytes ?? 0;
     return weigh({
       limitBytes: limit.bytes,
       safetyReserveBytes,

@@ -35,10 +35,22 @@ export interface Config {
   readonly capacity: {
     /** Instead of what the system says; null to read it. */
     readonly memoryLimitBytes: number | null;
-    /** Set aside for the server itself. */
+    /** Whether turns are weighed by what is measured, or by the two reserves alone. */
+    readonly admission: "measured" | "static";
+    /** Set aside for the server itself, with static admission. */
     readonly parentReserveBytes: number;
-    /** Set aside for one turn. */
+    /** Set aside for a turn of which nothing is known. */
     readonly turnReserveBytes: number;
+    /** Kept free below the limit; null to measure what is needed. */
+    readonly safetyReserveBytes: number | null;
+    /** Only for turns of callers with high priority. */
+    readonly priorityReserveBytes: number;
+    /** Whether who holds more than an equal share gives way to those who were shed. */
+    readonly fairShare: boolean;
+    /** Longest wait of an admitted turn for the start of its process. */
+    readonly startWaitMs: number;
+    /** Whether the server ends what balloons before the kernel does. */
+    readonly guard: boolean;
     /** A ceiling on turns at once, never a way past the load line; null for none. */
     readonly maxTurns: number | null;
     /** HTTP status of a refusal for load. */
@@ -80,6 +92,7 @@ export interface AuthKey {
   readonly id: string;
   readonly tenant: string;
   readonly role: "caller" | "operator";
+  readonly priority: "normal" | "high";
   /** SHA-256 of the key in lower-case hex. */
   readonly sha256: string;
 }

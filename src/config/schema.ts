@@ -87,6 +87,10 @@ const key = z.strictObject({
     .describe(
       "`caller` runs turns; `operator` also reads metrics and sees the turns of all tenants.",
     ),
+  priority: z
+    .enum(["normal", "high"])
+    .default("normal")
+    .describe("`high` may also use the memory of `capacity.priorityReserve`."),
   sha256: z
     .string({
       error: needs("a SHA-256 in hex", 'Make it with `printf %s "$KEY" | sha256sum`, in quotes'),
@@ -129,13 +133,50 @@ const capacity = z
     memoryLimit: bytesSchema("256MiB", "64TiB")
       .optional()
       .describe("Memory of the replica, instead of what the cgroup or the machine says."),
+    admission: z
+      .enum(["measured", "static"])
+      .default("measured")
+      .describe(
+        "`measured` admits by what memory is in use and what turns of the agent were seen to " +
+          "hold; `static` by `parentReserve` and `turnReserve` alone, which is also what happens " +
+          "where memory cannot be measured.",
+      ),
     parentReserve: bytesSchema("64MiB", "64GiB")
       .prefault("400MiB")
-      .describe("Memory set aside for the server itself."),
+      .describe("Memory set aside for the server itself, with static admission."),
     turnReserve: bytesSchema("32MiB", "64GiB")
       .prefault("500MiB")
       .describe(
-        "Memory set aside for one turn. With 2GiB and the defaults, (2048 - 400) / 500 = 3 turns.",
+        "Memory set aside for a turn of which nothing is known yet, and for every turn with " +
+          "static admission: with 2GiB and the defaults, (2048 - 400) / 500 = 3 turns.",
+      ),
+    safetyReserve: bytesSchema("0B", "64GiB")
+      .optional()
+      .describe(
+        "Memory kept free below the limit. By default what the shared text of Claude Code needs, " +
+          "as measured, and 64MiB; nothing with static admission, whose reserves have a margin.",
+      ),
+    priorityReserve: bytesSchema("0B", "64GiB")
+      .prefault("0B")
+      .describe("Memory that only turns of keys with `priority: high` may use."),
+    fairShare: z
+      .boolean()
+      .default(true)
+      .describe(
+        "Whether a tenant, or a caller within one, above its equal share is shed while others " +
+          "that were shed are expected back. Nobody else asking, one may use all.",
+      ),
+    startWait: durationSchema("0s", "2m")
+      .prefault("10s")
+      .describe(
+        "Longest time an admitted turn may wait for its process to be started, since starts are " +
+          "bound by CPU; a turn that would wait longer is shed.",
+      ),
+    guard: z
+      .boolean()
+      .default(true)
+      .describe(
+        "Whether the server ends what balloons before the kernel does. Off for experiments only.",
       ),
     maxTurns: z
       .int()
@@ -156,12 +197,14 @@ const capacity = z
       ),
   })
   .refine(
-    ({ memoryLimit, parentReserve, turnReserve }) =>
-      memoryLimit === undefined || memoryLimit >= parentReserve + turnReserve,
+    ({ admission, memoryLimit, parentReserve, turnReserve }) =>
+      admission === "measured" ||
+      memoryLimit === undefined ||
+      memoryLimit >= parentReserve + turnReserve,
     {
       path: ["memoryLimit"],
       error: needs(
-        "at least `parentReserve` + `turnReserve`",
+        "at least `parentReserve` + `turnReserve` with static admission",
         "Raise the limit or lower a reserve",
       ),
     },

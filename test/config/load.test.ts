@@ -64,8 +64,14 @@ describe("loadConfig, sources", () => {
       auth: { keys: [] },
       capacity: {
         memoryLimitBytes: null,
+        admission: "measured",
         parentReserveBytes: 400 * 1_048_576,
         turnReserveBytes: 500 * 1_048_576,
+        safetyReserveBytes: null,
+        priorityReserveBytes: 0,
+        fairShare: true,
+        startWaitMs: 10_000,
+        guard: true,
         maxTurns: null,
         shedStatus: 429,
         unreadyWhenFull: false,
@@ -206,8 +212,8 @@ describe("loadConfig, problems", () => {
       "plimsoll.yaml:1:24 capacity.shedStatus needs `429` or `503`: got 500 | ",
     ],
     [
-      "capacity: {memoryLimit: 512MiB}",
-      'plimsoll.yaml:1:25 capacity.memoryLimit needs at least `parentReserve` + `turnReserve`: got "512MiB" | Raise the limit or lower a reserve',
+      "capacity: {admission: static, memoryLimit: 512MiB}",
+      'plimsoll.yaml:1:44 capacity.memoryLimit needs at least `parentReserve` + `turnReserve` with static admission: got "512MiB" | Raise the limit or lower a reserve',
     ],
     [
       "auth: {keys: [{id: a, sha256: secret}]}",
