@@ -13,12 +13,22 @@ import { readProcessTable, sendSignal } from "./proc.ts";
 import type { ProcessTree } from "./process-tree.ts";
 import { SdkProcess } from "./sdk-process.ts";
 import { StderrTail } from "./stderr-tail.ts";
-import { askThenForce, type Endable, findTree, sweep, SWEEP_LIMIT_MS } from "./terminate.ts";
+import {
+  askThenForce,
+  type Endable,
+  findTree,
+  outlast,
+  sweep,
+  SWEEP_LIMIT_MS,
+} from "./terminate.ts";
 
 /** How far we had gone when the process ended; `exited` when it ended by itself. */
 export type EndStep = (typeof END_STEPS)[number];
 
 const END_STEPS = ["exited", "stdin_closed", "sigterm", "sigkill"] as const;
+
+/** `surviving`: it has ended as far as anyone can end it, and something of it is still there. */
+export type TreeState = "running" | "surviving" | "gone";
 
 export interface AgentExit {
   /** Null when a signal ended it, or when it never started. */
@@ -32,7 +42,7 @@ export interface AgentExit {
   readonly outOfMemory: boolean;
   /** Whether the kernel killed anything for memory while the process lived; null: no counter. */
   readonly oomKillCounterRose: boolean | null;
-  /** Processes of the tree that outlived SIGKILL: the memory they hold is still taken. */
+  /** Processes of the tree that outlived SIGKILL, which hold memory still; see `treeGone`. */
   readonly survivors: number;
   /** Why it could not be started, e.g. `ENOENT`. */
   readonly spawnError?: string;
@@ -64,8 +74,16 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly tree: ProcessTree;
   /** Whether the kernel was told to take this process before the server. */
   readonly onLadder: boolean;
-  /** Settles when the process has ended AND nothing of its tree is left. Never rejects. */
+  /**
+   * Settles when the process has ended AND nothing of its tree is left but survivors, for which
+   * nobody can be made to wait. Never rejects.
+   */
   readonly exited: Promise<AgentExit>;
+  /**
+   * Settles when nothing of the tree is left: before `exited`, or any time after it if there are
+   * survivors. Never rejects, and never settles once they are abandoned.
+   */
+  readonly treeGone: Promise<void>;
   readonly gone: Promise<unknown>;
 
   readonly #child: ChildProcess | null;
@@ -75,8 +93,11 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly #oomKillsBefore = readOomKillCount();
   #step: EndStep = "exited";
   #ended = false;
-  /** Set at once by the promise below. */
+  readonly #abandoned = new AbortController();
+  #treeState: TreeState = "running";
+  /** Set at once by the promises below. */
   #end: (end: ProcessEnd) => void = () => {};
+  #tellTreeGone = () => {};
 
   constructor({ child, tree, onLadder, stderrTailBytes, endGraceMs }: AgentProcessParts) {
     this.tree = tree;
@@ -88,6 +109,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     this.#sdkView = new SdkProcess(this.#child, (signal) => this.#killForSdk(signal));
     const gone = new Promise<ProcessEnd>((resolve) => (this.#end = resolve));
     this.gone = gone;
+    this.treeGone = new Promise((resolve) => (this.#tellTreeGone = resolve));
     this.exited = this.#settle(gone);
     this.#listen(child);
   }
@@ -99,6 +121,10 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** The process as the SDK's `spawnClaudeCodeProcess` has to return it. */
   get forSdk(): SpawnedProcess {
     return this.#sdkView;
+  }
+
+  get treeState(): TreeState {
+    return this.#treeState;
   }
 
   /** Private memory of the tree now, and at its highest; null while nobody has sampled it. */
@@ -155,6 +181,11 @@ export class AgentProcess implements AsyncDisposable, Endable {
     );
   }
 
+  /** Waits for survivors no longer: the server goes before them. */
+  abandon(): void {
+    this.#abandoned.abort();
+  }
+
   #listen(child: ChildProcess | Error): void {
     const fail = (error: NodeJS.ErrnoException): void => {
       if (this.pid !== null) return; // A signal that could not be sent; not the end of it.
@@ -186,9 +217,31 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const outOfMemory = wasKilled && step !== "sigkill";
     // As in killNow; here the number could be another's, which is the lesser evil.
     if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
-    const survivors = await sweep(() => findTree(this.tree), SWEEP_LIMIT_MS);
+    // One that has not ended by now has had its time since the SIGKILL.
+    const limitMs = this.#ended ? SWEEP_LIMIT_MS : 0;
+    const survivors = await sweep(() => findTree(this.tree), limitMs);
+    if (survivors === 0) this.#endTree();
+    else this.#treeState = "surviving";
     await Promise.race([this.#stderr.ended, delay(STDERR_LIMIT_MS, undefined, { ref: false })]);
+    if (survivors > 0) void this.#watchSurvivors();
     return { ...end, step, outOfMemory, oomKillCounterRose, survivors };
+  }
+
+  async #watchSurvivors(): Promise<void> {
+    this.#letGo();
+    const isGone = await outlast(() => findTree(this.tree), this.#abandoned.signal);
+    if (isGone) this.#endTree();
+  }
+
+  #endTree(): void {
+    this.#treeState = "gone";
+    this.#tellTreeGone();
+  }
+
+  /** No handle on a survivor may keep the server from its own end. */
+  #letGo(): void {
+    this.#child?.unref();
+    for (const stream of this.#child?.stdio ?? []) stream?.destroy();
   }
 
   #killForSdk(signal: NodeJS.Signals): boolean {

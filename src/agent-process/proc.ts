@@ -50,21 +50,27 @@ export function processTable(stats: readonly ProcessStat[]): ProcessTable {
   return { byPid, childrenOf };
 }
 
-/** Null when the process is gone; a zombie is gone: it holds no memory and takes no signal. */
+/** Null when the process is gone, see {@link parseProcessStat}. */
 export function readProcessStat(pid: number): ProcessStat | null {
   const text = readSmallFile(`/proc/${pid}/stat`);
   return text === null ? null : parseProcessStat(text);
 }
 
-/** Reads a line of `/proc/<pid>/stat`, see proc(5). */
+/**
+ * Reads a line of `/proc/<pid>/stat`, see proc(5). Null for a zombie, which holds no memory and
+ * takes no signal; but one with threads left is only the first thread of a process that lives.
+ */
 export function parseProcessStat(text: string): ProcessStat | null {
   // The name is in parentheses and may hold spaces and parentheses itself.
   const nameEnd = text.lastIndexOf(")");
   const pid = Number.parseInt(text, 10);
   const fields = text.slice(nameEnd + 2).split(" ");
-  const [state, parentPid, startTicks] = [fields[0], Number(fields[1]), Number(fields[19])];
-  if (nameEnd < 0 || Number.isNaN(startTicks) || state === "Z" || state === "X") return null;
-  return { pid, parentPid, startTicks };
+  const state = fields[0];
+  const [parentPid, threads, startTicks] = [1, 17, 19].map((field) => Number(fields[field]));
+  if (nameEnd < 0 || parentPid === undefined || threads === undefined) return null;
+  if (startTicks === undefined || Number.isNaN(startTicks)) return null;
+  const isGone = state === "X" || (state === "Z" && threads <= 1);
+  return isGone ? null : { pid, parentPid, startTicks };
 }
 
 /**

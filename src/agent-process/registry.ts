@@ -17,8 +17,10 @@ export interface AgentProcessesOptions {
   readonly stderrTailBytes: number;
   readonly endGraceMs: number;
   readonly sampleIntervalMs: number;
-  /** Called when nothing of the process's tree is left, for metrics and the log. */
+  /** Called once for each process, as its `exited` settles: for metrics and the log. */
   readonly onExit: (agent: AgentProcess, exit: AgentExit) => void;
+  /** Called for each process whose survivors are left behind as the server goes. */
+  readonly onAbandoned: (agent: AgentProcess) => void;
   /** Called once for each protection that this system does not give. */
   readonly onNotice: (notice: string) => void;
 }
@@ -31,7 +33,7 @@ export type StartAgentOptions = Pick<
 
 /**
  * Holds, between any two calls:
- * - `live` has every process whose tree is not yet gone, and no other;
+ * - `live` has every process whose tree is not yet gone, survivors too, and no other;
  * - the sampler's timer runs only while there is one;
  * - after {@link terminateAll} nothing is started any more.
  */
@@ -60,12 +62,16 @@ export class AgentProcesses implements AsyncDisposable {
     const agent = spawnAgentProcess({ ...options, serverId, stderrTailBytes, endGraceMs });
     this.#live.add(agent);
     this.#sampler.add(agent.tree);
-    void agent.exited.then((exit) => this.#forget(agent, exit));
+    void agent.exited.then((exit) => this.#options.onExit(agent, exit));
+    void agent.treeGone.then(() => this.#forget(agent));
     this.#noticeMissingProtection(agent);
     return agent;
   }
 
-  /** Ends all processes, and lets no new one start. @param graceMs For each polite step. */
+  /**
+   * Ends all processes, and lets no new one start. What is `live` afterwards are survivors.
+   * @param graceMs For each polite step.
+   */
   async terminateAll(graceMs: number): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#live].map((agent) => agent.terminate(graceMs)));
@@ -79,13 +85,16 @@ export class AgentProcesses implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.terminateAll(this.#options.endGraceMs);
+    for (const agent of this.#live) {
+      agent.abandon();
+      this.#options.onAbandoned(agent);
+    }
     this.#sampler[Symbol.dispose]();
   }
 
-  #forget(agent: AgentProcess, exit: AgentExit): void {
+  #forget(agent: AgentProcess): void {
     this.#live.delete(agent);
     this.#sampler.remove(agent.tree);
-    this.#options.onExit(agent, exit);
   }
 
   #noticeMissingProtection(agent: AgentProcess): void {

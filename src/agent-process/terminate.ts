@@ -2,6 +2,7 @@
  * Ending processes for certain: asked first, then forced, then looked for until none is left.
  *
  *     input closed ─ graceMs ─▶ SIGTERM ─ graceMs ─▶ SIGKILL of the whole tree ─▶ sweep
+ *                                                      survivors are watched ◀─ 3 s ─┘
  *
  * Asking in words (the SDK's interrupt) comes before this and is the turn's own business.
  *
@@ -15,12 +16,14 @@ import { type ProcessIdentity, readProcessTable, signalProcess } from "./proc.ts
 import { markedProcesses, type ProcessTree } from "./process-tree.ts";
 
 /**
- * How long a process may take to go after SIGKILL before it is counted as a survivor. Only one
- * that waits inside the kernel (state D, e.g. on a dead network disk) takes longer.
+ * How long a process may take to go after SIGKILL before it is a survivor. Only one that waits
+ * inside the kernel (state D, e.g. on a dead network disk) or is frozen takes longer.
  */
 export const SWEEP_LIMIT_MS = 3000;
 
 const SWEEP_PAUSE_MAX_MS = 100;
+/** Survivors may stay for days. */
+const WATCH_PAUSE_MAX_MS = 1000;
 
 /** What the ladder does with a process; each call is harder than the one before. */
 export interface Endable {
@@ -58,6 +61,27 @@ export async function sweep(
     for (const identity of left) signalProcess(identity, "SIGKILL");
     await delay(pauseMs);
   }
+}
+
+/**
+ * Goes on where {@link sweep} gave up, ever slower and without keeping the server alive.
+ * @returns Whether `find` found nothing more before `signal` aborted.
+ */
+export async function outlast(
+  find: () => readonly ProcessIdentity[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (
+    let pauseMs = SWEEP_PAUSE_MAX_MS;
+    !signal.aborted;
+    pauseMs = Math.min(2 * pauseMs, WATCH_PAUSE_MAX_MS)
+  ) {
+    const left = find();
+    if (left.length === 0) return true;
+    for (const identity of left) signalProcess(identity, "SIGKILL");
+    await delay(pauseMs, undefined, { ref: false, signal }).catch(() => {});
+  }
+  return false;
 }
 
 /** Everyone alive in a tree, also those who left it for init before they were ever seen. */

@@ -6,6 +6,7 @@
  */
 
 import { totalmem } from "node:os";
+import type { AgentProcess } from "../agent-process/agent-process.ts";
 import { AgentProcesses } from "../agent-process/registry.ts";
 import { countStrays, sweepStrays } from "../agent-process/strays.ts";
 import { writeToolShell } from "../agent-process/tool-shell.ts";
@@ -16,7 +17,7 @@ import type { Config } from "../config/config.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
 import { FileSessions } from "../session/file-sessions.ts";
 import { SessionLocks } from "../session/session-locks.ts";
-import type { LogDestination } from "../telemetry/log.ts";
+import type { LogDestination, Logger } from "../telemetry/log.ts";
 import { startTelemetry, type Telemetry } from "../telemetry/start.ts";
 import { LiveTurns } from "../turn/live-turns.ts";
 import { runTurn, type ServedAgent } from "../turn/run-turn.ts";
@@ -85,7 +86,7 @@ export async function withEngine<Result>(
     maxStreamsPerCaller: config.http.maxStreamsPerCaller,
     streamBufferBytes: config.http.streamBufferBytes,
   });
-  report.watch({ processes, countStrays: () => countLeftovers(data, processes) });
+  report.watch({ processes, countStrays: () => countStrays(data.serverId, processes.live) });
   const parts = { memoryLimit, gate, report, telemetry, data, processes };
   return await use({ ...parts, agents, sessions, turns });
 }
@@ -110,13 +111,27 @@ function openAgentProcesses(
   return new AgentProcesses({
     serverId,
     ...config.agentProcess,
-    onExit: (_agent, exit) => metrics.agentProcessExited(exit),
+    onExit: (agent, exit) => {
+      metrics.agentProcessExited(exit);
+      if (exit.survivors > 0) void logSurvivors(agent, log);
+    },
+    onAbandoned: (agent) =>
+      log.warn(survivorsOf(agent), "Processes outlive the server: even SIGKILL has not ended them"),
     onNotice: (notice) => log.warn(notice),
   });
 }
 
-/** Processes that carry our mark though their turn is over. */
-function countLeftovers({ serverId }: DataDirectory, processes: AgentProcesses): number {
-  const ofTurns = Array.from(processes.live, ({ tree }) => tree.members.length);
-  return Math.max(0, countStrays(serverId) - ofTurns.reduce((sum, count) => sum + count, 0));
+async function logSurvivors(agent: AgentProcess, log: Logger): Promise<void> {
+  const sinceMs = Date.now();
+  log.warn(
+    survivorsOf(agent),
+    "Processes outlived SIGKILL: the permit and the session of their turn stay taken",
+  );
+  await agent.treeGone;
+  const { turnId } = agent;
+  log.info({ turnId, afterMs: Date.now() - sinceMs }, "Processes that outlived SIGKILL are gone");
+}
+
+function survivorsOf({ turnId, tree }: AgentProcess) {
+  return { turnId, pids: tree.members.map(({ pid }) => pid) };
 }

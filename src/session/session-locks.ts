@@ -28,7 +28,7 @@ export class SessionLocks {
   lock(ref: SessionRef): Disposable {
     const key = keyOf(ref);
     if (this.#held.has(key)) {
-      throw new AppError("session_busy", "Cannot use the session: another turn of it is running");
+      throw new AppError("session_busy", BUSY);
     }
     this.#held.add(key);
     let isHeld = true;
@@ -41,6 +41,8 @@ export class SessionLocks {
     };
   }
 }
+
+const BUSY = "Cannot use the session: another turn of it is running, or not yet gone";
 
 /** With the tenant, so that nobody can hold, or learn of, a lock on another tenant's session. */
 function keyOf({ tenant, sessionId }: SessionRef): string {

@@ -111,7 +111,7 @@ export class LiveTurn {
   readonly startedAtMs = Date.now();
   /** Resolves with the first event; rejects if the turn was refused. */
   readonly admitted: Promise<TurnEvent>;
-  /** Resolves when the turn has given back all it took; never rejects. */
+  /** Resolves when the turn is over and has given back what `runTurn` says; never rejects. */
   readonly ended: Promise<void>;
   readonly #controller = new AbortController();
   readonly #queue: EventQueue;

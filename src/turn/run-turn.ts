@@ -21,6 +21,7 @@ import type { Telemetry } from "../telemetry/start.ts";
 import type { LoadedFunctionTools } from "../tools/function-tools.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import { runAgent, type AgentRun } from "./sdk.ts";
+import { TurnHold } from "./turn-hold.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
 import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 
@@ -49,8 +50,8 @@ export interface TurnDeps {
  * Runs a turn, yielding its events.
  *
  * Whatever was taken is given back when the generator ends, however it ends, and before
- * `turn_ended`: who reads that may start the session's next turn. The permit is given back only
- * when no process of the turn is left.
+ * `turn_ended`: who reads that may start the session's next turn. The one exception are processes
+ * that even the kernel cannot end: as long as they live, permit and session stay taken.
  *
  * @throws {AppError} Before the first event: `agent_not_found`, `invalid_request` (a thread id that
  *   does not fit), `session_busy`, `at_capacity`, `draining`, `session_not_found`, `session_gone`,
@@ -78,8 +79,9 @@ async function* runAdmitted(
 
   // Turns that leave nothing behind cannot get in each other's way.
   const isKept = agent.definition.hosting.pattern !== "ephemeral";
-  using _lock = isKept ? deps.locks.lock(sessionRefOf(input)) : null;
-  using _permit = takePermit(request, deps);
+  using hold = new TurnHold();
+  if (isKept) hold.take(deps.locks.lock(sessionRefOf(input)));
+  hold.take(takePermit(request, deps));
   await using session = await openSession(agent.definition, input, deps);
   const { sessionId, threadId } = session;
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
@@ -91,7 +93,7 @@ async function* runAdmitted(
   }
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
-  const run = agentRunOf({ request, agent, session, observed, deps, toolSignal });
+  const run = agentRunOf({ request, agent, session, hold, observed, deps, toolSignal });
   const end = yield* runAgent(run, signal);
   over.abort();
   const outcome = await session.finish(end);
@@ -117,13 +119,15 @@ interface TurnParts {
   readonly request: TurnRequest;
   readonly agent: ServedAgent;
   readonly session: TurnSession;
+  readonly hold: TurnHold;
   readonly observed: ObservedTurn;
   readonly deps: TurnDeps;
   /** Ends the function tools that still run when the turn is over. */
   readonly toolSignal: AbortSignal;
 }
 
-function agentRunOf({ request, agent, session, observed, deps, toolSignal }: TurnParts): AgentRun {
+function agentRunOf(parts: TurnParts): AgentRun {
+  const { request, agent, session, hold, observed, deps, toolSignal } = parts;
   const { definition, functionTools } = agent;
   const { startTimeoutMs, endGraceMs } = deps.config.agentProcess;
   const { turnId, agentName, caller } = request;
@@ -153,6 +157,6 @@ function agentRunOf({ request, agent, session, observed, deps, toolSignal }: Tur
     turnTimeMs: definition.limits.turnTimeMs,
     endGraceMs,
     postureMismatch: (tools) => postureMismatch(definition, functionTools.names, tools),
-    spawn: (options) => deps.processes.spawn(options),
+    spawn: (options) => hold.outlive(deps.processes.spawn(options)),
   };
 }

@@ -49,7 +49,7 @@ export interface AgentRun extends WatchLimits {
   readonly spawn: (options: StartAgentOptions) => AgentProcess;
 }
 
-/** What is known when the process tree is gone. */
+/** What is known when the process tree is gone, but for survivors. */
 export interface AgentRunEnd {
   readonly outcome: TurnOutcome;
   /** The session's running totals after this turn; null if the process did not say. */
@@ -70,7 +70,8 @@ export interface AgentRunEnd {
 }
 
 /**
- * Runs one turn. Ends when no process of it is left, whatever happened.
+ * Runs one turn. Ends when no process of it is left, whatever happened; but for one that outlives
+ * SIGKILL, for which it does not wait.
  *
  * @param signal Its reason is a {@link CancelCause} or an {@link AppError}: the turn is then
  *   interrupted, ended by force if it does not follow, and the reason becomes its outcome.
@@ -173,7 +174,7 @@ class RunningAgent {
     this.#force = setTimeout(end, INTERRUPT_GRACE_MS);
   }
 
-  /** Resolves when no process of the turn is left. */
+  /** Resolves when no process of the turn is left that can be ended. */
   async end(): Promise<void> {
     clearTimeout(this.#force);
     this.#watch[Symbol.dispose]();
@@ -220,8 +221,11 @@ class RunningAgent {
     const { turnId, environment: env, options } = this.#run;
     const agent = this.#run.spawn({ command, args, cwd: options.cwd ?? ".", env, turnId });
     this.#process = agent;
-    // Should the SDK miss the end of its process, its reader must not wait for ever.
-    void agent.exited.then(() => setTimeout(() => this.#giveUp(), SDK_NOTICE_MS).unref());
+    // Should the SDK miss the end of its process, its reader must not wait for ever; and it is
+    // never told the end of one that cannot be ended.
+    void agent.exited.then(({ survivors }) =>
+      setTimeout(() => this.#giveUp(), survivors > 0 ? 0 : SDK_NOTICE_MS).unref(),
+    );
     return agent.forSdk;
   }
 

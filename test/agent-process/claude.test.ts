@@ -165,6 +165,7 @@ function startAgents(): AgentProcesses {
     endGraceMs: 1000,
     sampleIntervalMs: 50,
     onExit: () => {},
+    onAbandoned: () => {},
     onNotice: () => {},
   });
 }

@@ -54,6 +54,7 @@ describe("MemorySampler", () => {
       endGraceMs: 1000,
       sampleIntervalMs: 60_000,
       onExit: () => {},
+      onAbandoned: () => {},
       onNotice: () => {},
     });
     for (let count = 0; count < 8; count++) {

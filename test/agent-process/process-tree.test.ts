@@ -75,9 +75,15 @@ describe("parseProcessStat", () => {
   });
 
   it("takes zombies and cut lines for gone", () => {
-    expect(parseProcessStat(`42 (sh) Z 5 ${rest}`)).toBeNull();
+    const ofOneThread = rest.replace(" 0 7 0 ", " 0 1 0 ");
+    expect(parseProcessStat(`42 (sh) Z 5 ${ofOneThread}`)).toBeNull();
+    expect(parseProcessStat(`42 (sh) X 5 ${rest}`)).toBeNull();
     expect(parseProcessStat("42 (sh) S 5 5")).toBeNull();
     expect(parseProcessStat("")).toBeNull();
+  });
+
+  it("takes a zombie for alive while other threads of its process are", () => {
+    expect(parseProcessStat(`42 (sh) Z 5 ${rest}`)).toMatchObject({ pid: 42 });
   });
 });
 

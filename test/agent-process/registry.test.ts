@@ -14,6 +14,7 @@ function agentProcesses(exits: AgentExit[] = [], notices: string[] = []): AgentP
     endGraceMs: 200,
     sampleIntervalMs: 20,
     onExit: (_agent, exit) => exits.push(exit),
+    onAbandoned: () => {},
     onNotice: (notice) => notices.push(notice),
   });
 }

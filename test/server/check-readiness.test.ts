@@ -30,6 +30,7 @@ beforeEach(async () => {
     endGraceMs: 1_000,
     sampleIntervalMs: 1_000,
     onExit: () => {},
+    onAbandoned: () => {},
     onNotice: () => {},
   });
 });

@@ -76,6 +76,7 @@ export class AgentLab implements AsyncDisposable {
       endGraceMs: 2_000,
       sampleIntervalMs: 100,
       onExit: () => {},
+      onAbandoned: () => {},
       onNotice: () => {},
     });
   }

@@ -1,0 +1,111 @@
+/**
+ * A process that outlives SIGKILL keeps what its turn took, and nothing else: its caller is
+ * answered, and the server can go. The server carries one turn.
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+
+import { Freezer, reasonNotToFreeze } from "../helpers/freezer.ts";
+import { claudeOf, until } from "../helpers/leaks.ts";
+import { startServer, startServerProcess, type TestServer } from "../helpers/server.ts";
+import { ask, post, refusal, stream, type TurnStream } from "./client.ts";
+
+const SCRIPT = `
+defaults: { firstTokenMs: 10, tokensPerSecond: 500 }
+rules:
+  - when: { userText: hang }
+    hangAfterTokens: 3
+    reply:
+      - tokens: 10
+  - reply:
+      - text: "You said: {{userText}}"
+`;
+
+const OPTIONS = {
+  script: SCRIPT,
+  settings: {
+    "capacity.memoryLimit": "900MiB",
+    "agentProcess.endGrace": "100ms",
+    "drain.grace": "0s",
+  },
+};
+
+/** Interrupt, polite steps, SIGKILL and the sweep, all in vain, on a busy machine. */
+const BOUND_MS = 10_000;
+
+const skipped = reasonNotToFreeze();
+
+describe.skipIf(skipped !== null)(`a survivor${skipped ? `: ${skipped}` : ""}`, () => {
+  it("keeps permit and session, but not its caller", async () => {
+    await using server = await startServer(OPTIONS);
+    await using freezer = new Freezer();
+    const turn = await hangingTurn(server, freezer);
+    const cancelledAtMs = performance.now();
+    await fetch(`${server.url}/v1/turns/${turn.turnId}/cancel`, { method: "POST" });
+    expect(await turn.outcome()).toMatchObject({ status: "cancelled", cause: "cancel_requested" });
+    expect(performance.now() - cancelledAtMs).toBeLessThan(BOUND_MS);
+
+    // The turn is over; what it took is not given back.
+    const { inflight, committedBytes, parentBytes, turns } = await server.capacity();
+    expect({ inflight, heldMiB: (committedBytes - parentBytes) / 2 ** 20 }).toEqual({
+      inflight: 1,
+      heldMiB: 500,
+    });
+    expect(turns).toMatchObject([{ turnId: turn.turnId, bytes: expect.any(Number) }]);
+    expect(await server.metrics()).toMatch(/^plimsoll_agent_process_stray_live 1$/m);
+    // Whoever asks is shed as long as the replica is full, and busy when it is not.
+    expect(await refusal(post(server, "Any room?"))).toMatchObject({ code: "at_capacity" });
+    const { sessionId } = await turn.until("turn_started");
+    const deletion = await fetch(`${server.url}/v1/sessions/${sessionId}`, { method: "DELETE" });
+    expect(await refusal(deletion)).toMatchObject({ status: 409, code: "session_busy" });
+    const warnings = server.logs.filter(({ msg }) => msg.startsWith("Processes outlived SIGKILL"));
+    expect(warnings).toMatchObject([{ turnId: turn.turnId, pids: [expect.any(Number)] }]);
+
+    freezer.thaw();
+    await until(() => server.gate.snapshot(Date.now()).inflight === 0, "the permit", 3000);
+    expect(await server.metrics()).toMatch(/^plimsoll_agent_process_stray_live 0$/m);
+    const next = await ask(server, "Still there?", { threadId: "frozen" });
+    expect(next.text).toBe("You said: Still there?");
+  });
+
+  it("refuses the next turn of its session where there is room for others", async () => {
+    const settings = { ...OPTIONS.settings, "capacity.memoryLimit": "2GiB" };
+    await using server = await startServer({ ...OPTIONS, settings });
+    await using freezer = new Freezer();
+    const turn = await hangingTurn(server, freezer);
+    turn.leave();
+    await until(async () => (await openTurns(server)) === 0, "the turn to end", BOUND_MS);
+    const next = await refusal(post(server, "Go on", { threadId: "frozen" }));
+    expect(next).toMatchObject({ status: 409, code: "session_busy" });
+    expect((await ask(server, "Another thread", { threadId: "other" })).status).toBe("completed");
+    expect(server.gate.snapshot(Date.now()).inflight).toBe(1);
+    freezer.thaw();
+    await until(() => server.gate.snapshot(Date.now()).inflight === 0, "the permit", 3000);
+  });
+
+  it("does not keep the server from its end, which names it", async () => {
+    await using server = await startServerProcess(OPTIONS);
+    await using freezer = new Freezer();
+    const turn = await hangingTurn(server, freezer);
+    server.signal("SIGTERM");
+    const late = delay(BOUND_MS, "late", { ref: false });
+    expect(await Promise.race([server.exited, late])).toEqual({ code: 0, signal: null });
+    const last = server.logs.find(({ msg }) => msg.startsWith("Processes outlive the server"));
+    expect(last).toMatchObject({ turnId: turn.turnId, pids: [expect.any(Number)] });
+  });
+});
+
+/** A turn of the thread `frozen` in the middle of its text, its process in the freezer. */
+async function hangingTurn(server: TestServer, freezer: Freezer): Promise<TurnStream> {
+  const turn = await stream(server, "Hang", { threadId: "frozen" });
+  await turn.until("text_delta");
+  await freezer.freezeProcess(await claudeOf(turn.turnId));
+  return turn;
+}
+
+async function openTurns(server: TestServer): Promise<number> {
+  const answer = await fetch(`${server.url}/v1/turns`);
+  const { turns } = (await answer.json()) as { readonly turns: readonly unknown[] };
+  return turns.length;
+}
