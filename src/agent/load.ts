@@ -7,6 +7,7 @@
 
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { formatBytes } from "../lib/bytes.ts";
 import { deepFreeze } from "../lib/deep-freeze.ts";
 import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
 import type { Environment } from "../lib/substitute.ts";
@@ -18,6 +19,8 @@ import { AgentFile, type AgentSettings } from "./schema.ts";
 
 const MAX_FILE_BYTES = 1024 * 1024;
 const MAX_AGENTS = 100;
+/** The agent process gets it as one argument, and Linux takes none of more than 128 KiB. */
+const MAX_OUTPUT_SCHEMA_BYTES = 120 * 1024;
 
 export interface AgentOverrides {
   readonly provider?: ModelProvider;
@@ -104,6 +107,11 @@ async function loadAgent(
 
   const version = versionOf(read.text, included);
   const agent = toDefinition(result.value, { path, included, overrides, version });
+  if (Buffer.byteLength(JSON.stringify(agent.outputSchema ?? {})) > MAX_OUTPUT_SCHEMA_BYTES) {
+    const message = `is larger than ${formatBytes(MAX_OUTPUT_SCHEMA_BYTES)} as JSON`;
+    const remedy = "Make it smaller, by shorter descriptions for example";
+    return { diagnostics: [result.document.diagnosticAt(["output", "schema"], message, remedy)] };
+  }
   const complainOfName = (otherFile: string) =>
     result.document.diagnosticAt(["name"], `is the name of ${otherFile} as well`, "Rename one");
   return { agent, diagnostics: [], complainOfName };

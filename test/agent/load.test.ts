@@ -344,6 +344,19 @@ describe("loadAgents, problems", () => {
     expect(found.map((line) => line.replace(/^agent\.yaml:/u, ""))).toEqual(expected);
   });
 
+  it("takes no output schema that is too long for a command line, wherever it stands", async () => {
+    const schemaOf = (bytes: number) =>
+      JSON.stringify({ type: "object", title: "x".repeat(bytes) });
+    await write("long.json", schemaOf(120 * 1024));
+    for (const schema of ["{ file: long.json }", schemaOf(120 * 1024)]) {
+      expect(await problems(loadOne(`${MINIMAL}output: { schema: ${schema} }\n`))).toEqual([
+        "agent.yaml:3:19 output.schema is larger than 120KiB as JSON | Make it smaller, by shorter descriptions for example",
+      ]);
+    }
+    const { outputSchema } = await loadOne(`${MINIMAL}output: { schema: ${schemaOf(122_000)} }\n`);
+    expect(outputSchema).toMatchObject({ type: "object" });
+  });
+
   it("shows no variable in the name of a file", async () => {
     const yaml = "name: a\ninstructions: {file: '${SECRET}'}\n";
     const found = await problems(loadOne(yaml, { SECRET: "hush" }));
