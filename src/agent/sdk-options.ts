@@ -34,7 +34,9 @@ export function sdkOptionsOf(
     ...(session.isNew ? { sessionId: session.sessionId } : { resume: session.sessionId }),
     persistSession: agent.hosting.pattern !== "ephemeral",
     ...modelOptions(agent),
-    systemPrompt: agent.instructions,
+    // Without the record that Claude Code would keep of it, and of what tools take, in the
+    // transcript: a changed agent file holds for the conversations there are, too.
+    systemPrompt: { type: "custom", prompt: agent.instructions, snapshot: false },
 
     // What the agent may use is what its file names, and that needs no one to approve it.
     tools: [...agent.tools.builtin],

@@ -12,7 +12,7 @@ describe("sdkOptionsOf", () => {
       sessionId: "s1",
       persistSession: true,
       model: "claude-sonnet-5",
-      systemPrompt: "You are a test.",
+      systemPrompt: { type: "custom", prompt: "You are a test.", snapshot: false },
       tools: [],
       allowedTools: [],
       permissionMode: "dontAsk",
