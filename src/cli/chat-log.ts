@@ -4,10 +4,11 @@
  * @module
  */
 
-import { mkdirSync, openSync, writeSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
+import { makeDirectoryDeep } from "../session/durable-file.ts";
 import type { LogDestination } from "../telemetry/log.ts";
 
 export interface ChatLog {
@@ -20,10 +21,10 @@ export interface ChatLog {
  *
  * @throws {AppError} `storage_failed` when it cannot be written.
  */
-export function openChatLog(dataDirectory: string): ChatLog {
+export async function openChatLog(dataDirectory: string): Promise<ChatLog> {
   const path = join(dataDirectory, "chat.log");
   try {
-    mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+    await makeDirectoryDeep(dataDirectory);
     const file = openSync(path, "w", 0o600);
     return { path, destination: { write: (line) => writeAll(file, line) } };
   } catch (cause) {

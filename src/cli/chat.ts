@@ -37,7 +37,7 @@ export async function runChat(options: ChatOptions, io: Io): Promise<number> {
   const { config, agents } = await loadAll(options, io);
   const agent = chooseAgent(agents, options.agentName);
   const threadId = options.threadId ?? randomUUID();
-  const log = openChatLog(config.dataDirectory);
+  const log = await openChatLog(config.dataDirectory);
   const engineOptions = { config, agents: [agent], logDestination: log.destination };
   return withEngine(engineOptions, async (engine) => {
     using _guard = guardAgainstCrash(io, () => engine.processes.killAllNow());

@@ -6,10 +6,10 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, readdir, rm } from "node:fs/promises";
+import { readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type DirectoryLock, takeDirectoryLock } from "./directory-lock.ts";
-import { makeDirectory, writeDurably } from "./durable-file.ts";
+import { makeDirectory, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
 import { dataPathsOf } from "./session-paths.ts";
 import { ifPresent, storing } from "./storage-errors.ts";
 
@@ -42,7 +42,7 @@ export type LastRun =
  */
 export async function openDataDirectory(path: string, nowMs: number): Promise<DataDirectory> {
   return storing("open the data directory", async () => {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeDirectoryDeep(path);
     const paths = dataPathsOf(path);
     const lock = await takeDirectoryLock(paths.lock, nowMs);
     try {

@@ -16,7 +16,7 @@ export async function writeDurably(file: string, text: string, mtimeMs?: number)
     await writeSynced(draft, text, mtimeMs);
     await rename(draft, file);
   } catch (thrown) {
-    await rm(draft, { force: true });
+    await rm(draft, { force: true }).catch(() => undefined);
     throw thrown;
   }
   await syncDirectory(dirname(file));
@@ -49,6 +49,20 @@ export async function makeDirectoriesBelow(
     isNew = await makeDirectory(directory);
   }
   return isNew;
+}
+
+/**
+ * Makes a private directory and those above it that are missing. Not Node's `recursive`, which
+ * asks without end where a directory can hold no other (/proc).
+ */
+export async function makeDirectoryDeep(directory: string): Promise<void> {
+  try {
+    await makeDirectory(directory);
+  } catch (thrown) {
+    if (errnoOf(thrown) !== "ENOENT") throw thrown;
+    await makeDirectoryDeep(dirname(directory));
+    await makeDirectory(directory);
+  }
 }
 
 /** Makes one private directory, and says whether it is new. */
