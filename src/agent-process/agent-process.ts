@@ -8,8 +8,9 @@
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import type { SpawnedProcess } from "@anthropic-ai/claude-agent-sdk";
+import type { ControlGroup } from "./control-group.ts";
 import { readOomKillCount } from "./oom-kill-counter.ts";
-import { readProcessTable, sendSignal } from "./proc.ts";
+import { type ProcessIdentity, readProcessTable, sendSignal } from "./proc.ts";
 import type { ProcessTree } from "./process-tree.ts";
 import { SdkProcess } from "./sdk-process.ts";
 import { StderrTail } from "./stderr-tail.ts";
@@ -40,7 +41,10 @@ export interface AgentExit {
    * does that, and hardly for anything but memory. `oomKillCounterRose` says what is known of it.
    */
   readonly outOfMemory: boolean;
-  /** Whether the kernel killed anything for memory while the process lived; null: no counter. */
+  /**
+   * Whether the kernel killed anything for memory while the process lived, in its own control group
+   * or, without one, in that of the server; null: no counter.
+   */
   readonly oomKillCounterRose: boolean | null;
   /** Processes of the tree that outlived SIGKILL, which hold memory still; see `treeGone`. */
   readonly survivors: number;
@@ -52,6 +56,8 @@ export interface AgentProcessParts {
   /** An error when the system refused to start the process at all. */
   readonly child: ChildProcess | Error;
   readonly tree: ProcessTree;
+  /** Which it is in, to be removed with the last process; null if it shares the server's. */
+  readonly group: ControlGroup | null;
   readonly onLadder: boolean;
   readonly stderrTailBytes: number;
   /** For each polite step when the process is disposed. */
@@ -72,6 +78,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** Null when it could not be started. */
   readonly pid: number | null;
   readonly tree: ProcessTree;
+  /** The control group that is its own; null if it shares the server's. */
+  readonly group: ControlGroup | null;
   /** Whether the kernel was told to take this process before the server. */
   readonly onLadder: boolean;
   /**
@@ -90,17 +98,21 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly #sdkView: SdkProcess;
   readonly #stderr: StderrTail;
   readonly #endGraceMs: number;
-  readonly #oomKillsBefore = readOomKillCount();
+  readonly #oomKillsBefore: number | null;
   #step: EndStep = "exited";
   #ended = false;
   readonly #abandoned = new AbortController();
   #treeState: TreeState = "running";
+  #chargedPeakBytes: number | null = null;
   /** Set at once by the promises below. */
   #end: (end: ProcessEnd) => void = () => {};
   #tellTreeGone = () => {};
 
-  constructor({ child, tree, onLadder, stderrTailBytes, endGraceMs }: AgentProcessParts) {
+  constructor(parts: AgentProcessParts) {
+    const { child, tree, group, onLadder, stderrTailBytes, endGraceMs } = parts;
     this.tree = tree;
+    this.group = group;
+    this.#oomKillsBefore = group === null ? readOomKillCount() : 0;
     this.onLadder = onLadder;
     this.#endGraceMs = endGraceMs;
     this.#child = child instanceof Error ? null : child;
@@ -134,6 +146,11 @@ export class AgentProcess implements AsyncDisposable, Endable {
 
   get peakBytes(): number | null {
     return this.tree.peakBytes;
+  }
+
+  /** The most ever charged to its group, page cache included; null without one, or unknown. */
+  get chargedPeakBytes(): number | null {
+    return this.#chargedPeakBytes ?? this.group?.peakBytes ?? null;
   }
 
   stderrTail(): string {
@@ -170,8 +187,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** Kills the whole tree without waiting. Whoever can wait calls {@link terminate}. */
   killNow(): void {
     this.#reach("sigkill");
-    const tree = findTree(this.tree);
-    for (const { pid } of tree) sendSignal(pid, "SIGKILL");
+    this.group?.killAll();
+    for (const { pid } of this.#findTree()) sendSignal(pid, "SIGKILL");
     // The group is all that is known of the tree where there is no /proc. While its leader is not
     // reaped, its number cannot belong to anyone else.
     if (this.pid !== null && !this.#ended) sendSignal(-this.pid, "SIGKILL");
@@ -210,7 +227,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   async #settle(gone: Promise<ProcessEnd>): Promise<AgentExit> {
     const end = await gone;
     const step = this.#step;
-    const oomKills = readOomKillCount();
+    const oomKills = this.group === null ? readOomKillCount() : this.group.oomKills;
     const oomKillCounterRose =
       oomKills === null || this.#oomKillsBefore === null ? null : oomKills > this.#oomKillsBefore;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
@@ -219,7 +236,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
     // One that has not ended by now has had its time since the SIGKILL.
     const limitMs = this.#ended ? SWEEP_LIMIT_MS : 0;
-    const survivors = await sweep(() => findTree(this.tree), limitMs);
+    const survivors = await sweep(() => this.#findTree(), limitMs);
     if (survivors === 0) this.#endTree();
     else this.#treeState = "surviving";
     await Promise.race([this.#stderr.ended, delay(STDERR_LIMIT_MS, undefined, { ref: false })]);
@@ -229,13 +246,19 @@ export class AgentProcess implements AsyncDisposable, Endable {
 
   async #watchSurvivors(): Promise<void> {
     this.#letGo();
-    const isGone = await outlast(() => findTree(this.tree), this.#abandoned.signal);
+    const isGone = await outlast(() => this.#findTree(), this.#abandoned.signal);
     if (isGone) this.#endTree();
   }
 
   #endTree(): void {
     this.#treeState = "gone";
+    this.#chargedPeakBytes = this.chargedPeakBytes;
+    void this.group?.remove(this.#abandoned.signal);
     this.#tellTreeGone();
+  }
+
+  #findTree(): readonly ProcessIdentity[] {
+    return findTree(this.tree, this.group);
   }
 
   /** No handle on a survivor may keep the server from its own end. */

@@ -8,6 +8,8 @@
 import { AppError } from "../lib/errors.ts";
 import type { AgentExit, AgentProcess } from "./agent-process.ts";
 import { MemorySampler } from "./memory-sampler.ts";
+import type { Containment } from "./containment.ts";
+import type { ControlGroup } from "./control-group.ts";
 import { diesWithServer } from "./parent-death.ts";
 import { type SpawnAgentOptions, spawnAgentProcess } from "./spawn.ts";
 
@@ -17,6 +19,8 @@ export interface AgentProcessesOptions {
   readonly stderrTailBytes: number;
   readonly endGraceMs: number;
   readonly sampleIntervalMs: number;
+  /** Where processes get a control group of their own; nowhere without it. */
+  readonly containment?: Pick<Containment, "kind" | "openGroup">;
   /** Called once for each process, as its `exited` settles: for metrics and the log. */
   readonly onExit: (agent: AgentProcess, exit: AgentExit) => void;
   /** Called for each process whose survivors are left behind as the server goes. */
@@ -26,10 +30,13 @@ export interface AgentProcessesOptions {
 }
 
 /** What is particular to one process; the rest is the same for all of a server. */
-export type StartAgentOptions = Pick<
+export interface StartAgentOptions extends Pick<
   SpawnAgentOptions,
   "command" | "args" | "cwd" | "env" | "turnId"
->;
+> {
+  /** Of a control group of its own, where there are any; none without it. */
+  readonly ceilingBytes?: number;
+}
 
 /**
  * Holds, between any two calls:
@@ -59,12 +66,13 @@ export class AgentProcesses implements AsyncDisposable {
       throw new AppError("draining", "Cannot start an agent process: the server is shutting down");
     }
     const { serverId, stderrTailBytes, endGraceMs } = this.#options;
-    const agent = spawnAgentProcess({ ...options, serverId, stderrTailBytes, endGraceMs });
+    const group = this.#openGroup(options);
+    const agent = spawnAgentProcess({ ...options, group, serverId, stderrTailBytes, endGraceMs });
     this.#live.add(agent);
     this.#sampler.add(agent.tree);
     void agent.exited.then((exit) => this.#options.onExit(agent, exit));
     void agent.treeGone.then(() => this.#forget(agent));
-    this.#noticeMissingProtection(agent);
+    this.#noticeMissingProtection(agent, options.ceilingBytes);
     return agent;
   }
 
@@ -97,8 +105,18 @@ export class AgentProcesses implements AsyncDisposable {
     this.#sampler.remove(agent.tree);
   }
 
-  #noticeMissingProtection(agent: AgentProcess): void {
+  #openGroup({ turnId, ceilingBytes }: StartAgentOptions): ControlGroup | null {
+    const { containment } = this.#options;
+    if (containment === undefined || ceilingBytes === undefined) return null;
+    return containment.openGroup(turnId, ceilingBytes);
+  }
+
+  #noticeMissingProtection(agent: AgentProcess, ceilingBytes: number | undefined): void {
     if (agent.pid === null) return;
+    const { kind = "guard" } = this.#options.containment ?? {};
+    if (kind !== "guard" && ceilingBytes !== undefined && agent.group === null) {
+      this.#noticeOnce(NO_GROUP);
+    }
     if (!agent.onLadder) this.#noticeOnce(NO_LADDER);
     if (!diesWithServer()) this.#noticeOnce(NO_PARENT_DEATH);
   }
@@ -110,6 +128,8 @@ export class AgentProcesses implements AsyncDisposable {
   }
 }
 
+const NO_GROUP =
+  "A process could not be given a control group of its own: only the memory guard bounds its memory";
 const NO_LADDER =
   "oom_score_adj cannot be set: out of memory, the kernel may take the server before a tool";
 const NO_PARENT_DEATH = "setpriv is missing: agent processes outlive a server that is killed";

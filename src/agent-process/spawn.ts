@@ -1,7 +1,7 @@
 /**
  * Starts an agent process: in a process group of its own, marked with its turn and its server,
- * tied to the life of the server, and on its step of the ladder on which the kernel looks for
- * memory. The environment it gets is the one given, nothing of the server's.
+ * tied to the life of the server, in its control group if it has one, and on its step of the
+ * ladder on which the kernel looks for memory. The environment it gets is the one given, nothing of the server's.
  *
  * @module
  */
@@ -9,6 +9,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { AgentProcess } from "./agent-process.ts";
+import type { ControlGroup } from "./control-group.ts";
 import { placeAgentOnLadder } from "./oom-ladder.ts";
 import { tiedToServer } from "./parent-death.ts";
 import { readProcessStat } from "./proc.ts";
@@ -27,6 +28,8 @@ export interface SpawnAgentOptions {
   readonly stderrTailBytes: number;
   /** Time for each polite step when the process is disposed. */
   readonly endGraceMs: number;
+  /** Made for this process alone, which removes it in the end. */
+  readonly group?: ControlGroup | null;
 }
 
 /**
@@ -38,11 +41,19 @@ export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
   const pid = child instanceof Error ? undefined : child.pid;
   return new AgentProcess({
     child,
+    group: moveInto(options.group ?? null, pid),
     tree: new ProcessTree(options.turnId, pid === undefined ? null : readProcessStat(pid)),
     onLadder: pid !== undefined && placeAgentOnLadder(pid),
     stderrTailBytes: options.stderrTailBytes,
     endGraceMs: options.endGraceMs,
   });
+}
+
+/** At once, before the process can start another; null when it runs outside of it. */
+function moveInto(group: ControlGroup | null, pid: number | undefined): ControlGroup | null {
+  if (group === null || (pid !== undefined && group.add(pid))) return group;
+  void group.remove(AbortSignal.abort());
+  return null;
 }
 
 function startChild(options: SpawnAgentOptions): ChildProcess | Error {

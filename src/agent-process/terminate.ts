@@ -12,6 +12,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
+import type { ControlGroup } from "./control-group.ts";
 import { type ProcessIdentity, readProcessTable, signalProcess } from "./proc.ts";
 import { markedProcesses, type ProcessTree } from "./process-tree.ts";
 
@@ -84,10 +85,17 @@ export async function outlast(
   return false;
 }
 
-/** Everyone alive in a tree, also those who left it for init before they were ever seen. */
-export function findTree(tree: ProcessTree): readonly ProcessIdentity[] {
+/**
+ * Everyone alive in a tree, also those who left it for init before they were ever seen.
+ * @param group Its control group, whose members are known whatever they did to hide.
+ */
+export function findTree(
+  tree: ProcessTree,
+  group: ControlGroup | null = null,
+): readonly ProcessIdentity[] {
   if (tree.root === null) return [];
   const table = readProcessTable();
-  tree.grow(table, markedProcesses(table, TURN_ID_MARKER, tree.turnId, tree.root.startTicks));
+  const marked = markedProcesses(table, TURN_ID_MARKER, tree.turnId, tree.root.startTicks);
+  tree.grow(table, [...marked, ...(group?.members(table) ?? [])]);
   return tree.members;
 }

@@ -12,7 +12,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-export type Controller = "memory" | "cpu";
+export type Controller = "memory" | "cpu" | "pids";
 export type CgroupVersion = "cgroup2" | "cgroup1";
 
 export interface CgroupGroup {

@@ -67,6 +67,8 @@ export interface Config {
     readonly stderrTailBytes: number;
     /** How often the memory of the process trees is sampled. */
     readonly sampleIntervalMs: number;
+    /** Whether each process gets a control group of its own where the system allows it. */
+    readonly ownGroup: boolean;
   };
   readonly sessions: { readonly maxPerTenant: number };
   /** Absolute path. */

@@ -238,6 +238,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       endGraceMs: agentProcess.endGrace,
       stderrTailBytes: agentProcess.stderrTail,
       sampleIntervalMs: agentProcess.sampleInterval,
+      ownGroup: agentProcess.ownGroup,
     },
     sessions,
     dataDirectory: resolve(base, data.directory),

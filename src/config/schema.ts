@@ -223,6 +223,13 @@ const agentProcess = z.strictObject({
   sampleInterval: durationSchema("50ms", "10s")
     .prefault("250ms")
     .describe("How often the memory of the agent processes is read."),
+  ownGroup: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Whether each agent process gets a control group of its own where the system allows it, so " +
+        "that a turn over `limits.turnMemory` is the kernel's business. Off to compare.",
+    ),
 });
 
 const telemetry = z.strictObject({

@@ -81,6 +81,7 @@ describe("loadConfig, sources", () => {
         endGraceMs: 2_000,
         stderrTailBytes: 65_536,
         sampleIntervalMs: 250,
+        ownGroup: true,
       },
       sessions: { maxPerTenant: 100_000 },
       dataDirectory: join(folder, ".plimsoll"),
