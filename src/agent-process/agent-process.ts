@@ -173,14 +173,15 @@ export class AgentProcess implements AsyncDisposable, Endable {
 
   closeInput(): void {
     this.#reach("stdin_closed");
+    // A turn may be over before the sampler has seen it.
+    this.#look();
     this.#child?.stdin?.end();
   }
 
   /** Asks the process alone: it ends its own tools, in its own order. */
   askToEnd(): void {
     this.#reach("sigterm");
-    // Whoever is seen now is found again when it has lost its parent.
-    this.tree.grow(readProcessTable());
+    this.#look();
     if (this.pid !== null && !this.#ended) sendSignal(this.pid, "SIGTERM");
   }
 
@@ -272,6 +273,12 @@ export class AgentProcess implements AsyncDisposable, Endable {
     if (signal === "SIGKILL") this.killNow();
     else this.askToEnd();
     return true;
+  }
+
+  /** Whoever is seen now is found again when it has lost its parent. */
+  #look(): void {
+    this.tree.grow(readProcessTable());
+    this.tree.measure();
   }
 
   #reach(step: EndStep): void {

@@ -15,6 +15,8 @@ import type { ProcessTree } from "./process-tree.ts";
 
 /** The most of one core that sampling may take; on a crowded host it samples less often. */
 const MAX_LOAD_RATIO = 0.05;
+/** No sample is later than this, or one that had to wait for a core would blind us for long. */
+const MAX_PAUSE_MS = 2_000;
 
 export class MemorySampler implements Disposable {
   readonly #intervalMs: number;
@@ -22,8 +24,6 @@ export class MemorySampler implements Disposable {
   /** Every process of the last walk, with its start: whose environment need not be read again. */
   #seen: ReadonlyMap<number, number> = new Map();
   #timer: NodeJS.Timeout | undefined;
-  /** What the last sample took of the main thread. */
-  #lastCostMs = 0;
 
   constructor(options: { readonly intervalMs: number }) {
     this.#intervalMs = options.intervalMs;
@@ -31,7 +31,8 @@ export class MemorySampler implements Disposable {
 
   add(tree: ProcessTree): void {
     this.#trees.set(tree.turnId, tree);
-    this.#timer ??= this.#schedule();
+    // However long the last sample took: beside the start of a process, one is nothing.
+    this.#timer ??= this.#schedule(this.#intervalMs);
   }
 
   /** The timer runs only while there is something to measure. */
@@ -45,8 +46,8 @@ export class MemorySampler implements Disposable {
     this.#timer = undefined;
   }
 
-  /** Takes a sample at once. */
-  sample(): void {
+  /** Takes a sample at once. @returns How long the main thread was busy with it, in ms. */
+  sample(): number {
     const startMs = performance.now();
     const table = readProcessTable();
     const marked = this.#newlyMarked(table);
@@ -54,7 +55,7 @@ export class MemorySampler implements Disposable {
       for (const { pid } of tree.grow(table, marked.get(tree.turnId))) placeToolOnLadder(pid);
       tree.measure();
     }
-    this.#lastCostMs = performance.now() - startMs;
+    return performance.now() - startMs;
   }
 
   /**
@@ -74,11 +75,15 @@ export class MemorySampler implements Disposable {
     return marked;
   }
 
-  #schedule(): NodeJS.Timeout {
-    const pauseMs = Math.max(this.#intervalMs, this.#lastCostMs / MAX_LOAD_RATIO);
+  #schedule(pauseMs: number): NodeJS.Timeout {
     return setTimeout(() => {
-      this.sample();
-      this.#timer = this.#schedule();
+      const tookMs = this.sample();
+      this.#timer = this.#schedule(pauseAfter(tookMs, this.#intervalMs));
     }, pauseMs).unref();
   }
+}
+
+/** The pause before the next sample, in milliseconds. @param tookMs What the last one took. */
+export function pauseAfter(tookMs: number, intervalMs: number): number {
+  return Math.max(intervalMs, Math.min(tookMs / MAX_LOAD_RATIO, MAX_PAUSE_MS));
 }

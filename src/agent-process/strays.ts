@@ -8,7 +8,7 @@
 
 import { SERVER_ID_MARKER } from "../lib/process-markers.ts";
 import type { AgentProcess } from "./agent-process.ts";
-import { type ProcessIdentity, readProcessTable, readVariable } from "./proc.ts";
+import { type ProcessIdentity, type ProcessTable, readProcessTable, readVariable } from "./proc.ts";
 import { grownMembers, markedProcesses } from "./process-tree.ts";
 import { sweep, SWEEP_LIMIT_MS } from "./terminate.ts";
 
@@ -20,7 +20,7 @@ import { sweep, SWEEP_LIMIT_MS } from "./terminate.ts";
 export async function sweepStrays(serverId: string): Promise<number> {
   const killed = new Set<string>();
   const left = await sweep(() => {
-    const strays = findStrays(serverId);
+    const strays = findStrays(serverId, readProcessTable());
     for (const { pid, startTicks } of strays) killed.add(`${pid} ${startTicks}`);
     return strays;
   }, SWEEP_LIMIT_MS);
@@ -36,9 +36,11 @@ export function countStrays(
   serverId: string,
   live: Iterable<Pick<AgentProcess, "tree" | "treeState">> = [],
 ): number {
-  const strays = new Set(findStrays(serverId).map(({ pid }) => pid));
+  const table = readProcessTable();
+  const strays = new Set(findStrays(serverId, table).map(({ pid }) => pid));
   for (const { tree, treeState } of live) {
-    for (const { pid } of tree.members) {
+    // As they are now: when the tree was last looked at, it may have been smaller.
+    for (const pid of grownMembers(tree.members, table).keys()) {
       if (treeState === "surviving") strays.add(pid);
       else strays.delete(pid);
     }
@@ -46,8 +48,7 @@ export function countStrays(
   return strays.size;
 }
 
-function findStrays(serverId: string): readonly ProcessIdentity[] {
-  const table = readProcessTable();
+function findStrays(serverId: string, table: ProcessTable): readonly ProcessIdentity[] {
   const marked = markedProcesses(table, SERVER_ID_MARKER, serverId, 0);
   const trees = grownMembers(marked, table);
   return [...trees.values()].filter(

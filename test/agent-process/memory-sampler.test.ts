@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { MemorySampler } from "../../src/agent-process/memory-sampler.ts";
+import { MemorySampler, pauseAfter } from "../../src/agent-process/memory-sampler.ts";
 import { AgentProcesses } from "../../src/agent-process/registry.ts";
 import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
 import { oomScoreOf, optionsFor, printed, until, useServerId } from "./agent-programs.ts";
@@ -46,6 +46,13 @@ describe("MemorySampler", () => {
     }
   });
 
+  it("is not needed for the peak of a process that was asked to end before a sample", async () => {
+    await using agent = spawnAgentProcess(optionsFor("holds-100-mib.sh", serverId));
+    await printed(agent, "ready");
+    await agent.terminate(1000);
+    expect(agent.peakBytes).toBeGreaterThan(100 * MIB);
+  });
+
   it("is cheap for eight trees", async () => {
     using sampler = new MemorySampler({ intervalMs: 60_000 });
     await using agents = new AgentProcesses({
@@ -68,5 +75,15 @@ describe("MemorySampler", () => {
     const { user, system } = process.cpuUsage(before);
     // About 3 ms of the main thread, for some 30 processes in trees and 100 others.
     expect((user + system) / 1000 / samples).toBeLessThan(15);
+  });
+});
+
+describe("pauseAfter", () => {
+  it("leaves the main thread to others, but is never blind for long", () => {
+    expect(pauseAfter(3, 250)).toBe(250);
+    expect(pauseAfter(40, 250)).toBeCloseTo(800);
+    // A sample that was kept waiting for a core, not one that worked for so long.
+    expect(pauseAfter(5_000, 250)).toBe(2_000);
+    expect(pauseAfter(5_000, 10_000)).toBe(10_000);
   });
 });

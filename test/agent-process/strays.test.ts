@@ -81,3 +81,13 @@ describe("sweepStrays", () => {
     expect(await sweepStrays(otherServerId)).toBe(1);
   });
 });
+
+describe("countStrays", () => {
+  it("does not count what a running tree has started since it was last looked at", async () => {
+    await using agent = spawnAgentProcess(optionsFor("leaves-session.sh", serverId));
+    await printed(agent, "ready");
+    expect(agent.tree.members).toHaveLength(1);
+    expect(countStrays(serverId)).toBeGreaterThanOrEqual(3);
+    expect(countStrays(serverId, [agent])).toBe(0);
+  });
+});
