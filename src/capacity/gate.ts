@@ -1,134 +1,93 @@
 /**
  * The turn gate: which turns start now and which are shed. It never queues.
  *
- *     tryAdmit ─┬─ draining ─────────────────────────────────▶ shed: draining
- *               ├─ no turn in flight ────────────────────────▶ permit   (the progress rule)
- *               ├─ maxTurns in flight ───────────────────────▶ shed: max_turns
- *               ├─ committed + predicted > load line ────────▶ shed: memory
- *               └─ else ─────────────────────────────────────▶ permit ─▶ given back once
- *
- * The gate only keeps the books. The arithmetic is `load-line.ts`, when to come back is
- * `retry-after.ts`; how many turns one caller may have is a matter of `turn/live-turns.ts`.
+ * The gate keeps the books. The order of its questions is `judge.ts`, the arithmetic is
+ * `load-line.ts`, the figures come from `weights.ts`, when to come back is `retry-after.ts`; how
+ * many turns one caller may have open is a matter of `turn/live-turns.ts`.
  *
  * @module
  */
 
-import { inMebibytes } from "../lib/bytes.ts";
-import { fits, type Load, turnsThatFit, weigh } from "./load-line.ts";
-import type { MemoryLimit } from "./memory-limit.ts";
-import { DurationWindow, PromiseBook, retryAfterSeconds } from "./retry-after.ts";
-
-/** A turn that asks to be admitted. */
-export interface Demand {
-  readonly callerId: string;
-  readonly tenant: string;
-  readonly agentName: string;
-  /** What the turn is predicted to hold; above 0. */
-  readonly reserveBytes: number;
-}
-
-/** The right to run one turn, weighed in bytes. Disposed when the process tree of it is gone. */
-export interface Permit extends Disposable {
-  /** Counts up from 1 in the order of admission. */
-  readonly id: number;
-  /** What was predicted for the turn at its admission. */
-  readonly bytes: number;
-  readonly admittedAtMs: number;
-  readonly demand: Demand;
-}
-
-export type ShedReason = "memory" | "max_turns" | "draining";
-
-/** A refusal for load. */
-export interface Shed {
-  readonly reason: ShedReason;
-  /** Whole seconds, 1 to 120. */
-  readonly retryAfterSeconds: number;
-  readonly inflight: number;
-  /** Turns at once, as far as is known now. */
-  readonly capacity: number;
-  /** In words: `1,900 of 2,048 MiB committed; a turn is predicted 500 MiB`. */
-  readonly text: string;
-}
-
-export type Admission =
-  | { readonly admitted: true; readonly permit: Permit }
-  | { readonly admitted: false; readonly shed: Shed };
-
-/** What `/capacity` and `/metrics` show. */
-export interface GateSnapshot {
-  readonly limitBytes: number;
-  readonly limitSource: string;
-  readonly loadLineBytes: number;
-  readonly parentBytes: number;
-  readonly committedBytes: number;
-  readonly headroomBytes: number;
-  readonly inflight: number;
-  readonly maxTurns: number | null;
-  /** In all, counting those in flight. */
-  readonly turnsThatFit: number;
-  readonly draining: boolean;
-  /** Since the start, as is `shed`. */
-  readonly admitted: number;
-  readonly shed: Readonly<Record<ShedReason, number>>;
-  readonly lastDecision: { readonly atMs: number; readonly text: string } | null;
-  /** How long the oldest turn in flight has run; null if there is none. */
-  readonly oldestTurnMs: number | null;
-}
+import type { ShedReason } from "../telemetry/names.ts";
+import { Brake } from "./brake.ts";
+import { FairShare, type Party } from "./fair-share.ts";
+import type { GateSnapshot } from "./gate-snapshot.ts";
+import { judge, type Verdict } from "./judge.ts";
+import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
+import type { Admission, Demand, Permit } from "./permit.ts";
+import { PermitBook } from "./permit-book.ts";
+import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
+import { ReturnTimes } from "./return-times.ts";
+import { admittedText, type Shed, shedText } from "./shed.ts";
+import type { StartLane } from "./start-lane.ts";
+import type { Weights } from "./weights.ts";
 
 export interface TurnGateOptions {
-  readonly limit: Pick<MemoryLimit, "bytes" | "source">;
-  /** Set aside for the server itself. */
-  readonly parentReserveBytes: number;
-  /** Size of a turn of which nothing is known: for `peek` and `turnsThatFit`. */
-  readonly turnReserveBytes: number;
-  /** Kept free below the limit. 0 by default, since the two reserves carry the margin. */
-  readonly safetyReserveBytes?: number | null;
+  readonly weights: Weights;
   /** A ceiling on turns at once, never a way past the load line; null for none. */
   readonly maxTurns: number | null;
-  /** What a live turn holds now; by default what was predicted for it. */
-  readonly commitmentOf?: (permit: Permit) => number;
+  readonly priorityReserveBytes?: number;
+  /** Whether who holds more than an equal share gives way to those expected back. */
+  readonly fairShare?: boolean;
+  readonly lane?: Pick<StartLane, "expectedWaitMs" | "maxWaitMs">;
+  /** Why memory is short, in words; null while it is not. */
+  readonly pressure?: () => string | null;
   /** Clock of the `nowMs` of every call, read when a permit is given back. */
   readonly now?: () => number;
   /** In [0, 1), for the jitter of the answers. */
   readonly random?: () => number;
 }
 
+/** A decision on one demand, with what it was made from. */
+interface Judgement extends Verdict {
+  readonly load: Load;
+  readonly predictedBytes: number;
+  readonly costBytes: number;
+}
+
 /**
  * Holds, whatever the order of calls:
- * - committed never crosses the load line by an admission, but for a first turn on an idle replica;
+ * - committed never crosses the load line by an admission, but for a first turn on an idle replica
+ *   and for what was evicted for the turn and is on its way out;
  * - an idle replica admits a turn unless it drains, and a draining one admits none;
  * - admitted + shed = asked: each refusal is counted once;
- * - inflight = live permits, and a permit disposed twice is given back once;
- * - after the last permit is given back, committed is the parent's part alone;
+ * - inflight = live permits that do not rest, and a permit disposed twice is given back once;
  * - `peek` says what `tryAdmit` would do, and changes nothing.
  */
 export class TurnGate {
   readonly #options: TurnGateOptions;
-  readonly #live = new Set<Permit>();
-  readonly #durations = new DurationWindow();
-  readonly #promises = new PromiseBook();
-  readonly #shed: Record<ShedReason, number> = { memory: 0, max_turns: 0, draining: 0 };
+  readonly #permits = new PermitBook((permit) => this.#turnEnded(permit));
+  readonly #returns: ReturnTimes;
+  readonly #fairShare = new FairShare();
+  readonly #brake = new Brake();
+  readonly #shed = noneShed();
+  #cache: ProcessCache = NO_CACHE;
   #admitted = 0;
   #draining = false;
+  #lastAgentName: string | null = null;
   #lastDecision: GateSnapshot["lastDecision"] = null;
 
   constructor(options: TurnGateOptions) {
     this.#options = options;
+    this.#returns = new ReturnTimes(options.random ?? Math.random);
+  }
+
+  /** From now on these make room for turns. */
+  useCache(cache: ProcessCache): void {
+    this.#cache = cache;
   }
 
   /** Checks and takes in one step: nothing can happen between the two. */
   tryAdmit(demand: Demand, nowMs: number): Admission {
-    const load = this.#weigh();
-    const reason = this.#reasonToShed(load, demand.reserveBytes);
-    if (reason !== null) {
-      const shed = this.#describeShed(reason, load, demand.reserveBytes, nowMs);
-      this.#countShed(shed, nowMs);
+    const judgement = this.#judge(demand, nowMs);
+    if (judgement.reason !== null) {
+      const shed = this.#describeShed(judgement.reason, judgement, demand.carriedBytes, nowMs);
+      this.#countShed(shed, demand, nowMs);
       return { admitted: false, shed };
     }
-    const permit = this.#take(demand, nowMs);
-    const committed = inMebibytes(load.committedBytes + demand.reserveBytes);
-    const text = `admitted: ${committed} of ${inMebibytes(load.loadLineBytes)} MiB committed`;
+    const permit = this.#take(demand, judgement, nowMs);
+    const { carriedBytes } = demand;
+    const text = admittedText({ ...judgement, carriedBytes, inflight: this.#permits.inflight });
     this.#lastDecision = { atMs: nowMs, text };
     return { admitted: true, permit };
   }
@@ -136,22 +95,34 @@ export class TurnGate {
   /**
    * What a turn would be told now: its refusal, or null if it would be admitted. Asking counts
    * nothing and promises nothing, so that probes may ask.
+   * @param demand Without one, the smallest turn there can be.
    */
-  peek(nowMs: number, reserveBytes: number = this.#options.turnReserveBytes): Shed | null {
-    const load = this.#weigh();
-    const reason = this.#reasonToShed(load, reserveBytes);
-    return reason === null ? null : this.#describeShed(reason, load, reserveBytes, nowMs);
+  peek(nowMs: number, demand: Demand | null = null): Shed | null {
+    const judgement = this.#judge(demand, nowMs);
+    const { reason } = judgement;
+    if (reason === null) return null;
+    return this.#describeShed(reason, judgement, demand?.carriedBytes ?? 0, nowMs);
   }
 
   /**
-   * Refuses a turn before its body is read, if it would be shed now. As in `tryAdmit` the check and
-   * the count are one step: a refusal returned here is counted, and must be sent. Null takes
-   * nothing; the turn still has to be admitted by `tryAdmit`.
+   * Refuses a turn before its body is read, if the smallest turn there can be would be shed now.
+   * As in `tryAdmit` the check and the count are one step: a refusal returned here is counted, and
+   * must be sent. Null takes nothing; the turn still has to be admitted by `tryAdmit`.
    */
-  shedEarly(nowMs: number, reserveBytes: number = this.#options.turnReserveBytes): Shed | null {
-    const shed = this.peek(nowMs, reserveBytes);
-    if (shed !== null) this.#countShed(shed, nowMs);
+  shedEarly(party: Party & Pick<Demand, "isPriority">, nowMs: number): Shed | null {
+    // Whose turn can go on in a process that is there is known only once the body is read.
+    const mayHaveProcess = this.#cache.heldBytes() > 0 || this.#permits.resting > 0;
+    if (mayHaveProcess && !this.#draining) return null;
+    const judgement = this.#judge(null, nowMs, party.isPriority);
+    if (judgement.reason === null) return null;
+    const shed = this.#describeShed(judgement.reason, judgement, 0, nowMs);
+    this.#countShed(shed, party, nowMs);
     return shed;
+  }
+
+  /** Memory ran short although every admission was within the line. */
+  ranShort(nowMs: number): void {
+    this.#brake.pull(this.#permits.inflight, nowMs);
   }
 
   /** Stops admitting, for good; running turns go on. */
@@ -159,105 +130,178 @@ export class TurnGate {
     this.#draining = true;
   }
 
+  /** What is left for processes that nobody waits for. */
+  spareRoomBytes(nowMs: number): number {
+    return this.#pressureText(nowMs) === null ? this.#weigh(nowMs, null).load.headroomBytes : 0;
+  }
+
   snapshot(nowMs: number): GateSnapshot {
-    const { limit, maxTurns, parentReserveBytes } = this.#options;
-    const load = this.#weigh();
-    const [oldest] = this.#live; // A Set keeps the order of admission.
+    const { weights, maxTurns } = this.#options;
+    const { load } = this.#weigh(nowMs, null);
+    const limit = weights.limit(nowMs);
     return {
       ...load,
+      admission: weights.admission,
       limitBytes: limit.bytes,
       limitSource: limit.source,
-      parentBytes: parentReserveBytes,
-      inflight: this.#live.size,
+      safetyReserveBytes: weights.safetyReserveBytes(),
+      inflight: this.#permits.inflight,
+      resting: this.#permits.resting,
       maxTurns,
+      nextTurnBytes: this.#nextTurnBytes(),
       turnsThatFit: this.#capacity(load),
       draining: this.#draining,
+      pressure: this.#pressureText(nowMs),
       admitted: this.#admitted,
       shed: { ...this.#shed },
       lastDecision: this.#lastDecision,
-      oldestTurnMs: oldest === undefined ? null : Math.max(0, nowMs - oldest.admittedAtMs),
+      oldestTurnMs: this.#permits.elapsedMs(nowMs)[0] ?? null,
     };
   }
 
-  #weigh(): Load {
-    const { limit, parentReserveBytes, commitmentOf } = this.#options;
-    const safetyReserveBytes = this.#options.safetyReserveBytes ?? 0;
-    return weigh({
-      limitBytes: limit.bytes,
-      safetyReserveBytes,
-      parentBytes: parentReserveBytes,
-      turnsBytes: Array.from(this.#live, commitmentOf ?? ((permit) => permit.bytes)),
+  /** @param demand The turn that asks, if there is one: the pool is for it as well. */
+  #weigh(nowMs: number, demand: Demand | null): { load: Load; heldBytes: number } {
+    const { weights } = this.#options;
+    const { heldBytes, promisedBytes, agentNames } = this.#permits.sums(
+      weights.heldBytes,
+      demand?.resting,
+    );
+    const cacheBytes = this.#cache.heldBytes() + (demand?.process?.currentBytes ?? 0);
+    const usedBytes = weights.usedBytes({ turnsBytes: heldBytes, cacheBytes }, nowMs);
+    const load = weigh({
+      limitBytes: weights.limit(nowMs).bytes,
+      safetyReserveBytes: weights.safetyReserveBytes(),
+      usedBytes: Math.max(0, usedBytes - this.#cache.leavingBytes()),
+      promisedBytes,
+      poolBytes: weights.poolBytes(
+        demand === null ? agentNames : [...agentNames, demand.agentName],
+      ),
+    });
+    return { load, heldBytes };
+  }
+
+  #judge(demand: Demand | null, nowMs: number, isPriority = demand?.isPriority): Judgement {
+    const { weights, maxTurns, lane, priorityReserveBytes = 0 } = this.#options;
+    const { load, heldBytes } = this.#weigh(nowMs, demand);
+    const predictedBytes =
+      demand === null
+        ? weights.leastTurnBytes()
+        : weights.predictBytes(demand.agentName, demand.carriedBytes);
+    const there = demand?.process ?? demand?.resting?.holder;
+    const costBytes = Math.max(0, predictedBytes - (there?.currentBytes ?? 0));
+    const reserveBytes = isPriority === true ? 0 : priorityReserveBytes;
+    const evictableBytes = this.#cache.evictableBytes();
+    const headroomBytes = load.headroomBytes + evictableBytes;
+    const roomBytes = heldBytes + load.promisedBytes + headroomBytes;
+    const { inflight, resting } = this.#permits;
+    const verdict = judge({
+      isDraining: this.#draining,
+      isIdle: inflight + resting === 0,
+      pressure: this.#pressureText(nowMs),
+      inflight,
+      maxTurns,
+      ceiling: this.#brake.ceiling,
+      startWaitMs: there === undefined ? (lane?.expectedWaitMs() ?? 0) : 0,
+      maxStartWaitMs: lane?.maxWaitMs ?? 0,
+      shortBytes: shortageBytes(load, costBytes + reserveBytes),
+      evictableBytes,
+      isKeptForOthers: () =>
+        demand !== null &&
+        this.#options.fairShare === true &&
+        this.#fairShare.exceeds({
+          party: demand,
+          predictedBytes,
+          holdings: this.#permits.holdings(),
+          roomBytes,
+          headroomBytes,
+          nowMs,
+        }),
+    });
+    return { ...verdict, load, predictedBytes, costBytes };
+  }
+
+  #pressureText(nowMs: number): string | null {
+    const pressure = this.#options.pressure?.() ?? null;
+    if (pressure !== null) return pressure;
+    const holdMs = this.#brake.holdMs(nowMs);
+    if (holdMs === 0) return null;
+    return `memory ran short: nothing is admitted for ${Math.ceil(holdMs / 1000)} s`;
+  }
+
+  #take(demand: Demand, { load, costBytes, predictedBytes }: Judgement, nowMs: number): Permit {
+    const shortBytes = Math.min(shortageBytes(load, costBytes), this.#cache.evictableBytes());
+    const mustWait = shortBytes > 0 || this.#cache.leavingBytes() > 0;
+    this.#admitted += 1;
+    this.#lastAgentName = demand.agentName;
+    this.#fairShare.admitted(demand);
+    return this.#permits.take({
+      id: this.#admitted,
+      bytes: predictedBytes,
+      demand,
+      admittedAtMs: nowMs,
+      roomFreed: mustWait ? this.#cache.evict(shortBytes) : Promise.resolve(),
     });
   }
 
-  #reasonToShed(load: Load, reserveBytes: number): ShedReason | null {
-    const { maxTurns } = this.#options;
-    if (this.#draining) return "draining";
-    if (this.#live.size === 0) return null;
-    if (maxTurns !== null && this.#live.size >= maxTurns) return "max_turns";
-    return fits(load, reserveBytes) ? null : "memory";
+  #turnEnded({ admittedAtMs }: Permit): void {
+    const nowMs = (this.#options.now ?? Date.now)();
+    this.#brake.completed(this.#permits.inflight, nowMs);
+    this.#returns.turnEnded(Math.max(0, nowMs - admittedAtMs)); // The clock may be set back.
   }
 
-  #take(demand: Demand, nowMs: number): Permit {
-    this.#admitted += 1;
-    const permit: Permit = {
-      id: this.#admitted,
-      bytes: demand.reserveBytes,
-      admittedAtMs: nowMs,
-      demand,
-      [Symbol.dispose]: () => {
-        if (!this.#live.delete(permit)) return;
-        const now = this.#options.now ?? Date.now;
-        this.#durations.add(Math.max(0, now() - nowMs)); // The clock may have been set back.
-      },
-    };
-    this.#live.add(permit);
-    return permit;
-  }
-
-  #describeShed(reason: ShedReason, load: Load, reserveBytes: number, nowMs: number): Shed {
-    const inflight = this.#live.size;
+  #describeShed(
+    reason: ShedReason,
+    judgement: Judgement,
+    carriedBytes: number,
+    nowMs: number,
+  ): Shed {
+    const { load } = judgement;
+    const { inflight } = this.#permits;
     return {
       reason,
       // Another replica is the answer to a draining one, and it is there now.
-      retryAfterSeconds: reason === "draining" ? 1 : this.#retryAfter(load, reserveBytes, nowMs),
+      retryAfterSeconds: reason === "draining" ? 1 : this.#retryAfter(judgement, nowMs),
       inflight,
       capacity: this.#capacity(load),
-      text: shedText(reason, load, reserveBytes, inflight),
+      text: shedText(reason, { ...judgement, carriedBytes, inflight }),
     };
   }
 
-  #retryAfter(load: Load, reserveBytes: number, nowMs: number): number {
-    const { parentReserveBytes, random = Math.random } = this.#options;
-    const inflight = this.#live.size;
-    const meanTurnBytes = (load.committedBytes - parentReserveBytes) / inflight;
-    const shortBytes = load.committedBytes + reserveBytes - load.loadLineBytes;
-    return retryAfterSeconds({
-      elapsedMs: Array.from(this.#live, (permit) => nowMs - permit.admittedAtMs),
-      durations: this.#durations,
-      turnsToEnd: Math.max(1, Math.ceil(shortBytes / meanTurnBytes)),
-      promises: this.#promises.outstanding(nowMs),
-      jitter: random(),
+  #retryAfter({ load, costBytes }: Judgement, nowMs: number): number {
+    const meanTurnBytes = this.#permits.meanTurnBytes(this.#options.weights.heldBytes);
+    const seconds = this.#returns.seconds({
+      elapsedMs: this.#permits.elapsedMs(nowMs),
+      turnsToEnd: Math.ceil(shortageBytes(load, costBytes) / Math.max(1, meanTurnBytes)),
+      nowMs,
     });
+    return Math.max(seconds, Math.ceil(this.#brake.holdMs(nowMs) / 1000));
   }
 
-  #countShed(shed: Shed, nowMs: number): void {
-    this.#shed[shed.reason] += 1;
-    if (shed.reason !== "draining") this.#promises.add(nowMs, shed.retryAfterSeconds);
-    this.#lastDecision = { atMs: nowMs, text: `shed (${shed.reason}): ${shed.text}` };
+  #countShed(shed: Shed, party: Party, nowMs: number): void {
+    const { reason, retryAfterSeconds, text } = shed;
+    this.#shed[reason] += 1;
+    this.#lastDecision = { atMs: nowMs, text: `shed (${reason}): ${text}` };
+    if (reason === "draining") return;
+    this.#returns.promised(nowMs, retryAfterSeconds);
+    const leastBytes = this.#options.weights.leastTurnBytes();
+    this.#fairShare.shed(party, leastBytes, nowMs + 1000 * retryAfterSeconds);
   }
 
   #capacity(load: Load): number {
-    const { turnReserveBytes: turnBytes, maxTurns } = this.#options;
-    return turnsThatFit(load, { inflight: this.#live.size, turnBytes, maxTurns });
+    const { maxTurns } = this.#options;
+    const turnBytes = this.#nextTurnBytes();
+    const headroomBytes = load.headroomBytes + this.#cache.evictableBytes();
+    const { inflight } = this.#permits;
+    return turnsThatFit({ ...load, headroomBytes }, { inflight, turnBytes, maxTurns });
+  }
+
+  #nextTurnBytes(): number {
+    const { weights } = this.#options;
+    const agentName = this.#lastAgentName;
+    return agentName === null ? weights.leastTurnBytes() : weights.predictBytes(agentName, 0);
   }
 }
 
-function shedText(reason: ShedReason, load: Load, reserveBytes: number, inflight: number): string {
-  if (reason === "draining") return `the replica is draining; turns in flight: ${inflight}`;
-  if (reason === "max_turns") return `turns in flight: ${inflight}, as many as capacity.maxTurns`;
-  const committed = inMebibytes(load.committedBytes);
-  const predicted = inMebibytes(reserveBytes);
-  const line = inMebibytes(load.loadLineBytes);
-  return `${committed} of ${line} MiB committed; a turn is predicted ${predicted} MiB`;
+function noneShed(): Record<ShedReason, number> {
+  return { memory: 0, max_turns: 0, share: 0, start: 0, pressure: 0, draining: 0 };
 }

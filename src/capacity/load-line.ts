@@ -1,13 +1,14 @@
 /**
- * The arithmetic of admission. Four numbers, all in bytes:
+ * The arithmetic of admission. All in bytes:
  *
  *     load line   the memory limit less the safety reserve: no admission may cross it
- *     committed   the server's own part and what the turns in flight hold
- *     predicted   what the next turn will hold
+ *     used        what is in use now and cannot be taken back: the server, its turns, neighbours
+ *     promised    what the turns in flight were predicted to hold and do not hold yet
+ *     pool        set aside for all of them together: some will outgrow their prediction
+ *     committed   used + promised + pool
  *     headroom    the load line less committed: what is left
  *
- * A turn fits if `committed + predicted <= load line`. What a turn holds is an input: a fixed
- * reserve to begin with, a measured footprint where there is one. Pure.
+ * A turn fits if committed and what it is predicted to hold stay below the load line. Pure.
  *
  * @module
  */
@@ -15,6 +16,9 @@
 /** The bytes an admission is decided on. */
 export interface Load {
   readonly loadLineBytes: number;
+  readonly usedBytes: number;
+  readonly promisedBytes: number;
+  readonly poolBytes: number;
   readonly committedBytes: number;
   /** Never negative: above the line there is no room, however far above. */
   readonly headroomBytes: number;
@@ -22,28 +26,24 @@ export interface Load {
 
 export interface LoadInput {
   readonly limitBytes: number;
-  /** Kept free at all times; 0 where the reserves of the turns carry the safety margin. */
   readonly safetyReserveBytes: number;
-  readonly parentBytes: number;
-  /** What each turn in flight holds. */
-  readonly turnsBytes: Iterable<number>;
+  readonly usedBytes: number;
+  readonly promisedBytes: number;
+  readonly poolBytes: number;
 }
 
 /** Weighs what is on board. */
 export function weigh(input: LoadInput): Load {
+  const { usedBytes, promisedBytes, poolBytes } = input;
   const loadLineBytes = Math.max(0, input.limitBytes - input.safetyReserveBytes);
-  let committedBytes = input.parentBytes;
-  for (const bytes of input.turnsBytes) committedBytes += bytes;
-  return {
-    loadLineBytes,
-    committedBytes,
-    headroomBytes: Math.max(0, loadLineBytes - committedBytes),
-  };
+  const committedBytes = usedBytes + promisedBytes + poolBytes;
+  const headroomBytes = Math.max(0, loadLineBytes - committedBytes);
+  return { loadLineBytes, usedBytes, promisedBytes, poolBytes, committedBytes, headroomBytes };
 }
 
-/** Whether one more turn of that size stays below the load line. */
-export function fits(load: Load, predictedBytes: number): boolean {
-  return load.committedBytes + predictedBytes <= load.loadLineBytes;
+/** By how much one more turn of that size would cross the load line; 0 if it fits. */
+export function shortageBytes(load: Load, costBytes: number): number {
+  return Math.max(0, load.committedBytes + costBytes - load.loadLineBytes);
 }
 
 /**

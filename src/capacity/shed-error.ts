@@ -5,7 +5,7 @@
  */
 
 import { AppError, type Refusal } from "../lib/errors.ts";
-import type { Shed } from "./gate.ts";
+import type { Shed } from "./shed.ts";
 
 /** `draining` or `at_capacity`, with when to come back and what was full. */
 export function shedRefusal(shed: Shed): Refusal {

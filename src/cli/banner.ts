@@ -90,10 +90,14 @@ function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
 
 function loadLine({ server, config }: BannerFacts, paint: Paint): string[] {
   const { gate, memoryLimit } = server;
-  const { turnReserveBytes, shedStatus } = config.capacity;
-  const { loadLineBytes, parentBytes, turnsThatFit, maxTurns } = gate.snapshot(Date.now());
+  const { shedStatus } = config.capacity;
+  const { admission, loadLineBytes, usedBytes, nextTurnBytes, turnsThatFit, maxTurns } =
+    gate.snapshot(Date.now());
   const ceiling = maxTurns === null ? "" : ` (capacity.maxTurns)`;
-  const shares = `${mebibytes(parentBytes)} for the server, ${mebibytes(turnReserveBytes)} a turn`;
+  const shares =
+    admission === "static"
+      ? `${mebibytes(usedBytes)} for the server, ${mebibytes(nextTurnBytes)} a turn`
+      : `${mebibytes(usedBytes)} in use, ${mebibytes(nextTurnBytes)} predicted for a turn`;
   return [
     row(paint, "memory", `${mebibytes(memoryLimit.bytes)}, ${memoryLimit.source}`),
     row(paint, "load line", `${mebibytes(loadLineBytes)}: ${shares}`),

@@ -23,7 +23,7 @@ import { onSignals } from "./signals.ts";
 import { failureLines, TurnPrinter } from "./turn-printer.ts";
 
 /** Sees the same sessions as callers of a server without keys. */
-const PERSON: Caller = { id: "chat", tenant: "default", role: "caller" };
+const PERSON: Caller = { id: "chat", tenant: "default", role: "caller", priority: "normal" };
 
 export interface ChatOptions extends LoadOptions {
   /** Which agent of a folder. */

@@ -171,7 +171,7 @@ function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps)
             if (!authenticator.isOn) checkHost(request.headers.host, allowedHosts);
             request.caller = authenticator.authenticate(request.headers.authorization, access);
           }
-          const refusal = route.startsTurn ? loadRefusal(parts) : null;
+          const refusal = route.startsTurn ? loadRefusal(parts, request.caller ?? NOBODY) : null;
           if (refusal === null) done();
           else refusals.send(refusal, request, reply);
         } catch (error) {
@@ -188,7 +188,7 @@ function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps)
 }
 
 /** The caller of a public route, who may see nothing of any tenant. */
-const NOBODY: Caller = { id: "nobody", tenant: "", role: "caller" };
+const NOBODY: Caller = { id: "nobody", tenant: "", role: "caller", priority: "normal" };
 
 /** A client that never reads its answer must not keep the server from closing. */
 function closeInTime(app: FastifyInstance): void {

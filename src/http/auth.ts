@@ -13,7 +13,7 @@ import type { Caller } from "../turn/turn.ts";
 export type Access = "public" | "caller" | "operator";
 
 /** Whoever reaches a server without keys: it listens on loopback, or was told to trust anyone. */
-const ANYONE: Caller = { id: "anonymous", tenant: "default", role: "operator" };
+const ANYONE: Caller = { id: "anonymous", tenant: "default", role: "operator", priority: "normal" };
 
 export class Authenticator {
   /**
@@ -42,7 +42,8 @@ export class Authenticator {
     if (access === "operator" && key.role !== "operator") {
       throw new AppError("forbidden", "Cannot take the request: it needs the role operator");
     }
-    return { id: key.id, tenant: key.tenant, role: key.role };
+    const { id, tenant, role, priority } = key;
+    return { id, tenant, role, priority };
   }
 }
 

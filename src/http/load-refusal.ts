@@ -6,6 +6,7 @@
 
 import { shedRefusal } from "../capacity/shed-error.ts";
 import type { Refusal } from "../lib/errors.ts";
+import type { Caller } from "../turn/turn.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 /** When to come back to a replica that is not ready: it tries again by itself. */
@@ -15,14 +16,16 @@ const NOT_READY_RETRY_SECONDS = 1;
  * `not_ready`, `draining` or `at_capacity`, which is counted and must be sent; null if a turn may
  * be asked for. A value, because making an error with its stack costs as much as all the rest.
  */
-export function loadRefusal({
-  gate,
-  readiness: { state, reason },
-}: Pick<ServerParts, "gate" | "readiness">): Refusal | null {
+export function loadRefusal(
+  { gate, readiness: { state, reason } }: Pick<ServerParts, "gate" | "readiness">,
+  caller: Caller,
+): Refusal | null {
   if (state === "starting" || state === "broken") {
     const details = { retryAfterSeconds: NOT_READY_RETRY_SECONDS };
     return { code: "not_ready", message: `Cannot start the turn: ${reason}`, details };
   }
-  const shed = gate.shedEarly(Date.now());
+  const { tenant, id: callerId, priority } = caller;
+  const party = { tenant, callerId, isPriority: priority === "high" };
+  const shed = gate.shedEarly(party, Date.now());
   return shed === null ? null : shedRefusal(shed);
 }

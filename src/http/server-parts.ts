@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { GateSnapshot, TurnGate } from "../capacity/gate.ts";
+import type { TurnGate } from "../capacity/gate.ts";
+import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
 import type { MemoryUse } from "../capacity/memory-reading.ts";
 import type { Config } from "../config/config.ts";
 import type { FileSessions } from "../session/file-sessions.ts";

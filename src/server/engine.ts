@@ -5,14 +5,13 @@
  * @module
  */
 
-import { totalmem } from "node:os";
 import type { AgentProcess } from "../agent-process/agent-process.ts";
 import { AgentProcesses } from "../agent-process/registry.ts";
 import { countStrays, sweepStrays } from "../agent-process/strays.ts";
 import { writeToolShell } from "../agent-process/tool-shell.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
-import { TurnGate } from "../capacity/gate.ts";
-import { readMemoryLimit, type MemoryLimit } from "../capacity/memory-limit.ts";
+import type { TurnGate } from "../capacity/gate.ts";
+import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
 import { FileSessions } from "../session/file-sessions.ts";
@@ -22,6 +21,7 @@ import { startTelemetry, type Telemetry } from "../telemetry/start.ts";
 import { LiveTurns } from "../turn/live-turns.ts";
 import { runTurn, type ServedAgent } from "../turn/run-turn.ts";
 import { CapacityReport } from "./capacity-report.ts";
+import { openGate } from "./open-gate.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 
 export interface EngineOptions {
@@ -58,11 +58,7 @@ export async function withEngine<Result>(
   use: (engine: Engine) => Promise<Result>,
 ): Promise<Result> {
   const { config, logDestination } = options;
-  const memoryLimit = readMemoryLimit({
-    explicitBytes: config.capacity.memoryLimitBytes,
-    totalMemoryBytes: totalmem(),
-  });
-  const gate = new TurnGate({ limit: memoryLimit, ...config.capacity });
+  const { memoryLimit, gate, lane } = openGate(config);
   const report = new CapacityReport(gate, memoryLimit);
 
   await using telemetry = await startTelemetry(config.telemetry, {
@@ -80,7 +76,7 @@ export async function withEngine<Result>(
   const sessions = new FileSessions({ dataDirectory: data.path, maxPerTenant, locks });
   const toolShell = await writeToolShell(data.runDirectory);
   const { agents } = prepared;
-  const turnDeps = { agents, locks, sessions, gate, processes, telemetry, config, toolShell };
+  const turnDeps = { agents, locks, sessions, gate, lane, processes, telemetry, config, toolShell };
   await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, { ...turnDeps, dataDirectory: data.path }, signal),
     maxStreamsPerCaller: config.http.maxStreamsPerCaller,

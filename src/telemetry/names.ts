@@ -23,7 +23,14 @@ export const PROVIDER_NAMES = {
 export type Provider = keyof typeof PROVIDER_NAMES;
 
 /** Why a turn was refused for load. */
-export const SHED_REASONS = ["memory", "max_turns", "draining"] as const;
+export const SHED_REASONS = [
+  "memory",
+  "max_turns",
+  "share",
+  "start",
+  "pressure",
+  "draining",
+] as const;
 export type ShedReason = (typeof SHED_REASONS)[number];
 
 /** How an agent process came to its end; `failed`: by itself, and its exit code was not 0. */

@@ -10,7 +10,8 @@
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import { AGENT_PROCESS_SETTINGS, postureMismatch, sdkOptionsOf } from "../agent/sdk-options.ts";
-import type { Permit, TurnGate } from "../capacity/gate.ts";
+import type { TurnGate } from "../capacity/gate.ts";
+import type { Permit } from "../capacity/permit.ts";
 import { shedError } from "../capacity/shed-error.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
@@ -108,9 +109,9 @@ function findAgent(agents: TurnDeps["agents"], name: string): ServedAgent {
 }
 
 function takePermit({ caller, agentName }: TurnRequest, deps: TurnDeps): Permit {
-  const { turnReserveBytes: reserveBytes } = deps.config.capacity;
-  const demand = { callerId: caller.id, tenant: caller.tenant, agentName, reserveBytes };
-  const decision = deps.gate.tryAdmit(demand, Date.now());
+  const { id: callerId, tenant, priority } = caller;
+  const party = { callerId, tenant, isPriority: priority === "high" };
+  const decision = deps.gate.tryAdmit({ ...party, agentName, carriedBytes: 0 }, Date.now());
   if (!decision.admitted) throw shedError(decision.shed);
   return decision.permit;
 }

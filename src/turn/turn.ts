@@ -14,6 +14,8 @@ export interface Caller {
   /** Sessions belong to a tenant; those of another tenant do not exist for this caller. */
   readonly tenant: string;
   readonly role: "caller" | "operator";
+  /** Whether its turns may use the memory reserved for priority. */
+  readonly priority: "normal" | "high";
 }
 
 /** One part of what the user says. */

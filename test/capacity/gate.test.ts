@@ -1,22 +1,43 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Demand, Permit, TurnGateOptions } from "../../src/capacity/gate.ts";
-import { TurnGate } from "../../src/capacity/gate.ts";
+import { TurnGate, type TurnGateOptions } from "../../src/capacity/gate.ts";
+import type { Demand, Permit } from "../../src/capacity/permit.ts";
+import { staticWeights, type Weights } from "../../src/capacity/weights.ts";
 
 const MiB = 2 ** 20;
 
+/** The static formula, but that a turn is predicted what it carries, where it carries anything. */
+function weightsOf(limitMiB: number, safetyReserveMiB = 0): Weights {
+  const weights = staticWeights({
+    limit: { bytes: limitMiB * MiB, source: "a test" },
+    parentReserveBytes: 400 * MiB,
+    turnReserveBytes: 500 * MiB,
+    safetyReserveBytes: safetyReserveMiB * MiB,
+  });
+  return { ...weights, predictBytes: (_agentName, carried) => carried || 500 * MiB };
+}
+
+/** The same, where the system tells of the server alone and processes are measured. */
+function measured(weights: Weights): Weights {
+  return {
+    ...weights,
+    usedBytes: ({ turnsBytes, cacheBytes }) => 400 * MiB + turnsBytes + cacheBytes,
+    heldBytes: ({ holder }) => holder?.currentBytes ?? 0,
+  };
+}
+
 const DEFAULTS: TurnGateOptions = {
-  limit: { bytes: 2048 * MiB, source: "a test" },
-  parentReserveBytes: 400 * MiB,
-  turnReserveBytes: 500 * MiB,
+  weights: weightsOf(2048),
   maxTurns: null,
   now: () => 0,
   random: () => 0,
 };
 
-function turn(reserveMiB = 500): Demand {
-  return { callerId: "ann", tenant: "acme", agentName: "desk", reserveBytes: reserveMiB * MiB };
+function turn(predictedMiB = 500): Demand {
+  return { ...ANN, agentName: "desk", carriedBytes: predictedMiB * MiB };
 }
+
+const ANN = { callerId: "ann", tenant: "acme", isPriority: false };
 
 /** A permit where the test expects one. */
 function admit(gate: TurnGate, nowMs = 0, reserveMiB = 500): Permit {
@@ -57,7 +78,7 @@ describe("TurnGate", () => {
     expect([gate.tryAdmit(turn(), 0), gate.tryAdmit(turn(), 0)].map((one) => one.admitted)).toEqual(
       [true, false],
     );
-    expect(gate.snapshot(0).shed).toEqual({ memory: 0, max_turns: 4, draining: 0 });
+    expect(gate.snapshot(0).shed).toMatchObject({ memory: 0, max_turns: 4, draining: 0 });
   });
 
   it.each([
@@ -66,7 +87,7 @@ describe("TurnGate", () => {
     [4096, 7],
     [8192, 15],
   ])("admits on %d MiB exactly %d turns of 500 MiB", (limitMiB, turns) => {
-    const gate = new TurnGate({ ...DEFAULTS, limit: { bytes: limitMiB * MiB, source: "a test" } });
+    const gate = new TurnGate({ ...DEFAULTS, weights: weightsOf(limitMiB) });
     for (let count = 0; count < turns; count += 1) admit(gate);
     expect(refuse(gate)).toMatchObject({ reason: "memory", inflight: turns, capacity: turns });
   });
@@ -77,7 +98,9 @@ describe("TurnGate", () => {
     admit(gate);
     admit(gate);
     const shed = refuse(gate);
-    expect(shed.text).toBe("1,900 of 2,048 MiB committed; a turn is predicted 500 MiB");
+    expect(shed.text).toBe(
+      "1,900 of 2,048 MiB committed; this turn is predicted 500 MiB with a transcript of 500.0 MiB",
+    );
     expect(gate.snapshot(0).lastDecision?.text).toBe(`shed (memory): ${shed.text}`);
   });
 
@@ -98,7 +121,7 @@ describe("TurnGate", () => {
   });
 
   it("always admits one turn on an idle replica, and only one", () => {
-    const gate = new TurnGate({ ...DEFAULTS, limit: { bytes: 100 * MiB, source: "a test" } });
+    const gate = new TurnGate({ ...DEFAULTS, weights: weightsOf(100) });
     expect(gate.snapshot(0).turnsThatFit).toBe(1);
     const permit = admit(gate);
     expect(refuse(gate)).toMatchObject({ reason: "memory", inflight: 1, capacity: 1 });
@@ -147,19 +170,22 @@ describe("TurnGate", () => {
   });
 
   it("decides on what live turns hold now where that is known", () => {
-    const held = new Map<number, number>();
-    const gate = new TurnGate({
-      ...DEFAULTS,
-      commitmentOf: (permit) => held.get(permit.id) ?? permit.bytes,
-    });
-    for (let count = 0; count < 3; count += 1) held.set(admit(gate).id, 120 * MiB);
-    expect(gate.snapshot(0)).toMatchObject({ committedBytes: 760 * MiB, turnsThatFit: 5 });
-    held.set(admit(gate).id, 900 * MiB); // One that outgrew its prediction.
-    expect(refuse(gate).text).toContain("1,660 of 2,048 MiB committed");
+    const gate = new TurnGate({ ...DEFAULTS, weights: measured(weightsOf(2048)) });
+    const held = (permit: Permit, mebibytes: number) => {
+      permit.holder = { currentBytes: mebibytes * MiB };
+    };
+    const first = admit(gate, 0, 120);
+    expect(gate.snapshot(0)).toMatchObject({ usedBytes: 400 * MiB, promisedBytes: 120 * MiB });
+    held(first, 100);
+    const sum = { usedBytes: 500 * MiB, promisedBytes: 20 * MiB, committedBytes: 520 * MiB };
+    expect(gate.snapshot(0)).toMatchObject(sum);
+    held(first, 900); // It outgrew its prediction.
+    expect(gate.snapshot(0)).toMatchObject({ usedBytes: 1300 * MiB, promisedBytes: 0 });
+    expect(refuse(gate, 0, 800).text).toContain("1,300 of 2,048 MiB committed");
   });
 
   it("keeps the safety reserve free", () => {
-    const gate = new TurnGate({ ...DEFAULTS, safetyReserveBytes: 200 * MiB });
+    const gate = new TurnGate({ ...DEFAULTS, weights: weightsOf(2048, 200) });
     admit(gate);
     admit(gate);
     expect(refuse(gate).text).toContain("1,400 of 1,848 MiB");
@@ -173,16 +199,26 @@ describe("TurnGate", () => {
       limitBytes: 2048 * MiB,
       limitSource: "a test",
       loadLineBytes: 2048 * MiB,
-      parentBytes: 400 * MiB,
+      usedBytes: 400 * MiB,
+      promisedBytes: 1000 * MiB,
+      poolBytes: 0,
       committedBytes: 1400 * MiB,
       headroomBytes: 648 * MiB,
+      safetyReserveBytes: 0,
+      admission: "static",
       inflight: 2,
+      resting: 0,
       maxTurns: 9,
+      nextTurnBytes: 500 * MiB,
       turnsThatFit: 3,
       draining: false,
+      pressure: null,
       admitted: 2,
-      shed: { memory: 0, max_turns: 0, draining: 0 },
-      lastDecision: { atMs: 2000, text: "admitted: 1,400 of 2,048 MiB committed" },
+      shed: { memory: 0, max_turns: 0, share: 0, start: 0, pressure: 0, draining: 0 },
+      lastDecision: {
+        atMs: 2000,
+        text: "admitted: 1,400 of 2,048 MiB committed; this turn is predicted 500 MiB with a transcript of 500.0 MiB",
+      },
       oldestTurnMs: 4000,
     });
   });
@@ -200,17 +236,17 @@ describe("TurnGate.peek and shedEarly", () => {
 
   it("shedEarly counts its refusal once, and takes nothing where it does not refuse", () => {
     const gate = new TurnGate({ ...DEFAULTS, maxTurns: 1 });
-    expect(gate.shedEarly(0)).toBeNull();
+    expect(gate.shedEarly(ANN, 0)).toBeNull();
     expect(gate.snapshot(0)).toMatchObject({ inflight: 0, lastDecision: null });
     admit(gate);
-    expect(gate.shedEarly(0)?.reason).toBe("max_turns");
+    expect(gate.shedEarly(ANN, 0)?.reason).toBe("max_turns");
     expect(gate.snapshot(0).shed.max_turns).toBe(1);
   });
 
   it("promises later times to those who are refused later", () => {
     const gate = new TurnGate(DEFAULTS);
     for (let count = 0; count < 3; count += 1) admit(gate);
-    const waits = Array.from({ length: 300 }, () => gate.shedEarly(0)?.retryAfterSeconds ?? 0);
+    const waits = Array.from({ length: 300 }, () => gate.shedEarly(ANN, 0)?.retryAfterSeconds ?? 0);
     expect(waits).toEqual(waits.toSorted((a, b) => a - b));
     expect(waits[0]).toBeLessThan(waits[9] ?? 0);
     expect(waits.at(-1)).toBeLessThanOrEqual(120);
@@ -240,8 +276,8 @@ describe("TurnGate, for any sequence of calls", () => {
     fc.assert(
       fc.property(program, ({ limitMiB, maxTurns, steps }) => {
         let nowMs = 0;
-        const limit = { bytes: limitMiB * MiB, source: "a test" };
-        const gate = new TurnGate({ ...DEFAULTS, limit, maxTurns, now: () => nowMs });
+        const weights = weightsOf(limitMiB);
+        const gate = new TurnGate({ ...DEFAULTS, weights, maxTurns, now: () => nowMs });
         const given: Permit[] = [];
         const live = new Set<Permit>();
         let asked = 0;
@@ -258,12 +294,12 @@ describe("TurnGate, for any sequence of calls", () => {
             if (permit) live.delete(permit);
           } else if (next.do === "shed_early") {
             const told = gate.peek(nowMs);
-            const early = gate.shedEarly(nowMs);
+            const early = gate.shedEarly(ANN, nowMs);
             expect(early).toEqual(told);
             if (early !== null) asked += 1;
           } else {
             asked += 1;
-            const told = gate.peek(nowMs, (next.mib + 1) * MiB);
+            const told = gate.peek(nowMs, turn(next.mib + 1));
             const wasIdle = live.size === 0;
             const admission = gate.tryAdmit(turn(next.mib + 1), nowMs);
             expect(admission.admitted).toBe(told === null);
@@ -285,8 +321,8 @@ describe("TurnGate, for any sequence of calls", () => {
           const held = [...live].reduce((total, permit) => total + permit.bytes, 400 * MiB);
           expect(seen.inflight).toBe(live.size);
           expect(seen.committedBytes).toBe(held);
-          expect(seen.headroomBytes).toBe(Math.max(0, limit.bytes - held));
-          const shedCount = seen.shed.memory + seen.shed.max_turns + seen.shed.draining;
+          expect(seen.headroomBytes).toBe(Math.max(0, limitMiB * MiB - held));
+          const shedCount = Object.values(seen.shed).reduce((sum, count) => sum + count, 0);
           expect(seen.admitted + shedCount).toBe(asked);
         }
 

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fits, turnsThatFit, weigh } from "../../src/capacity/load-line.ts";
+import { shortageBytes, turnsThatFit, weigh } from "../../src/capacity/load-line.ts";
 
 const MiB = 2 ** 20;
 
@@ -8,8 +8,9 @@ function idleLoad(limitMiB: number, parentMiB = 400, safetyReserveMiB = 0) {
   return weigh({
     limitBytes: limitMiB * MiB,
     safetyReserveBytes: safetyReserveMiB * MiB,
-    parentBytes: parentMiB * MiB,
-    turnsBytes: [],
+    usedBytes: parentMiB * MiB,
+    promisedBytes: 0,
+    poolBytes: 0,
   });
 }
 
@@ -43,12 +44,12 @@ describe("turnsThatFit", () => {
   });
 
   it("counts the turns in flight, whatever they turned out to hold", () => {
-    const turnsBytes = [120 * MiB, 120 * MiB];
     const load = weigh({
       limitBytes: 2048 * MiB,
       safetyReserveBytes: 0,
-      parentBytes: 400 * MiB,
-      turnsBytes,
+      usedBytes: (400 + 120 + 60) * MiB,
+      promisedBytes: 60 * MiB,
+      poolBytes: 0,
     });
     expect(turnsThatFit(load, { inflight: 2, turnBytes: 500 * MiB, maxTurns: null })).toBe(4);
   });
@@ -60,21 +61,32 @@ describe("turnsThatFit", () => {
   });
 });
 
-describe("weigh and fits", () => {
+describe("weigh and shortageBytes", () => {
   it("let a turn fill the memory to the load line, and not a byte beyond", () => {
     const load = idleLoad(1000, 400);
-    expect(fits(load, 600 * MiB)).toBe(true);
-    expect(fits(load, 600 * MiB + 1)).toBe(false);
+    expect(shortageBytes(load, 600 * MiB)).toBe(0);
+    expect(shortageBytes(load, 600 * MiB + 1)).toBe(1);
   });
 
   it("agree: a turn fits if and only if its bytes are within the headroom", () => {
-    const bytes = fc.integer({ min: 1, max: 2 ** 40 });
+    const bytes = fc.integer({ min: 0, max: 2 ** 40 });
     fc.assert(
-      fc.property(bytes, bytes, fc.array(bytes), bytes, (limitBytes, parentBytes, turns, next) => {
-        const load = weigh({ limitBytes, safetyReserveBytes: 0, parentBytes, turnsBytes: turns });
-        expect(fits(load, next)).toBe(next <= load.headroomBytes);
-        expect(load.headroomBytes).toBeGreaterThanOrEqual(0);
-      }),
+      fc.property(
+        fc.record({ limit: bytes, reserve: bytes, used: bytes, promised: bytes, pool: bytes }),
+        bytes,
+        ({ limit, reserve, used, promised, pool }, next) => {
+          const load = weigh({
+            limitBytes: limit,
+            safetyReserveBytes: reserve,
+            usedBytes: used,
+            promisedBytes: promised,
+            poolBytes: pool,
+          });
+          expect(load.headroomBytes).toBeGreaterThanOrEqual(0);
+          const isWithin = load.committedBytes <= load.loadLineBytes && next <= load.headroomBytes;
+          expect(shortageBytes(load, next) === 0).toBe(isWithin);
+        },
+      ),
       { numRuns: 1000 },
     );
   });
@@ -83,15 +95,16 @@ describe("weigh and fits", () => {
     const bytes = fc.integer({ min: 1, max: 2 ** 30 });
     const factor = fc.integer({ min: 1, max: 1000 });
     fc.assert(
-      fc.property(bytes, bytes, fc.array(bytes), bytes, factor, (limit, parent, turns, next, k) => {
+      fc.property(bytes, bytes, bytes, bytes, factor, (limit, used, promised, next, k) => {
         const scaled = (by: number) =>
           weigh({
             limitBytes: limit * by,
             safetyReserveBytes: 0,
-            parentBytes: parent * by,
-            turnsBytes: turns.map((turn) => turn * by),
+            usedBytes: used * by,
+            promisedBytes: promised * by,
+            poolBytes: 0,
           });
-        expect(fits(scaled(k), next * k)).toBe(fits(scaled(1), next));
+        expect(shortageBytes(scaled(k), next * k)).toBe(k * shortageBytes(scaled(1), next));
       }),
       { numRuns: 1000 },
     );

@@ -1,13 +1,14 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Permit } from "../../src/capacity/gate.ts";
 import { TurnGate } from "../../src/capacity/gate.ts";
+import type { Permit } from "../../src/capacity/permit.ts";
 import {
   DurationWindow,
   PRESUMED_TURN_MS,
   PromiseBook,
   retryAfterSeconds,
 } from "../../src/capacity/retry-after.ts";
+import { staticWeights } from "../../src/capacity/weights.ts";
 
 const MiB = 2 ** 20;
 
@@ -169,14 +170,18 @@ function replayOnce(
 ): number {
   let nowMs = 0;
   const gate = new TurnGate({
-    limit: { bytes: (400 + turns * 500) * MiB, source: "a replay" },
-    parentReserveBytes: 400 * MiB,
-    turnReserveBytes: 500 * MiB,
+    weights: staticWeights({
+      limit: { bytes: (400 + turns * 500) * MiB, source: "a replay" },
+      parentReserveBytes: 400 * MiB,
+      turnReserveBytes: 500 * MiB,
+      safetyReserveBytes: null,
+    }),
     maxTurns: null,
     now: () => nowMs,
     random,
   });
-  const demand = { callerId: "c", tenant: "t", agentName: "a", reserveBytes: 500 * MiB };
+  const party = { callerId: "c", tenant: "t", isPriority: false };
+  const demand = { ...party, agentName: "a", carriedBytes: 0 };
   const running: { readonly permit: Permit; readonly endsAtMs: number }[] = [];
   /** Lets time pass, with turns that end on the way. */
   const advance = (untilMs: number) => {

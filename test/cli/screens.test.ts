@@ -5,6 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { loadAgents } from "../../src/agent/load.ts";
 import { TurnGate } from "../../src/capacity/gate.ts";
+import { staticWeights } from "../../src/capacity/weights.ts";
 import { serverBanner } from "../../src/cli/banner.ts";
 import { painter } from "../../src/cli/paint.ts";
 import { prettyLine } from "../../src/cli/pretty-log.ts";
@@ -29,7 +30,10 @@ describe("serverBanner", () => {
     const notes: string[] = [];
     const source = "cgroup v2 memory.max of /";
     const memoryLimit = { bytes: 2 ** 31, source, kind: "cgroup2", group: null, notes } as const;
-    const gate = new TurnGate({ limit: memoryLimit, ...config.capacity });
+    const gate = new TurnGate({
+      weights: staticWeights({ limit: memoryLimit, ...config.capacity }),
+      maxTurns: config.capacity.maxTurns,
+    });
     const ready = Promise.resolve(null);
     const url = "http://127.0.0.1:8080";
     const server = { url, memoryLimit, gate, ready, killNow: () => undefined };

@@ -67,8 +67,8 @@ afterAll(async () => server[Symbol.asyncDispose]());
 afterEach(async () => {
   await until(() => server.gate.snapshot(Date.now()).inflight === 0, "the permit", 15_000);
   expect(processesWith("PLIMSOLL_SERVER_ID", server.serverId)).toEqual([]);
-  const { committedBytes, parentBytes } = await server.capacity();
-  expect(committedBytes).toBe(parentBytes);
+  const { committedBytes, usedBytes } = await server.capacity();
+  expect(committedBytes).toBe(usedBytes);
   expect((await ask(server, "Still there?")).status).toBe("completed");
   // A client that leaves is no error of the server.
   const errors = server.logs.filter(({ level, msg }) => level === "error" && msg !== "Turn failed");

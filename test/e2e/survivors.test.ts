@@ -47,9 +47,9 @@ describe.skipIf(skipped !== null)(`a survivor${skipped ? `: ${skipped}` : ""}`, 
     expect(performance.now() - cancelledAtMs).toBeLessThan(BOUND_MS);
 
     // The turn is over; what it took is not given back.
-    const { inflight, committedBytes, parentBytes, turns } = await server.capacity();
+    const { inflight, committedBytes, usedBytes, turns } = await server.capacity();
     expect(inflight).toBe(1);
-    expect(committedBytes).toBeGreaterThan(parentBytes);
+    expect(committedBytes).toBeGreaterThan(usedBytes);
     expect(turns).toMatchObject([{ turnId: turn.turnId, bytes: expect.any(Number) }]);
     expect(await server.metrics()).toMatch(/^plimsoll_agent_process_stray_live 1$/m);
     // Whoever asks is shed as long as the replica is full, and busy when it is not.

@@ -103,8 +103,8 @@ describe("wrong requests", () => {
     expect(server.logs.filter(({ level }) => level === "error" || level === "fatal")).toEqual([]);
     expect(JSON.stringify(server.logs)).not.toContain(PROMPT_MARK);
 
-    const { inflight, committedBytes, parentBytes } = await server.capacity();
-    expect({ inflight, committedBytes }).toEqual({ inflight: 0, committedBytes: parentBytes });
+    const { inflight, committedBytes, usedBytes } = await server.capacity();
+    expect({ inflight, committedBytes }).toEqual({ inflight: 0, committedBytes: usedBytes });
     expect(filesOf(join(server.directory, "data"))).toEqual(filesBefore);
     const turn = await fetch(`${server.url}/v1/agents/helper/turns`, {
       method: "POST",

@@ -39,7 +39,7 @@ export interface TestServerOptions {
   /** Of an earlier server, to start again on its data; a fresh one without it. */
   readonly directory?: string;
   /** Called when the server listens and has not yet said that it is ready; in this process only. */
-  readonly whileStarting?: (url: string) => Promise<void>;
+  readonly whileStarting?: (url: string, serverId: string) => Promise<void>;
   /** Changes what was read from the agent files; in this process only. */
   readonly alter?: (agent: AgentDefinition) => AgentDefinition;
 }
@@ -96,6 +96,7 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
   const logDestination = { write: (line: string) => void logs.push(JSON.parse(line) as LogLine) };
 
   let listening: ListeningServer | undefined;
+  let serverId = "";
   const served = serve(
     { config, agents, version: "0.0.0", logDestination },
     { stop: stop.signal, hurry: hurry.signal },
@@ -107,7 +108,8 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
   try {
     await Promise.race([served, until(() => listening !== undefined, "the server to listen")]);
     if (listening === undefined) throw new Error("The server ended before it listened");
-    await options.whileStarting?.(listening.url);
+    serverId = await world.readServerId();
+    await options.whileStarting?.(listening.url, serverId);
     const problem = await listening.ready;
     if (problem !== null) throw new Error(`The server is not ready: ${problem}`);
   } catch (thrown) {
@@ -115,7 +117,6 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
     throw thrown;
   }
   const { url, gate } = listening;
-  const serverId = await world.readServerId();
 
   const end = async (): Promise<void> => {
     stop.abort();
@@ -129,10 +130,10 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
     stop: end,
     async [Symbol.asyncDispose]() {
       await end();
-      const { inflight, committedBytes, parentBytes } = gate.snapshot(Date.now());
+      const { inflight, committedBytes, usedBytes } = gate.snapshot(Date.now());
       await world[Symbol.asyncDispose]();
       if (inflight !== 0) throw new Error(`${inflight} permits were never given back`);
-      if (committedBytes !== parentBytes) throw new Error("Bytes are committed to no turn");
+      if (committedBytes !== usedBytes) throw new Error("Bytes are committed to no turn");
       await noProcessOf(serverId);
       await handlesBackTo(handles);
     },

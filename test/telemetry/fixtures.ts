@@ -12,7 +12,7 @@ export const CAPACITY: CapacityNumbers = {
   committedBytes: 900 * MEBIBYTE,
   headroomBytes: 900 * MEBIBYTE,
   liveStrays: 0,
-  shed: { memory: 7, max_turns: 2, draining: 0 },
+  shed: { memory: 7, max_turns: 2, share: 0, start: 0, pressure: 0, draining: 0 },
 };
 
 const MODEL_USAGE: ModelUsage = {

@@ -5,7 +5,7 @@ import { LiveTurns, type StartTurn } from "../../src/turn/live-turns.ts";
 import type { Caller, TurnEvent, TurnOutcome, TurnRequest } from "../../src/turn/turn.ts";
 import { collect, STARTED, text, USAGE } from "../protocol/turns.ts";
 
-const ADA: Caller = { id: "ada", tenant: "acme", role: "caller" };
+const ADA: Caller = { id: "ada", tenant: "acme", role: "caller", priority: "normal" };
 const never = new AbortController().signal;
 
 let turnCount = 0;
@@ -188,8 +188,8 @@ describe("LiveTurns", () => {
   it("shows a tenant its own turns, and an operator all", async () => {
     const turns = open(new FakeTurns().start);
     const turn = await turns.start(request(), never);
-    const stranger: Caller = { id: "eve", tenant: "evil", role: "caller" };
-    const operator: Caller = { id: "op", tenant: "ops", role: "operator" };
+    const stranger: Caller = { id: "eve", tenant: "evil", role: "caller", priority: "normal" };
+    const operator: Caller = { id: "op", tenant: "ops", role: "operator", priority: "normal" };
     expect(turns.list(ADA)).toEqual([turn]);
     expect(turns.list(stranger)).toEqual([]);
     expect(turns.list(operator)).toEqual([turn]);

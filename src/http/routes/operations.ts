@@ -6,6 +6,7 @@
 
 import { z } from "zod";
 import { PROMETHEUS_CONTENT_TYPE } from "../../telemetry/metrics.ts";
+import { SHED_REASONS } from "../../telemetry/names.ts";
 import { jsonAnswer, type Route } from "../route.ts";
 import type { CapacityView, ServerParts } from "../server-parts.ts";
 
@@ -19,24 +20,31 @@ const readyzSchema = z.object({
 });
 
 const capacitySchema = z.object({
+  admission: z.enum(["measured", "static"]).describe("What turns are weighed by."),
   limitBytes: bytes.describe("Memory limit of the replica."),
   limitSource: z.string().describe("Where the limit was read."),
-  loadLineBytes: bytes.describe("No admission crosses it."),
-  parentBytes: bytes.describe("Set aside for the server itself."),
-  committedBytes: bytes.describe("Set aside for the server and the turns in flight."),
+  safetyReserveBytes: bytes.describe("Kept free below the limit."),
+  loadLineBytes: bytes.describe("The limit less the safety reserve: no admission crosses it."),
+  usedBytes: bytes.describe("In use, and not to be taken back; with what the server may grow by."),
+  promisedBytes: bytes.describe("Predicted for the turns in flight, and not yet held by them."),
+  poolBytes: bytes.describe("Set aside for all turns together: some outgrow their prediction."),
+  committedBytes: bytes.describe("Used, promised and pool."),
   headroomBytes: bytes.describe("Left before the load line."),
   inflight: z.int().describe("Turns in flight."),
+  resting: z.int().describe("Sessions whose processes stay between turns, committed in full."),
+  nextTurnBytes: bytes.describe("Predicted for a fresh turn of the agent asked last."),
   turnsThatFit: z.int().describe("Turns at once, counting those in flight."),
   maxTurns: z.int().nullable().describe("The ceiling that is set, if any."),
   draining: z.boolean(),
+  pressure: z.string().nullable().describe("Why only a first turn is admitted; else null."),
   admitted: z.int().describe("Turns since the start."),
   shed: z
-    .object({ memory: z.int(), max_turns: z.int(), draining: z.int() })
+    .record(z.enum(SHED_REASONS), z.int())
     .describe("Refusals for load since the start, by reason."),
   lastDecision: z.object({ atMs: z.number(), text: z.string() }).nullable(),
   oldestTurnMs: z.number().nullable(),
   memory: z
-    .object({ bytes, source: z.string() })
+    .object({ bytes, covers: z.enum(["group", "machine", "process"]), source: z.string() })
     .describe("What cannot be reclaimed now, and what was added up."),
   turns: z
     .array(

@@ -1,0 +1,115 @@
+/**
+ * The permits that are out: of turns in flight, and of sessions whose processes stay. What they
+ * add up to is what an admission is decided on.
+ *
+ * @module
+ */
+
+import type { Holding } from "./fair-share.ts";
+import type { Demand, Permit } from "./permit.ts";
+
+/** What the permits add up to. */
+export interface Sums {
+  /** What the processes hold now, as far as measured. */
+  readonly heldBytes: number;
+  /** What was predicted for them and is not held yet. */
+  readonly promisedBytes: number;
+  /** One for each permit. */
+  readonly agentNames: readonly string[];
+}
+
+/** What a permit is made of. */
+export interface PermitTerms {
+  readonly id: number;
+  /** Predicted. */
+  readonly bytes: number;
+  readonly demand: Demand;
+  readonly admittedAtMs: number;
+  readonly roomFreed: Promise<void>;
+}
+
+type HeldBytes = (permit: Permit) => number;
+
+/** Holds: a turn ends once, by `rest` or by disposal; a permit disposed twice is given back once. */
+export class PermitBook {
+  readonly #inflight = new Set<Permit>();
+  readonly #resting = new Set<Permit>();
+  readonly #onTurnEnded: (permit: Permit) => void;
+
+  /** @param onTurnEnded Called once for each turn, while it still counts as in flight. */
+  constructor(onTurnEnded: (permit: Permit) => void) {
+    this.#onTurnEnded = onTurnEnded;
+  }
+
+  get inflight(): number {
+    return this.#inflight.size;
+  }
+
+  get resting(): number {
+    return this.#resting.size;
+  }
+
+  take(terms: PermitTerms): Permit {
+    const { process, resting } = terms.demand;
+    if (resting !== undefined) this.#resting.delete(resting);
+    const permit: Permit = {
+      ...terms,
+      holder: process ?? resting?.holder ?? null,
+      rest: () => {
+        if (this.#endTurn(permit)) this.#resting.add(permit);
+      },
+      [Symbol.dispose]: () => {
+        this.#endTurn(permit);
+        this.#resting.delete(permit);
+      },
+    };
+    this.#inflight.add(permit);
+    return permit;
+  }
+
+  /** @param consumed A resting permit that the turn in question would take the place of. */
+  sums(heldBytesOf: HeldBytes, consumed: Permit | undefined): Sums {
+    let heldBytes = 0;
+    let promisedBytes = 0;
+    const agentNames: string[] = [];
+    for (const permit of this.#all()) {
+      const held = heldBytesOf(permit);
+      heldBytes += held;
+      if (permit === consumed) continue;
+      promisedBytes += Math.max(0, permit.bytes - held);
+      agentNames.push(permit.demand.agentName);
+    }
+    return { heldBytes, promisedBytes, agentNames };
+  }
+
+  /** What one turn in flight holds or will hold, on average; 0 if there is none. */
+  meanTurnBytes(heldBytesOf: HeldBytes): number {
+    let bytes = 0;
+    for (const permit of this.#inflight) bytes += Math.max(permit.bytes, heldBytesOf(permit));
+    return bytes / Math.max(1, this.#inflight.size);
+  }
+
+  /** How long each turn in flight has run, the oldest first. */
+  elapsedMs(nowMs: number): number[] {
+    return Array.from(this.#inflight, ({ admittedAtMs }) => Math.max(0, nowMs - admittedAtMs));
+  }
+
+  holdings(): Holding[] {
+    return Array.from(this.#all(), ({ bytes, demand: { tenant, callerId } }) => {
+      return { tenant, callerId, bytes };
+    });
+  }
+
+  *#all(): Iterable<Permit> {
+    yield* this.#inflight;
+    yield* this.#resting;
+  }
+
+  /** Whether it had not ended before. */
+  #endTurn(permit: Permit): boolean {
+    if (!this.#inflight.has(permit)) return false;
+    this.#onTurnEnded(permit);
+    this.#inflight.delete(permit);
+    return true;
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Refusals for load, and the words in which decisions of the gate are told.
+ *
+ * @module
+ */
+
+import { inMebibytes } from "../lib/bytes.ts";
+import type { ShedReason } from "../telemetry/names.ts";
+import { type Load, shortageBytes } from "./load-line.ts";
+
+/** A refusal for load. */
+export interface Shed {
+  readonly reason: ShedReason;
+  /** Whole seconds, 1 to 120. */
+  readonly retryAfterSeconds: number;
+  readonly inflight: number;
+  /** Turns at once, as far as is known now. */
+  readonly capacity: number;
+  /** In words: `1,812 of 1,884 MiB committed; this turn is predicted 131 MiB …`. */
+  readonly text: string;
+}
+
+/** What the words are made of. */
+export interface Told {
+  readonly load: Load;
+  /** By how much the turn would add to what is committed. */
+  readonly costBytes: number;
+  readonly predictedBytes: number;
+  readonly carriedBytes: number;
+  readonly inflight: number;
+  /** Of the ceiling that was reached, or of the pressure. */
+  readonly detail: string;
+}
+
+export function shedText(reason: ShedReason, told: Told): string {
+  const { load, inflight, detail } = told;
+  switch (reason) {
+    case "draining":
+      return `the replica is draining; turns in flight: ${inflight}`;
+    case "max_turns":
+      return `turns in flight: ${inflight}, as many as capacity.maxTurns`;
+    case "pressure":
+    case "start":
+      return detail;
+    case "share":
+      return `this caller holds its share, and others are expected back; ${ofLine(load)}`;
+    case "memory":
+      return `${ofLine(load)}; ${prediction(told)}`;
+  }
+}
+
+export function admittedText({ load, ...told }: Told): string {
+  const committedBytes = load.committedBytes + told.costBytes;
+  const over = shortageBytes(load, told.costBytes) > 0 ? `, ${told.detail}` : "";
+  return `admitted: ${ofLine({ ...load, committedBytes })}${over}; ${prediction({ load, ...told })}`;
+}
+
+function ofLine({ committedBytes, loadLineBytes }: Load): string {
+  return `${inMebibytes(committedBytes)} of ${inMebibytes(loadLineBytes)} MiB committed`;
+}
+
+function prediction({ predictedBytes, carriedBytes }: Told): string {
+  const text = `this turn is predicted ${inMebibytes(predictedBytes)} MiB`;
+  if (carriedBytes < SMALLEST_CARRIED_BYTES) return text;
+  const mebibytes = (carriedBytes / 2 ** 20).toFixed(1);
+  return `${text} with a transcript of ${mebibytes} MiB`;
+}
+
+/** Below it a transcript does not change the prediction by a whole MiB. */
+const SMALLEST_CARRIED_BYTES = 2 ** 20 / 20;

@@ -1,0 +1,94 @@
+/**
+ * The lane in which admitted turns start their processes. A start is half a second of CPU; sixteen
+ * at once make all of them slow, one by one makes the first fast and the last no slower. So about
+ * one starts per CPU at a time, in the order of admission.
+ *
+ * @module
+ */
+
+/** The right to start one process; disposed when it is initialised or has failed. */
+export type StartSlot = Disposable;
+
+export interface StartLaneOptions {
+  /** CPUs of the replica, possibly a fraction. */
+  readonly cpus: number;
+  /** Longest wait that is worth being admitted for. */
+  readonly maxWaitMs: number;
+}
+
+/** Taken for a start until one was seen. */
+const PRESUMED_START_MS = 500;
+/** How much one more start changes what is expected of the next. */
+const SMOOTHING_RATIO = 0.2;
+
+/**
+ * Holds: `starting <= slots`; whoever waits is served in order; one that gives up, or whose start
+ * fails, gives its place to the next.
+ */
+export class StartLane {
+  readonly slots: number;
+  readonly maxWaitMs: number;
+  readonly #waiting = new Set<() => void>();
+  #starting = 0;
+  #meanStartMs = PRESUMED_START_MS;
+
+  constructor({ cpus, maxWaitMs }: StartLaneOptions) {
+    this.slots = Math.max(1, Math.round(cpus));
+    this.maxWaitMs = maxWaitMs;
+  }
+
+  get starting(): number {
+    return this.#starting;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** How long a start takes, once it is its turn. */
+  get meanStartMs(): number {
+    return this.#meanStartMs;
+  }
+
+  /** How long one who comes now would wait. */
+  expectedWaitMs(): number {
+    if (this.#starting < this.slots) return 0;
+    return (Math.floor(this.#waiting.size / this.slots) + 1) * this.#meanStartMs;
+  }
+
+  /** Waits for a slot. @throws the signal's reason; the place is then another's. */
+  async enter(signal: AbortSignal): Promise<StartSlot> {
+    signal.throwIfAborted();
+    if (this.#starting < this.slots) return this.#take();
+    return new Promise((resolve, reject) => {
+      const giveUp = (): void => {
+        this.#waiting.delete(go);
+        reject(signal.reason);
+      };
+      const go = (): void => {
+        signal.removeEventListener("abort", giveUp);
+        resolve(this.#take());
+      };
+      signal.addEventListener("abort", giveUp, { once: true });
+      this.#waiting.add(go);
+    });
+  }
+
+  #take(): StartSlot {
+    this.#starting += 1;
+    const beganAtMs = performance.now();
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        this.#starting -= 1;
+        this.#meanStartMs += SMOOTHING_RATIO * (performance.now() - beganAtMs - this.#meanStartMs);
+        const [next] = this.#waiting; // A Set keeps the order of coming.
+        if (next === undefined) return;
+        this.#waiting.delete(next);
+        next();
+      },
+    };
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * What the gate is told about memory: how much there is, how much is used, and what a turn is
+ * predicted to hold. There are two answers:
+ *
+ *     measured   the use of the group that sets the limit, and footprints learned from turns
+ *     static     two fixed reserves; also where memory cannot be measured
+ *
+ * @module
+ */
+
+import type { MemoryLimit } from "./memory-limit.ts";
+import type { MemoryUse } from "./memory-reading.ts";
+import type { Permit } from "./permit.ts";
+
+export interface Weights {
+  readonly admission: "measured" | "static";
+  /** What there is now: a replica may be resized while it runs. */
+  limit(nowMs: number): Pick<MemoryLimit, "bytes" | "source">;
+  /** Kept free below the limit. */
+  safetyReserveBytes(): number;
+  /**
+   * What is in use and cannot be taken back.
+   * @param own What the server's processes hold, for where the system tells of the server alone.
+   */
+  usedBytes(own: OwnBytes, nowMs: number): number;
+  /** How much of the used memory is this turn's. */
+  heldBytes(permit: Permit): number;
+  /** What a turn of this agent will hold. @param carriedBytes Of transcript and input. */
+  predictBytes(agentName: string, carriedBytes: number): number;
+  /** The least that any turn is predicted to hold. */
+  leastTurnBytes(): number;
+  /** Set aside for turns of these agents together. */
+  poolBytes(agentNames: readonly string[]): number;
+}
+
+/** Private memory of the server's processes. */
+export interface OwnBytes {
+  readonly turnsBytes: number;
+  /** Processes kept between turns. */
+  readonly cacheBytes: number;
+}
+
+/** The post's formula: `(limit - parentReserve) / turnReserve` turns. */
+export function staticWeights(options: {
+  readonly limit: Pick<MemoryLimit, "bytes" | "source">;
+  readonly parentReserveBytes: number;
+  readonly turnReserveBytes: number;
+  readonly safetyReserveBytes: number | null;
+}): Weights {
+  const { limit, parentReserveBytes, turnReserveBytes } = options;
+  return {
+    admission: "static",
+    limit: () => limit,
+    // Its reserves are so large that they carry the margin.
+    safetyReserveBytes: () => options.safetyReserveBytes ?? 0,
+    usedBytes: ({ cacheBytes }) => parentReserveBytes + cacheBytes,
+    heldBytes: () => 0,
+    predictBytes: () => turnReserveBytes,
+    leastTurnBytes: () => turnReserveBytes,
+    poolBytes: () => 0,
+  };
+}
+
+/** What turns of each agent were seen to hold. */
+export interface Footprints {
+  predict(agentName: string, carriedBytes: number): number;
+  poolBytes(agentNames: readonly string[]): number;
+}
+
+export interface MeasuredWeightsOptions {
+  readonly readLimit: () => MemoryLimit;
+  readonly readUse: (limit: MemoryLimit) => MemoryUse;
+  /** Anonymous memory of the server's own process; null where it cannot be read. */
+  readonly readParentBytes: () => number | null;
+  readonly safetyReserveBytes: () => number;
+  readonly footprints: Footprints;
+  readonly agentNames: readonly string[];
+  /** Told when the limit is another one than before. */
+  readonly onLimitChanged: (limit: MemoryLimit, before: MemoryLimit) => void;
+}
+
+/** A replica that is resized hears of it within this time. */
+const LIMIT_MAX_AGE_MS = 10_000;
+/**
+ * A reading takes about 0.1 ms; refusals come by the thousand, and within this time a turn that
+ * fills 2.5 GiB/s, the fastest seen, takes 25 MiB: less than the margin.
+ */
+const USE_MAX_AGE_MS = 10;
+/** What the server itself may still grow by, from where it was at its start. */
+const PARENT_GROWTH_BYTES = 48 * 2 ** 20;
+
+export class MeasuredWeights implements Weights {
+  readonly admission = "measured";
+  readonly #options: MeasuredWeightsOptions;
+  readonly #parentAtStartBytes: number;
+  #limit: MemoryLimit;
+  #limitAtMs = -Infinity;
+  #use: MemoryUse = { bytes: 0, source: "", covers: "process" };
+  #useAtMs = -Infinity;
+  #parentGrowthBytes = 0;
+  #parentPeakBytes = 0;
+
+  constructor(options: MeasuredWeightsOptions) {
+    this.#options = options;
+    this.#limit = options.readLimit();
+    this.#parentAtStartBytes = options.readParentBytes() ?? 0;
+  }
+
+  limit(nowMs: number): MemoryLimit {
+    if (isOlder(this.#limitAtMs, nowMs, LIMIT_MAX_AGE_MS)) {
+      const before = this.#limit;
+      this.#limitAtMs = nowMs;
+      this.#limit = this.#options.readLimit();
+      if (this.#limit.bytes !== before.bytes) this.#options.onLimitChanged(this.#limit, before);
+    }
+    return this.#limit;
+  }
+
+  safetyReserveBytes(): number {
+    return this.#options.safetyReserveBytes();
+  }
+
+  usedBytes({ turnsBytes, cacheBytes }: OwnBytes, nowMs: number): number {
+    if (isOlder(this.#useAtMs, nowMs, USE_MAX_AGE_MS)) {
+      this.#useAtMs = nowMs;
+      this.#use = this.#options.readUse(this.limit(nowMs));
+      this.#weighParent(this.#options.readParentBytes() ?? 0);
+    }
+    const others = this.#use.covers === "process" ? turnsBytes + cacheBytes : 0;
+    return this.#use.bytes + others + this.#parentGrowthBytes;
+  }
+
+  heldBytes({ holder }: Permit): number {
+    return holder?.currentBytes ?? 0;
+  }
+
+  predictBytes(agentName: string, carriedBytes: number): number {
+    return this.#options.footprints.predict(agentName, carriedBytes);
+  }
+
+  leastTurnBytes(): number {
+    const { agentNames } = this.#options;
+    return Math.min(...agentNames.map((name) => this.predictBytes(name, 0)));
+  }
+
+  poolBytes(agentNames: readonly string[]): number {
+    return this.#options.footprints.poolBytes(agentNames);
+  }
+
+  /** It may become as large again as it was, and larger than at its start. */
+  #weighParent(parentBytes: number): void {
+    this.#parentPeakBytes = Math.max(this.#parentPeakBytes, parentBytes);
+    const expected = Math.max(
+      this.#parentPeakBytes,
+      this.#parentAtStartBytes + PARENT_GROWTH_BYTES,
+    );
+    this.#parentGrowthBytes = Math.max(0, expected - parentBytes);
+  }
+}
+
+/** Also after the clock was set back. */
+function isOlder(atMs: number, nowMs: number, maxAgeMs: number): boolean {
+  return nowMs - atMs >= maxAgeMs || nowMs < atMs;
+}
