@@ -36,7 +36,10 @@ const BOUND_MS = 10_000;
 
 const skipped = reasonNotToFreeze();
 
-describe.skipIf(skipped !== null)(`a survivor${skipped ? `: ${skipped}` : ""}`, () => {
+const NAME = `a survivor${skipped ? `: ${skipped}` : ""}`;
+
+// Each test waits out a SIGKILL in vain, beside the start of a server.
+describe.skipIf(skipped !== null)(NAME, { timeout: 60_000 }, () => {
   it("keeps permit and session, but not its caller", async () => {
     await using server = await startServer(OPTIONS);
     await using freezer = new Freezer();
