@@ -36,18 +36,23 @@ import {
   sessionSegmentsOf,
 } from "./session-paths.ts";
 import {
-  NO_TOTALS,
+  newRecord,
+  readRecord,
   type SessionRecord,
   type SessionTotals,
+  transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
+import { moveToSession, type SpareDirectories } from "./spare-directories.ts";
 import { storing } from "./storage-errors.ts";
 import { writeTombstone } from "./tombstones.ts";
 import {
   findTranscript,
   hasConversation,
+  lastMessageId,
   readLines,
   repairTranscript,
+  type TranscriptFile,
   type TranscriptRepair,
 } from "./transcript-file.ts";
 import {
@@ -61,7 +66,9 @@ import { type TreeSize, treeSizeOf } from "./tree-size.ts";
 export interface OpenSession extends TranscriptRepair {
   readonly sessionId: string;
   readonly threadId: string;
-  /** True: start it under this id (SDK `sessionId`). False: continue it (SDK `resume`). */
+  /** Claude Code's own id of the session. */
+  readonly transcriptId: string;
+  /** True: start it under that id (SDK `sessionId`). False: continue it (SDK `resume`). */
   readonly isNew: boolean;
   readonly directories: SessionDirectories;
   /** What is continued; 0 for a new session. */
@@ -74,9 +81,11 @@ export interface TurnEnd {
   /** The session's running totals; null when the agent process ended without a result. */
   readonly totals: SessionTotals | null;
   readonly endedAtMs: number;
+  /** A process of the session lives on, and has its scratch directory. */
+  readonly processStays: boolean;
 }
 
-export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant"> {
+export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant" | "transcriptId"> {
   /** Whether a turn of it is running now. */
   readonly isBusy: boolean;
 }
@@ -86,16 +95,23 @@ export interface FileSessionsOptions {
   readonly dataDirectory: string;
   readonly maxPerTenant: number;
   readonly locks: SessionLocks;
+  /** Ends what is kept in memory for a session that is about to be deleted, whose lock is held. */
+  readonly beforeDelete?: (ref: SessionRef) => Promise<void>;
 }
+
+/** Of a transcript that a live process writes to. */
+const AS_IT_IS = { repairedLines: 0, wasSetAside: false, transcript: undefined };
 
 export class FileSessions {
   readonly #data: string;
   readonly #locks: SessionLocks;
   readonly #counts: SessionCounts;
+  readonly #beforeDelete: (ref: SessionRef) => Promise<void>;
 
-  constructor({ dataDirectory, maxPerTenant, locks }: FileSessionsOptions) {
+  constructor({ dataDirectory, maxPerTenant, locks, beforeDelete }: FileSessionsOptions) {
     this.#data = dataDirectory;
     this.#locks = locks;
+    this.#beforeDelete = beforeDelete ?? (async () => {});
     this.#counts = new SessionCounts({
       maxPerTenant,
       countSessions: (tenant) => countSessions(dataDirectory, tenant),
@@ -106,24 +122,27 @@ export class FileSessions {
    * Makes the session ready for a turn: its directories, its record, a transcript without torn
    * lines. A crash at any point leaves a session that can be opened again.
    *
+   * @param processStayed The turn goes on in a process that is there: what that has is left alone.
    * @throws {AppError} `session_not_found` for a session, or a thread with history, that is not
    *   known; `session_gone` when it was deleted or its transcript is lost; `too_many_sessions`,
    *   `storage_full`, `storage_failed`.
    */
-  async open(input: SessionInput, nowMs: number): Promise<OpenSession> {
+  async open(input: SessionInput, nowMs: number, processStayed = false): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     return storing("open the session", async () => {
       const known = await recordForTurn(this.#data, input, ref, nowMs);
       const record = known ?? (await this.#start(input, ref, nowMs));
-      const directories = await this.#makeDirectories(ref);
-      const found = await findTranscript(sessionPathsOf(this.#data, ref), ref.sessionId);
-      const repair = found && (await repairTranscript(found));
+      const directories = await this.#makeDirectories(ref, processStayed);
+      const found = await this.#findTranscript(record);
+      const repair = processStayed ? AS_IT_IS : found && (await repairTranscript(found));
+      const transcript = processStayed ? found : repair?.transcript;
       return {
         sessionId: ref.sessionId,
         threadId: record.threadId,
-        isNew: repair?.transcript === undefined,
+        transcriptId: transcriptIdOf(record),
+        isNew: transcript === undefined,
         directories,
-        transcriptBytes: repair?.transcript?.bytes ?? 0,
+        transcriptBytes: transcript?.bytes ?? 0,
         totals: record.totals,
         repairedLines: repair?.repairedLines ?? 0,
         wasSetAside: repair?.wasSetAside ?? false,
@@ -132,16 +151,54 @@ export class FileSessions {
   }
 
   /**
-   * Records how a turn ended, once its processes are gone.
+   * Size of the transcript that a turn of the session would resume; 0 if there is none, or none
+   * that can be read: opening the session says what is wrong with it.
+   */
+  async transcriptBytes(ref: SessionRef): Promise<number> {
+    return (await this.#transcriptOf(ref))?.bytes ?? 0;
+  }
+
+  /** Id of the last message in the transcript; null if there is none that can be read. */
+  async lastMessageId(ref: SessionRef): Promise<string | null> {
+    const found = await this.#transcriptOf(ref);
+    return found === undefined ? null : lastMessageId(found).catch(() => null);
+  }
+
+  /**
+   * Gives a session that has nothing yet the directories of a spare process, and its transcript
+   * the id by which that knows it.
+   *
+   * @returns False when the session has something already.
+   * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`.
+   */
+  async adopt(ref: SessionRef, spare: SpareDirectories): Promise<boolean> {
+    const own = parseSessionRef(ref);
+    const paths = sessionPathsOf(this.#data, own);
+    return storing("take a spare for the session", async () => {
+      const record = await requireRecord(this.#data, own, Date.now());
+      if (!(await moveToSession(spare, paths))) return false;
+      await writeRecord(paths.record, { ...record, transcriptId: spare.transcriptId });
+      return true;
+    });
+  }
+
+  /** Removes the scratch directory, once the process that {@link TurnEnd} said stays is gone. */
+  async clearScratch(ref: SessionRef): Promise<void> {
+    const { tmp } = sessionPathsOf(this.#data, parseSessionRef(ref));
+    await rm(tmp, { recursive: true, force: true });
+  }
+
+  /**
+   * Records how a turn ended, once its processes are gone or at rest.
    *
    * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`.
    */
-  async finish(ref: SessionRef, { totals, endedAtMs }: TurnEnd): Promise<void> {
+  async finish(ref: SessionRef, { totals, endedAtMs, processStays }: TurnEnd): Promise<void> {
     const own = parseSessionRef(ref);
     const paths = sessionPathsOf(this.#data, own);
     await storing("record the turn", async () => {
       const record = await requireRecord(this.#data, own, endedAtMs);
-      const transcript = await findTranscript(paths, own.sessionId);
+      const transcript = await this.#findTranscript(record);
       // A turn counts, and must be found again, only if something of it was written.
       const wasWritten = transcript !== undefined && (await hasConversation(transcript));
       await writeRecord(paths.record, {
@@ -151,7 +208,7 @@ export class FileSessions {
         transcriptBytes: transcript?.bytes ?? 0,
         totals: totals ?? record.totals,
       });
-      await rm(paths.tmp, { recursive: true, force: true });
+      if (!processStays) await rm(paths.tmp, { recursive: true, force: true });
     });
   }
 
@@ -179,8 +236,7 @@ export class FileSessions {
   ): Promise<Transcript> {
     const own = parseSessionRef(ref);
     return storing("read the transcript", async () => {
-      await requireRecord(this.#data, own, nowMs);
-      const file = await findTranscript(sessionPathsOf(this.#data, own), own.sessionId);
+      const file = await this.#findTranscript(await requireRecord(this.#data, own, nowMs));
       const { lines, isWhole } = file ? await readLines(file) : { lines: [], isWhole: true };
       const transcript = transcriptOf(lines, limits);
       return { ...transcript, isComplete: transcript.isComplete && isWhole };
@@ -199,6 +255,7 @@ export class FileSessions {
     const paths = sessionPathsOf(this.#data, own);
     return storing("delete the session", async () => {
       await requireRecord(this.#data, own, nowMs);
+      await this.#beforeDelete(own);
       // Counted before it goes: a first count taken afterwards would miss it twice.
       await this.#counts.count(own.tenant);
       await writeTombstone(paths.tombstone, nowMs);
@@ -242,36 +299,37 @@ export class FileSessions {
     return record;
   }
 
-  async #makeDirectories(ref: SessionRef): Promise<SessionDirectories> {
+  async #makeDirectories(ref: SessionRef, processStayed: boolean): Promise<SessionDirectories> {
     const { work, config, home, tmp } = sessionPathsOf(this.#data, ref);
     await makeDirectoriesBelow(dataPathsOf(this.#data).run, ["tmp"]);
     // What a crashed turn left there is not this turn's.
-    await rm(tmp, { recursive: true, force: true });
+    if (!processStayed) await rm(tmp, { recursive: true, force: true });
     for (const directory of [work, config, home, tmp]) await makeDirectory(directory);
     return { work, config, home, tmp };
   }
 
-  #summaryOf({ version: _version, tenant, ...shown }: SessionRecord): SessionSummary {
+  #findTranscript(record: SessionRecord): Promise<TranscriptFile | undefined> {
+    return findTranscript(sessionPathsOf(this.#data, record), transcriptIdOf(record));
+  }
+
+  /** Undefined also where it cannot be read. */
+  async #transcriptOf(ref: SessionRef): Promise<TranscriptFile | undefined> {
+    const own = parseSessionRef(ref);
+    const { record: file } = sessionPathsOf(this.#data, own);
+    try {
+      const record = await readRecord(file, own);
+      return record && (await this.#findTranscript(record));
+    } catch {
+      return undefined;
+    }
+  }
+
+  #summaryOf({
+    version: _version,
+    transcriptId: _transcriptId,
+    tenant,
+    ...shown
+  }: SessionRecord): SessionSummary {
     return { ...shown, isBusy: this.#locks.isLocked({ tenant, sessionId: shown.sessionId }) };
   }
-}
-
-function newRecord(
-  { tenant, sessionId }: SessionRef,
-  agentName: string,
-  threadId: string,
-  nowMs: number,
-): SessionRecord {
-  return {
-    version: 1,
-    tenant,
-    sessionId,
-    agentName,
-    threadId,
-    createdAtMs: nowMs,
-    lastTurnAtMs: nowMs,
-    turns: 0,
-    transcriptBytes: 0,
-    totals: NO_TOTALS,
-  };
 }

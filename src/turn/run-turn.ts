@@ -12,7 +12,7 @@ import type { AgentDefinition } from "../agent/definition.ts";
 import { AGENT_PROCESS_SETTINGS, postureMismatch, sdkOptionsOf } from "../agent/sdk-options.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { Permit } from "../capacity/permit.ts";
-import { shedError } from "../capacity/shed-error.ts";
+import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
@@ -20,6 +20,7 @@ import { sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { LoadedFunctionTools } from "../tools/function-tools.ts";
+import { admitTurn } from "./admit-turn.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import { runAgent, type AgentRun } from "./sdk.ts";
 import { TurnHold } from "./turn-hold.ts";
@@ -39,6 +40,7 @@ export interface TurnDeps {
   readonly locks: SessionLocks;
   readonly sessions: FileSessions;
   readonly gate: TurnGate;
+  readonly lane: StartLane;
   readonly processes: AgentProcesses;
   readonly telemetry: Telemetry;
   readonly config: Pick<Config, "capacity" | "agentProcess" | "telemetry">;
@@ -81,8 +83,10 @@ async function* runAdmitted(
   // Turns that leave nothing behind cannot get in each other's way.
   const isKept = agent.definition.hosting.pattern !== "ephemeral";
   using hold = new TurnHold();
-  if (isKept) hold.take(deps.locks.lock(sessionRefOf(input)));
-  hold.take(takePermit(request, deps));
+  const ref = isKept ? sessionRefOf(input) : null;
+  if (ref !== null) hold.take(deps.locks.lock(ref));
+  const permit = hold.take(await admitTurn(request, ref, deps));
+  const admittedAtMs = performance.now();
   await using session = await openSession(agent.definition, input, deps);
   const { sessionId, threadId } = session;
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
@@ -94,8 +98,10 @@ async function* runAdmitted(
   }
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
-  const run = agentRunOf({ request, agent, session, hold, observed, deps, toolSignal });
-  const end = yield* runAgent(run, signal);
+  await permit.roomFreed;
+  using slot = await takeStartSlot(deps.lane, signal);
+  const parts = { request, agent, session, hold, permit, slot, observed, deps, toolSignal };
+  const end = yield* runAgent({ ...agentRunOf(parts), admittedAtMs }, signal);
   over.abort();
   const outcome = await session.finish(end);
   observed.ended({ ...end, outcome });
@@ -108,12 +114,9 @@ function findAgent(agents: TurnDeps["agents"], name: string): ServedAgent {
   throw new AppError("agent_not_found", "Cannot start the turn: no agent has this name");
 }
 
-function takePermit({ caller, agentName }: TurnRequest, deps: TurnDeps): Permit {
-  const { id: callerId, tenant, priority } = caller;
-  const party = { callerId, tenant, isPriority: priority === "high" };
-  const decision = deps.gate.tryAdmit({ ...party, agentName, carriedBytes: 0 }, Date.now());
-  if (!decision.admitted) throw shedError(decision.shed);
-  return decision.permit;
+/** Null for a turn that was ended while it waited: it need not start any more. */
+async function takeStartSlot(lane: StartLane, signal: AbortSignal): Promise<StartSlot | null> {
+  return lane.enter(signal).catch(() => null);
 }
 
 interface TurnParts {
@@ -121,14 +124,16 @@ interface TurnParts {
   readonly agent: ServedAgent;
   readonly session: TurnSession;
   readonly hold: TurnHold;
+  readonly permit: Permit;
+  readonly slot: StartSlot | null;
   readonly observed: ObservedTurn;
   readonly deps: TurnDeps;
   /** Ends the function tools that still run when the turn is over. */
   readonly toolSignal: AbortSignal;
 }
 
-function agentRunOf(parts: TurnParts): AgentRun {
-  const { request, agent, session, hold, observed, deps, toolSignal } = parts;
+function agentRunOf(parts: TurnParts): Omit<AgentRun, "admittedAtMs"> {
+  const { request, agent, session, hold, permit, slot, observed, deps, toolSignal } = parts;
   const { definition, functionTools } = agent;
   const { startTimeoutMs, endGraceMs } = deps.config.agentProcess;
   const { turnId, agentName, caller } = request;
@@ -158,6 +163,11 @@ function agentRunOf(parts: TurnParts): AgentRun {
     turnTimeMs: definition.limits.turnTimeMs,
     endGraceMs,
     postureMismatch: (tools) => postureMismatch(definition, functionTools.names, tools),
-    spawn: (options) => hold.outlive(deps.processes.spawn(options)),
+    onStarted: () => slot?.[Symbol.dispose](),
+    spawn: (options) => {
+      const process = hold.outlive(deps.processes.spawn(options));
+      permit.holder = process;
+      return process;
+    },
   };
 }

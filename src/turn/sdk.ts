@@ -44,6 +44,10 @@ export interface AgentRun extends WatchLimits {
   readonly totalsBefore: SessionTotals;
   readonly needsStructuredOutput: boolean;
   readonly endGraceMs: number;
+  /** By `performance.now()`: the turn waited since then for its start. */
+  readonly admittedAtMs: number;
+  /** The process is initialised: its start is over. */
+  readonly onStarted: () => void;
   /** What is wrong with the tools the process offers, or null. */
   readonly postureMismatch: (effectiveTools: readonly string[]) => string | null;
   readonly spawn: (options: StartAgentOptions) => AgentProcess;
@@ -147,7 +151,8 @@ class RunningAgent {
         this.#watch.heard();
         this.#learn(message);
         const events = this.#translator.next(message);
-        if (events.some(isContent)) this.#firstTokenMs ??= performance.now() - this.#beganAtMs;
+        if (events.some(isContent))
+          this.#firstTokenMs ??= performance.now() - this.#run.admittedAtMs;
         yield* events;
       }
     } catch (thrown) {
@@ -244,6 +249,7 @@ class RunningAgent {
     if (message.type === "system" && message.subtype === "init") {
       this.#facts.hasStarted = true;
       this.#startMs = performance.now() - this.#beganAtMs;
+      this.#run.onStarted();
       this.#watch.started();
       this.#absentServers = message.mcp_servers
         .filter(({ status }) => status !== "connected")
@@ -263,7 +269,7 @@ class RunningAgent {
       ...difference(totals ?? before, before),
       // The SDK's own count has the calls that it refused to make, and those of its own tools.
       steps: this.#modelMessages.size,
-      durationMs: Math.round(performance.now() - this.#beganAtMs),
+      durationMs: Math.round(performance.now() - this.#run.admittedAtMs),
       firstTokenMs: this.#firstTokenMs === null ? null : Math.round(this.#firstTokenMs),
     };
   }
