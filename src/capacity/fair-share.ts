@@ -116,10 +116,11 @@ export class FairShare {
     for (const { party: other, turns, bytes } of others) {
       const name = nameOf(other);
       if (name === own) continue;
-      // One turn is everyone's, however small the shares are.
       const before = held.get(name) ?? 0;
-      const due = before === 0 ? Math.max(bytes, shareBytes) : shareBytes - before;
-      keptBytes += Math.max(0, Math.min(turns * bytes, due));
+      // Whole turns within the share, or what is left of all shares would be of use to no one; but
+      // one turn is everyone's, however small the shares are.
+      const due = Math.max(Math.floor((shareBytes - before) / bytes), before === 0 ? 1 : 0);
+      keptBytes += Math.min(turns, due) * bytes;
     }
     return keptBytes > 0 && predictedBytes + keptBytes > headroomBytes;
   }
