@@ -57,6 +57,7 @@ export async function openEphemeralSession(
   return {
     sessionId,
     threadId: target.threadId,
+    transcriptId: sessionId,
     isNew: true,
     directories,
     transcriptBytes: 0,

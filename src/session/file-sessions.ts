@@ -28,7 +28,12 @@ import {
   type SessionQuery,
 } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
-import { recordForTurn, requireRecord } from "./session-lookup.ts";
+import {
+  recordForTurn,
+  requireRecord,
+  transcriptFileOf,
+  transcriptIfAny,
+} from "./session-lookup.ts";
 import {
   dataPathsOf,
   type SessionDirectories,
@@ -37,22 +42,17 @@ import {
 } from "./session-paths.ts";
 import {
   newRecord,
-  readRecord,
   type SessionRecord,
   type SessionTotals,
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
-import { moveToSession, type SpareDirectories } from "./spare-directories.ts";
 import { storing } from "./storage-errors.ts";
 import { writeTombstone } from "./tombstones.ts";
 import {
-  findTranscript,
   hasConversation,
-  lastMessageId,
   readLines,
   repairTranscript,
-  type TranscriptFile,
   type TranscriptRepair,
 } from "./transcript-file.ts";
 import {
@@ -82,7 +82,7 @@ export interface TurnEnd {
   readonly totals: SessionTotals | null;
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */
-  readonly processStays: boolean;
+  readonly processStays?: boolean;
 }
 
 export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant" | "transcriptId"> {
@@ -133,7 +133,7 @@ export class FileSessions {
       const known = await recordForTurn(this.#data, input, ref, nowMs);
       const record = known ?? (await this.#start(input, ref, nowMs));
       const directories = await this.#makeDirectories(ref, processStayed);
-      const found = await this.#findTranscript(record);
+      const found = await transcriptFileOf(this.#data, record);
       const repair = processStayed ? AS_IT_IS : found && (await repairTranscript(found));
       const transcript = processStayed ? found : repair?.transcript;
       return {
@@ -155,37 +155,7 @@ export class FileSessions {
    * that can be read: opening the session says what is wrong with it.
    */
   async transcriptBytes(ref: SessionRef): Promise<number> {
-    return (await this.#transcriptOf(ref))?.bytes ?? 0;
-  }
-
-  /** Id of the last message in the transcript; null if there is none that can be read. */
-  async lastMessageId(ref: SessionRef): Promise<string | null> {
-    const found = await this.#transcriptOf(ref);
-    return found === undefined ? null : lastMessageId(found).catch(() => null);
-  }
-
-  /**
-   * Gives a session that has nothing yet the directories of a spare process, and its transcript
-   * the id by which that knows it.
-   *
-   * @returns False when the session has something already.
-   * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`.
-   */
-  async adopt(ref: SessionRef, spare: SpareDirectories): Promise<boolean> {
-    const own = parseSessionRef(ref);
-    const paths = sessionPathsOf(this.#data, own);
-    return storing("take a spare for the session", async () => {
-      const record = await requireRecord(this.#data, own, Date.now());
-      if (!(await moveToSession(spare, paths))) return false;
-      await writeRecord(paths.record, { ...record, transcriptId: spare.transcriptId });
-      return true;
-    });
-  }
-
-  /** Removes the scratch directory, once the process that {@link TurnEnd} said stays is gone. */
-  async clearScratch(ref: SessionRef): Promise<void> {
-    const { tmp } = sessionPathsOf(this.#data, parseSessionRef(ref));
-    await rm(tmp, { recursive: true, force: true });
+    return (await transcriptIfAny(this.#data, parseSessionRef(ref)))?.bytes ?? 0;
   }
 
   /**
@@ -193,12 +163,13 @@ export class FileSessions {
    *
    * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`.
    */
-  async finish(ref: SessionRef, { totals, endedAtMs, processStays }: TurnEnd): Promise<void> {
+  async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
+    const { totals, endedAtMs, processStays = false } = end;
     const own = parseSessionRef(ref);
     const paths = sessionPathsOf(this.#data, own);
     await storing("record the turn", async () => {
       const record = await requireRecord(this.#data, own, endedAtMs);
-      const transcript = await this.#findTranscript(record);
+      const transcript = await transcriptFileOf(this.#data, record);
       // A turn counts, and must be found again, only if something of it was written.
       const wasWritten = transcript !== undefined && (await hasConversation(transcript));
       await writeRecord(paths.record, {
@@ -236,7 +207,8 @@ export class FileSessions {
   ): Promise<Transcript> {
     const own = parseSessionRef(ref);
     return storing("read the transcript", async () => {
-      const file = await this.#findTranscript(await requireRecord(this.#data, own, nowMs));
+      const record = await requireRecord(this.#data, own, nowMs);
+      const file = await transcriptFileOf(this.#data, record);
       const { lines, isWhole } = file ? await readLines(file) : { lines: [], isWhole: true };
       const transcript = transcriptOf(lines, limits);
       return { ...transcript, isComplete: transcript.isComplete && isWhole };
@@ -306,22 +278,6 @@ export class FileSessions {
     if (!processStayed) await rm(tmp, { recursive: true, force: true });
     for (const directory of [work, config, home, tmp]) await makeDirectory(directory);
     return { work, config, home, tmp };
-  }
-
-  #findTranscript(record: SessionRecord): Promise<TranscriptFile | undefined> {
-    return findTranscript(sessionPathsOf(this.#data, record), transcriptIdOf(record));
-  }
-
-  /** Undefined also where it cannot be read. */
-  async #transcriptOf(ref: SessionRef): Promise<TranscriptFile | undefined> {
-    const own = parseSessionRef(ref);
-    const { record: file } = sessionPathsOf(this.#data, own);
-    try {
-      const record = await readRecord(file, own);
-      return record && (await this.#findTranscript(record));
-    } catch {
-      return undefined;
-    }
   }
 
   #summaryOf({

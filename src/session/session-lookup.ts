@@ -7,10 +7,10 @@
 import { stat } from "node:fs/promises";
 import { AppError } from "../lib/errors.ts";
 import { type SessionInput, sessionNotFound, type SessionRef } from "./session-id.ts";
-import { dataPathsOf, type SessionPaths, sessionPathsOf } from "./session-paths.ts";
-import { readRecord, type SessionRecord } from "./session-record.ts";
+import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
+import { readRecord, type SessionRecord, transcriptIdOf } from "./session-record.ts";
 import { hasTombstone } from "./tombstones.ts";
-import { findTranscript, hasConversation } from "./transcript-file.ts";
+import { findTranscript, hasConversation, type TranscriptFile } from "./transcript-file.ts";
 
 /**
  * The record of a session that must exist.
@@ -51,13 +51,34 @@ export async function recordForTurn(
     : await requireRecord(dataDirectory, ref, nowMs);
   if (record === undefined) return undefined;
   if (record.agentName !== agentName) throw sessionNotFound();
-  if (record.turns > 0 && !(await hasHistory(paths, ref.sessionId))) {
+  if (record.turns > 0 && !(await hasHistory(dataDirectory, record))) {
     throw new AppError("session_gone", "Cannot continue the session: its transcript is lost");
   }
   return record;
 }
 
-async function hasHistory(paths: SessionPaths, sessionId: string): Promise<boolean> {
-  const transcript = await findTranscript(paths, sessionId);
+async function hasHistory(dataDirectory: string, record: SessionRecord): Promise<boolean> {
+  const transcript = await transcriptFileOf(dataDirectory, record);
   return transcript !== undefined && (await hasConversation(transcript));
+}
+
+/** The transcript of a session, if there is one yet. */
+export async function transcriptFileOf(
+  dataDirectory: string,
+  record: SessionRecord,
+): Promise<TranscriptFile | undefined> {
+  return findTranscript(sessionPathsOf(dataDirectory, record), transcriptIdOf(record));
+}
+
+/** The same for a session that may not be there; undefined also where it cannot be read. */
+export async function transcriptIfAny(
+  dataDirectory: string,
+  ref: SessionRef,
+): Promise<TranscriptFile | undefined> {
+  try {
+    const record = await readRecord(sessionPathsOf(dataDirectory, ref).record, ref);
+    return record && (await transcriptFileOf(dataDirectory, record));
+  } catch {
+    return undefined;
+  }
 }

@@ -43,8 +43,35 @@ const SessionRecord = z.object({
   turns: count,
   transcriptBytes: count,
   totals: SessionTotals,
+  /** Claude Code's own id of it, where that is not ours: its first turn ran in a spare. */
+  transcriptId: z.uuid().optional(),
 });
 export type SessionRecord = Readonly<z.infer<typeof SessionRecord>>;
+
+/** The id under which Claude Code knows the session, and names its transcript. */
+export function transcriptIdOf({ sessionId, transcriptId }: SessionRecord): string {
+  return transcriptId ?? sessionId;
+}
+
+export function newRecord(
+  { tenant, sessionId }: SessionRef,
+  agentName: string,
+  threadId: string,
+  nowMs: number,
+): SessionRecord {
+  return {
+    version: 1,
+    tenant,
+    sessionId,
+    agentName,
+    threadId,
+    createdAtMs: nowMs,
+    lastTurnAtMs: nowMs,
+    turns: 0,
+    transcriptBytes: 0,
+    totals: NO_TOTALS,
+  };
+}
 
 /**
  * Undefined when there is none.

@@ -43,6 +43,8 @@ const CHUNK_BYTES = 64 * 1024;
 const MAX_TORN_BYTES = 1024 * 1024;
 /** The most of a transcript that is read to show it: its last part. */
 const MAX_READ_BYTES = 32 * 1024 * 1024;
+/** Where the last message is looked for; a result of a tool may be long. */
+const MAX_LOOK_BACK_BYTES = 16 * 1024 * 1024;
 const NEWLINE = 0x0a;
 
 /**
@@ -111,6 +113,23 @@ export async function readLines({
   return start === 0 ? { lines, isWhole: true } : { lines: lines.slice(1), isWhole: false };
 }
 
+/**
+ * Id of the last message in it; null when none is found near its end. Tells whether somebody wrote
+ * to it in the meantime, which its size does not: Claude Code adds notes of its own after a turn.
+ */
+export async function lastMessageId({ path, bytes }: TranscriptFile): Promise<string | null> {
+  await using file = await open(path, "r");
+  for (let lookBack = CHUNK_BYTES; ; lookBack *= 4) {
+    const start = Math.max(0, bytes - Math.min(lookBack, MAX_LOOK_BACK_BYTES));
+    const lines = (await readAt(file, start, bytes - start)).toString("utf8").split("\n");
+    for (const line of lines.reverse()) {
+      const entry = parseMessage(line);
+      if (entry !== undefined) return String(entry["uuid"]);
+    }
+    if (start === 0 || lookBack >= MAX_LOOK_BACK_BYTES) return null;
+  }
+}
+
 /** The number of lines repaired: 0 or 1. */
 async function repairTail(path: string): Promise<number> {
   await using file = await open(path, "r+");
@@ -153,11 +172,13 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
 }
 
 function isMessageLine(line: string): boolean {
+  return parseMessage(line) !== undefined;
+}
+
+function parseMessage(line: string): Readonly<Record<string, unknown>> | undefined {
   const entry = parseObject(line);
-  return (
-    (entry?.["type"] === "user" || entry?.["type"] === "assistant") &&
-    typeof entry["uuid"] === "string"
-  );
+  const isMessage = entry?.["type"] === "user" || entry?.["type"] === "assistant";
+  return isMessage && typeof entry["uuid"] === "string" ? entry : undefined;
 }
 
 /** The JSON object on a line, or undefined for anything else. */
