@@ -4,17 +4,22 @@
  * `usage / limit` would close for reading a large file.
  *
  * The reading is of the group that sets the limit, so that it and the limit speak of the same
- * memory. It is for `/capacity` and `/metrics`; no admission is decided on it.
+ * memory. Swap is no room: what a group has in swap counts as if it were in memory, because
+ * touching it brings it back. Only of a whole machine it is left out, where it is mostly what
+ * others have not touched for days.
  *
  * @module
  */
 
-import { readText } from "./cgroup.ts";
+import { type FileText, readText } from "./cgroup.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
+import { statField } from "./stat-field.ts";
 
 export interface MemoryUse {
   /** Bytes that cannot be reclaimed now. */
   readonly bytes: number;
+  /** Whose use it is: of the server and all it has started, or of the server alone. */
+  readonly covers: "group" | "machine" | "process";
   /** For people: what was added up. */
   readonly source: string;
 }
@@ -27,7 +32,7 @@ export interface MemoryUseOptions {
 
 const KIBIBYTE_BYTES = 1024;
 
-/** Reads the use. Synchronous and bounded: two or three small files, about 0.1 ms. */
+/** Reads the use. Synchronous and bounded: two or three small files, 40 µs in v1. */
 export function readMemoryUse(options: MemoryUseOptions): MemoryUse {
   const root = options.root ?? "/";
   const { kind, group } = options.limit;
@@ -44,12 +49,13 @@ function useOfGroup2(directory: string): MemoryUse | null {
   const current = readText(directory, "memory.current");
   const stat = readText(directory, "memory.stat");
   if (current.status !== "read" || stat.status !== "read") return null;
-  const fields = parseFields(stat.text);
-  const reclaimable = sum(fields, ["active_file", "inactive_file", "slab_reclaimable"]);
-  const bytes = Number(current.text) - (reclaimable ?? Number.NaN);
+  const reclaimable = sum(stat.text, ["active_file", "inactive_file", "slab_reclaimable"]);
+  const swap = readText(directory, "memory.swap.current");
+  const bytes = Number(current.text) - (reclaimable ?? Number.NaN) + numberIn(swap);
   if (!Number.isFinite(bytes)) return null;
   // The two files are read one after the other, so the difference can dip below zero.
-  return { bytes: Math.max(0, bytes), source: "cgroup v2, without page cache and slab" };
+  const source = "cgroup v2, without page cache and slab, with swap";
+  return { bytes: Math.max(0, bytes), covers: "group", source };
 }
 
 /** v1 counts what we want by itself, the kernel's part in its own file (absent before 4.5). */
@@ -57,49 +63,46 @@ function useOfGroup1(directory: string): MemoryUse | null {
   const stat = readText(directory, "memory.stat");
   const kernel = readText(directory, "memory.kmem.usage_in_bytes");
   if (stat.status !== "read") return null;
-  const fields = parseFields(stat.text);
-  const bytes = sum(fields, ["total_rss", "total_shmem"]);
+  const bytes = sum(stat.text, ["total_rss", "total_shmem"]);
   if (bytes === null) return null;
-  const kernelBytes = kernel.status === "read" ? Number(kernel.text) : 0;
-  return { bytes: bytes + (kernelBytes || 0), source: "cgroup v1: rss, shmem and kernel" };
+  const swapBytes = statField(stat.text, "total_swap") ?? 0; // Absent where the kernel does not count it.
+  const source = "cgroup v1: rss, shmem, swap and kernel";
+  return { bytes: bytes + swapBytes + numberIn(kernel), covers: "group", source };
 }
 
 function useOfMachine(root: string): MemoryUse | null {
   const file = readText(root, "proc/meminfo");
   if (file.status !== "read") return null;
-  const fields = parseFields(file.text);
-  const total = sum(fields, ["MemTotal"]);
-  const available = sum(fields, ["MemAvailable"]);
+  const total = statField(file.text, "MemTotal");
+  const available = statField(file.text, "MemAvailable");
   if (total === null || available === null) return null;
-  return { bytes: (total - available) * KIBIBYTE_BYTES, source: "machine: total less available" };
+  const bytes = (total - available) * KIBIBYTE_BYTES;
+  return { bytes, covers: "machine", source: "machine: total less available" };
 }
 
 /** The last resort knows nothing of the agent processes, and says so. */
 function useOfProcess(root: string): MemoryUse {
   const file = readText(root, "proc/self/status");
-  const kibibytes =
-    file.status === "read" ? sum(parseFields(file.text), ["RssAnon", "RssShmem"]) : null;
+  const kibibytes = file.status === "read" ? sum(file.text, ["RssAnon", "RssShmem"]) : null;
   if (kibibytes === null) {
-    return { bytes: process.memoryUsage.rss(), source: "rss of this process alone" };
+    const bytes = process.memoryUsage.rss();
+    return { bytes, covers: "process", source: "rss of this process alone" };
   }
-  return { bytes: kibibytes * KIBIBYTE_BYTES, source: "this process alone, without file pages" };
+  const source = "this process alone, without file pages";
+  return { bytes: kibibytes * KIBIBYTE_BYTES, covers: "process", source };
 }
 
-/** Lines `name value` (cgroup) and `Name:   value kB` (proc). */
-function parseFields(text: string): ReadonlyMap<string, number> {
-  const fields = new Map<string, number>();
-  for (const [, name = "", value] of text.matchAll(/^(\w+):?\s+(\d+)/gm)) {
-    fields.set(name, Number(value));
-  }
-  return fields;
+/** 0 where there is no such file, as without swap. */
+function numberIn(file: FileText): number {
+  return file.status === "read" ? Number(file.text) || 0 : 0;
 }
 
 /** Null if one is missing: a sum without it would be a wrong figure, not a smaller one. */
-function sum(fields: ReadonlyMap<string, number>, names: readonly string[]): number | null {
+function sum(text: string, names: readonly string[]): number | null {
   let total = 0;
   for (const name of names) {
-    const value = fields.get(name);
-    if (value === undefined) return null;
+    const value = statField(text, name);
+    if (value === null) return null;
     total += value;
   }
   return total;

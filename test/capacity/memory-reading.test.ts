@@ -50,7 +50,31 @@ describe("readMemoryUse", () => {
       },
       "cgroup1",
     );
-    expect(use).toEqual({ bytes: 123, source: "cgroup v1: rss, shmem and kernel" });
+    expect(use).toMatchObject({
+      bytes: 123,
+      covers: "group",
+      source: "cgroup v1: rss, shmem, swap and kernel",
+    });
+  });
+
+  it("counts what is in swap as if it were in memory, and only once", () => {
+    const stat = "active_file 10\ninactive_file 0\nslab_reclaimable 0\n";
+    const group2 = {
+      "group/memory.current": "110",
+      "group/memory.stat": stat,
+      "group/memory.swap.current": "40\n",
+    };
+    expect(useOf(group2, "cgroup2").bytes).toBe(140);
+    const group1 = "total_rss 100\ntotal_shmem 20\ntotal_swap 7\ntotal_swapcached 3\n";
+    expect(useOf({ "group/memory.stat": group1 }, "cgroup1").bytes).toBe(127);
+  });
+
+  it("leaves out the swap of a machine, which is mostly of others", () => {
+    using tree = writeTree({
+      "proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 700 kB\nSwapTotal: 9 kB\nSwapFree: 1 kB\n",
+    });
+    const use = readMemoryUse({ root: tree.root, limit: { kind: "physical", group: null } });
+    expect(use.bytes).toBe(300 * 1024);
   });
 
   it("does without the kernel's part where v1 does not keep it", () => {
@@ -63,7 +87,11 @@ describe("readMemoryUse", () => {
       "proc/meminfo": "MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    700 kB\n",
     });
     const use = readMemoryUse({ root: tree.root, limit: { kind: "physical", group: null } });
-    expect(use).toEqual({ bytes: 300 * 1024, source: "machine: total less available" });
+    expect(use).toMatchObject({
+      bytes: 300 * 1024,
+      covers: "machine",
+      source: "machine: total less available",
+    });
   });
 
   it("falls back to this process where the files of the group have no split", () => {
@@ -77,6 +105,7 @@ describe("readMemoryUse", () => {
     );
     expect(use).toEqual({
       bytes: 42 * 1024,
+      covers: "process",
       source: "this process alone, without file pages",
     });
   });

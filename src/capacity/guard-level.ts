@@ -1,0 +1,154 @@
+/**
+ * How short memory is, as a level from 0 to 3. Pure.
+ *
+ *     level   when                                                        then (`guard.ts`)
+ *       0     else
+ *       1     less free than brake and margin; many refaults; stalls      no admissions
+ *       2     level 1 for 2 s; many stalls                                cache is evicted
+ *       3     less free than the brake; or hardly anything gets on        one after another is ended
+ *
+ * A level is taken at once, and left when there was enough room for 3 s: 32 MiB more than what
+ * would bring it back, or half the rates.
+ *
+ * Bytes show the way to the kernel's own kill. The other death crosses no line of bytes: the text
+ * that all agent processes share is dropped and read again for ever, and nobody is killed. So
+ * refaults count, but only together with faults on mapped pages that waited for the disk: a tool
+ * that reads a large file again and again makes as many refaults, and harms nobody.
+ *
+ * @module
+ */
+
+import type { Rates } from "./guard-rates.ts";
+
+export type GuardLevel = 0 | 1 | 2 | 3;
+
+/** Why the level is not 0; `unknown`: it cannot be told how much is used. */
+export type LevelCause = "none" | "bytes" | "refaults" | "stalls" | "unknown";
+
+export interface LevelState {
+  readonly level: GuardLevel;
+  readonly cause: LevelCause;
+  /** What makes level 3, now and not by the delay of leaving it. */
+  readonly emergency: "short" | "stuck" | null;
+  readonly strainedSinceMs: number | null;
+  readonly stalledSinceMs: number | null;
+  /** Since when a lower level would do, and the highest one that was needed since. */
+  readonly calm: { readonly sinceMs: number; readonly level: GuardLevel } | null;
+}
+
+/** What the level is judged by. */
+export interface Strain {
+  /** Limit less use; null if it is not known. */
+  readonly slackBytes: number | null;
+  readonly brakeBytes: number;
+  readonly rates: Rates;
+}
+
+export const FIRST_LEVEL: LevelState = {
+  level: 0,
+  cause: "unknown",
+  emergency: null,
+  strainedSinceMs: null,
+  stalledSinceMs: null,
+  calm: null,
+};
+
+const MIB = 2 ** 20;
+
+/** Between the line of admission and the brake, so that an admission never walks into it. */
+export const MARGIN_BYTES = 64 * MIB;
+/** So much more room than would bring it back before a level is left. */
+export const RELEASE_BYTES = 32 * MIB;
+export const RELEASE_MS = 3000;
+const STRAINED_MS = 2000;
+const STALLED_MS = 2000;
+
+const STRAINED_REFAULTS = 25_000;
+const STUCK_REFAULTS = 100_000;
+/** Fewer come with any process that starts; see `majorFaults` in `memory-pressure.ts`. */
+const LEAST_FAULTS = 20;
+/** With more free than the brake and this, it is not the shared text that is read again. */
+const MOST_TEXT_BYTES = 256 * MIB;
+
+const STRAINED_STALL_RATIO = 0.05;
+const SEVERE_STALL_RATIO = 0.2;
+const STUCK_STALL_RATIO = 0.5;
+/** Where stalls are told, nothing is stuck without some. */
+const WITNESS_STALL_RATIO = 0.1;
+
+/** @param nowMs Of a clock that never jumps. */
+export function nextLevel(before: LevelState, strain: Strain, nowMs: number): LevelState {
+  const at = eased(before.level);
+  const cause = strainOf(strain, at(1));
+  const isStrained = cause === "bytes" || cause === "refaults" || cause === "stalls";
+  const strainedSinceMs = isStrained ? (before.strainedSinceMs ?? nowMs) : null;
+  const isStalled = (strain.rates.stallRatio ?? 0) >= STUCK_STALL_RATIO;
+  const stalledSinceMs = isStalled ? (before.stalledSinceMs ?? nowMs) : null;
+  const isLongStalled = stalledSinceMs !== null && nowMs - stalledSinceMs >= STALLED_MS;
+  const isLongStrained = strainedSinceMs !== null && nowMs - strainedSinceMs >= STRAINED_MS;
+  const needsThree = isShort(strain, at(3)) || isStuck(strain, at(3)) || isLongStalled;
+  const needsTwo =
+    isLongStrained || (strain.rates.stallRatio ?? 0) >= SEVERE_STALL_RATIO * at(2).rateShare;
+  const needed = needsThree ? 3 : needsTwo ? 2 : isStrained ? 1 : 0;
+
+  const calm = needed >= before.level ? null : calmer(before, needed, nowMs);
+  const level =
+    calm === null ? needed : nowMs - calm.sinceMs < RELEASE_MS ? before.level : calm.level;
+  const hard = eased(0)(3);
+  const stuck = isStuck(strain, hard) || isLongStalled;
+  return {
+    level,
+    cause: cause === "none" && level > 0 ? before.cause : cause,
+    emergency: isShort(strain, hard) ? "short" : stuck ? "stuck" : null,
+    strainedSinceMs,
+    stalledSinceMs,
+    calm: level < before.level ? null : calm,
+  };
+}
+
+/** How much easier it is to stay at a level than to come to it. */
+interface Ease {
+  readonly extraBytes: number;
+  readonly rateShare: number;
+}
+
+function eased(current: GuardLevel): (level: GuardLevel) => Ease {
+  return (level) =>
+    current >= level
+      ? { extraBytes: RELEASE_BYTES, rateShare: 0.5 }
+      : { extraBytes: 0, rateShare: 1 };
+}
+
+function calmer(before: LevelState, needed: GuardLevel, nowMs: number) {
+  const { sinceMs, level } = before.calm ?? { sinceMs: nowMs, level: needed };
+  return { sinceMs, level: needed > level ? needed : level };
+}
+
+function strainOf({ slackBytes, brakeBytes, rates }: Strain, ease: Ease): LevelCause {
+  const { refaultsPerSecond, stallRatio } = rates;
+  if (slackBytes !== null && slackBytes < brakeBytes + MARGIN_BYTES + ease.extraBytes) {
+    return "bytes";
+  }
+  if ((stallRatio ?? 0) >= STRAINED_STALL_RATIO * ease.rateShare) return "stalls";
+  const hasRefaults = (refaultsPerSecond ?? 0) >= STRAINED_REFAULTS * ease.rateShare;
+  if (hasRefaults && waitsForText(rates, ease)) return "refaults";
+  return slackBytes === null ? "unknown" : "none";
+}
+
+function isShort({ slackBytes, brakeBytes }: Strain, ease: Ease): boolean {
+  return slackBytes !== null && slackBytes < brakeBytes + ease.extraBytes;
+}
+
+/** Whether the shared text is read again so fast that nothing gets on. */
+function isStuck({ slackBytes, brakeBytes, rates }: Strain, ease: Ease): boolean {
+  const { refaultsPerSecond, stallRatio } = rates;
+  if (slackBytes !== null && slackBytes >= brakeBytes + MOST_TEXT_BYTES) return false;
+  if (stallRatio !== null && stallRatio < WITNESS_STALL_RATIO * ease.rateShare) return false;
+  const hasRefaults = (refaultsPerSecond ?? 0) >= STUCK_REFAULTS * ease.rateShare;
+  return hasRefaults && waitsForText(rates, ease);
+}
+
+/** Where faults are not told, refaults must do. */
+function waitsForText({ faultsPerSecond }: Rates, ease: Ease): boolean {
+  return faultsPerSecond === null || faultsPerSecond >= LEAST_FAULTS * ease.rateShare;
+}

@@ -1,0 +1,297 @@
+/**
+ * The policy of the memory guard: what is to be done when memory is short, and to whom. Pure; a
+ * thread looks and acts for it (`agent-process/memory-guard-thread.ts`). How short it is, is
+ * `guard-level.ts`; in what order they go, `guard-victims.ts`.
+ *
+ * It ends one at a time, and looks whether that helped before it ends the next. When it did not
+ * help twice, or cannot help because others hold the memory (a neighbour in the same group, files
+ * in memory, a reading that lies), whoever is within his prediction is spared: only what balloons
+ * itself is still ended. It never ends anything because a reading is missing.
+ *
+ * @module
+ */
+
+import {
+  FIRST_LEVEL,
+  type LevelState,
+  MARGIN_BYTES,
+  nextLevel,
+  RELEASE_BYTES,
+} from "./guard-level.ts";
+import { NO_RATES, nextRates, type Rates, type Totals, type TotalsAt } from "./guard-rates.ts";
+import { type EndingOne, type GuardedTree, heldBy, isThere, withoutEnding } from "./guard-trees.ts";
+import { cacheOf, nextVictim, overCeiling, type Victim } from "./guard-victims.ts";
+
+export interface GuardObservation extends Totals {
+  readonly limitBytes: number;
+  /** Less free than this is an emergency, see `guard-lines.ts`. */
+  readonly brakeBytes: number;
+  /** Null if it cannot be read. */
+  readonly usedBytes: number | null;
+  /** All that live. */
+  readonly trees: readonly GuardedTree[];
+}
+
+/** Why one is ended: memory was short, nothing got on, or it went over its own ceiling. */
+export type EndReason = "short" | "stuck" | "ceiling";
+
+export type GuardAction = EvictAction | EndAction;
+
+/** A spare or a resident is to go; when it is urgent, not politely. */
+export interface EvictAction {
+  readonly do: "evict";
+  readonly id: string;
+  readonly isUrgent: boolean;
+}
+
+export interface EndAction {
+  readonly do: "end";
+  readonly id: string;
+  /** Null to end the whole tree. */
+  readonly toolId: number | null;
+  /** What it held; of a tool, the tool alone. */
+  readonly bytes: number;
+  /** Of the whole tree. */
+  readonly predictedBytes: number;
+  readonly reason: EndReason;
+}
+
+interface LastEnd extends EndingOne {
+  readonly atMs: number;
+  readonly bytes: number;
+  /** What none of our processes held at the time. */
+  readonly othersBytes: number;
+  /** What was free after the pause; null during the pause. */
+  readonly slackBytes: number | null;
+  /** Whether it is known if it helped. */
+  readonly isJudged: boolean;
+}
+
+export interface GuardState {
+  readonly levels: LevelState;
+  readonly usedBytes: number | null;
+  /** Limit less use; negative when more is used than there may be. */
+  readonly slackBytes: number | null;
+  readonly rates: Rates;
+  /** Whether those who keep to their prediction are spared, as ending them would not help. */
+  readonly sparesInnocent: boolean;
+  /** Time that was watched: the caller's clock may jump, this one does not. */
+  readonly clockMs: number;
+  readonly nowMs: number | null;
+  readonly totals: readonly TotalsAt[];
+  readonly filledPerMs: number;
+  readonly evicting: readonly string[];
+  readonly evictedAtMs: number;
+  readonly ending: readonly EndingOne[];
+  readonly lastEnd: LastEnd | null;
+  readonly inVainAtMs: readonly number[];
+}
+
+export const FIRST_GUARD_STATE: GuardState = {
+  levels: FIRST_LEVEL,
+  usedBytes: null,
+  slackBytes: null,
+  rates: NO_RATES,
+  sparesInnocent: false,
+  clockMs: 0,
+  nowMs: null,
+  totals: [],
+  filledPerMs: 0,
+  evicting: [],
+  evictedAtMs: -Infinity,
+  ending: [],
+  lastEnd: null,
+  inVainAtMs: [],
+};
+
+const MIB = 2 ** 20;
+
+/** At most one is ended in this time. */
+const PAUSE_MS = 60;
+/** Who is not gone by then hangs in the kernel, and is waited for no longer. */
+const PATIENCE_MS = 1000;
+/** Smaller changes are those of other turns. */
+const STILL_FALLING_BYTES = 16 * MIB;
+/** How often ending somebody may be of no use before the innocent are spared, in that time. */
+const IN_VAIN_MOST = 2;
+const IN_VAIN_MEMORY_MS = 600_000;
+/** A longer pause is a clock that jumped, or a thread that was starved. */
+const LOOK_MOST_MS = 1000;
+
+/**
+ * One look at memory.
+ * @param nowMs Of a monotonic clock. One that jumps makes the guard slower, never hasty.
+ */
+export function stepGuard(
+  before: GuardState,
+  seen: GuardObservation,
+  nowMs: number,
+): { readonly state: GuardState; readonly actions: readonly GuardAction[] } {
+  const looked = look(before, seen, nowMs);
+  const evictions = toEvict(looked, seen);
+  const end = toEnd(looked, seen, evictions.length > 0);
+  const state = remember(looked, seen, evictions, end);
+  return { state, actions: end === null ? evictions : [...evictions, end] };
+}
+
+/** The new readings, and what became of those who were told to go. */
+function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardState {
+  const pausedMs = before.nowMs === null ? 0 : nowMs - before.nowMs;
+  const hasJumped = !(pausedMs >= 0 && pausedMs <= LOOK_MOST_MS);
+  const stepMs = Math.min(Math.max(pausedMs, 0), LOOK_MOST_MS);
+  const clockMs = before.clockMs + stepMs;
+  const usedBytes = isSize(seen.usedBytes) ? seen.usedBytes : null;
+  const slackBytes =
+    usedBytes === null || !isSize(seen.limitBytes) ? null : seen.limitBytes - usedBytes;
+  const { refaultedPages, majorFaults, stallMs } = seen;
+  const now = { refaultedPages, majorFaults, stallMs, atMs: clockMs };
+  const { kept, rates } = nextRates(hasJumped ? [] : before.totals, now);
+  const levels = nextLevel(
+    before.levels,
+    { slackBytes, brakeBytes: seen.brakeBytes, rates },
+    clockMs,
+  );
+  const state = { ...before, levels, usedBytes, slackBytes, rates, clockMs, nowMs, totals: kept };
+  const { lastEnd, inVainAtMs } = judgeLastEnd(state, seen);
+  return {
+    ...state,
+    filledPerMs: hasJumped || stepMs === 0 ? 0 : growth(before.usedBytes, usedBytes) / stepMs,
+    evicting: before.evicting.filter((id) => seen.trees.some((tree) => isCache(tree, id))),
+    ending: before.ending.filter((one) => isThere(one, seen.trees)),
+    lastEnd,
+    inVainAtMs,
+    sparesInnocent:
+      levels.emergency === "short" &&
+      (inVainAtMs.length >= IN_VAIN_MOST || !wouldHelp(slackBytes, seen)),
+  };
+}
+
+/** Whether there would be room if all our agent processes were gone. */
+function wouldHelp(slackBytes: number | null, seen: GuardObservation): boolean {
+  return slackBytes !== null && slackBytes + heldBy(seen.trees) >= seen.brakeBytes;
+}
+
+/** Whether the last one that was ended made room, as soon as that can be told. */
+function judgeLastEnd(
+  state: GuardState,
+  seen: GuardObservation,
+): Pick<GuardState, "lastEnd" | "inVainAtMs"> {
+  const { lastEnd, clockMs, slackBytes, levels } = state;
+  const inVainAtMs = state.inVainAtMs.filter((atMs) => clockMs - atMs < IN_VAIN_MEMORY_MS);
+  if (lastEnd === null || clockMs - lastEnd.atMs < PAUSE_MS) return { lastEnd, inVainAtMs };
+  const isGone = !isThere(lastEnd, seen.trees);
+  const isTold = isGone || clockMs - lastEnd.atMs >= PATIENCE_MS;
+  const judged = {
+    ...lastEnd,
+    slackBytes: lastEnd.slackBytes ?? slackBytes,
+    isJudged: lastEnd.isJudged || isTold,
+  };
+  if (lastEnd.isJudged || !isTold || levels.emergency !== "short") {
+    return { lastEnd: judged, inVainAtMs };
+  }
+  // If what it held is in use still, and by none of ours, others have taken it.
+  const othersTook = othersBytes(state, seen) - lastEnd.othersBytes >= lastEnd.bytes / 2;
+  const isInVain = !isGone || othersTook;
+  return { lastEnd: judged, inVainAtMs: isInVain ? [...inVainAtMs, clockMs] : inVainAtMs };
+}
+
+function toEvict(state: GuardState, { trees, brakeBytes }: GuardObservation): EvictAction[] {
+  const { level, cause, emergency } = state.levels;
+  if (level < 2) return [];
+  const isUrgent = emergency !== null;
+  const isOfBytes = !isUrgent && cause === "bytes" && state.slackBytes !== null;
+  const leaving = trees.filter(({ id }) => state.evicting.includes(id));
+  const roomBytes = (state.slackBytes ?? 0) + heldBy(leaving);
+  // Of bytes it is known how many are enough.
+  let missingBytes = isOfBytes ? brakeBytes + MARGIN_BYTES + RELEASE_BYTES - roomBytes : Infinity;
+  const actions: EvictAction[] = [];
+  for (const { id, bytes } of cacheOf(trees)) {
+    if (missingBytes <= 0) break;
+    if (state.evicting.includes(id)) continue;
+    actions.push({ do: "evict", id, isUrgent });
+    missingBytes -= bytes;
+  }
+  return actions;
+}
+
+function toEnd(state: GuardState, seen: GuardObservation, evictsNow: boolean): EndAction | null {
+  const { lastEnd, clockMs } = state;
+  if (lastEnd !== null && clockMs - lastEnd.atMs < PAUSE_MS) return null;
+  const trees = seen.trees.flatMap((tree) => withoutEnding(tree, state.ending));
+  const { emergency } = state.levels;
+  if (emergency !== null && isTimeForNext(state, seen) && !waitsForCache(state, seen, evictsNow)) {
+    const victim = nextVictim(trees, state.sparesInnocent);
+    if (victim !== null) return endOf(victim, emergency);
+  }
+  const over = trees.map(overCeiling).find((victim) => victim !== null);
+  return over === undefined ? null : endOf(over, "ceiling");
+}
+
+/** Not while the last one may still make room. */
+function isTimeForNext({ lastEnd, clockMs, slackBytes }: GuardState, seen: GuardObservation) {
+  if (lastEnd === null || !isThere(lastEnd, seen.trees)) return true;
+  if (clockMs - lastEnd.atMs >= PATIENCE_MS) return true;
+  if (lastEnd.slackBytes === null || slackBytes === null) return false;
+  return lastEnd.slackBytes - slackBytes >= STILL_FALLING_BYTES;
+}
+
+/** Cache that goes makes room within the pause, if memory does not fill faster than that. */
+function waitsForCache(state: GuardState, seen: GuardObservation, evictsNow: boolean): boolean {
+  if (!evictsNow && state.clockMs - state.evictedAtMs >= PAUSE_MS) return false;
+  const left = (state.slackBytes ?? Infinity) - state.filledPerMs * PAUSE_MS;
+  return left >= seen.brakeBytes / 2;
+}
+
+function remember(
+  state: GuardState,
+  seen: GuardObservation,
+  evictions: readonly EvictAction[],
+  end: EndAction | null,
+): GuardState {
+  const isEviction = evictions.length > 0;
+  if (!isEviction && end === null) return state;
+  // Rates speak of the time before: whether this helped shows only in new ones.
+  const isForgotten = state.levels.emergency === "stuck";
+  return {
+    ...state,
+    totals: isForgotten ? [] : state.totals,
+    levels: isForgotten ? { ...state.levels, stalledSinceMs: null } : state.levels,
+    evicting: [...state.evicting, ...evictions.map(({ id }) => id)],
+    evictedAtMs: isEviction ? state.clockMs : state.evictedAtMs,
+    ...(end !== null && {
+      ending: [...state.ending, { id: end.id, toolId: end.toolId }],
+      lastEnd: {
+        id: end.id,
+        toolId: end.toolId,
+        atMs: state.clockMs,
+        bytes: end.bytes,
+        othersBytes: othersBytes(state, seen),
+        slackBytes: null,
+        isJudged: end.reason !== "short",
+      },
+    }),
+  };
+}
+
+function endOf({ tree, tool }: Victim, reason: EndReason): EndAction {
+  const { id, predictedBytes } = tree;
+  const { bytes } = tool ?? tree;
+  return { do: "end", id, toolId: tool?.id ?? null, bytes, predictedBytes, reason };
+}
+
+function isCache({ id, kind }: GuardedTree, wanted: string): boolean {
+  return id === wanted && (kind === "spare" || kind === "resident");
+}
+
+function othersBytes({ usedBytes }: GuardState, { trees }: GuardObservation): number {
+  return (usedBytes ?? 0) - heldBy(trees);
+}
+
+function growth(from: number | null, to: number | null): number {
+  return from === null || to === null ? 0 : Math.max(0, to - from);
+}
+
+/** A reading may be missing, or be nonsense. */
+function isSize(bytes: number | null): bytes is number {
+  return bytes !== null && Number.isFinite(bytes) && bytes >= 0;
+}
