@@ -31,19 +31,21 @@ async function runOn(data: string, command: "serve" | "chat") {
   return exit;
 }
 
-const PLACES = [
+const PLACES: readonly (readonly [where: string, data: string, errno: string])[] = [
   ["below a file", "file/data", "ENOTDIR"],
   ["at a file", "file", "ENOTDIR"],
   ...(process.platform === "linux"
-    ? [
+    ? ([
         ["where the kernel keeps its own", "/proc/plimsoll", "ENOENT"],
         ["deep where the kernel keeps its own", "/proc/self/plimsoll/data", "ENOENT"],
         ["below a device", "/dev/null/plimsoll", "ENOTDIR"],
-      ]
+      ] as const)
     : []),
   // Who is root may write anywhere.
-  ...(process.getuid?.() === 0 ? [] : [["in a read-only directory", "read-only/data", "EACCES"]]),
-] as const;
+  ...(process.getuid?.() === 0
+    ? []
+    : ([["in a read-only directory", "read-only/data", "EACCES"]] as const)),
+];
 
 describe("a data directory that cannot be", () => {
   it.each(PLACES)(

@@ -59,15 +59,28 @@ async function startProgram(more: Record<string, string> = {}, directory?: strin
   return server;
 }
 
+/** The first process with this mark, stopped: nothing that it is needed for can happen. */
+async function held(variable: string, value: string): Promise<number> {
+  await until(() => processesWith(variable, value).length > 0, "a process to hold");
+  const [pid = 0] = processesWith(variable, value);
+  process.kill(pid, "SIGSTOP");
+  return pid;
+}
+
 describe("a server that starts", () => {
   it("lives at once, but is ready only when an agent process could be started", async () => {
     const seen: number[] = [];
+    let probe = 0;
     await using server = await startServer({
       ...options,
+      async beforeListening(serverId) {
+        probe = await held("PLIMSOLL_SERVER_ID", serverId);
+      },
       async whileStarting(url) {
         seen.push((await fetch(`${url}/livez`)).status, (await fetch(`${url}/readyz`)).status);
         const problem = await refusal(post({ url }, "Hi"));
         expect(problem).toMatchObject({ status: 503, code: "not_ready", retryAfter: 1 });
+        process.kill(probe, "SIGCONT");
       },
     });
     expect(seen).toEqual([200, 503]);

@@ -38,8 +38,10 @@ export interface TestServerOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Of an earlier server, to start again on its data; a fresh one without it. */
   readonly directory?: string;
+  /** Called when the server has an id and has not yet listened; in this process only. */
+  readonly beforeListening?: (serverId: string) => Promise<void>;
   /** Called when the server listens and has not yet said that it is ready; in this process only. */
-  readonly whileStarting?: (url: string, serverId: string) => Promise<void>;
+  readonly whileStarting?: (url: string) => Promise<void>;
   /** Changes what was read from the agent files; in this process only. */
   readonly alter?: (agent: AgentDefinition) => AgentDefinition;
 }
@@ -106,10 +108,12 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
   );
   served.catch(() => undefined);
   try {
+    const hasId = async () => (serverId = await world.readServerId().catch(() => "")) !== "";
+    await Promise.race([served, until(hasId, "the server to have an id")]);
+    await options.beforeListening?.(serverId);
     await Promise.race([served, until(() => listening !== undefined, "the server to listen")]);
     if (listening === undefined) throw new Error("The server ended before it listened");
-    serverId = await world.readServerId();
-    await options.whileStarting?.(listening.url, serverId);
+    await options.whileStarting?.(listening.url);
     const problem = await listening.ready;
     if (problem !== null) throw new Error(`The server is not ready: ${problem}`);
   } catch (thrown) {
