@@ -72,6 +72,10 @@ export class TurnGate {
     this.#returns = new ReturnTimes(options.random ?? Math.random);
   }
 
+  get inflight(): number {
+    return this.#permits.inflight;
+  }
+
   /** From now on these make room for turns. */
   useCache(cache: ProcessCache): void {
     this.#cache = cache;

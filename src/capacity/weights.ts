@@ -75,8 +75,8 @@ export interface MeasuredWeightsOptions {
   readonly safetyReserveBytes: () => number;
   readonly footprints: Footprints;
   readonly agentNames: readonly string[];
-  /** Told when the limit is another one than before. */
-  readonly onLimitChanged: (limit: MemoryLimit, before: MemoryLimit) => void;
+  /** Told each time the limit was read anew, every few seconds while anybody asks. */
+  readonly onLimitRead: (limit: MemoryLimit, before: MemoryLimit) => void;
 }
 
 /** A replica that is resized hears of it within this time. */
@@ -111,7 +111,7 @@ export class MeasuredWeights implements Weights {
       const before = this.#limit;
       this.#limitAtMs = nowMs;
       this.#limit = this.#options.readLimit();
-      if (this.#limit.bytes !== before.bytes) this.#options.onLimitChanged(this.#limit, before);
+      this.#options.onLimitRead(this.#limit, before);
     }
     return this.#limit;
   }

@@ -4,8 +4,10 @@
  * @module
  */
 
+import type { Containment } from "../agent-process/containment.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
+import type { FootprintDescription } from "../capacity/footprint.ts";
 import type { MemoryUse } from "../capacity/memory-reading.ts";
 import type { Config } from "../config/config.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
@@ -29,6 +31,13 @@ export interface ServerParts {
 /** The answer of `/capacity`. */
 export interface CapacityView extends GateSnapshot {
   readonly memory: MemoryUse;
+  /** Which of the two sets how many turns there can be, as far as is known. */
+  readonly binds: "memory" | "cpu";
+  readonly cpu: CpuView;
+  /** What keeps one turn from taking the memory of all. */
+  readonly containment: Pick<Containment, "kind" | "text" | "killsAll">;
+  /** What turns of each agent are predicted to hold, and from what. */
+  readonly footprints: Readonly<Record<string, FootprintDescription>>;
   readonly turns: readonly {
     readonly turnId: string;
     readonly ageMs: number;
@@ -36,6 +45,20 @@ export interface CapacityView extends GateSnapshot {
     readonly bytes: number | null;
     readonly peakBytes: number | null;
   }[];
+}
+
+export interface CpuView {
+  /** CPUs of the replica, possibly a fraction. */
+  readonly cpus: number;
+  readonly source: string;
+  /** CPUs that a turn keeps busy; null until one was measured, as is `turnsThatFit`. */
+  readonly perTurn: number | null;
+  readonly turnsThatFit: number | null;
+  /** Processes that start now, how many may at once, and how many turns wait for that. */
+  readonly starting: number;
+  readonly startsAtOnce: number;
+  readonly startsWaiting: number;
+  readonly meanStartMs: number;
 }
 
 /** Whether the replica would take a turn, apart from being full. */

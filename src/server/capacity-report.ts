@@ -4,27 +4,27 @@
  * @module
  */
 
+import type { Containment } from "../agent-process/containment.ts";
 import type { AgentProcesses } from "../agent-process/registry.ts";
-import type { TurnGate } from "../capacity/gate.ts";
-import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import { readMemoryUse } from "../capacity/memory-reading.ts";
-import type { CapacityView } from "../http/server-parts.ts";
+import type { CapacityView, CpuView } from "../http/server-parts.ts";
 import type { CapacityNumbers } from "../telemetry/metrics.ts";
+import type { OpenGate } from "./open-gate.ts";
 
 /** What runs in the server; nothing until it is watched. */
 export interface WatchedServer {
+  readonly agentNames: readonly string[];
+  readonly containment: Containment;
   readonly processes: AgentProcesses;
   readonly countStrays: () => number;
 }
 
 export class CapacityReport {
-  readonly #gate: TurnGate;
-  readonly #limit: MemoryLimit;
+  readonly #capacity: OpenGate;
   #server: WatchedServer | null = null;
 
-  constructor(gate: TurnGate, limit: MemoryLimit) {
-    this.#gate = gate;
-    this.#limit = limit;
+  constructor(capacity: OpenGate) {
+    this.#capacity = capacity;
   }
 
   /** From now on its processes are part of the report. */
@@ -33,23 +33,54 @@ export class CapacityReport {
   }
 
   view(): CapacityView {
+    const { gate, memoryLimit, footprints } = this.#capacity;
     const nowMs = Date.now();
-    const memory = readMemoryUse({ limit: this.#limit });
-    return { ...this.#gate.snapshot(nowMs), memory, turns: this.#turns(nowMs) };
+    const snapshot = gate.snapshot(nowMs);
+    const cpu = this.#cpu();
+    const { agentNames = [], containment } = this.#server ?? {};
+    const { kind = "guard", text = "", killsAll = false } = containment ?? {};
+    return {
+      ...snapshot,
+      memory: readMemoryUse({ limit: memoryLimit }),
+      binds: (cpu.turnsThatFit ?? Infinity) < snapshot.turnsThatFit ? "cpu" : "memory",
+      cpu,
+      containment: { kind, text, killsAll },
+      footprints: Object.fromEntries(agentNames.map((name) => [name, footprints.describe(name)])),
+      turns: this.#turns(nowMs),
+    };
   }
 
   numbers(): CapacityNumbers {
-    const gate = this.#gate.snapshot(Date.now());
+    const { gate, memoryLimit, lane } = this.#capacity;
+    const snapshot = gate.snapshot(Date.now());
     return {
-      turnsInFlight: gate.inflight,
-      turnsThatFit: gate.turnsThatFit,
-      memoryLimitBytes: gate.limitBytes,
-      loadLineBytes: gate.loadLineBytes,
-      memoryUsedBytes: readMemoryUse({ limit: this.#limit }).bytes,
-      committedBytes: gate.committedBytes,
-      headroomBytes: gate.headroomBytes,
+      turnsInFlight: snapshot.inflight,
+      turnsThatFit: snapshot.turnsThatFit,
+      memoryLimitBytes: snapshot.limitBytes,
+      loadLineBytes: snapshot.loadLineBytes,
+      memoryUsedBytes: readMemoryUse({ limit: memoryLimit }).bytes,
+      committedBytes: snapshot.committedBytes,
+      promisedBytes: snapshot.promisedBytes,
+      poolBytes: snapshot.poolBytes,
+      headroomBytes: snapshot.headroomBytes,
+      guardLevel: -1,
+      startsWaiting: lane.waiting,
       liveStrays: this.#server?.countStrays() ?? 0,
-      shed: gate.shed,
+      shed: snapshot.shed,
+    };
+  }
+
+  #cpu(): CpuView {
+    const { cpu, lane } = this.#capacity;
+    return {
+      cpus: cpu.limit.cpus,
+      source: cpu.limit.source,
+      perTurn: cpu.cpusPerTurn,
+      turnsThatFit: cpu.turnsThatFit,
+      starting: lane.starting,
+      startsAtOnce: lane.slots,
+      startsWaiting: lane.waiting,
+      meanStartMs: Math.round(lane.meanStartMs),
     };
   }
 

@@ -38,6 +38,8 @@ export interface ReadinessDeps {
   /** Changed as the truth changes, until it says `draining`. */
   readonly readiness: Readiness;
   readonly log: Logger;
+  /** Told what a process holds that was started and did nothing. */
+  readonly onPeak: (bytes: number) => void;
 }
 
 /**
@@ -70,7 +72,7 @@ export async function checkReadiness(
 }
 
 async function tryToStart(deps: ReadinessDeps, stop: AbortSignal): Promise<string | null> {
-  const { config, data, agents, processes } = deps;
+  const { config, data, agents, processes, onPeak } = deps;
   const [agent] = agents.values();
   const directory = join(data.runDirectory, "probe");
   try {
@@ -87,5 +89,5 @@ async function tryToStart(deps: ReadinessDeps, stop: AbortSignal): Promise<strin
     TMPDIR: directory,
   };
   const spawn = processes.spawn.bind(processes);
-  return probeAgentProcess({ directory, environment, ...config.agentProcess, spawn }, stop);
+  return probeAgentProcess({ directory, environment, ...config.agentProcess, spawn, onPeak }, stop);
 }

@@ -6,12 +6,14 @@
  */
 
 import type { AgentProcess } from "../agent-process/agent-process.ts";
+import { type Containment, detectContainment } from "../agent-process/containment.ts";
 import { AgentProcesses } from "../agent-process/registry.ts";
 import { countStrays, sweepStrays } from "../agent-process/strays.ts";
 import { writeToolShell } from "../agent-process/tool-shell.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
-import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import { readMemoryAccount } from "../capacity/memory-pressure.ts";
+import { turnCeilingBytes } from "../capacity/turn-ceiling.ts";
 import type { Config } from "../config/config.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
 import { FileSessions } from "../session/file-sessions.ts";
@@ -19,10 +21,11 @@ import { SessionLocks } from "../session/session-locks.ts";
 import type { LogDestination, Logger } from "../telemetry/log.ts";
 import { startTelemetry, type Telemetry } from "../telemetry/start.ts";
 import { LiveTurns } from "../turn/live-turns.ts";
-import { runTurn, type ServedAgent } from "../turn/run-turn.ts";
+import { runTurn, type ServedAgent, type TurnDeps } from "../turn/run-turn.ts";
 import { CapacityReport } from "./capacity-report.ts";
-import { openGate } from "./open-gate.ts";
+import { openGate, type OpenGate } from "./open-gate.ts";
 import { prepareAgents } from "./prepare-agents.ts";
+import { sdkVersion } from "./sdk-version.ts";
 
 export interface EngineOptions {
   readonly config: Config;
@@ -32,8 +35,8 @@ export interface EngineOptions {
 }
 
 export interface Engine {
-  readonly memoryLimit: MemoryLimit;
-  readonly gate: TurnGate;
+  readonly capacity: OpenGate;
+  readonly containment: Containment;
   readonly report: CapacityReport;
   readonly telemetry: Telemetry;
   readonly data: DataDirectory;
@@ -58,8 +61,15 @@ export async function withEngine<Result>(
   use: (engine: Engine) => Promise<Result>,
 ): Promise<Result> {
   const { config, logDestination } = options;
-  const { memoryLimit, gate, lane } = openGate(config);
-  const report = new CapacityReport(gate, memoryLimit);
+  const capacity = openGate({
+    config,
+    agents: options.agents,
+    sdkVersion: sdkVersion(),
+    onLimitRead: (limit, before) => limitWasRead(limit, before, capacity, telemetry),
+    pressure: () => null,
+  });
+  const { gate, lane, footprints, memoryLimit } = capacity;
+  const report = new CapacityReport(capacity);
 
   await using telemetry = await startTelemetry(config.telemetry, {
     capacityNumbers: () => report.numbers(),
@@ -68,7 +78,13 @@ export async function withEngine<Result>(
   for (const note of memoryLimit.notes) telemetry.log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
-  await using processes = openAgentProcesses(config, data, telemetry);
+  await using containment = await detectContainment({
+    ownGroup: config.agentProcess.ownGroup,
+    serverId: data.serverId,
+  });
+  if (containment.killsAll) capacity.reserve.kernelKillsAll();
+  for (const note of containment.notes) telemetry.log.info({ note }, "About containment");
+  await using processes = openAgentProcesses(config, data, containment, telemetry);
   await using prepared = await prepareAgents(options.agents, config.agentEnvironment);
 
   const locks = new SessionLocks();
@@ -76,15 +92,51 @@ export async function withEngine<Result>(
   const sessions = new FileSessions({ dataDirectory: data.path, maxPerTenant, locks });
   const toolShell = await writeToolShell(data.runDirectory);
   const { agents } = prepared;
-  const turnDeps = { agents, locks, sessions, gate, lane, processes, telemetry, config, toolShell };
+  const turnDeps: TurnDeps = {
+    agents,
+    locks,
+    sessions,
+    gate,
+    lane,
+    footprints,
+    ceilingBytesOf: ({ limits }) => {
+      const { limitBytes, safetyReserveBytes } = gate.snapshot(Date.now());
+      const { turnMemoryBytes } = limits;
+      return turnCeilingBytes({ limitBytes, safetyReserveBytes, turnMemoryBytes });
+    },
+    processes,
+    telemetry,
+    config,
+    toolShell,
+    dataDirectory: data.path,
+  };
   await using turns = new LiveTurns({
-    start: (request, signal) => runTurn(request, { ...turnDeps, dataDirectory: data.path }, signal),
+    start: (request, signal) => runTurn(request, turnDeps, signal),
     maxStreamsPerCaller: config.http.maxStreamsPerCaller,
     streamBufferBytes: config.http.streamBufferBytes,
   });
-  report.watch({ processes, countStrays: () => countStrays(data.serverId, processes.live) });
-  const parts = { memoryLimit, gate, report, telemetry, data, processes };
+  report.watch({
+    agentNames: [...agents.keys()],
+    containment,
+    processes,
+    countStrays: () => countStrays(data.serverId, processes.live),
+  });
+  const parts = { capacity, containment, report, telemetry, data, processes };
   return await use({ ...parts, agents, sessions, turns });
+}
+
+/** The limit may be another one now; and the moment is as good as any to look at the text. */
+function limitWasRead(
+  limit: MemoryLimit,
+  before: MemoryLimit,
+  { gate, reserve }: Pick<OpenGate, "gate" | "reserve">,
+  { log }: Telemetry,
+): void {
+  if (limit.bytes !== before.bytes) {
+    const { bytes: limitBytes, source } = limit;
+    log.warn({ limitBytes, beforeBytes: before.bytes, source }, "The memory limit has changed");
+  }
+  if (gate.inflight > 0) reserve.sawMapped(readMemoryAccount({ limit }).mappedFileBytes.value);
 }
 
 /** What a run that was killed has left: its processes, and a mark that it did not end well. */
@@ -102,10 +154,12 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
 function openAgentProcesses(
   config: Config,
   { serverId }: DataDirectory,
+  containment: Containment,
   { metrics, log }: Telemetry,
 ): AgentProcesses {
   return new AgentProcesses({
     serverId,
+    containment,
     ...config.agentProcess,
     onExit: (agent, exit) => {
       metrics.agentProcessExited(exit);

@@ -5,28 +5,73 @@
  */
 
 import { availableParallelism, totalmem } from "node:os";
-import { readCpuLimit, type CpuLimit } from "../capacity/cpu-limit.ts";
+import { readPrivateBytes } from "../agent-process/proc.ts";
+import type { AgentDefinition } from "../agent/definition.ts";
+import { readCpuLimit } from "../capacity/cpu-limit.ts";
+import { CpuMeter } from "../capacity/cpu-meter.ts";
+import { FootprintBook } from "../capacity/footprint.ts";
 import { TurnGate } from "../capacity/gate.ts";
-import { readMemoryLimit, type MemoryLimit } from "../capacity/memory-limit.ts";
+import { type MemoryLimit, readMemoryLimit } from "../capacity/memory-limit.ts";
+import { readMemoryUse } from "../capacity/memory-reading.ts";
+import { SafetyReserve } from "../capacity/safety-reserve.ts";
 import { StartLane } from "../capacity/start-lane.ts";
-import { staticWeights } from "../capacity/weights.ts";
+import { MeasuredWeights, staticWeights, type Weights } from "../capacity/weights.ts";
 import type { Config } from "../config/config.ts";
 
-export interface OpenGate {
-  readonly memoryLimit: MemoryLimit;
-  readonly cpuLimit: CpuLimit;
-  readonly lane: StartLane;
-  readonly gate: TurnGate;
+export interface GateOptions {
+  readonly config: Pick<Config, "capacity">;
+  readonly agents: readonly AgentDefinition[];
+  /** Of Claude Code: another one holds another amount of memory. */
+  readonly sdkVersion: string;
+  readonly onLimitRead: (limit: MemoryLimit, before: MemoryLimit) => void;
+  /** Why memory is short, in words; null while it is not. */
+  readonly pressure: () => string | null;
 }
 
-export function openGate({ capacity }: Pick<Config, "capacity">): OpenGate {
-  const memoryLimit = readMemoryLimit({
-    explicitBytes: capacity.memoryLimitBytes,
-    totalMemoryBytes: totalmem(),
+export interface OpenGate {
+  /** As it was at the start; the gate looks again now and then. */
+  readonly memoryLimit: MemoryLimit;
+  readonly gate: TurnGate;
+  readonly lane: StartLane;
+  readonly cpu: CpuMeter;
+  readonly reserve: SafetyReserve;
+  readonly footprints: FootprintBook;
+}
+
+export function openGate(options: GateOptions): OpenGate {
+  const { capacity } = options.config;
+  const readLimit = () =>
+    readMemoryLimit({
+      explicitBytes: capacity.memoryLimitBytes,
+      totalMemoryBytes: totalmem(),
+    });
+  const memoryLimit = readLimit();
+  const cpu = new CpuMeter(readCpuLimit({ cpuCount: availableParallelism() }));
+  const lane = new StartLane({ cpus: cpu.limit.cpus, maxWaitMs: capacity.startWaitMs });
+  const settingBytes = capacity.safetyReserveBytes;
+  const reserve = new SafetyReserve({ settingBytes, cores: cpu.limit.cpus });
+  const footprints = openFootprints(options);
+  const measure = (): Weights =>
+    new MeasuredWeights({
+      readLimit,
+      readUse: (limit) => readMemoryUse({ limit }),
+      readParentBytes: () => readPrivateBytes(process.pid),
+      safetyReserveBytes: () => reserve.bytes,
+      footprints,
+      agentNames: options.agents.map(({ name }) => name),
+      onLimitRead: options.onLimitRead,
+    });
+  const isStatic = capacity.admission === "static";
+  const weights = isStatic ? staticWeights({ limit: memoryLimit, ...capacity }) : measure();
+  const { pressure } = options;
+  const gate = new TurnGate({ ...capacity, weights, lane, pressure });
+  return { memoryLimit, gate, lane, cpu, reserve, footprints };
+}
+
+function openFootprints({ config, agents, sdkVersion }: GateOptions): FootprintBook {
+  const versions = new Map(agents.map(({ name, version }) => [name, `${sdkVersion} ${version}`]));
+  return new FootprintBook({
+    priorBytes: config.capacity.turnReserveBytes,
+    versionOf: (agentName) => versions.get(agentName) ?? null,
   });
-  const cpuLimit = readCpuLimit({ cpuCount: availableParallelism() });
-  const lane = new StartLane({ cpus: cpuLimit.cpus, maxWaitMs: capacity.startWaitMs });
-  const weights = staticWeights({ limit: memoryLimit, ...capacity });
-  const gate = new TurnGate({ ...capacity, weights, lane });
-  return { memoryLimit, cpuLimit, lane, gate };
 }

@@ -57,7 +57,8 @@ async function serveEngine(
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
-  const { agents, data, gate, memoryLimit, processes, sessions, telemetry, turns } = engine;
+  const { agents, data, processes, sessions, telemetry, turns } = engine;
+  const { gate, memoryLimit, footprints } = engine.capacity;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   const capacity = () => engine.report.view();
   const parts = { config, version, agents, turns, gate, sessions, telemetry, readiness, capacity };
@@ -65,7 +66,9 @@ async function serveEngine(
   // Begun before the rest of the program is loaded: the process starts on another core meanwhile.
   const failed = new AbortController();
   const stop = AbortSignal.any([signals.stop, failed.signal]);
-  const ready = checkReadiness({ config, data, agents, processes, readiness, log }, stop);
+  const onPeak = (bytes: number) => footprints.calibrate(bytes);
+  const deps = { config, data, agents, processes, readiness, log, onPeak };
+  const ready = checkReadiness(deps, stop);
   const { buildApp } = await import("../http/app.ts");
   await using app = buildApp(parts);
   const url = await listen(app, config.listen).catch((error: unknown) => {

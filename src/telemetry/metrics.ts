@@ -18,10 +18,19 @@ import {
   ATTRIBUTES,
   type AttributesOf,
   EXIT_REASONS,
+  KEPT_END_REASONS,
+  type KeptEndReason,
+  KEPT_KINDS,
+  type KeptKind,
   type MetricKey,
   type MetricKeyOf,
   METRICS,
   type Provider,
+  GUARD_REASONS,
+  type GuardReason,
+  GUARD_TARGETS,
+  type GuardTarget,
+  type ProcessSource,
   PROVIDER_NAMES,
   SHED_REASONS,
   type ShedReason,
@@ -46,6 +55,7 @@ export interface EndedTurn {
   readonly outcome: TurnOutcome;
   /** Most private memory of the process tree; null when it ended before it could be measured. */
   readonly peakMemoryBytes: number | null;
+  readonly predictedBytes: number;
 }
 
 export interface MetricsDeps {
@@ -95,6 +105,7 @@ export class Metrics {
     }
     if (turn.peakMemoryBytes !== null) {
       this.#record.turnMemoryPeak(turn.peakMemoryBytes, { agentName });
+      this.#record.turnMemoryRatio(turn.peakMemoryBytes / turn.predictedBytes, { agentName });
     }
     for (const used of usage.byModel) {
       const model = { agentName, responseModel: used.model };
@@ -112,9 +123,21 @@ export class Metrics {
     this.#record.processStart(durationMs / 1000, { agentName });
   }
 
+  agentProcessTaken(agentName: string, processSource: ProcessSource): void {
+    this.#record.processesTaken(1, { agentName, processSource });
+  }
+
+  keptProcessEnded(keptKind: KeptKind, keptEndReason: KeptEndReason): void {
+    this.#record.keptEnded(1, { keptKind, keptEndReason });
+  }
+
   /** Once nothing of its tree is left. */
   agentProcessExited(exit: ExitFacts): void {
     this.#record.processExits(1, { exitReason: exitReason(exit) });
+  }
+
+  guardActed(guardTarget: GuardTarget, guardReason: GuardReason): void {
+    this.#record.guardActions(1, { guardTarget, guardReason });
   }
 
   /** At start, for processes that an earlier run left behind. */
@@ -161,7 +184,11 @@ function openInstruments(meter: Meter) {
     cacheTokens: counterOf(meter, "cacheTokens"),
     cost: counterOf(meter, "cost"),
     turnMemoryPeak: histogramOf(meter, "turnMemoryPeak"),
+    turnMemoryRatio: histogramOf(meter, "turnMemoryRatio"),
+    guardActions: counterOf(meter, "guardActions"),
     processStart: histogramOf(meter, "processStart"),
+    processesTaken: counterOf(meter, "processesTaken"),
+    keptEnded: counterOf(meter, "keptEnded"),
     processExits: counterOf(meter, "processExits"),
     straysKilled: counterOf(meter, "straysKilled"),
     uncleanEnds: counterOf(meter, "uncleanEnds"),
@@ -172,6 +199,12 @@ function openInstruments(meter: Meter) {
 /** A counter that appears with its first event has no increase to alert on. */
 function startAtZero(record: Instruments): void {
   for (const reason of EXIT_REASONS) record.processExits(0, { exitReason: reason });
+  for (const guardTarget of GUARD_TARGETS) {
+    for (const guardReason of GUARD_REASONS) record.guardActions(0, { guardTarget, guardReason });
+  }
+  for (const keptKind of KEPT_KINDS) {
+    for (const keptEndReason of KEPT_END_REASONS) record.keptEnded(0, { keptKind, keptEndReason });
+  }
   record.straysKilled(0, {});
   record.uncleanEnds(0, {});
 }
@@ -198,7 +231,13 @@ const GAUGES = [
   "loadLineBytes",
   "memoryUsedBytes",
   "committedBytes",
+  "promisedBytes",
+  "poolBytes",
   "headroomBytes",
+  "guardLevel",
+  "startsWaiting",
+  "residents",
+  "spares",
   "liveStrays",
 ] as const satisfies readonly MetricKeyOf<"gauge">[];
 

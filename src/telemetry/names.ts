@@ -44,6 +44,33 @@ export const EXIT_REASONS = [
 ] as const;
 export type ExitReason = (typeof EXIT_REASONS)[number];
 
+/** What the memory guard ends: a tool of a turn, a turn, or a process that was kept for later. */
+export const GUARD_TARGETS = ["tool", "turn", "cache"] as const;
+export type GuardTarget = (typeof GUARD_TARGETS)[number];
+
+/** Memory was short, nothing got on for want of it, or a turn went over its own ceiling. */
+export const GUARD_REASONS = ["short", "stuck", "ceiling"] as const;
+export type GuardReason = (typeof GUARD_REASONS)[number];
+
+/** Where the process of a turn came from. */
+export const PROCESS_SOURCES = ["started", "resident", "spare"] as const;
+export type ProcessSource = (typeof PROCESS_SOURCES)[number];
+
+/** Processes without a turn: of a session between its turns, or started ahead. */
+export const KEPT_KINDS = ["resident", "spare"] as const;
+export type KeptKind = (typeof KEPT_KINDS)[number];
+
+/** Why such a process was ended; `outdated`: its session had a turn elsewhere. */
+export const KEPT_END_REASONS = [
+  "expired",
+  "evicted",
+  "outdated",
+  "died",
+  "deleted",
+  "draining",
+] as const;
+export type KeptEndReason = (typeof KEPT_END_REASONS)[number];
+
 const OUTCOMES = [
   "completed",
   "limit_reached",
@@ -69,6 +96,11 @@ export const ATTRIBUTES = {
   errorType: { name: "error.type", values: Object.keys(ERRORS) },
   shedReason: { name: "plimsoll.shed.reason", values: SHED_REASONS },
   exitReason: { name: "plimsoll.exit.reason", values: EXIT_REASONS },
+  processSource: { name: "plimsoll.agent_process.source", values: PROCESS_SOURCES },
+  keptKind: { name: "plimsoll.kept.kind", values: KEPT_KINDS },
+  keptEndReason: { name: "plimsoll.kept.end_reason", values: KEPT_END_REASONS },
+  guardTarget: { name: "plimsoll.guard.target", values: GUARD_TARGETS },
+  guardReason: { name: "plimsoll.guard.reason", values: GUARD_REASONS },
 } as const satisfies Record<string, AttributeSpec>;
 
 /** What the span of a turn carries besides attributes of {@link ATTRIBUTES}. */
@@ -104,6 +136,7 @@ const TURN_SECONDS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4
 const START_SECONDS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30];
 const TOKENS = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304];
 const CALLS = [1, 2, 4, 8, 16, 32, 64, 128];
+const MEMORY_RATIOS = [0.5, 0.7, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.5, 2, 4];
 // Dense where turns without a runaway tool are: 96 to 185 MiB measured.
 const TURN_BYTES = [64, 96, 112, 128, 144, 160, 192, 224, 256, 384, 512, 768, 1024, 2048, 4096].map(
   (mebibytes) => mebibytes * MEBIBYTE,
@@ -194,6 +227,14 @@ export const METRICS = {
     attributes: ["agentName"],
     buckets: TURN_BYTES,
   },
+  turnMemoryRatio: {
+    name: "plimsoll.turn.memory.predicted_ratio",
+    kind: "histogram",
+    unit: "1",
+    description: "Most private memory that a turn held, divided by what was predicted for it",
+    attributes: ["agentName"],
+    buckets: MEMORY_RATIOS,
+  },
   memoryLimitBytes: {
     name: "plimsoll.memory.limit",
     kind: "gauge",
@@ -219,7 +260,44 @@ export const METRICS = {
     name: "plimsoll.memory.committed",
     kind: "gauge",
     unit: "By",
-    description: "Memory set aside for the server and for the turns in flight",
+    description: "Memory in use, promised to turns in flight and pooled for them",
+    attributes: [],
+  },
+  promisedBytes: {
+    name: "plimsoll.memory.promised",
+    kind: "gauge",
+    unit: "By",
+    description: "Memory predicted for the turns in flight and not yet held by them",
+    attributes: [],
+  },
+  poolBytes: {
+    name: "plimsoll.memory.pool",
+    kind: "gauge",
+    unit: "By",
+    description: "Memory set aside for all turns together, since some outgrow their prediction",
+    attributes: [],
+  },
+  guardLevel: {
+    name: "plimsoll.guard.level",
+    kind: "gauge",
+    unit: "{level}",
+    description:
+      "How short memory is: 0 enough, 1 no admissions, 2 what is cached is evicted, 3 one after " +
+      "another is ended; -1 while nobody looks",
+    attributes: [],
+  },
+  guardActions: {
+    name: "plimsoll.guard.actions",
+    kind: "counter",
+    unit: "{action}",
+    description: "What the memory guard has ended, and why",
+    attributes: ["guardTarget", "guardReason"],
+  },
+  startsWaiting: {
+    name: "plimsoll.agent_process.start.waiting",
+    kind: "gauge",
+    unit: "{turn}",
+    description: "Admitted turns that wait for the start of their process",
     attributes: [],
   },
   headroomBytes: {
@@ -243,6 +321,34 @@ export const METRICS = {
     unit: "{process}",
     description: "Agent processes that ended, by how",
     attributes: ["exitReason"],
+  },
+  processesTaken: {
+    name: "plimsoll.agent_process.taken",
+    kind: "counter",
+    unit: "{turn}",
+    description: "Turns by where their process came from: started, or there already",
+    attributes: ["agentName", "processSource"],
+  },
+  residents: {
+    name: "plimsoll.agent_process.residents",
+    kind: "gauge",
+    unit: "{process}",
+    description: "Processes that stay between the turns of their session",
+    attributes: [],
+  },
+  spares: {
+    name: "plimsoll.agent_process.spares",
+    kind: "gauge",
+    unit: "{process}",
+    description: "Processes that were started ahead and wait for the first turn of a session",
+    attributes: [],
+  },
+  keptEnded: {
+    name: "plimsoll.agent_process.kept.ended",
+    kind: "counter",
+    unit: "{process}",
+    description: "Residents and spares that were ended, and why",
+    attributes: ["keptKind", "keptEndReason"],
   },
   liveStrays: {
     name: "plimsoll.agent_process.stray.live",

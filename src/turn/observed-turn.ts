@@ -7,7 +7,7 @@
 import type { AgentDefinition } from "../agent/definition.ts";
 import { openTurnLog, type Logger } from "../telemetry/log.ts";
 import type { Telemetry } from "../telemetry/start.ts";
-import type { AgentRunEnd } from "./sdk.ts";
+import type { AgentRunEnd } from "./run-agent.ts";
 import type { TurnRequest } from "./turn.ts";
 
 export interface ObservedTurn {
@@ -15,7 +15,12 @@ export interface ObservedTurn {
   /** For the agent process, so that its own spans join the turn's. */
   readonly environment: Readonly<Record<string, string>>;
   /** Once nothing of the turn is left. */
-  ended(end: AgentRunEnd): void;
+  ended(end: ObservedEnd): void;
+}
+
+/** How a turn ended, and what was predicted of it. */
+export interface ObservedEnd extends AgentRunEnd {
+  readonly predictedBytes: number;
 }
 
 export function observeTurn(
@@ -42,17 +47,18 @@ export function observeTurn(
     log,
     environment: telemetry.agentEnvironment(span),
     ended(end) {
-      const { outcome, startMs, peakBytes: peakMemoryBytes } = end;
+      const { outcome, startMs, peakBytes: peakMemoryBytes, predictedBytes } = end;
       if (startMs !== null) telemetry.metrics.agentProcessStarted(agentName, startMs);
-      telemetry.metrics.turnEnded({ agentName, provider, model, outcome, peakMemoryBytes });
+      const memory = { peakMemoryBytes, predictedBytes };
+      telemetry.metrics.turnEnded({ agentName, provider, model, outcome, ...memory });
       span.end(outcome);
       logEnd(log, end);
     },
   };
 }
 
-function logEnd(log: Logger, end: AgentRunEnd): void {
-  const { outcome, startMs, peakBytes, exit, diagnosis } = end;
+function logEnd(log: Logger, end: ObservedEnd): void {
+  const { outcome, startMs, peakBytes, predictedBytes, exit, diagnosis } = end;
   const { usage } = outcome;
   const { absentServers } = diagnosis;
   if (absentServers.length > 0) log.warn({ absentServers }, "MCP servers were not to be reached");
@@ -66,6 +72,7 @@ function logEnd(log: Logger, end: AgentRunEnd): void {
     costUsd: usage.costUsd,
     steps: usage.steps,
     peakBytes,
+    predictedBytes,
   };
   switch (outcome.status) {
     case "completed":

@@ -16,6 +16,8 @@ export interface ProbeOptions {
   readonly startTimeoutMs: number;
   readonly endGraceMs: number;
   readonly spawn: (options: StartAgentOptions) => AgentProcess;
+  /** Told the most private memory that the process held, if it started and that was measured. */
+  readonly onPeak: (bytes: number) => void;
 }
 
 /**
@@ -29,6 +31,7 @@ export async function probeAgentProcess(
 ): Promise<string | null> {
   const { directory: cwd, environment: env, startTimeoutMs, endGraceMs } = options;
   let agent: AgentProcess | undefined;
+  let hasStarted = false;
   const onStop = (): void => void agent?.terminate(0);
   stop.addEventListener("abort", onStop, { once: true });
   try {
@@ -52,6 +55,7 @@ export async function probeAgentProcess(
       },
     });
     warm.close();
+    hasStarted = true;
     return null;
   } catch (thrown) {
     const wrote = agent?.stderrTail().trim() ?? "";
@@ -60,5 +64,6 @@ export async function probeAgentProcess(
   } finally {
     stop.removeEventListener("abort", onStop);
     await agent?.terminate(endGraceMs);
+    if (hasStarted && agent?.peakBytes != null) options.onPeak(agent.peakBytes);
   }
 }

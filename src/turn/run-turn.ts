@@ -10,6 +10,7 @@
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import { AGENT_PROCESS_SETTINGS, postureMismatch, sdkOptionsOf } from "../agent/sdk-options.ts";
+import type { FootprintBook } from "../capacity/footprint.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { Permit } from "../capacity/permit.ts";
 import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
@@ -21,6 +22,7 @@ import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { LoadedFunctionTools } from "../tools/function-tools.ts";
 import { admitTurn } from "./admit-turn.ts";
+import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import { runAgent, type AgentRun } from "./sdk.ts";
 import { TurnHold } from "./turn-hold.ts";
@@ -41,6 +43,10 @@ export interface TurnDeps {
   readonly sessions: FileSessions;
   readonly gate: TurnGate;
   readonly lane: StartLane;
+  /** Learns what turns hold. */
+  readonly footprints: Pick<FootprintBook, "learn">;
+  /** The most memory that a turn of the agent may have, with all its tools. */
+  readonly ceilingBytesOf: (agent: AgentDefinition) => number;
   readonly processes: AgentProcesses;
   readonly telemetry: Telemetry;
   readonly config: Pick<Config, "capacity" | "agentProcess" | "telemetry">;
@@ -103,8 +109,12 @@ async function* runAdmitted(
   const parts = { request, agent, session, hold, permit, slot, observed, deps, toolSignal };
   const end = yield* runAgent({ ...agentRunOf(parts), admittedAtMs }, signal);
   over.abort();
+  const { bytes: predictedBytes, demand } = permit;
+  const ended = { ...end, predictedBytes, carriedBytes: demand.carriedBytes };
+  const sample = footprintSampleOf(ended, Date.now());
+  if (sample !== null) deps.footprints.learn(agentName, sample);
   const outcome = await session.finish(end);
-  observed.ended({ ...end, outcome });
+  observed.ended({ ...end, outcome, predictedBytes });
   return outcome;
 }
 
@@ -165,7 +175,8 @@ function agentRunOf(parts: TurnParts): Omit<AgentRun, "admittedAtMs"> {
     postureMismatch: (tools) => postureMismatch(definition, functionTools.names, tools),
     onStarted: () => slot?.[Symbol.dispose](),
     spawn: (options) => {
-      const process = hold.outlive(deps.processes.spawn(options));
+      const ceilingBytes = deps.ceilingBytesOf(definition);
+      const process = hold.outlive(deps.processes.spawn({ ...options, ceilingBytes }));
       permit.holder = process;
       return process;
     },

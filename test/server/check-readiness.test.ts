@@ -19,16 +19,18 @@ let directory = "";
 let processes: AgentProcesses;
 let readiness: Readiness;
 let stop: AbortController;
+let peaks: number[];
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "readiness-"));
   readiness = { state: "starting", reason: "" };
   stop = new AbortController();
+  peaks = [];
   processes = new AgentProcesses({
     serverId: randomUUID(),
     stderrTailBytes: 4_096,
     endGraceMs: 1_000,
-    sampleIntervalMs: 1_000,
+    sampleIntervalMs: 100,
     onExit: () => {},
     onAbandoned: () => {},
     onNotice: () => {},
@@ -57,7 +59,8 @@ function check(
     startTimeoutMs: 15_000,
     endGraceMs: 1_000,
     stderrTailBytes: 4_096,
-    sampleIntervalMs: 1_000,
+    sampleIntervalMs: 100,
+    ownGroup: false,
   };
   const environment = {
     PATH: process.env["PATH"] ?? "",
@@ -69,7 +72,9 @@ function check(
   ]) as unknown as Deps["agents"];
   const data = { runDirectory: at } as Deps["data"];
   const config = { agentProcess };
-  return checkReadiness({ config, data, agents, processes: changed, readiness, log }, stop.signal);
+  const onPeak = (bytes: number) => peaks.push(bytes);
+  const deps = { config, data, agents, processes: changed, readiness, log, onPeak };
+  return checkReadiness(deps, stop.signal);
 }
 
 describe("checkReadiness", () => {
@@ -77,6 +82,9 @@ describe("checkReadiness", () => {
     expect(await check()).toBeNull();
     expect(readiness).toEqual({ state: "ready", reason: "" });
     expect(processes.live.size).toBe(0);
+    // Measured: 60 to 120 MiB, by how long it had time to start.
+    expect(peaks).toEqual([expect.any(Number)]);
+    expect(peaks[0]).toBeGreaterThan(30 * 2 ** 20);
   });
 
   it("does not need the model to be reached", async () => {

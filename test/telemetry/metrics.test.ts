@@ -5,8 +5,13 @@ import { type CapacityNumbers, Metrics } from "../../src/telemetry/metrics.ts";
 import { ATTRIBUTES, METRICS, type MetricSpec } from "../../src/telemetry/names.ts";
 import { CAPACITY, COMPLETED, FAILED } from "./fixtures.ts";
 
-const TURN = { agentName: "support", provider: "anthropic", model: "claude-sonnet-5" } as const;
 const MEBIBYTE = 1024 * 1024;
+const TURN = {
+  agentName: "support",
+  provider: "anthropic",
+  model: "claude-sonnet-5",
+  predictedBytes: 140 * MEBIBYTE,
+} as const;
 
 interface Sample {
   readonly name: string;
@@ -57,6 +62,7 @@ function live(metrics: Metrics): void {
   metrics.agentProcessStarted("support", 330);
   metrics.turnEnded({ ...TURN, outcome: COMPLETED, peakMemoryBytes: 123 * MEBIBYTE });
   metrics.turnEnded({ ...TURN, outcome: FAILED, peakMemoryBytes: null });
+  metrics.guardActed("tool", "short");
   metrics.agentProcessExited({ code: 0, step: "exited", outOfMemory: false });
   metrics.straysKilled(2);
   metrics.uncleanEndsFound(1);

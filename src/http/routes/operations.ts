@@ -46,6 +46,37 @@ const capacitySchema = z.object({
   memory: z
     .object({ bytes, covers: z.enum(["group", "machine", "process"]), source: z.string() })
     .describe("What cannot be reclaimed now, and what was added up."),
+  binds: z.enum(["memory", "cpu"]).describe("Which of them sets how many turns there can be."),
+  cpu: z.object({
+    cpus: z.number(),
+    source: z.string(),
+    perTurn: z.number().nullable().describe("CPUs that a turn keeps busy; null until measured."),
+    turnsThatFit: z.int().nullable().describe("Turns at once that the CPUs can serve."),
+    starting: z.int().describe("Processes that start now."),
+    startsAtOnce: z.int().describe("How many may start at once."),
+    startsWaiting: z.int().describe("Admitted turns that wait for their start."),
+    meanStartMs: z.int(),
+  }),
+  containment: z
+    .object({
+      kind: z.enum(["cgroup2", "cgroup1", "guard"]),
+      text: z.string(),
+      killsAll: z.boolean().describe("Whether at the limit the kernel ends the whole replica."),
+    })
+    .describe("What keeps one turn from taking the memory of all."),
+  footprints: z
+    .record(
+      z.string(),
+      z.object({
+        source: z.enum(["prior", "calibrated", "learned"]),
+        samples: z.int().describe("Turns that it rests on."),
+        baseBytes: z.number().describe("Predicted for a turn that carries nothing."),
+        bytesPerCarriedByte: z.number(),
+        deviationBytes: z.number(),
+        largestBytes: z.number().describe("The most that was seen; 0 if nothing was."),
+      }),
+    )
+    .describe("What turns of each agent are predicted to hold."),
   turns: z
     .array(
       z.object({
