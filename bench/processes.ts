@@ -7,12 +7,22 @@
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import type { MemoryGroup } from "./memory-group.ts";
+import type { ReplicaImage } from "./replica-image.ts";
 
 const MAIN = fileURLToPath(new URL("../build/main.js", import.meta.url));
 const START_LIMIT_MS = 30_000;
@@ -38,7 +48,10 @@ export interface RunningModel extends AsyncDisposable {
 export async function startModel(directory: string, script: unknown): Promise<RunningModel> {
   const file = join(directory, "rehearsal.yaml");
   writeFileSync(file, JSON.stringify(script));
-  const child = start(["rehearse", "--script", file], { stdout: "pipe", environment: {} });
+  const child = spawnProgram([process.execPath, MAIN, "rehearse", "--script", file], {
+    stdout: "pipe",
+    environment: {},
+  });
   const url = await new Promise<string>((resolve, reject) => {
     let text = "";
     child.stdout?.on("data", (chunk: Buffer) => {
@@ -69,6 +82,17 @@ export interface ServerOptions {
   readonly args?: readonly string[];
   /** The only core that the server, and what it starts, may use. */
   readonly core?: number;
+  /** Another program in the image that takes the same command line, in place of ours. */
+  readonly program?: string;
+  /** Where the server, and what it starts, lives; its programs are then those of the image. */
+  readonly within?: { readonly group: MemoryGroup; readonly image: ReplicaImage };
+  /** Gets the server's log; nobody keeps it otherwise. */
+  readonly logFile?: string;
+}
+
+export interface ProcessExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
 }
 
 export interface RunningServer extends AsyncDisposable {
@@ -78,6 +102,8 @@ export interface RunningServer extends AsyncDisposable {
   /** From the spawn to the first 200 of /livez and of /readyz. */
   readonly aliveMs: number;
   readonly readyMs: number;
+  /** How it has ended; null while it runs. */
+  exit(): ProcessExit | null;
 }
 
 const POLL_MS = 5;
@@ -85,15 +111,11 @@ const POLL_MS = 5;
 /** Resolves when /readyz says 200. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const port = await freePort();
-  const { agentFile, dataDirectory, environment, args = [] } = options;
   const url = `http://127.0.0.1:${port}`;
   const beganAtMs = performance.now();
-  const child = start(
-    ["serve", agentFile, "--port", String(port), "--data", dataDirectory, ...args],
-    { stdout: "ignore", environment, ...(options.core !== undefined && { core: options.core }) },
-  );
+  const child = spawnServer(options, port);
   let aliveMs: number | null = null;
-  while (child.exitCode === null && performance.now() - beganAtMs < START_LIMIT_MS) {
+  while (exitOf(child) === null && performance.now() - beganAtMs < START_LIMIT_MS) {
     const status = await statusOf(`${url}/readyz`);
     const elapsedMs = performance.now() - beganAtMs;
     // Any answer means that the server listens and its loop turns, as /livez does.
@@ -105,6 +127,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         pid: pidOf(child),
         aliveMs: aliveMs ?? elapsedMs,
         readyMs: elapsedMs,
+        exit: () => exitOf(child),
         [Symbol.asyncDispose]: () => stop(child),
       };
     }
@@ -112,6 +135,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
   await stop(child);
   throw new Error("the server did not become ready");
+}
+
+function spawnServer(options: ServerOptions, port: number): ChildProcess {
+  const { agentFile, dataDirectory, environment, args = [], core, within, logFile } = options;
+  const node = within?.image.node ?? process.execPath;
+  const main = options.program ?? within?.image.main ?? MAIN;
+  const command = [
+    ...(core === undefined ? [] : ["taskset", "-c", String(core)]),
+    ...(within?.group.enter ?? []),
+    ...[node, main, "serve", agentFile, "--port", String(port), "--data", dataDirectory, ...args],
+  ];
+  const log = logFile === undefined ? null : openSync(logFile, "a");
+  const child = spawnProgram(command, { stdout: log ?? "ignore", environment });
+  if (log !== null) closeSync(log);
+  return child;
 }
 
 async function statusOf(url: string): Promise<number | null> {
@@ -124,24 +162,30 @@ async function statusOf(url: string): Promise<number | null> {
   }
 }
 
-interface StartOptions {
-  readonly stdout: "pipe" | "ignore";
+interface SpawnOptions {
+  readonly stdout: "pipe" | "ignore" | number;
   readonly environment: Readonly<Record<string, string>>;
-  readonly core?: number;
 }
 
-function start(args: readonly string[], { stdout, environment, core }: StartOptions): ChildProcess {
-  const command = [process.execPath, MAIN, ...args];
-  const pinned = core === undefined ? command : ["taskset", "-c", String(core), ...command];
-  const [program = "", ...rest] = pinned;
-  return spawn(program, rest, {
+/** Runs a command line with the benchmark's own environment and what is added to it. */
+export function spawnProgram(
+  [program = "", ...args]: readonly string[],
+  { stdout, environment }: SpawnOptions,
+): ChildProcess {
+  return spawn(program, args, {
     env: { ...process.env, NODE_OPTIONS: "", ...environment },
     stdio: ["ignore", stdout, "inherit"],
   });
 }
 
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+/** How a process has ended; null while it runs. */
+export function exitOf({ exitCode, signalCode }: ChildProcess): ProcessExit | null {
+  return exitCode === null && signalCode === null ? null : { code: exitCode, signal: signalCode };
+}
+
+/** Ends a process politely, then by force. */
+export async function stop(child: ChildProcess): Promise<void> {
+  if (exitOf(child) !== null) return;
   child.kill("SIGTERM");
   const timer = setTimeout(() => child.kill("SIGKILL"), STOP_LIMIT_MS);
   await once(child, "exit");

@@ -23,13 +23,28 @@ export interface BenchmarkOutcome {
   readonly data: unknown;
   /** Markdown between the table of claims and the machine. */
   readonly sections: readonly string[];
+  /** SVG by name; the page shows `carry-memory.svg` of `carry` as `![](carry-memory.svg)`. */
+  readonly pictures?: Readonly<Record<string, string>>;
 }
+
+/** `small` runs in a minute or two, for CI: it shows that all works, not how well. */
+export type Size = "full" | "small";
 
 export interface Benchmark {
   readonly name: string;
   readonly summary: string;
-  /** @param signal Aborts when the run is to end early. */
-  run(report: (line: string) => void, signal: AbortSignal): Promise<BenchmarkOutcome>;
+  /** Whether `--small` means something to it. */
+  readonly hasSmall?: true;
+  /**
+   * @param signal Aborts when the run is to end early.
+   * @throws {Unavailable}
+   */
+  run(report: (line: string) => void, signal: AbortSignal, size: Size): Promise<BenchmarkOutcome>;
+}
+
+/** Something of the machine that a benchmark cannot do without is not there. */
+export class Unavailable extends Error {
+  override readonly name = "Unavailable";
 }
 
 export interface Machine {
@@ -72,7 +87,7 @@ export async function runAndWrite(
   signal: AbortSignal,
 ): Promise<BenchmarkResult> {
   const before = loadAverage();
-  const { claims, data, sections } = await benchmark.run(report, signal);
+  const { claims, data, sections, pictures = {} } = await benchmark.run(report, signal, "full");
   const result: BenchmarkResult = {
     name: benchmark.name,
     commit: commit(),
@@ -84,6 +99,7 @@ export async function runAndWrite(
   mkdirSync(RESULTS, { recursive: true });
   writeFileSync(new URL(`${result.name}.json`, RESULTS), `${JSON.stringify(result, null, 1)}\n`);
   writeFileSync(new URL(`${result.name}.md`, RESULTS), pageOf(result, sections));
+  for (const [name, svg] of Object.entries(pictures)) writeFileSync(new URL(name, RESULTS), svg);
   return result;
 }
 

@@ -1,17 +1,52 @@
 /**
- * A client of the server's event stream that notes when each piece of text arrives.
+ * A client of the server's event stream that notes when each piece of text arrives, and how the
+ * turn ended.
  *
  * @module
  */
 
-import { Agent, request } from "node:http";
+import { Agent, request, type IncomingMessage } from "node:http";
 import { createParser } from "eventsource-parser";
+
+export interface TurnCall {
+  readonly url: string;
+  readonly agentName: string;
+  readonly input: string;
+  /** The session to go on with; a new one without it. */
+  readonly threadId?: string;
+  /** Called with the turn's id when it is admitted. */
+  readonly onStart?: (turnId: string) => void;
+  /** Called with the time of each piece of text. */
+  readonly onText?: (atMs: number) => void;
+  /** Leaves without a word when it aborts. */
+  readonly signal?: AbortSignal;
+}
+
+/** What became of a request for a turn. All times are of the clock of `performance.now()`. */
+export interface TurnAnswer {
+  readonly askedAtMs: number;
+  /** HTTP status; 0 when the connection broke before one. */
+  readonly status: number;
+  /** Why the gate refused it; null if it did not. */
+  readonly shed: string | null;
+  readonly turnId: string;
+  readonly startedAtMs: number | null;
+  readonly textAtMs: readonly number[];
+  readonly toolResults: readonly ToolResult[];
+  readonly endedAtMs: number;
+  /** Of the turn, or `failed: <code>`, `shed`, `broken` (no end came), `left` (we did). */
+  readonly outcome: string;
+}
+
+export interface ToolResult {
+  readonly content: string;
+  readonly isError: boolean;
+}
 
 export interface TimedTurn {
   readonly turnId: string;
   /** From the sending of the request to the first text. */
   readonly firstTextMs: number;
-  /** When each piece of text arrived, on the clock of `performance.now()`. */
   readonly textAtMs: readonly number[];
   readonly status: string;
 }
@@ -19,25 +54,60 @@ export interface TimedTurn {
 /** Keeps its connections, as a client in production does. */
 export const connections = new Agent({ keepAlive: true });
 
-export interface TurnCall {
-  readonly url: string;
-  readonly agentName: string;
-  readonly input: string;
-  /** Called with the turn's id when it is admitted. */
-  readonly onStart?: (turnId: string) => void;
-  /** Called with the time of each piece of text. */
-  readonly onText?: (atMs: number) => void;
+/**
+ * Runs a turn that is expected to be admitted; resolves when its stream has ended.
+ *
+ * @throws {Error} When it was refused, or the connection broke.
+ */
+export async function timeTurn(call: TurnCall): Promise<TimedTurn> {
+  const { askedAtMs, status, outcome, turnId, textAtMs } = await askTurn(call);
+  if (status !== 200) throw new Error(`the turn was answered with ${status}`);
+  const firstTextMs = (textAtMs[0] ?? Number.NaN) - askedAtMs;
+  return { turnId, firstTextMs, textAtMs, status: outcome };
 }
 
-/** Runs a turn; resolves when its stream has ended. */
-export async function timeTurn(call: TurnCall): Promise<TimedTurn> {
-  const body = JSON.stringify({ input: call.input });
-  const textAtMs: number[] = [];
-  let turnId = "";
-  let status = "without end";
-  const sentAtMs = performance.now();
-  await new Promise<void>((resolve, reject) => {
-    const sending = request(`${call.url}/v1/agents/${call.agentName}/turns`, {
+/** Asks for a turn; resolves when there is no more to come. Never rejects. */
+export async function askTurn(call: TurnCall): Promise<TurnAnswer> {
+  const heard: Heard = { turnId: "", startedAtMs: null, textAtMs: [], toolResults: [], end: null };
+  const askedAtMs = performance.now();
+  const answer = (status: number, outcome: string, shed: string | null = null): TurnAnswer => {
+    const { turnId, startedAtMs, textAtMs, toolResults } = heard;
+    const endedAtMs = performance.now();
+    const times = { askedAtMs, startedAtMs, textAtMs, endedAtMs };
+    return { ...times, status, shed, turnId, toolResults, outcome };
+  };
+  const broken = () => (call.signal?.aborted === true ? "left" : "broken");
+  try {
+    const response = await send(call);
+    const status = response.statusCode ?? 0;
+    if (status !== 200) {
+      const { reason, code } = JSON.parse(await textOf(response)) as ProblemPart;
+      return answer(status, reason === undefined ? `refused: ${code}` : "shed", reason ?? null);
+    }
+    await listen(response, heard, call).catch(() => {});
+    return answer(status, heard.end ?? broken());
+  } catch {
+    return answer(0, broken());
+  }
+}
+
+interface ProblemPart {
+  readonly code: string;
+  readonly reason?: string;
+}
+
+interface Heard {
+  turnId: string;
+  startedAtMs: number | null;
+  readonly textAtMs: number[];
+  readonly toolResults: ToolResult[];
+  end: string | null;
+}
+
+function send({ url, agentName, input, threadId, signal }: TurnCall): Promise<IncomingMessage> {
+  const body = JSON.stringify({ input, ...(threadId !== undefined && { threadId }) });
+  return new Promise((resolve, reject) => {
+    const sending = request(`${url}/v1/agents/${agentName}/turns`, {
       method: "POST",
       agent: connections,
       headers: {
@@ -45,34 +115,42 @@ export async function timeTurn(call: TurnCall): Promise<TimedTurn> {
         "content-length": Buffer.byteLength(body),
         accept: "text/event-stream",
       },
+      ...(signal !== undefined && { signal }),
     });
-    sending.once("error", reject);
-    sending.once("response", (response) => {
-      if (response.statusCode !== 200) {
-        response.resume();
-        reject(new Error(`the turn was answered with ${response.statusCode}`));
-        return;
-      }
-      const parser = createParser({
-        onEvent({ event, data }) {
-          if (event === "text_delta") {
-            const atMs = performance.now();
-            textAtMs.push(atMs);
-            call.onText?.(atMs);
-          } else if (event === "turn_started") {
-            turnId = (JSON.parse(data) as { turnId: string }).turnId;
-            call.onStart?.(turnId);
-          } else if (event === "turn_ended") {
-            status = (JSON.parse(data) as { outcome: { status: string } }).outcome.status;
-          }
-        },
-      });
-      response.setEncoding("utf8");
-      response.on("data", (chunk: string) => parser.feed(chunk));
-      response.once("end", resolve);
-      response.once("error", reject);
-    });
+    sending.on("error", reject);
+    sending.once("response", resolve);
     sending.end(body);
   });
-  return { turnId, firstTextMs: (textAtMs[0] ?? Number.NaN) - sentAtMs, textAtMs, status };
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  response.setEncoding("utf8");
+  let text = "";
+  for await (const chunk of response) text += String(chunk);
+  return text;
+}
+
+async function listen(response: IncomingMessage, heard: Heard, call: TurnCall): Promise<void> {
+  const parser = createParser({
+    onEvent({ event, data }) {
+      if (event === "text_delta") {
+        const atMs = performance.now();
+        heard.textAtMs.push(atMs);
+        call.onText?.(atMs);
+      } else if (event === "turn_started") {
+        heard.startedAtMs = performance.now();
+        heard.turnId = (JSON.parse(data) as { turnId: string }).turnId;
+        call.onStart?.(heard.turnId);
+      } else if (event === "tool_result") {
+        const { content, isError } = JSON.parse(data) as ToolResult;
+        heard.toolResults.push({ content: content.slice(0, 200), isError });
+      } else if (event === "turn_ended") {
+        const { outcome } = JSON.parse(data) as { outcome: { status: string; code?: string } };
+        const { status, code } = outcome;
+        heard.end = code === undefined ? status : `${status}: ${code}`;
+      }
+    },
+  });
+  response.setEncoding("utf8");
+  for await (const chunk of response) parser.feed(String(chunk));
 }
