@@ -1,12 +1,13 @@
 /**
  * What a turn will hold, from what turns have held. Pure; one model for each agent.
  *
- *     predicted = base + slope × carried                            for one turn
- *     pool      = 2.33 √(Σ deviation²) + the largest turn's excess  for all turns at once
+ *     predicted = base + slope × carried                                      for one turn
+ *     pool      = Σ error + 2.33 √(Σ deviation²) + the largest turn's excess  for all at once
  *
- * A turn is predicted about the mean and not some high quantile: turns are many, and what one holds
- * above the mean another holds below. For the chance that they do not cancel out there is one pool
- * for all; a margin for each would be paid as many times as there are turns.
+ * A turn is predicted the mean and not some high quantile: turns are many, and what one holds above
+ * the mean another holds below. For the chance that they do not cancel out there is one pool for
+ * all; a margin for each would be paid as many times as there are turns. Only that the mean itself
+ * may be wrong does not cancel out.
  *
  * @module
  */
@@ -40,6 +41,8 @@ export interface FootprintModel {
   readonly carriedToBytes: number;
   /** How much turns that carry the same differ: one standard deviation. */
   readonly deviationBytes: number;
+  /** How far the base may be off, for all turns alike. */
+  readonly errorBytes: number;
   /** By how much the largest turn was above the others; 0 while each is predicted as the largest. */
   readonly excessBytes: number;
   /** The least and the most that a turn was seen to hold. */
@@ -66,7 +69,7 @@ const START_TO_TURN_RATIO = 1.3;
 const CUT_OFF_RATIO = 1.25;
 /** Turns never differ less than this, however few were seen. */
 const LEAST_DEVIATION_RATIO = 0.03;
-/** Standard errors that the predicted mean is above the mean of the samples. */
+/** Standard errors that the mean of all turns may be above that of the samples. */
 const STANDARD_ERRORS = 2;
 /** Standard deviations that a sum exceeds once in a hundred times. */
 const DEVIATIONS_FOR_99_PERCENT = 2.33;
@@ -80,41 +83,43 @@ const PRIOR_BYTES_PER_CARRIED_BYTE = 32;
  * Thus a turn that held more never makes others be predicted less, nor the pool smaller.
  */
 export function fitFootprint({ samples, startPeakBytes, priorBytes }: ModelInput): FootprintModel {
-  const points = samples.map((sample) => pointOf(sample, startPeakBytes ?? 0));
-  if (startPeakBytes !== null && points.length < SETTLED_SAMPLES) {
-    points.unshift(pointOfStart(startPeakBytes));
-  }
-  const largest = points.reduce(larger, points[0]);
-  if (largest === undefined) return presumedModel(priorBytes);
+  const seen = samples.map((sample) => pointOf(sample, startPeakBytes ?? 0));
+  const points = [...startPoints(startPeakBytes, seen.length), ...seen];
+  if (points.length === 0) return presumedModel(priorBytes);
 
+  const largest = seen.reduce(larger, seen[0]);
   const others = points.filter((point) => point !== largest);
   const slope = robustSlope(others.filter(({ tellsSlope }) => tellsSlope).slice(-SLOPE_SAMPLES));
   const rest = ({ carriedBytes, heldBytes }: Point) => heldBytes - slope * carriedBytes;
   const rests = points.map(rest);
   const largestRest = Math.max(...rests);
   const typical = meanOf(points.map(({ heldBytes }) => heldBytes));
-  const deviation = Math.max(deviationOf(others.map(rest)), LEAST_DEVIATION_RATIO * typical);
-  const isSettled = points.length >= SETTLED_SAMPLES;
-  const careful = largestRest + typical / Math.sqrt(points.length);
+  const scatter = deviationOf(others.map(rest));
+  const deviation = Math.max(scatter, LEAST_DEVIATION_RATIO * typical);
+  const count = points.length;
+  const isSettled = count >= SETTLED_SAMPLES;
+  const careful = Math.min(priorBytes, largestRest + typical / Math.sqrt(count));
+  const error = typical / (2 * count) + (STANDARD_ERRORS * deviation) / Math.sqrt(count);
   return {
     samples: samples.length,
-    baseBytes: isSettled
-      ? settledBase(rests, typical, deviation)
-      : Math.max(largestRest, Math.min(priorBytes, careful)),
+    baseBytes: isSettled ? levelOf(rests, scatter) : Math.max(largestRest, careful),
     bytesPerCarriedByte: slope,
     carriedToBytes: Math.max(...points.map(({ carriedBytes }) => carriedBytes)),
     deviationBytes: deviation,
+    errorBytes: isSettled ? error : 0,
     excessBytes: isSettled ? Math.max(0, largestRest - meanOf(others.map(rest))) : 0,
     leastBytes: Math.min(...points.map(({ heldBytes }) => heldBytes)),
-    largestBytes: largest.heldBytes,
+    largestBytes: Math.max(...points.map(({ heldBytes }) => heldBytes)),
   };
 }
 
-function settledBase(rests: readonly number[], typical: number, deviation: number): number {
-  const count = rests.length;
-  const error = typical / (2 * count) + (STANDARD_ERRORS * deviation) / Math.sqrt(count);
-  // That turns hold more than they did is seen in the latest; that they hold less, in all.
-  return Math.max(meanOf(rests) + error, meanOf(rests.slice(-SETTLED_SAMPLES)));
+/**
+ * That turns hold more than they did is believed of the latest, as far as chance does not explain
+ * it; that they hold less, of all.
+ */
+function levelOf(rests: readonly number[], scatter: number): number {
+  const latest = meanOf(rests.slice(-SETTLED_SAMPLES));
+  return Math.max(meanOf(rests), latest - scatter / Math.sqrt(SETTLED_SAMPLES));
 }
 
 /**
@@ -138,13 +143,15 @@ export function predictBytes(model: FootprintModel, carriedBytes: number): numbe
  * predicted for each they stay within it 99 times in a hundred, and one may be the largest seen.
  */
 export function poolBytes(models: Iterable<FootprintModel>): number {
+  let errorBytes = 0;
   let variance = 0;
   let excessBytes = 0;
   for (const model of models) {
+    errorBytes += model.errorBytes;
     variance += model.deviationBytes ** 2;
     excessBytes = Math.max(excessBytes, model.excessBytes);
   }
-  return Math.ceil(DEVIATIONS_FOR_99_PERCENT * Math.sqrt(variance) + excessBytes);
+  return Math.ceil(errorBytes + DEVIATIONS_FOR_99_PERCENT * Math.sqrt(variance) + excessBytes);
 }
 
 interface Point extends SlopePoint {
@@ -159,10 +166,11 @@ function pointOf(sample: FootprintSample, startPeakBytes: number): Point {
   return { carriedBytes, heldBytes, tellsSlope: !endedForMemory };
 }
 
-/** Stands for one turn until enough were seen. */
-function pointOfStart(startPeakBytes: number): Point {
+/** A process that was only started stands for one turn, until enough were seen. */
+function startPoints(startPeakBytes: number | null, seen: number): readonly Point[] {
+  if (startPeakBytes === null || seen >= SETTLED_SAMPLES) return [];
   const heldBytes = START_TO_TURN_RATIO * startPeakBytes;
-  return { carriedBytes: 0, heldBytes, tellsSlope: false };
+  return [{ carriedBytes: 0, heldBytes, tellsSlope: false }];
 }
 
 function larger(a: Point | undefined, b: Point): Point {
@@ -177,6 +185,7 @@ function presumedModel(priorBytes: number): FootprintModel {
     bytesPerCarriedByte: 0,
     carriedToBytes: priorBytes / PRIOR_BYTES_PER_CARRIED_BYTE,
     deviationBytes: 0,
+    errorBytes: 0,
     excessBytes: 0,
     leastBytes: 0,
     largestBytes: 0,

@@ -21,7 +21,7 @@ import { readFootprints, writeFootprints } from "./footprint-records.ts";
  * Turns remembered of an agent. Twice as many would keep the size of turns that have become smaller
  * for too long; fewer see too little of what is rare but large, see the test against an oracle.
  */
-const WINDOW_SAMPLES = 96;
+export const WINDOW_SAMPLES = 96;
 /** Older turns are forgotten when one teaches; but never the last of them. */
 const SAMPLE_MAX_AGE_MS = 24 * 3_600_000;
 /** As many are kept however old they are: an agent that rests for a day is not a stranger. */
