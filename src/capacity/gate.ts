@@ -166,10 +166,7 @@ export class TurnGate {
   /** @param demand The turn that asks, if there is one: the pool is for it as well. */
   #weigh(nowMs: number, demand: Demand | null): { load: Load; heldBytes: number } {
     const { weights } = this.#options;
-    const { heldBytes, promisedBytes, agentNames } = this.#permits.sums(
-      weights.heldBytes,
-      demand?.resting,
-    );
+    const { heldBytes, promisedBytes, agentNames } = this.#permits.sums(weights, demand?.resting);
     const cacheBytes = this.#cache.heldBytes() + (demand?.process?.currentBytes ?? 0);
     const usedBytes = weights.usedBytes({ turnsBytes: heldBytes, cacheBytes }, nowMs);
     const load = weigh({
@@ -272,7 +269,7 @@ export class TurnGate {
   }
 
   #retryAfter({ load, costBytes }: Judgement, nowMs: number): number {
-    const meanTurnBytes = this.#permits.meanTurnBytes(this.#options.weights.heldBytes);
+    const meanTurnBytes = this.#permits.meanTurnBytes(this.#options.weights);
     const seconds = this.#returns.seconds({
       elapsedMs: this.#permits.elapsedMs(nowMs),
       turnsToEnd: Math.ceil(shortageBytes(load, costBytes) / Math.max(1, meanTurnBytes)),

@@ -28,7 +28,13 @@ export interface PermitTerms {
   readonly roomFreed: Promise<void>;
 }
 
-type HeldBytes = (permit: Permit) => number;
+/** What there is to know of the process of a permit. */
+export interface PermitWeights {
+  /** What it holds now, as far as measured. */
+  heldBytes(permit: Permit): number;
+  /** What it is predicted to hold, by what is known now. */
+  expectedBytes(permit: Permit): number;
+}
 
 /** Holds: a turn ends once, by `rest` or by disposal; a permit disposed twice is given back once. */
 export class PermitBook {
@@ -68,24 +74,26 @@ export class PermitBook {
   }
 
   /** @param consumed A resting permit that the turn in question would take the place of. */
-  sums(heldBytesOf: HeldBytes, consumed: Permit | undefined): Sums {
+  sums(weights: PermitWeights, consumed: Permit | undefined): Sums {
     let heldBytes = 0;
     let promisedBytes = 0;
     const agentNames: string[] = [];
     for (const permit of this.#all()) {
-      const held = heldBytesOf(permit);
+      const held = weights.heldBytes(permit);
       heldBytes += held;
       if (permit === consumed) continue;
-      promisedBytes += Math.max(0, permit.bytes - held);
+      promisedBytes += Math.max(0, weights.expectedBytes(permit) - held);
       agentNames.push(permit.demand.agentName);
     }
     return { heldBytes, promisedBytes, agentNames };
   }
 
   /** What one turn in flight holds or will hold, on average; 0 if there is none. */
-  meanTurnBytes(heldBytesOf: HeldBytes): number {
+  meanTurnBytes(weights: PermitWeights): number {
     let bytes = 0;
-    for (const permit of this.#inflight) bytes += Math.max(permit.bytes, heldBytesOf(permit));
+    for (const permit of this.#inflight) {
+      bytes += Math.max(weights.expectedBytes(permit), weights.heldBytes(permit));
+    }
     return bytes / Math.max(1, this.#inflight.size);
   }
 

@@ -25,6 +25,11 @@ export interface Weights {
   usedBytes(own: OwnBytes, nowMs: number): number;
   /** How much of the used memory is this turn's. */
   heldBytes(permit: Permit): number;
+  /**
+   * What it was predicted to hold, in the light of what was learned since: the first turns of an
+   * agent are predicted far too much, and would keep others out until they end.
+   */
+  expectedBytes(permit: Permit): number;
   /** What a turn of this agent will hold. @param carriedBytes Of transcript and input. */
   predictBytes(agentName: string, carriedBytes: number): number;
   /** The least that any turn is predicted to hold. */
@@ -55,6 +60,7 @@ export function staticWeights(options: {
     safetyReserveBytes: () => options.safetyReserveBytes ?? 0,
     usedBytes: ({ cacheBytes }) => parentReserveBytes + cacheBytes,
     heldBytes: () => 0,
+    expectedBytes: ({ bytes }) => bytes,
     predictBytes: () => turnReserveBytes,
     leastTurnBytes: () => turnReserveBytes,
     poolBytes: () => 0,
@@ -132,6 +138,10 @@ export class MeasuredWeights implements Weights {
 
   heldBytes({ holder }: Permit): number {
     return holder?.currentBytes ?? 0;
+  }
+
+  expectedBytes({ demand: { agentName, carriedBytes } }: Permit): number {
+    return this.predictBytes(agentName, carriedBytes);
   }
 
   predictBytes(agentName: string, carriedBytes: number): number {
