@@ -2,6 +2,7 @@
  * Goal: what a user sends besides text reaches the model as it was sent.
  * Method: what the scripted model was asked, for pictures and documents over REST.
  */
+import { hostname } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { type InProcessServer, startServer } from "../helpers/server.ts";
@@ -47,6 +48,23 @@ describe("a turn with pictures and documents", () => {
 });
 
 describe("what the model is asked", () => {
+  it("names no place but the session's own, which it may repeat to its caller", async () => {
+    await ask(server, [
+      { type: "text", text: "Look" },
+      { type: "image", mediaType: "image/png", base64: PNG },
+    ]);
+    const { messages, system } = server.asked.at(-1) ?? {};
+    const said = JSON.stringify([messages, system]).replaceAll(PNG, "");
+    const places = said.match(/(?<![\w./<])(?:\/[\w.@-]+){2,}/gu) ?? [];
+    expect(places.some((place) => place.endsWith("/images/1.png"))).toBe(true);
+    for (const place of places) {
+      expect(place).toMatch(/^\S+\/data\/(?:tenants\/[0-9a-f]{32}\/sessions|run\/tmp)\/[0-9a-f]/u);
+      expect(place.startsWith(`${server.directory}/data/`)).toBe(true);
+    }
+    expect(said).not.toContain(hostname());
+    expect(said).not.toContain("sk-ant");
+  });
+
   it("begins the same in every turn of a session, so that prompt caches hit", async () => {
     const asking = { threadId: "cached" };
     const seen = [];
