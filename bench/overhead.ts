@@ -154,7 +154,10 @@ async function timeBareTurn({ directory, agent, functionTools, environment }: Ba
   const options = sdkOptionsOf(
     agent,
     place,
-    functionTools.serverFor(context, () => {}),
+    functionTools.serverFor(
+      () => context,
+      () => {},
+    ),
   );
   const env = {
     ...environment,
@@ -162,7 +165,8 @@ async function timeBareTurn({ directory, agent, functionTools, environment }: Ba
     CLAUDE_CONFIG_DIR: own("config"),
     TMPDIR: own("tmp"),
   };
-  const input = openInput([{ type: "text", text: INPUT }]);
+  const input = openInput();
+  input.say([{ type: "text", text: INPUT }]);
   let firstTextMs: number | null = null;
   const calledAtMs = performance.now();
   for await (const message of query({ prompt: input.messages, options: { ...options, env } })) {

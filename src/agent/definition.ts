@@ -53,10 +53,16 @@ export interface AgentDefinition {
     /** Most memory of the turn's process tree; without it the server's own rule. */
     readonly turnMemoryBytes?: number;
   };
-  readonly hosting: { readonly pattern: HostingPattern };
+  readonly hosting: {
+    readonly pattern: HostingPattern;
+    /** How long the process of a turn may stay for the session's next one; 0: not at all. */
+    readonly stayMs: number;
+    /** Processes started ahead for first turns. */
+    readonly spares: number;
+  };
 }
 
-export type HostingPattern = "ephemeral" | "hybrid";
+export type HostingPattern = "ephemeral" | "hybrid" | "long-running";
 
 export type McpServer =
   | {

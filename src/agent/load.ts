@@ -15,6 +15,7 @@ import { readTextFile } from "../lib/text-file.ts";
 import { inOrder, readYaml } from "../lib/yaml-file.ts";
 import type { AgentDefinition, McpServer, ModelProvider } from "./definition.ts";
 import { type Included, readIncluded, versionOf } from "./included.ts";
+import { hostingOf } from "./hosting.ts";
 import { AgentFile, type AgentSettings } from "./schema.ts";
 
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -159,7 +160,7 @@ function toDefinition(settings: AgentSettings, resolved: Resolved): AgentDefinit
       stallTimeMs: Math.min(limits.stallTime, limits.turnTime),
       ...(limits.turnMemory !== undefined && { turnMemoryBytes: limits.turnMemory }),
     },
-    hosting,
+    hosting: hostingOf(hosting),
   };
 }
 

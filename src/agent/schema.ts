@@ -10,6 +10,7 @@ import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
 import { AGENT_NAME, MODEL_PROVIDERS } from "./definition.ts";
+import { BUDGET_NEEDS_ONE_TURN, hosting, stayMsOf } from "./hosting.ts";
 import { FUNCTION_TOOLS_SERVER } from "./sdk-options.ts";
 
 /** The built-in tools that Claude Code offers without a person at its terminal. */
@@ -171,58 +172,46 @@ const limits = z.strictObject({
     ),
 });
 
-const PATTERN_WORDS = "this version has the patterns `hybrid` and `ephemeral`";
-
-export const AgentFile = z.strictObject({
-  name: z
-    .string()
-    .regex(AGENT_NAME, {
-      error: needs(
-        "1 to 63 lower-case letters, digits and `-`, not beginning with `-`",
-        "Choose a name such as `support-agent`",
-      ),
-    })
-    .describe("Name in addresses and metrics; unique in a server."),
-  description: z.string().max(2000).default("").describe("What it is for, to show to people."),
-  model: model.prefault({}).describe("The model and how it is asked."),
-  instructions: z
-    .union([
-      z
-        .string()
-        .regex(/\S/u, { error: needs("text that is not empty", "Say what the agent does") }),
-      z.strictObject({ file: path.describe("File with the instructions, beside this file.") }),
-    ])
-    .describe("The whole system prompt, as text or as `{ file: ... }`."),
-  tools: tools.prefault({}).describe("What the agent may do; nothing unless named."),
-  output: z
-    .strictObject({
-      schema: z
-        .union([
-          z.strictObject({ file: path.describe("File with the JSON Schema, beside this file.") }),
-          z.looseObject({ type: z.literal("object").describe("A turn's output is an object.") }),
-        ])
-        .describe("JSON Schema that the answer must fit, or `{ file: ... }`."),
-    })
-    .optional()
-    .describe("Structured output; text without it."),
-  limits: limits.prefault({}).describe("Limits of one turn."),
-  hosting: z
-    .strictObject({
-      pattern: z
-        .enum(["hybrid", "ephemeral"], {
-          error: ({ input }) =>
-            input === "long-running" || input === "single-container"
-              ? `is not there yet: ${PATTERN_WORDS}\nUse \`hybrid\``
-              : undefined,
-        })
-        .default("hybrid")
-        .describe(
-          "`hybrid` keeps the conversation and ends the process after each turn; `ephemeral` " +
-            "keeps neither.",
+export const AgentFile = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(AGENT_NAME, {
+        error: needs(
+          "1 to 63 lower-case letters, digits and `-`, not beginning with `-`",
+          "Choose a name such as `support-agent`",
         ),
-    })
-    .prefault({})
-    .describe("What is kept between turns."),
-});
+      })
+      .describe("Name in addresses and metrics; unique in a server."),
+    description: z.string().max(2000).default("").describe("What it is for, to show to people."),
+    model: model.prefault({}).describe("The model and how it is asked."),
+    instructions: z
+      .union([
+        z
+          .string()
+          .regex(/\S/u, { error: needs("text that is not empty", "Say what the agent does") }),
+        z.strictObject({ file: path.describe("File with the instructions, beside this file.") }),
+      ])
+      .describe("The whole system prompt, as text or as `{ file: ... }`."),
+    tools: tools.prefault({}).describe("What the agent may do; nothing unless named."),
+    output: z
+      .strictObject({
+        schema: z
+          .union([
+            z.strictObject({ file: path.describe("File with the JSON Schema, beside this file.") }),
+            z.looseObject({ type: z.literal("object").describe("A turn's output is an object.") }),
+          ])
+          .describe("JSON Schema that the answer must fit, or `{ file: ... }`."),
+      })
+      .optional()
+      .describe("Structured output; text without it."),
+    limits: limits.prefault({}).describe("Limits of one turn."),
+    hosting: hosting.prefault({}).describe("What is kept between turns, and started ahead."),
+  })
+  .superRefine((file, context) => {
+    if (file.limits.budgetUsd === undefined || stayMsOf(file.hosting) === 0) return;
+    const path = ["limits", "budgetUsd"];
+    context.addIssue({ code: "custom", path, message: BUDGET_NEEDS_ONE_TURN });
+  });
 
 export type AgentSettings = z.output<typeof AgentFile>;

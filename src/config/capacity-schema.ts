@@ -65,6 +65,15 @@ export const capacity = z
       .max(100_000)
       .optional()
       .describe("Ceiling on turns at once, never a way past the load line; none by default."),
+    maxResidents: z
+      .int()
+      .min(0)
+      .max(100_000)
+      .default(1_000)
+      .describe(
+        "Most agent processes that stay between turns; memory binds far earlier. Beyond it the " +
+          "least recently used one ends.",
+      ),
     shedStatus: z
       .literal([429, 503])
       .default(429)

@@ -53,6 +53,8 @@ export interface Config {
     readonly guard: boolean;
     /** A ceiling on turns at once, never a way past the load line; null for none. */
     readonly maxTurns: number | null;
+    /** Most agent processes that stay between turns. */
+    readonly maxResidents: number;
     /** HTTP status of a refusal for load. */
     readonly shedStatus: 429 | 503;
     /** Whether a full replica answers /readyz with 503. */

@@ -230,6 +230,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       startWaitMs: capacity.startWait,
       guard: capacity.guard,
       maxTurns: capacity.maxTurns ?? null,
+      maxResidents: capacity.maxResidents,
       shedStatus: capacity.shedStatus,
       unreadyWhenFull: capacity.unreadyWhenFull,
     },

@@ -13,7 +13,7 @@ import type { Config } from "../config/config.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { LiveTurns } from "../turn/live-turns.ts";
-import type { ServedAgent } from "../turn/run-turn.ts";
+import type { ServedAgent } from "../turn/served-agent.ts";
 
 export interface ServerParts {
   readonly config: Config;

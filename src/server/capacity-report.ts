@@ -9,6 +9,7 @@ import type { AgentProcesses } from "../agent-process/registry.ts";
 import { readMemoryUse } from "../capacity/memory-reading.ts";
 import type { CapacityView, CpuView } from "../http/server-parts.ts";
 import type { CapacityNumbers } from "../telemetry/metrics.ts";
+import type { KeptProcesses } from "../turn/kept-processes.ts";
 import type { OpenGate } from "./open-gate.ts";
 
 /** What runs in the server; nothing until it is watched. */
@@ -16,6 +17,7 @@ export interface WatchedServer {
   readonly agentNames: readonly string[];
   readonly containment: Containment;
   readonly processes: AgentProcesses;
+  readonly kept: Pick<KeptProcesses, "summary">;
   readonly countStrays: () => number;
 }
 
@@ -52,6 +54,7 @@ export class CapacityReport {
 
   numbers(): CapacityNumbers {
     const { gate, memoryLimit, lane } = this.#capacity;
+    const kept = this.#server?.kept.summary();
     const snapshot = gate.snapshot(Date.now());
     return {
       turnsInFlight: snapshot.inflight,
@@ -65,6 +68,8 @@ export class CapacityReport {
       headroomBytes: snapshot.headroomBytes,
       guardLevel: -1,
       startsWaiting: lane.waiting,
+      residents: kept?.residents ?? 0,
+      spares: kept?.spares ?? 0,
       liveStrays: this.#server?.countStrays() ?? 0,
       shed: snapshot.shed,
     };

@@ -15,7 +15,7 @@ import type { Readiness } from "../http/server-parts.ts";
 import type { DataDirectory } from "../session/data-directory.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { probeAgentProcess } from "../turn/probe.ts";
-import type { ServedAgent } from "../turn/run-turn.ts";
+import type { ServedAgent } from "../turn/served-agent.ts";
 
 const RETRY_MS = 10_000;
 

@@ -20,9 +20,12 @@ import { FileSessions } from "../session/file-sessions.ts";
 import { SessionLocks } from "../session/session-locks.ts";
 import type { LogDestination, Logger } from "../telemetry/log.ts";
 import { startTelemetry, type Telemetry } from "../telemetry/start.ts";
+import type { KeptProcesses } from "../turn/kept-processes.ts";
 import { LiveTurns } from "../turn/live-turns.ts";
-import { runTurn, type ServedAgent, type TurnDeps } from "../turn/run-turn.ts";
+import { runTurn, type TurnDeps } from "../turn/run-turn.ts";
+import type { ServedAgent } from "../turn/served-agent.ts";
 import { CapacityReport } from "./capacity-report.ts";
+import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
 import { openGate, type OpenGate } from "./open-gate.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 import { sdkVersion } from "./sdk-version.ts";
@@ -43,6 +46,7 @@ export interface Engine {
   readonly processes: AgentProcesses;
   readonly agents: ReadonlyMap<string, ServedAgent>;
   readonly sessions: FileSessions;
+  readonly kept: KeptProcesses;
   readonly turns: LiveTurns;
 }
 
@@ -87,18 +91,12 @@ export async function withEngine<Result>(
   await using processes = openAgentProcesses(config, data, containment, telemetry);
   await using prepared = await prepareAgents(options.agents, config.agentEnvironment);
 
-  const locks = new SessionLocks();
-  const { maxPerTenant } = config.sessions;
-  const sessions = new FileSessions({ dataDirectory: data.path, maxPerTenant, locks });
   const toolShell = await writeToolShell(data.runDirectory);
   const { agents } = prepared;
-  const turnDeps: TurnDeps = {
+  const keptDeps: KeptDeps = {
     agents,
-    locks,
-    sessions,
     gate,
     lane,
-    footprints,
     ceilingBytesOf: ({ limits }) => {
       const { limitBytes, safetyReserveBytes } = gate.snapshot(Date.now());
       const { turnMemoryBytes } = limits;
@@ -110,6 +108,15 @@ export async function withEngine<Result>(
     toolShell,
     dataDirectory: data.path,
   };
+  await using kept = openKeptProcesses(config, keptDeps);
+  const locks = new SessionLocks();
+  const sessions = new FileSessions({
+    dataDirectory: data.path,
+    maxPerTenant: config.sessions.maxPerTenant,
+    locks,
+    beforeDelete: (ref) => kept.residents.endOf(ref, "deleted"),
+  });
+  const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, footprints };
   await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, turnDeps, signal),
     maxStreamsPerCaller: config.http.maxStreamsPerCaller,
@@ -119,10 +126,11 @@ export async function withEngine<Result>(
     agentNames: [...agents.keys()],
     containment,
     processes,
+    kept,
     countStrays: () => countStrays(data.serverId, processes.live),
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
-  return await use({ ...parts, agents, sessions, turns });
+  return await use({ ...parts, agents, sessions, kept, turns });
 }
 
 /** The limit may be another one now; and the moment is as good as any to look at the text. */

@@ -11,7 +11,7 @@ import type { Environment } from "../lib/substitute.ts";
 import { loadRehearsalScript } from "../rehearsal/load-script.ts";
 import { startRehearsal, type Rehearsal } from "../rehearsal/server.ts";
 import { loadFunctionTools } from "../tools/function-tools.ts";
-import type { ServedAgent } from "../turn/run-turn.ts";
+import type { ServedAgent } from "../turn/served-agent.ts";
 import { checkCredentials } from "./check-credentials.ts";
 
 export interface PreparedAgents extends AsyncDisposable {

@@ -57,7 +57,7 @@ async function serveEngine(
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
-  const { agents, data, processes, sessions, telemetry, turns } = engine;
+  const { agents, data, kept, processes, sessions, telemetry, turns } = engine;
   const { gate, memoryLimit, footprints } = engine.capacity;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   const capacity = () => engine.report.view();
@@ -85,7 +85,9 @@ async function serveEngine(
   readiness.reason = "the server is shutting down";
   gate.drain();
   log.info({ turns: turns.size }, "Draining");
+  const keptEnded = kept.close();
   await turns.drain(config.drain.graceMs, signals.hurry);
+  await keptEnded;
   await ready;
   log.info("Stopped");
 }

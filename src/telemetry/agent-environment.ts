@@ -6,7 +6,6 @@
  */
 
 import type { Config } from "../config/config.ts";
-import type { TurnSpan } from "./turn-span.ts";
 
 /**
  * An agent process lives for one turn, so nothing may wait for an interval: Claude Code's own are
@@ -19,8 +18,17 @@ const EXPORT_INTERVAL_MS = 500;
  */
 const LAST_EXPORT_MS = 1_000;
 
+/** An agent process, and the turn whose spans its own join. */
+export interface TracedAgent {
+  readonly agentName: string;
+  /** Without one, its spans are traces of their own. */
+  readonly traceparent?: string;
+  readonly tracestate?: string;
+}
+
 /**
- * The variables for the process of one turn. Without a collector only the trace context, which is
+ * The variables for an agent process. They cannot change while it lives: what it does in a later
+ * turn still joins the turn it was started for, and a spare was started for none. Without a collector only the trace context, which is
  * harmless. With one, spans and log records but no metrics: the server has counted the turn already,
  * and a counter that starts anew in every process is of no use to a dashboard. Prompts and tool
  * inputs stay out, as Claude Code leaves them out unless told otherwise.
@@ -30,11 +38,11 @@ const LAST_EXPORT_MS = 1_000;
  */
 export function agentTelemetryEnvironment(
   config: Pick<Config["telemetry"], "otlpEndpoint" | "otlpHeaders">,
-  span: TurnSpan,
+  agent: TracedAgent,
 ): Record<string, string> {
   const context = {
-    TRACEPARENT: span.traceparent,
-    ...(span.tracestate !== undefined && { TRACESTATE: span.tracestate }),
+    ...(agent.traceparent !== undefined && { TRACEPARENT: agent.traceparent }),
+    ...(agent.tracestate !== undefined && { TRACESTATE: agent.tracestate }),
   };
   if (config.otlpEndpoint === null) return context;
   const headers = pairs(config.otlpHeaders);
@@ -49,7 +57,7 @@ export function agentTelemetryEnvironment(
     OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
     OTEL_EXPORTER_OTLP_ENDPOINT: config.otlpEndpoint,
     ...(headers !== "" && { OTEL_EXPORTER_OTLP_HEADERS: headers }),
-    OTEL_RESOURCE_ATTRIBUTES: pairs({ "gen_ai.agent.name": span.agentName }),
+    OTEL_RESOURCE_ATTRIBUTES: pairs({ "gen_ai.agent.name": agent.agentName }),
     OTEL_TRACES_EXPORT_INTERVAL: String(EXPORT_INTERVAL_MS),
     OTEL_LOGS_EXPORT_INTERVAL: String(EXPORT_INTERVAL_MS),
     OTEL_EXPORTER_OTLP_TIMEOUT: String(LAST_EXPORT_MS),

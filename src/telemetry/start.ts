@@ -9,7 +9,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
 import type { Config } from "../config/config.ts";
-import { agentTelemetryEnvironment } from "./agent-environment.ts";
+import { agentTelemetryEnvironment, type TracedAgent } from "./agent-environment.ts";
 import { type LogDestination, type Logger, openLog } from "./log.ts";
 import { type CapacityNumbers, Metrics } from "./metrics.ts";
 import type { Otlp } from "./otlp.ts";
@@ -22,8 +22,8 @@ export interface Telemetry extends AsyncDisposable {
   readonly log: Logger;
   readonly metrics: Metrics;
   startTurnSpan(turn: StartedTurn): TurnSpan;
-  /** Variables for the agent process of a turn, so that its own spans join ours. */
-  agentEnvironment(span: TurnSpan): Record<string, string>;
+  /** Variables for an agent process, so that its own spans join those of a turn. */
+  agentEnvironment(agent: TracedAgent): Record<string, string>;
 }
 
 export interface TelemetryDeps {
@@ -62,7 +62,7 @@ export async function startTelemetry(
     log,
     metrics,
     startTurnSpan: (turn) => startTurnSpan(turn, otlp?.tracer ?? null),
-    agentEnvironment: (span) => agentTelemetryEnvironment(config, span),
+    agentEnvironment: (agent) => agentTelemetryEnvironment(config, agent),
     async [Symbol.asyncDispose]() {
       try {
         await endsWithin(Promise.all([metrics.shutdown(), otlp?.shutdown()]), LAST_EXPORT_MS);

@@ -2,7 +2,7 @@
  * Function tools: exports of a user's module that the model can call, run inside the server.
  *
  * Modules are loaded once a process, so what they hold (an index, a connection pool) is paid once
- * and shared by all turns; only the small MCP server in front of them is made for each turn,
+ * and shared by all turns; only the small MCP server in front of them is made for each process,
  * because the SDK's protocol connects one process to one server.
  *
  * @module
@@ -42,9 +42,12 @@ export interface ToolContext {
 
 export interface LoadedFunctionTools {
   readonly names: readonly string[];
-  /** The server for one turn's process; undefined when there are no tools. */
+  /**
+   * The server for one process; undefined when there are no tools.
+   * @param contextNow Of the turn that the process works for when a tool is called.
+   */
   serverFor(
-    context: ToolContext,
+    contextNow: () => ToolContext,
     onError: (toolName: string, error: unknown) => void,
   ): McpSdkServerConfigWithInstance | undefined;
 }
@@ -76,10 +79,12 @@ export async function loadFunctionTools(files: readonly string[]): Promise<Loade
   }
   return {
     names: [...tools.keys()],
-    serverFor(context, onError) {
+    serverFor(contextNow, onError) {
       if (tools.size === 0) return undefined;
       const definitions = [...tools].map(([name, { spec, shape }]) =>
-        tool(name, spec.description, shape, (input) => call(name, spec, input, context, onError)),
+        tool(name, spec.description, shape, (input) =>
+          call(name, spec, input, contextNow(), onError),
+        ),
       );
       return createSdkMcpServer({
         name: FUNCTION_TOOLS_SERVER,

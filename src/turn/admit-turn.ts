@@ -9,11 +9,19 @@ import type { Demand, Permit } from "../capacity/permit.ts";
 import { shedError } from "../capacity/shed-error.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
+import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import type { InputPart, TurnRequest } from "./turn.ts";
 
 export interface AdmissionDeps {
   readonly gate: TurnGate;
   readonly sessions: Pick<FileSessions, "transcriptBytes">;
+  readonly kept: Pick<KeptProcesses, "take" | "putBack">;
+}
+
+export interface AdmittedTurn {
+  readonly permit: Permit;
+  /** The process that it can go on in, which is its own from now on; null to start one. */
+  readonly taken: TakenProcess | null;
 }
 
 /**
@@ -25,20 +33,26 @@ export interface AdmissionDeps {
 export async function admitTurn(
   request: TurnRequest,
   session: SessionRef | null,
-  { gate, sessions }: AdmissionDeps,
-): Promise<Permit> {
+  { gate, sessions, kept }: AdmissionDeps,
+): Promise<AdmittedTurn> {
   const transcriptBytes = session === null ? 0 : await sessions.transcriptBytes(session);
   const { agentName, caller, input } = request;
+  // From here on without a wait: what is taken is not evicted for the turn itself.
+  const taken = kept.take(session, agentName, transcriptBytes > 0);
+  const resting = taken?.resident?.permit ?? null;
   const demand: Demand = {
     tenant: caller.tenant,
     callerId: caller.id,
     isPriority: caller.priority === "high",
     agentName,
     carriedBytes: transcriptBytes + inputBytes(input),
+    ...(resting !== null && { resting }),
+    ...(taken !== null && resting === null && { process: taken.process }),
   };
   const decision = gate.tryAdmit(demand, Date.now());
-  if (!decision.admitted) throw shedError(decision.shed);
-  return decision.permit;
+  if (decision.admitted) return { permit: decision.permit, taken };
+  if (taken !== null) kept.putBack(taken);
+  throw shedError(decision.shed);
 }
 
 function inputBytes(parts: readonly InputPart[]): number {

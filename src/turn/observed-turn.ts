@@ -6,6 +6,7 @@
 
 import type { AgentDefinition } from "../agent/definition.ts";
 import { openTurnLog, type Logger } from "../telemetry/log.ts";
+import type { ProcessSource } from "../telemetry/names.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { AgentRunEnd } from "./run-agent.ts";
 import type { TurnRequest } from "./turn.ts";
@@ -21,6 +22,7 @@ export interface ObservedTurn {
 /** How a turn ended, and what was predicted of it. */
 export interface ObservedEnd extends AgentRunEnd {
   readonly predictedBytes: number;
+  readonly processSource: ProcessSource;
 }
 
 export function observeTurn(
@@ -48,6 +50,7 @@ export function observeTurn(
     environment: telemetry.agentEnvironment(span),
     ended(end) {
       const { outcome, startMs, peakBytes: peakMemoryBytes, predictedBytes } = end;
+      telemetry.metrics.agentProcessTaken(agentName, end.processSource);
       if (startMs !== null) telemetry.metrics.agentProcessStarted(agentName, startMs);
       const memory = { peakMemoryBytes, predictedBytes };
       telemetry.metrics.turnEnded({ agentName, provider, model, outcome, ...memory });
@@ -73,6 +76,7 @@ function logEnd(log: Logger, end: ObservedEnd): void {
     steps: usage.steps,
     peakBytes,
     predictedBytes,
+    process: end.processSource,
   };
   switch (outcome.status) {
     case "completed":

@@ -1,6 +1,6 @@
 /**
- * The SDK's streaming input for one turn: the user's message at once, then open until closed,
- * because callbacks to in-process tools travel over the same channel.
+ * The SDK's streaming input: messages of the user as they come, open between them until it is
+ * closed, because callbacks to in-process tools travel over the same channel.
  *
  * @module
  */
@@ -10,24 +10,39 @@ import type { InputPart } from "./turn.ts";
 
 export interface OpenInput {
   readonly messages: AsyncIterable<SDKUserMessage>;
+  /** Begins a turn: one message of the user. */
+  say(parts: readonly InputPart[]): void;
   /** Ends the input, after which the agent process ends by itself. Idempotent. */
   close(): void;
 }
 
-export function openInput(parts: readonly InputPart[]): OpenInput {
-  let close = () => {};
-  const closed = new Promise<void>((resolve) => {
-    close = resolve;
-  });
+export function openInput(): OpenInput {
+  const waiting: SDKUserMessage[] = [];
+  let isClosed = false;
+  let wake = () => {};
   async function* messages(): AsyncGenerator<SDKUserMessage> {
-    yield {
-      type: "user",
-      message: { role: "user", content: parts.map(toContentBlock) },
-      parent_tool_use_id: null,
-    };
-    await closed;
+    for (;;) {
+      const next = waiting.shift();
+      if (next !== undefined) yield next;
+      else if (isClosed) return;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
   }
-  return { messages: messages(), close };
+  return {
+    messages: messages(),
+    say(parts) {
+      waiting.push({
+        type: "user",
+        message: { role: "user", content: parts.map(toContentBlock) },
+        parent_tool_use_id: null,
+      });
+      wake();
+    },
+    close() {
+      isClosed = true;
+      wake();
+    },
+  };
 }
 
 type ContentBlock = Exclude<SDKUserMessage["message"]["content"], string>[number];

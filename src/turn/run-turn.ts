@@ -9,7 +9,7 @@
 
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
-import { AGENT_PROCESS_SETTINGS, postureMismatch, sdkOptionsOf } from "../agent/sdk-options.ts";
+import { postureMismatch } from "../agent/sdk-options.ts";
 import type { FootprintBook } from "../capacity/footprint.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { Permit } from "../capacity/permit.ts";
@@ -20,22 +20,17 @@ import type { FileSessions } from "../session/file-sessions.ts";
 import { sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
-import type { LoadedFunctionTools } from "../tools/function-tools.ts";
 import { admitTurn } from "./admit-turn.ts";
 import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
-import { runAgent, type AgentRun } from "./sdk.ts";
+import type { KeptProcesses } from "./kept-processes.ts";
+import { ProcessLease } from "./process-lease.ts";
+import { runAgent, type AgentRun } from "./run-agent.ts";
+import type { ServedAgent } from "./served-agent.ts";
 import { TurnHold } from "./turn-hold.ts";
+import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
 import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
-
-/** An agent with what the server made ready for it. */
-export interface ServedAgent {
-  readonly definition: AgentDefinition;
-  readonly functionTools: LoadedFunctionTools;
-  /** Credentials and address of its model provider. Secret. */
-  readonly providerEnvironment: Readonly<Record<string, string>>;
-}
 
 export interface TurnDeps {
   readonly agents: ReadonlyMap<string, ServedAgent>;
@@ -48,6 +43,7 @@ export interface TurnDeps {
   /** The most memory that a turn of the agent may have, with all its tools. */
   readonly ceilingBytesOf: (agent: AgentDefinition) => number;
   readonly processes: AgentProcesses;
+  readonly kept: KeptProcesses;
   readonly telemetry: Telemetry;
   readonly config: Pick<Config, "capacity" | "agentProcess" | "telemetry">;
   readonly dataDirectory: string;
@@ -91,9 +87,12 @@ async function* runAdmitted(
   using hold = new TurnHold();
   const ref = isKept ? sessionRefOf(input) : null;
   if (ref !== null) hold.take(deps.locks.lock(ref));
-  const permit = hold.take(await admitTurn(request, ref, deps));
+  const { permit, taken } = await admitTurn(request, ref, deps);
+  hold.take(permit);
   const admittedAtMs = performance.now();
-  await using session = await openSession(agent.definition, input, deps);
+  await using lease = new ProcessLease(taken, deps.kept);
+  const processStayed = await lease.settle(ref);
+  await using session = await openSession(agent.definition, input, deps, processStayed);
   const { sessionId, threadId } = session;
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
 
@@ -104,17 +103,37 @@ async function* runAdmitted(
   }
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
+  const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
   await permit.roomFreed;
-  using slot = await takeStartSlot(deps.lane, signal);
-  const parts = { request, agent, session, hold, permit, slot, observed, deps, toolSignal };
-  const end = yield* runAgent({ ...agentRunOf(parts), admittedAtMs }, signal);
+  const process = await lease.open(
+    session,
+    () => newProcess(parts),
+    (err) =>
+      observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process"),
+  );
+  using slot = lease.source === "started" ? await takeStartSlot(deps.lane, signal) : null;
+  process.workFor(turnAtWork(parts));
+  const { connection } = process;
+  const run = {
+    ...agentRunOf(parts),
+    connection,
+    admittedAtMs,
+    onStarted: () => slot?.[Symbol.dispose](),
+  };
+  const end = yield* runAgent(run, signal);
   over.abort();
   const { bytes: predictedBytes, demand } = permit;
   const ended = { ...end, predictedBytes, carriedBytes: demand.carriedBytes };
   const sample = footprintSampleOf(ended, Date.now());
   if (sample !== null) deps.footprints.learn(agentName, sample);
   const outcome = await session.finish(end);
-  observed.ended({ ...end, outcome, predictedBytes });
+  observed.ended({ ...end, outcome, predictedBytes, processSource: lease.source });
+  if (ref !== null && end.stays && outcome === end.outcome) {
+    const { pattern, stayMs } = agent.definition.hosting;
+    hold.letStay();
+    const resting = pattern === "long-running" ? hold.handOver(permit) : null;
+    lease.park(ref, { stayMs, permit: resting });
+  }
   return outcome;
 }
 
@@ -135,50 +154,52 @@ interface TurnParts {
   readonly session: TurnSession;
   readonly hold: TurnHold;
   readonly permit: Permit;
-  readonly slot: StartSlot | null;
   readonly observed: ObservedTurn;
   readonly deps: TurnDeps;
   /** Ends the function tools that still run when the turn is over. */
   readonly toolSignal: AbortSignal;
 }
 
-function agentRunOf(parts: TurnParts): Omit<AgentRun, "admittedAtMs"> {
-  const { request, agent, session, hold, permit, slot, observed, deps, toolSignal } = parts;
+function newProcess({ request, agent, session, observed, deps }: TurnParts): TurnProcess {
+  return new TurnProcess({
+    id: request.turnId,
+    agent,
+    transcriptId: session.transcriptId,
+    isNew: session.isNew,
+    directories: session.directories,
+    spareDirectories: null,
+    telemetryEnvironment: observed.environment,
+    ...deps,
+  });
+}
+
+function turnAtWork(parts: TurnParts): TurnAtWork {
+  const { request, session, hold, permit, observed, toolSignal: signal } = parts;
+  const { turnId, agentName, caller } = request;
+  const { sessionId } = session;
+  return {
+    toolContext: { agentName, tenant: caller.tenant, sessionId, turnId, signal },
+    onToolError: (toolName, err) => observed.log.warn({ err, toolName }, "A function tool failed"),
+    onProcess: (process) => {
+      permit.holder = hold.outlive(process);
+    },
+  };
+}
+
+type TurnTerms = Omit<AgentRun, "connection" | "admittedAtMs" | "onStarted">;
+
+function agentRunOf({ request, agent, session, deps }: TurnParts): TurnTerms {
   const { definition, functionTools } = agent;
   const { startTimeoutMs, endGraceMs } = deps.config.agentProcess;
-  const { turnId, agentName, caller } = request;
-  const { sessionId, isNew, directories, totals } = session;
-  const toolServer = functionTools.serverFor(
-    { agentName, tenant: caller.tenant, sessionId, turnId, signal: toolSignal },
-    (toolName, err) => observed.log.warn({ err, toolName }, "A function tool failed"),
-  );
-  const place = { sessionId, isNew, workDirectory: directories.work };
   return {
-    turnId,
-    options: sdkOptionsOf(definition, place, toolServer),
-    environment: {
-      ...agent.providerEnvironment,
-      ...AGENT_PROCESS_SETTINGS,
-      ...observed.environment,
-      HOME: directories.home,
-      CLAUDE_CONFIG_DIR: directories.config,
-      TMPDIR: directories.tmp,
-      ...(deps.toolShell !== null && { CLAUDE_CODE_SHELL_PREFIX: deps.toolShell }),
-    },
     input: request.input,
-    totalsBefore: totals,
+    totalsBefore: session.totals,
     needsStructuredOutput: definition.outputSchema !== undefined,
     startTimeoutMs,
     stallTimeMs: definition.limits.stallTimeMs,
     turnTimeMs: definition.limits.turnTimeMs,
     endGraceMs,
     postureMismatch: (tools) => postureMismatch(definition, functionTools.names, tools),
-    onStarted: () => slot?.[Symbol.dispose](),
-    spawn: (options) => {
-      const ceilingBytes = deps.ceilingBytesOf(definition);
-      const process = hold.outlive(deps.processes.spawn({ ...options, ceilingBytes }));
-      permit.holder = process;
-      return process;
-    },
+    mayStay: definition.hosting.stayMs > 0,
   };
 }

@@ -24,6 +24,17 @@ export class TurnHold implements Disposable {
     return agent;
   }
 
+  /** The process goes on after the turn: nothing waits for its end. */
+  letStay(): void {
+    this.#agent = null;
+  }
+
+  /** Somebody else gives it back. */
+  handOver<Taken extends Disposable>(taken: Taken): Taken {
+    this.#taken.splice(this.#taken.indexOf(taken), 1);
+    return taken;
+  }
+
   /** The turn is over. In all but strange cases this gives back everything before it returns. */
   [Symbol.dispose](): void {
     const agent = this.#agent;

@@ -10,10 +10,21 @@ import { toAppError } from "../lib/errors.ts";
 import { openEphemeralSession } from "../session/ephemeral-session.ts";
 import type { FileSessions, OpenSession } from "../session/file-sessions.ts";
 import type { SessionInput } from "../session/session-id.ts";
-import type { AgentRunEnd } from "./sdk.ts";
+import { adoptSpare } from "../session/session-process.ts";
+import { storing } from "../session/storage-errors.ts";
+import { moveToSession, type SpareDirectories } from "../session/spare-directories.ts";
+import type { AgentRunEnd } from "./run-agent.ts";
 import type { TurnOutcome } from "./turn.ts";
 
-export interface TurnSession extends OpenSession, AsyncDisposable {
+export interface TurnSession extends Omit<OpenSession, "transcriptId">, AsyncDisposable {
+  /** Claude Code's own id of the session; another once a spare is adopted. */
+  transcriptId: string;
+  /**
+   * Takes over what a spare has, its transcript's id too; false for a session that has something.
+   *
+   * @throws {AppError} `storage_full`, `storage_failed`.
+   */
+  adopt(spare: SpareDirectories): Promise<boolean>;
   /**
    * Keeps what the turn left for the next one. Never rejects: a turn whose end cannot be kept has
    * failed, whatever the model said.
@@ -21,22 +32,57 @@ export interface TurnSession extends OpenSession, AsyncDisposable {
   finish(end: AgentRunEnd): Promise<TurnOutcome>;
 }
 
+export interface SessionDeps {
+  readonly sessions: FileSessions;
+  readonly dataDirectory: string;
+}
+
+/** @param processStayed The turn goes on in the process of the last one. */
 export async function openSession(
   agent: AgentDefinition,
   input: SessionInput,
-  { sessions, dataDirectory }: { readonly sessions: FileSessions; readonly dataDirectory: string },
+  deps: SessionDeps,
+  processStayed: boolean,
 ): Promise<TurnSession> {
-  if (agent.hosting.pattern === "ephemeral") {
-    const session = await openEphemeralSession(dataDirectory, input);
-    return Object.assign(session, { finish: async ({ outcome }: AgentRunEnd) => outcome });
-  }
-  const session = await sessions.open(input, Date.now());
-  return {
+  return agent.hosting.pattern === "ephemeral"
+    ? openPassingSession(input, deps)
+    : openKeptSession(input, deps, processStayed);
+}
+
+async function openPassingSession(
+  input: SessionInput,
+  { dataDirectory }: SessionDeps,
+): Promise<TurnSession> {
+  const session = await openEphemeralSession(dataDirectory, input);
+  const opened: TurnSession = {
     ...session,
-    async finish({ totals, outcome }) {
-      const ref = { tenant: input.tenant, sessionId: session.sessionId };
+    adopt(spare) {
+      opened.transcriptId = spare.transcriptId;
+      const move = () => moveToSession(spare, session.directories);
+      return storing("take a spare for the session", move);
+    },
+    finish: async ({ outcome }) => outcome,
+  };
+  return opened;
+}
+
+async function openKeptSession(
+  input: SessionInput,
+  { sessions, dataDirectory }: SessionDeps,
+  processStayed: boolean,
+): Promise<TurnSession> {
+  const session = await sessions.open(input, Date.now(), processStayed);
+  const ref = { tenant: input.tenant, sessionId: session.sessionId };
+  const opened: TurnSession = {
+    ...session,
+    async adopt(spare) {
+      if (!(await adoptSpare(dataDirectory, ref, spare))) return false;
+      opened.transcriptId = spare.transcriptId;
+      return true;
+    },
+    async finish({ totals, outcome, stays: processStays }) {
       try {
-        await sessions.finish(ref, { totals, endedAtMs: Date.now() });
+        await sessions.finish(ref, { totals, endedAtMs: Date.now(), processStays });
         return outcome;
       } catch (thrown) {
         const { code, message } = toAppError(thrown);
@@ -45,4 +91,5 @@ export async function openSession(
     },
     async [Symbol.asyncDispose]() {},
   };
+  return opened;
 }

@@ -72,7 +72,7 @@ tools:
 output:
   schema: { file: answer.json }
 limits: { steps: 5, budgetUsd: 0.5, turnTime: 2m, stallTime: 30s }
-hosting: { pattern: ephemeral }
+hosting: { pattern: ephemeral, spares: 2 }
 `;
 
 async function writeIncludes(): Promise<void> {
@@ -92,7 +92,7 @@ describe("loadAgents, a file that fits", () => {
       instructions: "Be kind.",
       tools: { builtin: [], functions: [], mcp: {} },
       limits: { steps: 20, turnTimeMs: 600_000, stallTimeMs: 300_000 },
-      hosting: { pattern: "hybrid" },
+      hosting: { pattern: "hybrid", stayMs: 0, spares: 0 },
     });
   });
 
@@ -131,7 +131,7 @@ describe("loadAgents, a file that fits", () => {
       },
       outputSchema: { type: "object", properties: { file: { type: "string" } } },
       limits: { steps: 5, budgetUsd: 0.5, turnTimeMs: 120_000, stallTimeMs: 30_000 },
-      hosting: { pattern: "ephemeral" },
+      hosting: { pattern: "ephemeral", stayMs: 0, spares: 2 },
     });
   });
 
@@ -237,16 +237,28 @@ describe("loadAgents, problems", () => {
       '2:15 instructions needs text that is not empty: got " " | Say what the agent does',
     ],
     [
-      `${MINIMAL}hosting: {pattern: long-running}\n`,
-      '3:20 hosting.pattern is not there yet: this version has the patterns `hybrid` and `ephemeral`: got "long-running" | Use `hybrid`',
-    ],
-    [
       `${MINIMAL}hosting: {pattern: single-container}\n`,
-      '3:20 hosting.pattern is not there yet: this version has the patterns `hybrid` and `ephemeral`: got "single-container" | Use `hybrid`',
+      '3:20 hosting.pattern is not there yet: this version has the patterns `hybrid`, `ephemeral` and `long-running`: got "single-container" | Use `long-running`',
     ],
     [
       `${MINIMAL}hosting: {pattern: hybird}\n`,
-      '3:20 hosting.pattern needs `hybrid` or `ephemeral`: got "hybird" | Did you mean `hybrid`?',
+      '3:20 hosting.pattern needs one of `hybrid`, `ephemeral`, `long-running`: got "hybird" | Did you mean `hybrid`?',
+    ],
+    [
+      `${MINIMAL}hosting: {pattern: ephemeral, linger: 1m}\n`,
+      '3:39 hosting.linger needs the pattern `hybrid`: got "1m" | Remove `linger`, or change the pattern',
+    ],
+    [
+      `${MINIMAL}hosting: {idleTime: 1m}\n`,
+      '3:21 hosting.idleTime needs the pattern `long-running`: got "1m" | Remove `idleTime`, or change the pattern; with `hybrid` it is called `linger`',
+    ],
+    [
+      `${MINIMAL}limits: {budgetUsd: 1}\nhosting: {linger: 1m}\n`,
+      "3:21 limits.budgetUsd needs a process for each turn: it counts what the process has spent since its start: got 1 | Remove it, or `linger`, or use the pattern `hybrid`",
+    ],
+    [
+      `${MINIMAL}hosting: {spares: 65}\n`,
+      expect.stringMatching(/^3:19 hosting\.spares needs .*64.*: got 65/u),
     ],
     [
       `${MINIMAL}tools: {builtin: [bash]}\n`,

@@ -15,6 +15,8 @@ export const CAPACITY: CapacityNumbers = {
   guardLevel: 0,
   startsWaiting: 1,
   headroomBytes: 900 * MEBIBYTE,
+  residents: 2,
+  spares: 1,
   liveStrays: 0,
   shed: { memory: 7, max_turns: 2, share: 0, start: 0, pressure: 0, draining: 0 },
 };

@@ -63,6 +63,8 @@ function live(metrics: Metrics): void {
   metrics.turnEnded({ ...TURN, outcome: COMPLETED, peakMemoryBytes: 123 * MEBIBYTE });
   metrics.turnEnded({ ...TURN, outcome: FAILED, peakMemoryBytes: null });
   metrics.guardActed("tool", "short");
+  metrics.agentProcessTaken("helper", "spare");
+  metrics.keptProcessEnded("spare", "evicted");
   metrics.agentProcessExited({ code: 0, step: "exited", outOfMemory: false });
   metrics.straysKilled(2);
   metrics.uncleanEndsFound(1);

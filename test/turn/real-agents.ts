@@ -28,7 +28,8 @@ import {
 } from "../../src/rehearsal/server.ts";
 import { NO_TOTALS, type SessionTotals } from "../../src/session/session-record.ts";
 import { loadFunctionTools } from "../../src/tools/function-tools.ts";
-import { runAgent, type AgentRun, type AgentRunEnd } from "../../src/turn/sdk.ts";
+import { AgentConnection, type ConnectionOptions } from "../../src/turn/agent-connection.ts";
+import { runAgent, type AgentRun, type AgentRunEnd } from "../../src/turn/run-agent.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 
 const FAST = { firstTokenMs: 1, tokensPerSecond: 5_000 };
@@ -41,7 +42,7 @@ export interface LabTurn {
   readonly isNew?: boolean;
   readonly totals?: SessionTotals;
   readonly environment?: Readonly<Record<string, string>>;
-  readonly run?: Partial<AgentRun>;
+  readonly run?: Partial<AgentRun & ConnectionOptions>;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TurnEvent) => void;
 }
@@ -132,14 +133,22 @@ export class AgentLab implements AsyncDisposable {
       turnId,
       signal: turn.signal ?? new AbortController().signal,
     };
-    return {
-      turnId,
+    const connection = new AgentConnection({
+      id: turnId,
       options: sdkOptionsOf(
         agent,
         session,
-        functionTools.serverFor(context, () => {}),
+        functionTools.serverFor(
+          () => context,
+          () => {},
+        ),
       ),
       environment: this.environment(turn.environment),
+      spawn: (options) => this.processes.spawn(options),
+      ...turn.run,
+    });
+    return {
+      connection,
       input: [{ type: "text", text: turn.say ?? "Hello" }],
       totalsBefore: turn.totals ?? NO_TOTALS,
       needsStructuredOutput: agent.outputSchema !== undefined,
@@ -147,8 +156,10 @@ export class AgentLab implements AsyncDisposable {
       stallTimeMs: 20_000,
       turnTimeMs: 25_000,
       endGraceMs: 2_000,
+      admittedAtMs: performance.now(),
+      onStarted: () => {},
       postureMismatch: (tools) => postureMismatch(agent, functionTools.names, tools),
-      spawn: (options) => this.processes.spawn(options),
+      mayStay: false,
       ...turn.run,
     };
   }
@@ -178,6 +189,6 @@ export function definitionOf(changes: DeepPartial<AgentDefinition> = {}): AgentD
     model: { provider: "rehearsal", id: "claude-sonnet-5", fallback: [], ...changes.model },
     tools: { builtin: [], functions: [], mcp: {}, ...changes.tools },
     limits: { steps: 5, turnTimeMs: 25_000, stallTimeMs: 20_000, ...changes.limits },
-    hosting: { pattern: "hybrid", ...changes.hosting },
+    hosting: { pattern: "hybrid", stayMs: 0, spares: 0, ...changes.hosting },
   };
 }

@@ -1,28 +1,21 @@
 /**
- * The only caller of the SDK's `query()`: one agent process for one turn, from the spawn to the
- * end of its whole process tree.
+ * One turn on an agent process: from what the user says to its outcome, and to the end of the
+ * whole process tree, unless the process may stay for the session's next turn.
  *
- *     spawn ─▶ init ─▶ messages … ─▶ result ─▶ stdin closed ─▶ exit ─▶ tree swept
- *       │        │         │
- *       │        │         └─ stop: interrupt ─▶ stdin closed ─▶ SIGTERM ─▶ SIGKILL of the tree
- *       └────────┴─────────── stop, or wrong tools: SIGKILL of the tree
+ *     say ─▶ init ─▶ messages … ─▶ result ─┬─▶ stays
+ *      │       │         │                 └─▶ stdin closed ─▶ exit ─▶ tree swept
+ *      │       │         └─ stop: interrupt ─▶ stdin closed ─▶ SIGTERM ─▶ SIGKILL of the tree
+ *      └───────┴─────────── stop, or wrong tools: SIGKILL of the tree
  *
  * @module
  */
 
-import {
-  query,
-  type Options,
-  type Query,
-  type SDKMessage,
-  type SpawnedProcess,
-} from "@anthropic-ai/claude-agent-sdk";
-import type { AgentExit, AgentProcess } from "../agent-process/agent-process.ts";
-import type { StartAgentOptions } from "../agent-process/registry.ts";
+import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
+import type { AgentExit } from "../agent-process/agent-process.ts";
 import { AppError } from "../lib/errors.ts";
 import type { SessionTotals } from "../session/session-record.ts";
-import { openInput, type OpenInput } from "./open-input.ts";
 import { outcomeOf, type StopCause, type TurnFacts } from "./outcome.ts";
+import type { AgentConnection } from "./agent-connection.ts";
 import { Translator } from "./translate.ts";
 import type { CancelCause, InputPart, TurnEvent, TurnOutcome, TurnUsage } from "./turn.ts";
 import { difference, totalsOf } from "./usage.ts";
@@ -30,15 +23,10 @@ import { watchTurn, type TurnWatch, type WatchLimits } from "./watch.ts";
 
 /** How long an interrupted process may take to end its turn by itself before it is ended. */
 const INTERRUPT_GRACE_MS = 1_000;
-/** How long the SDK may take to notice that its process is gone. */
-const SDK_NOTICE_MS = 2_000;
 
 export interface AgentRun extends WatchLimits {
-  readonly turnId: string;
-  /** All of the SDK's options but the process, which is made here. */
-  readonly options: Options;
-  /** The whole environment of the process. */
-  readonly environment: Readonly<Record<string, string>>;
+  /** Not yet started, or at rest. Nobody else uses it. */
+  readonly connection: AgentConnection;
   readonly input: readonly InputPart[];
   /** The session's running totals before this turn. */
   readonly totalsBefore: SessionTotals;
@@ -50,19 +38,22 @@ export interface AgentRun extends WatchLimits {
   readonly onStarted: () => void;
   /** What is wrong with the tools the process offers, or null. */
   readonly postureMismatch: (effectiveTools: readonly string[]) => string | null;
-  readonly spawn: (options: StartAgentOptions) => AgentProcess;
+  /** Whether the process may go on after the turn, if that leaves it in order. */
+  readonly mayStay: boolean;
 }
 
-/** What is known when the process tree is gone, but for survivors. */
+/** What is known when the turn is over, and its process tree gone but for survivors, or at rest. */
 export interface AgentRunEnd {
   readonly outcome: TurnOutcome;
   /** The session's running totals after this turn; null if the process did not say. */
   readonly totals: SessionTotals | null;
-  /** From the spawn until the process was initialised; null if it never was. */
+  /** From the spawn until the process was initialised; null if it never was, or long ago. */
   readonly startMs: number | null;
-  /** Peak private memory of the process tree; null where it cannot be read. */
+  /** Peak private memory of the process tree in this turn; null where it cannot be read. */
   readonly peakBytes: number | null;
   readonly exit: AgentExit | null;
+  /** The process is at rest, in order, and still there: whoever called has to end it. */
+  readonly stays: boolean;
   /** For the log only: may hold paths and what the process wrote. */
   readonly diagnosis: {
     readonly thrown: unknown;
@@ -74,8 +65,8 @@ export interface AgentRunEnd {
 }
 
 /**
- * Runs one turn. Ends when no process of it is left, whatever happened; but for one that outlives
- * SIGKILL, for which it does not wait.
+ * Runs one turn. Unless the process stays, ends when nothing of it is left, whatever happened; but
+ * for one that outlives SIGKILL, for which it does not wait.
  *
  * @param signal Its reason is a {@link CancelCause} or an {@link AppError}: the turn is then
  *   interrupted, ended by force if it does not follow, and the reason becomes its outcome.
@@ -84,17 +75,17 @@ export async function* runAgent(
   run: AgentRun,
   signal: AbortSignal,
 ): AsyncGenerator<TurnEvent, AgentRunEnd, undefined> {
-  const agent = new RunningAgent(run);
-  const onAbort = (): void => agent.stop(stopCauseOf(signal.reason));
+  const turn = new AgentTurn(run);
+  const onAbort = (): void => turn.stop(stopCauseOf(signal.reason));
   if (signal.aborted) onAbort();
   signal.addEventListener("abort", onAbort, { once: true });
   try {
-    yield* agent.events();
+    yield* turn.events();
   } finally {
     signal.removeEventListener("abort", onAbort);
-    await agent.end();
+    await turn.end();
   }
-  return agent.summary();
+  return turn.summary();
 }
 
 function stopCauseOf(reason: unknown): StopCause {
@@ -107,10 +98,9 @@ function stopCauseOf(reason: unknown): StopCause {
 /** What the process and its messages tell, apart from the text. */
 type ProcessFacts = Omit<TurnFacts, "needsStructuredOutput" | "text">;
 
-class RunningAgent {
+class AgentTurn {
   readonly #run: AgentRun;
   readonly #translator = new Translator();
-  readonly #input: OpenInput;
   readonly #watch: TurnWatch;
   /** Changed as they become known. */
   readonly #facts: { -readonly [Key in keyof ProcessFacts]: ProcessFacts[Key] } = {
@@ -121,38 +111,42 @@ class RunningAgent {
     hasStarted: false,
   };
   readonly #beganAtMs = performance.now();
+  /** The process has had turns before this one, or was waiting for its first. */
+  readonly #wasThere: boolean;
   /** Messages of the model, one for each call of the main loop. */
   readonly #modelMessages = new Set<string>();
   #startMs: number | null = null;
   #firstTokenMs: number | null = null;
-  #query: Query | null = null;
-  #process: AgentProcess | null = null;
   #force: NodeJS.Timeout | undefined;
-  /** Ends the wait for the SDK's next message; set while there is one. */
-  #giveUp = () => {};
+  /** Whether the process has said that it heard the interrupt; null while it was not asked. */
+  #interrupted: Promise<boolean> | null = null;
+  #stays = false;
   #thrown: unknown;
   #posture: string | null = null;
   #absentServers: readonly string[] = [];
 
   constructor(run: AgentRun) {
     this.#run = run;
-    this.#input = openInput(run.input);
+    this.#wasThere = run.connection.process !== null;
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
   }
 
   async *events(): AsyncGenerator<TurnEvent, void, undefined> {
     if (this.#facts.stopCause !== null) return;
+    const { connection, input } = this.#run;
     try {
-      const messages = this.#start();
+      connection.begin(input);
       // The result is the last word: what the process does after it is only ending.
       while (this.#facts.result === null && this.#posture === null) {
-        const message = await this.#nextMessage(messages);
+        const message = await connection.next();
         if (message === null) break;
         this.#watch.heard();
+        if (this.#isOfEarlierTurn(message)) continue;
         this.#learn(message);
         const events = this.#translator.next(message);
-        if (events.some(isContent))
+        if (events.some(isContent)) {
           this.#firstTokenMs ??= performance.now() - this.#run.admittedAtMs;
+        }
         yield* events;
       }
     } catch (thrown) {
@@ -167,86 +161,75 @@ class RunningAgent {
   stop(cause: StopCause): void {
     if (this.#facts.stopCause !== null || this.#facts.result !== null) return;
     this.#facts.stopCause = cause;
+    const { connection, endGraceMs } = this.#run;
     // Asked politely, a process that has read its input would first ask the model, and may run
     // tools. Nothing was done yet that an orderly end could keep.
-    const graceMs = this.#facts.hasStarted && this.#posture === null ? this.#run.endGraceMs : 0;
-    const end = (): void => void this.#process?.terminate(graceMs);
-    if (graceMs === 0 || this.#query === null) {
+    const graceMs = this.#facts.hasStarted && this.#posture === null ? endGraceMs : 0;
+    const end = (): false => {
+      void connection.process?.terminate(graceMs);
+      return false;
+    };
+    if (graceMs === 0) {
       end();
       return;
     }
-    this.#query.interrupt().catch(end);
+    this.#interrupted = connection.interrupt().then(() => true, end);
     this.#force = setTimeout(end, INTERRUPT_GRACE_MS);
   }
 
-  /** Resolves when no process of the turn is left that can be ended. */
+  /** Resolves when the process is at rest, or no process of the turn is left that can be ended. */
   async end(): Promise<void> {
-    clearTimeout(this.#force);
     this.#watch[Symbol.dispose]();
-    this.#input.close();
-    this.#facts.exit = (await this.#process?.terminate(this.#run.endGraceMs)) ?? null;
-    this.#query?.close();
+    this.#stays = await this.#leavesInOrder();
+    clearTimeout(this.#force);
+    if (!this.#stays) this.#facts.exit = await this.#run.connection.end(this.#run.endGraceMs);
   }
 
   summary(): AgentRunEnd {
-    const { needsStructuredOutput, totalsBefore } = this.#run;
+    const { needsStructuredOutput, totalsBefore, connection } = this.#run;
     const { result, exit } = this.#facts;
     const totals = result === null ? null : totalsOf(result, totalsBefore);
     const facts = { ...this.#facts, needsStructuredOutput, text: this.#translator.text };
     return {
       outcome: outcomeOf(facts, this.#usage(totals)),
       totals,
-      startMs: this.#startMs,
-      peakBytes: this.#process?.peakBytes ?? null,
+      startMs: this.#wasThere ? null : this.#startMs,
+      peakBytes: connection.process?.peakBytes ?? null,
       exit,
+      stays: this.#stays,
       diagnosis: {
         thrown: this.#thrown,
-        stderrTail: this.#process?.stderrTail() ?? "",
+        stderrTail: connection.process?.stderrTail() ?? "",
         posture: this.#posture,
         absentServers: this.#absentServers,
       },
     };
   }
 
-  /** Spawns the process, before it returns. @throws what the SDK or the spawn throws. */
-  #start(): Query {
-    const { options, environment } = this.#run;
-    this.#query = query({
-      prompt: this.#input.messages,
-      options: {
-        ...options,
-        env: { ...environment },
-        spawnClaudeCodeProcess: ({ command, args }) => this.#spawn(command, args),
-      },
-    });
-    return this.#query;
+  /**
+   * Whether the process has come to the end of the turn by itself, or as it was asked. An interrupt
+   * it has not answered could still hit the next turn; after anything else it is in doubt, and goes.
+   */
+  async #leavesInOrder(): Promise<boolean> {
+    const { result, stopCause } = this.#facts;
+    if (!this.#run.mayStay || result === null || this.#posture !== null) return false;
+    if (stopCause === null) {
+      const isOrderly = result.subtype === "success" || result.subtype === "error_max_turns";
+      return isOrderly && this.#run.connection.isAlive;
+    }
+    if (stopCause.kind === "failed" || this.#interrupted === null) return false;
+    return (await this.#interrupted) && this.#run.connection.isAlive;
   }
 
-  #spawn(command: string, args: string[]): SpawnedProcess {
-    const { turnId, environment: env, options } = this.#run;
-    const agent = this.#run.spawn({ command, args, cwd: options.cwd ?? ".", env, turnId });
-    this.#process = agent;
-    // Should the SDK miss the end of its process, its reader must not wait for ever; and it is
-    // never told the end of one that cannot be ended.
-    void agent.exited.then(({ survivors }) =>
-      setTimeout(() => this.#giveUp(), survivors > 0 ? 0 : SDK_NOTICE_MS).unref(),
-    );
-    return agent.forSdk;
-  }
-
-  /** The SDK's next message; null when there is none or its process is long gone. */
-  async #nextMessage(messages: Query): Promise<SDKMessage | null> {
-    const next = await new Promise<IteratorResult<SDKMessage, void> | null>((resolve, reject) => {
-      this.#giveUp = () => resolve(null);
-      messages.next().then(resolve, reject);
-    });
-    return next === null || next.done === true ? null : next.value;
+  /** What came between two turns belongs to none of them: each begins with `init`. */
+  #isOfEarlierTurn(message: SDKMessage): boolean {
+    return this.#wasThere && !this.#facts.hasStarted && !isInit(message);
   }
 
   #learn(message: SDKMessage): void {
     const modelMessage = modelMessageOf(message);
     if (modelMessage !== null) this.#modelMessages.add(modelMessage);
-    if (message.type === "system" && message.subtype === "init") {
+    if (isInit(message)) {
       this.#facts.hasStarted = true;
       this.#startMs = performance.now() - this.#beganAtMs;
       this.#run.onStarted();
@@ -273,6 +256,10 @@ class RunningAgent {
       firstTokenMs: this.#firstTokenMs === null ? null : Math.round(this.#firstTokenMs),
     };
   }
+}
+
+function isInit(message: SDKMessage): message is Extract<SDKMessage, { subtype: "init" }> {
+  return message.type === "system" && message.subtype === "init";
 }
 
 /** The id of the model's message that begins with this one, or that it belongs to. */

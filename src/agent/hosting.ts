@@ -1,0 +1,86 @@
+/**
+ * `hosting` in agent.yaml: what of a session is kept between its turns, and which of its keys go
+ * together.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { durationSchema } from "../lib/duration.ts";
+import { needs } from "../lib/schema-issues.ts";
+import type { AgentDefinition } from "./definition.ts";
+
+const PATTERN_WORDS = "this version has the patterns `hybrid`, `ephemeral` and `long-running`";
+
+/** Of a long-running session. */
+const IDLE_TIME_MS = 3_600_000;
+
+export const hosting = z
+  .strictObject({
+    pattern: z
+      .enum(["hybrid", "ephemeral", "long-running"], {
+        error: ({ input }) =>
+          input === "single-container"
+            ? `is not there yet: ${PATTERN_WORDS}\nUse \`long-running\``
+            : undefined,
+      })
+      .default("hybrid")
+      .describe(
+        "`hybrid` keeps the conversation and ends the process after each turn, or when `linger` " +
+          "is over; `long-running` keeps both, until the session is deleted or `idleTime` is " +
+          "over; `ephemeral` keeps neither.",
+      ),
+    linger: durationSchema("0s", "24h")
+      .optional()
+      .describe(
+        "With `hybrid`: how long the process stays after a turn, for a faster next one, while " +
+          "nobody needs its memory; 0s without it.",
+      ),
+    idleTime: durationSchema("1s", "168h")
+      .optional()
+      .describe(
+        "With `long-running`: how long the process stays after a turn; 1h without it. Its memory " +
+          "stays committed. The conversation is kept when it ends.",
+      ),
+    spares: z
+      .int()
+      .min(0)
+      .max(64)
+      .default(0)
+      .describe(
+        "Processes started ahead for the first turns of sessions, in memory that nobody else " +
+          "needs.",
+      ),
+  })
+  .superRefine(({ pattern, linger, idleTime }, context) => {
+    if (linger !== undefined && pattern !== "hybrid") {
+      const message = needs("the pattern `hybrid`", "Remove `linger`, or change the pattern");
+      context.addIssue({ code: "custom", path: ["linger"], message });
+    }
+    if (idleTime !== undefined && pattern !== "long-running") {
+      const message = needs(
+        "the pattern `long-running`",
+        "Remove `idleTime`, or change the pattern; with `hybrid` it is called `linger`",
+      );
+      context.addIssue({ code: "custom", path: ["idleTime"], message });
+    }
+  });
+
+export type HostingSettings = z.output<typeof hosting>;
+
+/** How long a process may stay after a turn. */
+export function stayMsOf({ pattern, linger, idleTime }: HostingSettings): number {
+  if (pattern === "long-running") return idleTime ?? IDLE_TIME_MS;
+  return pattern === "hybrid" ? (linger ?? 0) : 0;
+}
+
+export function hostingOf(settings: HostingSettings): AgentDefinition["hosting"] {
+  const { pattern, spares } = settings;
+  return { pattern, stayMs: stayMsOf(settings), spares };
+}
+
+/** Why a budget cannot be kept by a process that stays, as a message for `limits.budgetUsd`. */
+export const BUDGET_NEEDS_ONE_TURN = needs(
+  "a process for each turn: it counts what the process has spent since its start",
+  "Remove it, or `linger`, or use the pattern `hybrid`",
+);

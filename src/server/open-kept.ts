@@ -1,0 +1,68 @@
+/**
+ * The agent processes of a server that are kept while no turn runs in them.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+import type { Config } from "../config/config.ts";
+import { openSpareDirectories } from "../session/spare-directories.ts";
+import { KeptProcesses } from "../turn/kept-processes.ts";
+import type { TurnDeps } from "../turn/run-turn.ts";
+import type { StartingSpare } from "../turn/spares.ts";
+import { TurnProcess } from "../turn/turn-process.ts";
+
+export type KeptDeps = Omit<TurnDeps, "kept" | "sessions" | "locks" | "footprints">;
+
+/** From now on they make room for turns, and spares are started where there is some left. */
+export function openKeptProcesses(config: Config, deps: KeptDeps): KeptProcesses {
+  const { agents, gate, lane, telemetry, dataDirectory } = deps;
+  const wanted = Array.from(
+    agents.values(),
+    ({ definition: { name, hosting } }) => [name, hosting.spares] as const,
+  ).filter(([, count]) => count > 0);
+  const kept = new KeptProcesses({
+    dataDirectory,
+    maxResidents: config.capacity.maxResidents,
+    wanted: new Map(wanted),
+    start: (agentName) => startSpare(agentName, config, deps),
+    mayStart: (bytes) =>
+      lane.waiting === 0 && lane.starting < lane.slots && gate.spareRoomBytes(Date.now()) >= bytes,
+    onEnded: (kind, reason) => telemetry.metrics.keptProcessEnded(kind, reason),
+    onFailed: (agent, err) => telemetry.log.warn({ agent, err }, "Cannot start a spare"),
+  });
+  gate.useCache(kept);
+  kept.spares.open();
+  return kept;
+}
+
+async function startSpare(
+  agentName: string,
+  { agentProcess }: Config,
+  deps: KeptDeps,
+): Promise<StartingSpare> {
+  const agent = deps.agents.get(agentName);
+  if (agent === undefined) throw new Error("a spare is wanted for an agent that is not served");
+  const directories = await openSpareDirectories(deps.dataDirectory);
+  const process = new TurnProcess({
+    ...deps,
+    id: `spare-${randomUUID()}`,
+    agent,
+    transcriptId: directories.transcriptId,
+    isNew: true,
+    directories,
+    spareDirectories: directories,
+    telemetryEnvironment: deps.telemetry.agentEnvironment({ agentName }),
+  });
+  return { process, ready: startInLane(process, agentProcess.startTimeoutMs, deps) };
+}
+
+/** Its start counts as one; that of a turn which comes meanwhile waits for it. */
+async function startInLane(
+  { connection }: TurnProcess,
+  startTimeoutMs: number,
+  { lane }: KeptDeps,
+): Promise<void> {
+  using _slot = await lane.enter(AbortSignal.timeout(startTimeoutMs));
+  await connection.park(startTimeoutMs);
+}

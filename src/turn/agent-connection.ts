@@ -1,0 +1,153 @@
+/**
+ * The only caller of the SDK's `query()` and `prewarm()`: one agent process and the line to it,
+ * over as many turns as it takes, one after the other.
+ *
+ *     begin ─▶ messages … ─▶ (at rest) ─▶ begin ─▶ messages … ─▶ end
+ *     park ─▶ (spare) ─▶ claim ─▶ begin ─▶ messages …
+ *
+ * What the messages of a turn mean is `run-agent.ts`.
+ *
+ * @module
+ */
+
+import {
+  prewarm,
+  query,
+  type Options,
+  type Query,
+  type SDKMessage,
+  type SpareProcess,
+  type SpawnedProcess,
+} from "@anthropic-ai/claude-agent-sdk";
+import type { AgentExit, AgentProcess } from "../agent-process/agent-process.ts";
+import type { StartAgentOptions } from "../agent-process/registry.ts";
+import type { InputPart } from "./turn.ts";
+import { openInput } from "./open-input.ts";
+
+/** How long the SDK may take to notice that its process is gone. */
+const SDK_NOTICE_MS = 2_000;
+
+export interface ConnectionOptions {
+  /** Marks the process tree. No two live processes may have the same. */
+  readonly id: string;
+  /** All of the SDK's options but the process, which is made here. */
+  readonly options: Options;
+  /** The whole environment of the process. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly spawn: (options: StartAgentOptions) => AgentProcess;
+}
+
+export class AgentConnection {
+  readonly #options: ConnectionOptions;
+  readonly #input = openInput();
+  #spare: SpareProcess | null = null;
+  #query: Query | null = null;
+  #process: AgentProcess | null = null;
+  #isAlive = false;
+  #lastMessageId: string | null = null;
+  /** Ends the wait for the SDK's next message; set while there is one. */
+  #giveUp = () => {};
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  /** Null until the first turn begins, or it is parked. */
+  get process(): AgentProcess | null {
+    return this.#process;
+  }
+
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
+  /** Id of the last message of the conversation, as its transcript has it. */
+  get lastMessageId(): string | null {
+    return this.#lastMessageId;
+  }
+
+  /**
+   * Starts the process before its session is known.
+   *
+   * @throws what the SDK or the spawn throws; whoever called has to end the connection then.
+   */
+  async park(startTimeoutMs: number): Promise<void> {
+    const options = this.#sdkOptions();
+    this.#spare = await prewarm({ options, initializeTimeoutMs: startTimeoutMs });
+  }
+
+  /** Binds a parked process to its session. @throws when it cannot be: no turn may begin then. */
+  async claim(workDirectory: string): Promise<void> {
+    if (this.#spare === null) throw new Error("only a parked process can be claimed");
+    const options = { cwd: workDirectory };
+    this.#query = this.#spare.claim({ prompt: this.#input.messages, options });
+    await this.#spare.claimed;
+  }
+
+  /** Says what the user says; spawns the process first. @throws what the SDK or the spawn throws. */
+  begin(input: readonly InputPart[]): void {
+    this.#query ??= query({ prompt: this.#input.messages, options: this.#sdkOptions() });
+    this.#input.say(input);
+  }
+
+  /**
+   * The SDK's next message; null when there is none or its process is long gone.
+   *
+   * @throws what the SDK throws, e.g. for a process that died.
+   */
+  async next(): Promise<SDKMessage | null> {
+    const messages = this.#query;
+    if (messages === null) return null;
+    const next = await new Promise<IteratorResult<SDKMessage, void> | null>((resolve, reject) => {
+      this.#giveUp = () => resolve(null);
+      messages.next().then(resolve, reject);
+    });
+    if (next === null || next.done === true) return null;
+    const message = next.value;
+    const isSpoken = message.type === "user" || message.type === "assistant";
+    if (isSpoken && message.parent_tool_use_id === null && message.uuid !== undefined) {
+      this.#lastMessageId = message.uuid;
+    }
+    return message;
+  }
+
+  /** Asks the process to end its turn. @throws when it cannot be asked. */
+  async interrupt(): Promise<void> {
+    await this.#query?.interrupt();
+  }
+
+  /** Resolves when no process is left that can be ended; null if none was ever made. Idempotent. */
+  async end(graceMs: number): Promise<AgentExit | null> {
+    this.#isAlive = false;
+    this.#input.close();
+    const exit = (await this.#process?.terminate(graceMs)) ?? null;
+    this.#query?.close();
+    this.#spare?.close();
+    return exit;
+  }
+
+  #sdkOptions(): Options {
+    const { options, environment } = this.#options;
+    return {
+      ...options,
+      env: { ...environment },
+      spawnClaudeCodeProcess: ({ command, args }) => this.#spawn(command, args),
+    };
+  }
+
+  #spawn(command: string, args: string[]): SpawnedProcess {
+    const { id: turnId, environment: env, options, spawn } = this.#options;
+    const agent = spawn({ command, args, cwd: options.cwd ?? ".", env, turnId });
+    this.#process = agent;
+    this.#isAlive = true;
+    void agent.gone.then(() => {
+      this.#isAlive = false;
+    });
+    // Should the SDK miss the end of its process, its reader must not wait for ever; and it is
+    // never told the end of one that cannot be ended.
+    void agent.exited.then(({ survivors }) => {
+      setTimeout(() => this.#giveUp(), survivors > 0 ? 0 : SDK_NOTICE_MS).unref();
+    });
+    return agent.forSdk;
+  }
+}

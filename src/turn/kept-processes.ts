@@ -1,0 +1,117 @@
+/**
+ * All agent processes that are kept while no turn runs in them: residents and spares. To the gate
+ * those that may go are cache; to a turn they are a process it need not start.
+ *
+ * @module
+ */
+
+import type { ProcessCache } from "../capacity/process-cache.ts";
+import type { SessionRef } from "../session/session-id.ts";
+import type { KeptEndReason, KeptKind } from "../telemetry/names.ts";
+import { Evictions } from "./evictions.ts";
+import { type Resident, Residents } from "./residents.ts";
+import { Spares, type SparesOptions } from "./spares.ts";
+import type { TurnProcess } from "./turn-process.ts";
+
+/** A process for a turn, which is the turn's from now on. */
+export interface TakenProcess {
+  readonly process: TurnProcess;
+  /** Null for a spare. */
+  readonly resident: Resident | null;
+}
+
+export interface KeptSummary {
+  readonly residents: number;
+  /** Those whose memory stays committed. */
+  readonly longRunning: number;
+  readonly spares: number;
+  /** Private memory of those that may be evicted. */
+  readonly evictableBytes: number;
+}
+
+export interface KeptProcessesOptions extends Omit<SparesOptions, "evictions" | "onEnded"> {
+  readonly dataDirectory: string;
+  readonly maxResidents: number;
+  readonly onEnded: (kind: KeptKind, reason: KeptEndReason) => void;
+}
+
+export class KeptProcesses implements ProcessCache, AsyncDisposable {
+  readonly residents: Residents;
+  readonly spares: Spares;
+  readonly #evictions = new Evictions();
+
+  constructor({ onEnded, dataDirectory, maxResidents, ...spares }: KeptProcessesOptions) {
+    const evictions = this.#evictions;
+    this.residents = new Residents({
+      dataDirectory,
+      maxResidents,
+      evictions,
+      onEnded: (reason) => onEnded("resident", reason),
+    });
+    this.spares = new Spares({
+      ...spares,
+      evictions,
+      onEnded: (reason) => onEnded("spare", reason),
+    });
+  }
+
+  /**
+   * The process that a turn can go on in, or a spare for one that has nothing to resume.
+   *
+   * @param session Null for a turn that leaves nothing behind.
+   */
+  take(session: SessionRef | null, agentName: string, resumes: boolean): TakenProcess | null {
+    const resident = session === null ? null : this.residents.take(session);
+    if (resident !== null) return { process: resident.process, resident };
+    const spare = resumes ? null : this.spares.take(agentName);
+    return spare === null ? null : { process: spare, resident: null };
+  }
+
+  /** Of a turn that was not admitted after all. */
+  putBack({ process, resident }: TakenProcess): void {
+    if (resident === null) this.spares.putBack(process);
+    else this.residents.putBack(resident);
+  }
+
+  /** Ends a process that nobody uses any more. Resolves when it is gone; bounded, never rejects. */
+  async end(process: TurnProcess): Promise<void> {
+    await this.#evictions.end(process, () => {});
+  }
+
+  heldBytes(): number {
+    return this.evictableBytes() + this.leavingBytes();
+  }
+
+  evictableBytes(): number {
+    return this.spares.evictableBytes() + this.residents.evictableBytes();
+  }
+
+  leavingBytes(): number {
+    return this.#evictions.leavingBytes();
+  }
+
+  async evict(bytes: number): Promise<void> {
+    const freed = this.spares.evict(bytes);
+    this.residents.evict(bytes - freed);
+    await this.#evictions.settled();
+  }
+
+  summary(): KeptSummary {
+    const residents = this.residents.all;
+    return {
+      residents: residents.length,
+      longRunning: residents.filter(({ permit }) => permit !== null).length,
+      spares: this.spares.size,
+      evictableBytes: this.evictableBytes(),
+    };
+  }
+
+  /** Ends all, and keeps none any more. Resolves when they are gone. */
+  async close(): Promise<void> {
+    await Promise.all([this.residents.close(), this.spares.close()]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * The process of one turn: one that was kept, or one that is made for it. When the turn is over it
+ * is parked for the session's next one, or nothing of it is left.
+ *
+ * @module
+ */
+
+import type { SessionRef } from "../session/session-id.ts";
+import type { ProcessSource } from "../telemetry/names.ts";
+import type { Resident } from "./residents.ts";
+import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
+import type { TurnProcess } from "./turn-process.ts";
+import type { TurnSession } from "./turn-session.ts";
+
+export class ProcessLease implements AsyncDisposable {
+  readonly #kept: KeptProcesses;
+  #taken: TakenProcess | null;
+  #process: TurnProcess | null;
+  #source: ProcessSource = "started";
+
+  constructor(taken: TakenProcess | null, kept: KeptProcesses) {
+    this.#kept = kept;
+    this.#taken = taken;
+    this.#process = taken?.process ?? null;
+    if (taken !== null) this.#source = taken.resident === null ? "spare" : "resident";
+  }
+
+  /** Where its process came from, as far as is known. */
+  get source(): ProcessSource {
+    return this.#source;
+  }
+
+  /**
+   * Leaves the session to this turn: a resident that missed a turn goes, and so does one that is
+   * on its way out.
+   *
+   * @returns Whether the turn goes on in a process that is there.
+   * @throws {AppError} `session_busy` when one does not go.
+   */
+  async settle(session: SessionRef | null): Promise<boolean> {
+    const { residents } = this.#kept;
+    const resident = this.#taken?.resident ?? null;
+    if (session === null) return false;
+    if (resident === null) await residents.whenClosed(session);
+    else if (await residents.isUpToDate(resident)) return true;
+    else {
+      this.#startAnew();
+      await residents.end(resident, "outdated");
+    }
+    return false;
+  }
+
+  /**
+   * The process for the turn: a resident as it is, a spare once the session has claimed it, or else
+   * one that is still to be started.
+   *
+   * @param make Makes the process for the session as it is now.
+   * @param onRefused Told why a spare could not be claimed.
+   */
+  async open(
+    session: TurnSession,
+    make: () => TurnProcess,
+    onRefused: (error: unknown) => void,
+  ): Promise<TurnProcess> {
+    const spare = this.#source === "spare" ? this.#process : null;
+    if (spare !== null && !(await this.#claim(spare, session, onRefused))) {
+      await this.#kept.end(spare);
+      this.#startAnew();
+    }
+    this.#process ??= make();
+    return this.#process;
+  }
+
+  /** Keeps the process for the session's next turn. */
+  park(session: SessionRef, { stayMs, permit }: ParkingTerms): void {
+    if (this.#process === null) return;
+    const leavesAtMs = performance.now() + stayMs;
+    this.#process.rest();
+    this.#kept.residents.park({ ref: session, process: this.#process, permit, leavesAtMs });
+    this.#process = null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#process !== null) await this.#kept.end(this.#process);
+  }
+
+  async #claim(
+    spare: TurnProcess,
+    session: TurnSession,
+    onRefused: (error: unknown) => void,
+  ): Promise<boolean> {
+    if (spare.spareDirectories === null) return false;
+    try {
+      if (!session.isNew || !(await session.adopt(spare.spareDirectories))) return false;
+      await spare.connection.claim(session.directories.work);
+      return true;
+    } catch (error) {
+      onRefused(error);
+      return false;
+    }
+  }
+
+  #startAnew(): void {
+    this.#taken = null;
+    this.#process = null;
+    this.#source = "started";
+  }
+}
+
+export interface ParkingTerms {
+  readonly stayMs: number;
+  /** That of a long-running session, which rests; null for a process that lingers. */
+  readonly permit: Resident["permit"];
+}

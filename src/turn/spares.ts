@@ -1,0 +1,171 @@
+/**
+ * Agent processes that are started ahead, each waiting for the first turn of some session: as many
+ * for each agent as its file says, and only in memory that nobody else needs.
+ *
+ *     (room, an idle start slot) ─▶ starting ─▶ waiting ─┬─ take ─▶ claimed by a turn
+ *                                                        └─ evicted, died ─▶ replaced later
+ *
+ * @module
+ */
+
+import type { KeptEndReason } from "../telemetry/names.ts";
+import { type Evictions, sumOfBytes } from "./evictions.ts";
+import type { TurnProcess } from "./turn-process.ts";
+
+/** What a spare is taken to need before one was seen: 83 to 105 MiB measured. */
+const PRESUMED_BYTES = 112 * 1024 * 1024;
+/** How often it is looked whether there is room for one that is missing. */
+const LOOK_MS = 250;
+/** After a start that failed; doubled with each one more. */
+const RETRY_MIN_MS = 1_000;
+const RETRY_MAX_MS = 60_000;
+
+export interface SparesOptions {
+  /** How many are wanted, by the name of the agent. */
+  readonly wanted: ReadonlyMap<string, number>;
+  /** Makes a process that waits for its session; rejects when none can be started. */
+  readonly start: (agentName: string) => Promise<StartingSpare>;
+  /** Whether there is room for one that nobody waits for, and nobody is waiting to start. */
+  readonly mayStart: (bytes: number) => boolean;
+  readonly evictions: Evictions;
+  readonly onEnded: (reason: KeptEndReason) => void;
+  /** Told of each start that failed. */
+  readonly onFailed: (agentName: string, error: unknown) => void;
+}
+
+export interface StartingSpare {
+  readonly process: TurnProcess;
+  /** Settles when it can be claimed; rejects when it could not be started. */
+  readonly ready: Promise<void>;
+}
+
+/**
+ * Holds, between any two calls:
+ * - of an agent there are at most as many as wanted, and one starts at a time;
+ * - one that was taken is nobody else's;
+ * - after {@link close} none is kept or started.
+ */
+export class Spares {
+  readonly #options: SparesOptions;
+  /** In the order of their starts. */
+  readonly #waiting = new Set<TurnProcess>();
+  #starting: TurnProcess | null = null;
+  #looking: Promise<void> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #bytesOfOne = PRESUMED_BYTES;
+  #retryMs = RETRY_MIN_MS;
+  #notBeforeMs = 0;
+  #isClosed = false;
+
+  constructor(options: SparesOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  get all(): readonly TurnProcess[] {
+    return this.#starting === null ? [...this.#waiting] : [...this.#waiting, this.#starting];
+  }
+
+  evictableBytes(): number {
+    return sumOfBytes(this.all);
+  }
+
+  /** Starts those that are missing, as room allows, until closed. */
+  open(): void {
+    if (this.#isClosed || this.#options.wanted.size === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#looking = this.#startOne().then(() => this.open());
+    }, LOOK_MS).unref();
+  }
+
+  /** One that waits for a session of the agent, which is then the caller's. */
+  take(agentName: string): TurnProcess | null {
+    for (const process of this.#waiting) {
+      if (process.agentName !== agentName || !process.connection.isAlive) continue;
+      this.#waiting.delete(process);
+      return process;
+    }
+    return null;
+  }
+
+  /** One whose turn was not admitted after all. */
+  putBack(process: TurnProcess): void {
+    this.#keep(process);
+  }
+
+  /** Has them go until so many bytes will be free. @returns How many will be. */
+  evict(bytes: number): number {
+    let freed = 0;
+    for (const process of [...this.all].reverse()) {
+      if (freed >= bytes) break;
+      freed += process.currentBytes ?? 0;
+      this.#drop(process, "evicted");
+    }
+    return freed;
+  }
+
+  /** Keeps and starts none any more. Resolves when all are gone. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    for (const process of this.all) this.#drop(process, "draining");
+    await this.#looking;
+    await this.#options.evictions.settled();
+  }
+
+  async #startOne(): Promise<void> {
+    const agentName = this.#missing();
+    const { start, mayStart, onFailed } = this.#options;
+    if (agentName === null || performance.now() < this.#notBeforeMs) return;
+    if (!mayStart(this.#bytesOfOne)) return;
+    let process: TurnProcess | null = null;
+    try {
+      const { process: started, ready } = await start(agentName);
+      process = started;
+      this.#starting = started;
+      if (this.#isClosed) this.#drop(started, "draining");
+      await ready;
+      this.#retryMs = RETRY_MIN_MS;
+      if (this.#starting === started) this.#keep(started);
+    } catch (error) {
+      // One that was evicted as it started has not failed.
+      if (process !== null && process !== this.#starting) return;
+      this.#notBeforeMs = performance.now() + this.#retryMs;
+      this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS);
+      if (process !== null) this.#drop(process, "died");
+      onFailed(agentName, error);
+    } finally {
+      this.#starting = null;
+    }
+  }
+
+  /** The agent that lacks most of what it wants. */
+  #missing(): string | null {
+    let most: { readonly agentName: string; readonly count: number } | null = null;
+    for (const [agentName, wanted] of this.#options.wanted) {
+      const there = [...this.#waiting].filter((process) => process.agentName === agentName).length;
+      const count = wanted - there;
+      if (count > (most?.count ?? 0)) most = { agentName, count };
+    }
+    return most?.agentName ?? null;
+  }
+
+  #keep(process: TurnProcess): void {
+    this.#waiting.add(process);
+    this.#bytesOfOne = Math.max(this.#bytesOfOne, process.currentBytes ?? 0);
+    void process.connection.process?.gone.then(() => this.#drop(process, "died"));
+    if (this.#isClosed) this.#drop(process, "draining");
+    else if (!process.connection.isAlive) this.#drop(process, "died");
+  }
+
+  /** Ends one that is kept here; one that is not, any more, is somebody else's. */
+  #drop(process: TurnProcess, reason: KeptEndReason): void {
+    if (process === this.#starting) this.#starting = null;
+    else if (!this.#waiting.delete(process)) return;
+    this.#options.onEnded(reason);
+    void this.#options.evictions.end(process, () => {});
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * An agent process with what belongs to it for as long as it lives: the line to it, its function
+ * tools, and directories no session has. It works for one turn at a time, perhaps for several.
+ *
+ * @module
+ */
+
+import type { AgentProcess } from "../agent-process/agent-process.ts";
+import type { AgentProcesses } from "../agent-process/registry.ts";
+import type { AgentDefinition } from "../agent/definition.ts";
+import { AGENT_PROCESS_SETTINGS, sdkOptionsOf } from "../agent/sdk-options.ts";
+import type { SessionDirectories } from "../session/session-paths.ts";
+import type { SpareDirectories } from "../session/spare-directories.ts";
+import type { ToolContext } from "../tools/function-tools.ts";
+import { AgentConnection } from "./agent-connection.ts";
+import type { ServedAgent } from "./served-agent.ts";
+
+/** What a process needs to know of the turn that it works for. */
+export interface TurnAtWork {
+  readonly toolContext: ToolContext;
+  readonly onToolError: (toolName: string, error: unknown) => void;
+  /** Called once: when the process is spawned, or at once if it is there. */
+  readonly onProcess: (process: AgentProcess) => void;
+}
+
+export interface TurnProcessOptions {
+  /** Marks the process tree. */
+  readonly id: string;
+  readonly agent: ServedAgent;
+  readonly transcriptId: string;
+  /** Whether it begins that transcript or resumes it. */
+  readonly isNew: boolean;
+  readonly directories: SessionDirectories;
+  /** Those of `directories` that no session has; null when all are a session's. */
+  readonly spareDirectories: SpareDirectories | null;
+  /** Joins its telemetry to ours. */
+  readonly telemetryEnvironment: Readonly<Record<string, string>>;
+  /** The program that Bash tools are run through; null where there is none. */
+  readonly toolShell: string | null;
+  readonly processes: Pick<AgentProcesses, "spawn">;
+  /** The most memory that a process of the agent may hold. */
+  readonly ceilingBytesOf: (agent: AgentDefinition) => number;
+}
+
+export class TurnProcess {
+  readonly agentName: string;
+  readonly connection: AgentConnection;
+  readonly spareDirectories: SpareDirectories | null;
+  #turn: TurnAtWork | null = null;
+
+  /** Starts nothing: the first turn does, or `connection.park`. */
+  constructor(options: TurnProcessOptions) {
+    const { id, agent, transcriptId, isNew, directories } = options;
+    const { definition, functionTools } = agent;
+    this.agentName = definition.name;
+    this.spareDirectories = options.spareDirectories;
+    const toolServer = functionTools.serverFor(
+      () => this.#turnAtWork().toolContext,
+      (toolName, error) => this.#turn?.onToolError(toolName, error),
+    );
+    const place = { sessionId: transcriptId, isNew, workDirectory: directories.work };
+    this.connection = new AgentConnection({
+      id,
+      options: sdkOptionsOf(definition, place, toolServer),
+      environment: {
+        ...agent.providerEnvironment,
+        ...AGENT_PROCESS_SETTINGS,
+        ...options.telemetryEnvironment,
+        HOME: directories.home,
+        CLAUDE_CONFIG_DIR: directories.config,
+        TMPDIR: directories.tmp,
+        ...(options.toolShell !== null && { CLAUDE_CODE_SHELL_PREFIX: options.toolShell }),
+      },
+      spawn: (start) => {
+        const ceilingBytes = options.ceilingBytesOf(definition);
+        const process = options.processes.spawn({ ...start, ceilingBytes });
+        this.#turn?.onProcess(process);
+        return process;
+      },
+    });
+  }
+
+  /** Private memory of its tree; null while nobody has measured it. */
+  get currentBytes(): number | null {
+    return this.connection.process?.currentBytes ?? null;
+  }
+
+  /** Works for this turn from now on. */
+  workFor(turn: TurnAtWork): void {
+    this.#turn = turn;
+    const { process } = this.connection;
+    if (process !== null) turn.onProcess(process);
+  }
+
+  /** Works for nobody. */
+  rest(): void {
+    this.#turn = null;
+  }
+
+  /** Resolves when nothing of it is left that can be ended. Idempotent, never rejects. */
+  async end(graceMs: number): Promise<void> {
+    await this.connection.end(graceMs);
+    try {
+      await this.spareDirectories?.[Symbol.asyncDispose]();
+    } catch {
+      // What cannot be removed now is removed when the server starts again.
+    }
+  }
+
+  #turnAtWork(): TurnAtWork {
+    if (this.#turn === null) throw new Error("a tool was called while no turn is running");
+    return this.#turn;
+  }
+}
