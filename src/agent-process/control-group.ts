@@ -19,9 +19,10 @@ import {
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type CgroupVersion, readText } from "../capacity/cgroup.ts";
+import { TEXT_ROOM_BYTES } from "../capacity/turn-ceiling.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { parseOomKillCount } from "./oom-kill-counter.ts";
-import { type ProcessIdentity, type ProcessTable, sendSignal } from "./proc.ts";
+import { type ProcessIdentity, readProcessStat, sendSignal } from "./proc.ts";
 
 /**
  * Processes and threads in one group: a fork storm ends here. Claude Code has 8 threads, a stdio
@@ -102,9 +103,15 @@ export class ControlGroup {
     return group;
   }
 
+  /** Files by which a process that writes `0` to each of them moves here. */
+  get doors(): readonly string[] {
+    const directories = new Set([this.directory, this.#pidsDirectory ?? this.directory]);
+    return [...directories].map((directory) => join(directory, "cgroup.procs"));
+  }
+
   /**
-   * Moves a process here; what it starts from now on is born here. Memory it had stays charged
-   * where it was, so this is for processes that have only just begun.
+   * Moves a process here; what it starts from now on is born here. What it has started before is
+   * not, and memory it had stays charged where it was.
    */
   add(pid: number): boolean {
     try {
@@ -120,10 +127,12 @@ export class ControlGroup {
   }
 
   /**
-   * Sets the most memory its processes may have together, swap included.
+   * Sets the most memory its processes may hold together, swap included. What counts here is page
+   * cache too, so the limit stands higher by the room that their text needs.
    * @throws What the system refused, e.g. `EBUSY`: v1 lowers no limit below what is held.
    */
-  setCeiling(bytes: number): void {
+  setCeiling(ceilingBytes: number): void {
+    const bytes = ceilingBytes + TEXT_ROOM_BYTES;
     if (this.version === "cgroup2") {
       this.#files.write(this.directory, "memory.max", String(bytes));
       this.#tryToWrite("memory.swap.max", "0");
@@ -137,8 +146,8 @@ export class ControlGroup {
 
   /**
    * The most that was ever charged to the group, page cache and the kernel's part included: no
-   * less than the private memory of its processes, and never above its ceiling. Null where the
-   * kernel does not keep it (v2 before 5.19), or the group is removed.
+   * less than the private memory of its processes, and never above its limit. Null where the kernel
+   * does not keep it (v2 before 5.19), or the group is removed.
    */
   get peakBytes(): number | null {
     const name = this.version === "cgroup2" ? "memory.peak" : "memory.max_usage_in_bytes";
@@ -153,9 +162,9 @@ export class ControlGroup {
     return file.status === "read" ? parseOomKillCount(file.text) : null;
   }
 
-  /** Everyone in it, and in groups that they made below, who is in the table too. */
-  members(table: ProcessTable): readonly ProcessIdentity[] {
-    return this.#pids().flatMap((pid) => table.byPid.get(pid) ?? []);
+  /** Everyone alive in it, and in groups that they made below. */
+  members(): readonly ProcessIdentity[] {
+    return this.#pids().flatMap((pid) => readProcessStat(pid) ?? []);
   }
 
   /** Sends SIGKILL to all at once (v2), or to each in turn: then a fork may slip through. */

@@ -9,18 +9,16 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, statSync } from "node:fs";
-import { delimiter, join, resolve } from "node:path";
+
+export interface CommandLine {
+  readonly command: string;
+  readonly args: readonly string[];
+}
 
 /** A command line that dies with us, or the one given where that cannot be had. */
-export function tiedToServer(
-  command: string,
-  args: readonly string[],
-  at: { readonly cwd: string; readonly searchPath: string | undefined },
-): { readonly command: string; readonly args: readonly string[] } {
+export function tiedToServer({ command, args }: CommandLine): CommandLine {
   const setpriv = setprivPath();
-  // A missing command is left to Node, which says ENOENT where setpriv says exit code 127.
-  if (setpriv === null || !canExecute(command, at)) return { command, args };
+  if (setpriv === null) return { command, args };
   return { command: setpriv, args: ["--pdeathsig", "TERM", "--", command, ...args] };
 }
 
@@ -45,20 +43,3 @@ function setprivPath(): string | null {
 }
 
 const PROBE_LIMIT_MS = 2000;
-
-function canExecute(
-  command: string,
-  at: { readonly cwd: string; readonly searchPath: string | undefined },
-): boolean {
-  const candidates = command.includes("/")
-    ? [resolve(at.cwd, command)]
-    : (at.searchPath ?? "").split(delimiter).map((directory) => join(directory, command));
-  return candidates.some((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return statSync(path).isFile();
-    } catch {
-      return false;
-    }
-  });
-}

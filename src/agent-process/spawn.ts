@@ -7,11 +7,13 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { accessSync, constants, statSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
 import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { AgentProcess } from "./agent-process.ts";
 import type { ControlGroup } from "./control-group.ts";
 import { placeAgentOnLadder } from "./oom-ladder.ts";
-import { tiedToServer } from "./parent-death.ts";
+import { type CommandLine, tiedToServer } from "./parent-death.ts";
 import { readProcessStat } from "./proc.ts";
 import { ProcessTree } from "./process-tree.ts";
 
@@ -49,9 +51,11 @@ export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
   });
 }
 
-/** At once, before the process can start another; null when it runs outside of it. */
+/** It goes there by itself as its first act; this makes sure. Null when it runs outside. */
 function moveInto(group: ControlGroup | null, pid: number | undefined): ControlGroup | null {
-  if (group === null || (pid !== undefined && group.add(pid))) return group;
+  if (group === null) return null;
+  // One that has ended by now cannot be moved any more, and may have left others there.
+  if (pid !== undefined && (group.add(pid) || readProcessStat(pid) === null)) return group;
   void group.remove(AbortSignal.abort());
   return null;
 }
@@ -59,12 +63,47 @@ function moveInto(group: ControlGroup | null, pid: number | undefined): ControlG
 function startChild(options: SpawnAgentOptions): ChildProcess | Error {
   const { cwd, turnId, serverId } = options;
   const env = { ...options.env, [TURN_ID_MARKER]: turnId, [SERVER_ID_MARKER]: serverId };
-  const at = { cwd, searchPath: options.env["PATH"] };
-  const { command, args } = tiedToServer(options.command, options.args, at);
+  const { command, args } = commandLineOf(options);
   try {
     return spawn(command, args, { cwd, env, detached: true, stdio: ["pipe", "pipe", "pipe"] });
   } catch (error) {
     // Node throws for some refusals (E2BIG, ENOMEM) and emits others.
     return error instanceof Error ? error : new Error(String(error));
   }
+}
+
+function commandLineOf({ command, args, cwd, env, group = null }: SpawnAgentOptions): CommandLine {
+  const given = { command, args };
+  // A missing command is left to Node, which says ENOENT where a wrapper says exit code 127.
+  if (!canExecute(command, { cwd, searchPath: env["PATH"] })) return given;
+  return tiedToServer(group === null ? given : enteredBy(given, group));
+}
+
+/**
+ * A command line that enters the group before it becomes the command: from outside, a program that
+ * forks at once would be quicker than we are.
+ */
+function enteredBy({ command, args }: CommandLine, { doors }: ControlGroup): CommandLine {
+  const [first = "", second = first] = doors;
+  return { command: "/bin/sh", args: ["-c", ENTER, "sh", first, second, command, ...args] };
+}
+
+/** Whoever cannot enter goes on outside; {@link moveInto} finds out. */
+const ENTER = '{ echo 0 >"$1"; echo 0 >"$2"; } 2>/dev/null; shift 2; exec "$@"';
+
+function canExecute(
+  command: string,
+  at: { readonly cwd: string; readonly searchPath: string | undefined },
+): boolean {
+  const candidates = command.includes("/")
+    ? [resolve(at.cwd, command)]
+    : (at.searchPath ?? "").split(delimiter).map((directory) => join(directory, command));
+  return candidates.some((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return statSync(path).isFile();
+    } catch {
+      return false;
+    }
+  });
 }

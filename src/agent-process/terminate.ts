@@ -13,7 +13,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import type { ControlGroup } from "./control-group.ts";
-import { type ProcessIdentity, readProcessTable, signalProcess } from "./proc.ts";
+import { isAlive, type ProcessIdentity, readProcessTable, signalProcess } from "./proc.ts";
 import { markedProcesses, type ProcessTree } from "./process-tree.ts";
 
 /**
@@ -93,9 +93,12 @@ export function findTree(
   tree: ProcessTree,
   group: ControlGroup | null = null,
 ): readonly ProcessIdentity[] {
-  if (tree.root === null) return [];
   const table = readProcessTable();
-  const marked = markedProcesses(table, TURN_ID_MARKER, tree.turnId, tree.root.startTicks);
-  tree.grow(table, [...marked, ...(group?.members(table) ?? [])]);
-  return tree.members;
+  // Without a root the process had ended before it was looked at.
+  const sinceTicks = tree.root?.startTicks ?? 0;
+  const marked = markedProcesses(table, TURN_ID_MARKER, tree.turnId, sinceTicks);
+  // Read last: whoever was started since the table was read is there already.
+  const inGroup = group?.members() ?? [];
+  tree.grow(table, [...marked, ...inGroup]);
+  return [...tree.members, ...inGroup.filter((member) => !isAlive(member, table))];
 }

@@ -1,9 +1,8 @@
 /**
- * The most memory one turn may have before the kernel looks for something of it to end. Pure.
+ * The most memory one turn may hold before something of it is ended. Pure.
  *
  * It is no prediction: the gate admits by what turns hold as a rule, the ceiling bounds the one
- * that breaks the rule. Everything charged to the turn's control group counts, so page cache too;
- * but that is taken back before anything is ended.
+ * that breaks the rule.
  *
  * @module
  */
@@ -17,15 +16,20 @@ export interface CeilingInput {
   readonly turnMemoryBytes: number | undefined;
 }
 
-/**
- * No ceiling is lower: beside its own 120 MiB a Claude Code process needs room for the text it
- * runs, or it would fault in the same pages for ever and neither get on nor end.
- */
+/** What a Claude Code process without tools needs, and half of that again. */
 export const MIN_CEILING_BYTES = 192 * 2 ** 20;
+
+/**
+ * Room above the ceiling in a control group, where page cache counts too: the text that Claude Code
+ * runs, 75 MiB, with some slack. A group that is full up to its text is not out of memory for the
+ * kernel: it faults in the same pages for ever, and the turn neither gets on nor ends.
+ */
+export const TEXT_ROOM_BYTES = 128 * 2 ** 20;
 
 /** By default half of the load line: no single turn takes the room of all others. */
 const DEFAULT_SHARE_RATIO = 0.5;
 
+/** In private memory: what would be free if all processes of the turn were gone. */
 export function turnCeilingBytes(input: CeilingInput): number {
   const { limitBytes, safetyReserveBytes, turnMemoryBytes } = input;
   const loadLineBytes = Math.max(0, limitBytes - safetyReserveBytes);

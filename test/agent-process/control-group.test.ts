@@ -1,0 +1,196 @@
+/**
+ * Goal: what a group of its own promises, shown by the kernel itself.
+ * Method: little programs in real groups of cgroup v1; in v2, where this system has no memory
+ * controller, what goes without one.
+ */
+
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
+import { ControlGroup, MAX_TASKS, pidsIn } from "../../src/agent-process/control-group.ts";
+import { TOOL_OOM_SCORE } from "../../src/agent-process/oom-ladder.ts";
+import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
+import { MIN_CEILING_BYTES, TEXT_ROOM_BYTES } from "../../src/capacity/turn-ceiling.ts";
+import {
+  readGroup,
+  reasonForNoGroups1,
+  reasonForNoGroups2,
+  testGroups1,
+  testGroups2,
+  type TestGroups,
+} from "../helpers/control-group.ts";
+import { isRunning, optionsFor, PATH, printed, until, useServerId } from "./agent-programs.ts";
+
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+const serverId = useServerId();
+const skipped1 = reasonForNoGroups1();
+const skipped2 = reasonForNoGroups2();
+
+/** Holds memory in steps of 8 MiB until it is ended. */
+const BALLOON = "const held = []; setInterval(() => held.push(Buffer.alloc(8 * 2 ** 20, 1)), 2)";
+
+/** A program in shell words, in a group of its own. */
+function start({ parent }: TestGroups, script: string, ceilingBytes = MIN_CEILING_BYTES) {
+  const options = optionsFor("", serverId, {
+    command: "/bin/sh",
+    args: ["-c", script],
+    env: { PATH, BALLOON, NODE: process.execPath, RANK: String(TOOL_OOM_SCORE) },
+  });
+  const group = ControlGroup.make(parent, options.turnId, ceilingBytes);
+  return spawnAgentProcess({ ...options, group });
+}
+
+const none = (groups: TestGroups) => until(() => groups.names().length === 0);
+
+describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skipped1}` : ""}`, () => {
+  it("ends what balloons in it, and nobody else", async () => {
+    await using groups = testGroups1(GIB);
+    await using sibling = start(groups, "echo ready; cat");
+    await printed(sibling, "ready");
+    await using agent = start(groups, 'exec "$NODE" -e "$BALLOON"');
+    expect(await agent.exited).toMatchObject({
+      signal: "SIGKILL",
+      step: "exited",
+      outOfMemory: true,
+      oomKillCounterRose: true,
+      survivors: 0,
+    });
+    const limitBytes = MIN_CEILING_BYTES + TEXT_ROOM_BYTES;
+    expect(agent.chargedPeakBytes).toBeGreaterThan(0.9 * limitBytes);
+    expect(agent.chargedPeakBytes).toBeLessThanOrEqual(limitBytes);
+    await sibling.terminate(5000);
+    expect(await sibling.exited).toMatchObject({ code: 0, oomKillCounterRose: false });
+    await none(groups);
+  });
+
+  it("takes a tool before the agent process, however small the tool", async () => {
+    await using groups = testGroups1(GIB);
+    const tool = 'echo "$RANK" >/proc/self/oom_score_adj; exec "$NODE" -e "$BALLOON"';
+    // The agent process holds 100 MiB itself.
+    const program = `const held = Buffer.alloc(100 * 2 ** 20, 1);
+      const { spawnSync } = require("child_process");
+      console.log("the tool:", spawnSync("sh", ["-c", process.env.TOOL]).signal, held.length);`;
+    await using agent = start(
+      groups,
+      `export TOOL=${quoted(tool)} PROGRAM=${quoted(program)}; exec "$NODE" -e "$PROGRAM"`,
+      256 * MIB,
+    );
+    await printed(agent, `the tool: SIGKILL ${100 * MIB}`);
+    const exit = await agent.exited;
+    expect(exit).toMatchObject({ code: 0, outOfMemory: false, oomKillCounterRose: true });
+  });
+
+  it("holds a process that has left its parent, its session and its environment", async () => {
+    await using groups = testGroups1(GIB);
+    const agent = start(groups, "(env -i setsid sleep 1000 &); echo ready; cat");
+    await printed(agent, "ready");
+    const directory = agent.group?.directory ?? "";
+    await until(() =>
+      pidsIn(directory).some((pid) => pid !== agent.pid && nameOf(pid) === "sleep"),
+    );
+    const hidden = pidsIn(directory).find((pid) => nameOf(pid) === "sleep") ?? 0;
+    expect(readFileSync(`/proc/${hidden}/environ`, "utf8")).toBe("");
+    agent.forSdk.stdin.end();
+    expect(await agent.exited).toMatchObject({ code: 0, survivors: 0 });
+    expect(isRunning(hidden)).toBe(false);
+    await none(groups);
+  });
+
+  it("bounds a fork storm", async () => {
+    await using groups = testGroups1(GIB);
+    const agent = start(groups, "for i in $(seq 600); do sleep 1000 & done; wait");
+    const inPids = join(groups.parent.pidsDirectory ?? "", agent.turnId);
+    await until(() => readGroup(inPids, "pids.events") !== "max 0");
+    expect(Number(readGroup(inPids, "pids.current"))).toBeLessThanOrEqual(MAX_TASKS);
+    expect(await agent.terminate(0)).toMatchObject({ survivors: 0 });
+    await none(groups);
+  });
+
+  it("can have its ceiling raised and lowered while it is in use", async () => {
+    await using groups = testGroups1(GIB);
+    await using agent = start(groups, "echo ready; cat");
+    await printed(agent, "ready");
+    const { group } = agent;
+    const limit = () => Number(readGroup(group?.directory ?? "", "memory.limit_in_bytes"));
+    for (const ceilingBytes of [512 * MIB, 256 * MIB]) {
+      group?.setCeiling(ceilingBytes);
+      expect(limit()).toBe(ceilingBytes + TEXT_ROOM_BYTES);
+    }
+  });
+
+  it("is removed with the groups that its processes made in it", async () => {
+    await using groups = testGroups1(GIB);
+    const nest = "mkdir $GROUP/nested && echo $$ >$GROUP/nested/cgroup.procs && echo ready; cat";
+    const options = optionsFor("", serverId, { command: "/bin/sh", args: ["-c", nest] });
+    const group = ControlGroup.make(groups.parent, options.turnId, MIN_CEILING_BYTES);
+    const env = { PATH, GROUP: group.directory };
+    const agent = spawnAgentProcess({ ...options, env, group });
+    await printed(agent, "ready");
+    expect(pidsIn(group.directory)).toEqual([]);
+    await agent.terminate(0);
+    await none(groups);
+  });
+
+  it("is none for a process that never started", async () => {
+    await using groups = testGroups1(GIB);
+    const options = optionsFor("", serverId, { command: "/missing" });
+    const group = ControlGroup.make(groups.parent, options.turnId, MIN_CEILING_BYTES);
+    const agent = spawnAgentProcess({ ...options, group });
+    expect(await agent.exited).toMatchObject({ spawnError: "ENOENT" });
+    expect(agent.group).toBeNull();
+    await none(groups);
+  });
+
+  it("leaves nothing after 200 processes", { timeout: 60_000 }, async () => {
+    await using groups = testGroups1(GIB);
+    for (let batch = 0; batch < 20; batch += 1) {
+      const agents = Array.from({ length: 10 }, () => start(groups, "(setsid sleep 1000 &); exit"));
+      await Promise.all(agents.map((agent) => agent.treeGone));
+    }
+    await none(groups);
+  });
+});
+
+describe.skipIf(skipped2 !== null)(`a group of cgroup v2${skipped2 ? `: ${skipped2}` : ""}`, () => {
+  /** Made by hand: there is no memory controller to set a ceiling with. */
+  function startIn({ parent }: TestGroups, script: string): AgentProcess {
+    const options = optionsFor("", serverId, { command: "/bin/sh", args: ["-c", script] });
+    const group = new ControlGroup(parent, options.turnId);
+    expect(() => ControlGroup.make(parent, options.turnId, MIN_CEILING_BYTES)).toThrow("ENOENT");
+    mkdirSync(group.directory);
+    return spawnAgentProcess({ ...options, group });
+  }
+
+  it("kills all its members at once, and is removed", async () => {
+    await using groups = testGroups2();
+    const agent = startIn(groups, "(env -i setsid sleep 1000 &); echo ready; cat");
+    await printed(agent, "ready");
+    const directory = agent.group?.directory ?? "";
+    await until(() => pidsIn(directory).length === 3 || pidsIn(directory).some(isSleep));
+    const members = pidsIn(directory);
+    agent.group?.killAll();
+    await until(() => members.every((pid) => !isRunning(pid)));
+    expect(await agent.exited).toMatchObject({ signal: "SIGKILL", survivors: 0 });
+    await none(groups);
+  });
+});
+
+function isSleep(pid: number): boolean {
+  return nameOf(pid) === "sleep";
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Empty when it ended meanwhile. */
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return "";
+  }
+}
