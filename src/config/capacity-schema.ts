@@ -47,6 +47,12 @@ export const capacity = z
         "Whether a tenant, or a caller within one, above its equal share is shed while others " +
           "that were shed are expected back. Nobody else asking, one may use all.",
       ),
+    startsAtOnce: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .optional()
+      .describe("Agent processes that may start at the same time; by default one for each CPU."),
     startWait: durationSchema("0s", "2m")
       .prefault("10s")
       .describe(

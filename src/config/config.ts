@@ -47,6 +47,8 @@ export interface Config {
     readonly priorityReserveBytes: number;
     /** Whether who holds more than an equal share gives way to those who were shed. */
     readonly fairShare: boolean;
+    /** Processes that start at the same time; null for one for each CPU. */
+    readonly startsAtOnce: number | null;
     /** Longest wait of an admitted turn for the start of its process. */
     readonly startWaitMs: number;
     /** Whether the server ends what balloons before the kernel does. */

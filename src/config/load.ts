@@ -227,6 +227,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       safetyReserveBytes: capacity.safetyReserve ?? null,
       priorityReserveBytes: capacity.priorityReserve,
       fairShare: capacity.fairShare,
+      startsAtOnce: capacity.startsAtOnce ?? null,
       startWaitMs: capacity.startWait,
       guard: capacity.guard,
       maxTurns: capacity.maxTurns ?? null,

@@ -13,6 +13,7 @@ import { writeToolShell } from "../agent-process/tool-shell.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import { readMemoryAccount } from "../capacity/memory-pressure.ts";
+import type { TurnGate } from "../capacity/gate.ts";
 import { turnCeilingBytes } from "../capacity/turn-ceiling.ts";
 import type { Config } from "../config/config.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
@@ -25,6 +26,7 @@ import { LiveTurns } from "../turn/live-turns.ts";
 import { runTurn, type TurnDeps } from "../turn/run-turn.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
 import { CapacityReport } from "./capacity-report.ts";
+import { openFootprintFile } from "./footprint-file.ts";
 import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
 import { openGate, type OpenGate } from "./open-gate.ts";
 import { prepareAgents } from "./prepare-agents.ts";
@@ -82,6 +84,11 @@ export async function withEngine<Result>(
   for (const note of memoryLimit.notes) telemetry.log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
+  await using _footprints = await openFootprintFile({
+    dataDirectory: data.path,
+    book: footprints,
+    log: telemetry.log,
+  });
   await using containment = await detectContainment({
     ownGroup: config.agentProcess.ownGroup,
     serverId: data.serverId,
@@ -93,21 +100,9 @@ export async function withEngine<Result>(
 
   const toolShell = await writeToolShell(data.runDirectory);
   const { agents } = prepared;
-  const keptDeps: KeptDeps = {
-    agents,
-    gate,
-    lane,
-    ceilingBytesOf: ({ limits }) => {
-      const { limitBytes, safetyReserveBytes } = gate.snapshot(Date.now());
-      const { turnMemoryBytes } = limits;
-      return turnCeilingBytes({ limitBytes, safetyReserveBytes, turnMemoryBytes });
-    },
-    processes,
-    telemetry,
-    config,
-    toolShell,
-    dataDirectory: data.path,
-  };
+  const place = { toolShell, dataDirectory: data.path };
+  const tellCeiling = { ceilingBytesOf: ceilingOf(gate) };
+  const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place, ...tellCeiling };
   await using kept = openKeptProcesses(config, keptDeps);
   const locks = new SessionLocks();
   const sessions = new FileSessions({
@@ -131,6 +126,13 @@ export async function withEngine<Result>(
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
   return await use({ ...parts, agents, sessions, kept, turns });
+}
+
+function ceilingOf(gate: TurnGate): KeptDeps["ceilingBytesOf"] {
+  return ({ limits: { turnMemoryBytes } }) => {
+    const { limitBytes, safetyReserveBytes } = gate.snapshot(Date.now());
+    return turnCeilingBytes({ limitBytes, safetyReserveBytes, turnMemoryBytes });
+  };
 }
 
 /** The limit may be another one now; and the moment is as good as any to look at the text. */

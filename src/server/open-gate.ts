@@ -47,7 +47,10 @@ export function openGate(options: GateOptions): OpenGate {
     });
   const memoryLimit = readLimit();
   const cpu = new CpuMeter(readCpuLimit({ cpuCount: availableParallelism() }));
-  const lane = new StartLane({ cpus: cpu.limit.cpus, maxWaitMs: capacity.startWaitMs });
+  const lane = new StartLane({
+    cpus: capacity.startsAtOnce ?? cpu.limit.cpus,
+    maxWaitMs: capacity.startWaitMs,
+  });
   const settingBytes = capacity.safetyReserveBytes;
   const reserve = new SafetyReserve({ settingBytes, cores: cpu.limit.cpus });
   const footprints = openFootprints(options);
