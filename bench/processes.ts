@@ -44,10 +44,10 @@ export interface RunningModel extends AsyncDisposable {
   readonly pid: number;
 }
 
-/** @param script A rehearsal script as an object. */
+/** @param script A rehearsal script as an object, or as the text of its file. */
 export async function startModel(directory: string, script: unknown): Promise<RunningModel> {
   const file = join(directory, "rehearsal.yaml");
-  writeFileSync(file, JSON.stringify(script));
+  writeFileSync(file, typeof script === "string" ? script : JSON.stringify(script));
   const child = spawnProgram([process.execPath, MAIN, "rehearse", "--script", file], {
     stdout: "pipe",
     environment: {},
@@ -141,11 +141,9 @@ function spawnServer(options: ServerOptions, port: number): ChildProcess {
   const { agentFile, dataDirectory, environment, args = [], core, within, logFile } = options;
   const node = within?.image.node ?? process.execPath;
   const main = options.program ?? within?.image.main ?? MAIN;
-  const command = [
-    ...(core === undefined ? [] : ["taskset", "-c", String(core)]),
-    ...(within?.group.enter ?? []),
-    ...[node, main, "serve", agentFile, "--port", String(port), "--data", dataDirectory, ...args],
-  ];
+  const pinned = core === undefined ? [] : ["taskset", "-c", String(core)];
+  const serve = ["serve", agentFile, "--port", String(port), "--data", dataDirectory, ...args];
+  const command = [...pinned, ...(within?.group.enter ?? []), node, main, ...serve];
   const log = logFile === undefined ? null : openSync(logFile, "a");
   const child = spawnProgram(command, { stdout: log ?? "ignore", environment });
   if (log !== null) closeSync(log);

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { balloons } from "./balloons.ts";
 import { carry } from "./carry.ts";
 import { idle } from "./idle.ts";
 import { oomReplay } from "./oom-replay.ts";
@@ -14,7 +15,7 @@ import { overhead } from "./overhead.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
 import { shed } from "./shed.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [overhead, shed, idle, carry, oomReplay];
+const BENCHMARKS: readonly Benchmark[] = [overhead, shed, idle, carry, oomReplay, balloons];
 
 const [name, ...flags] = process.argv.slice(2);
 const isSmall = flags.includes("--small");
