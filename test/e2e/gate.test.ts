@@ -28,7 +28,11 @@ describe("a server that carries two turns", () => {
     // (1400 - 400) / 500 = 2.
     server = await startServer({
       script: SCRIPT,
-      settings: { "capacity.memoryLimit": "1400MiB", "agentProcess.endGrace": "500ms" },
+      settings: {
+        "capacity.admission": "static",
+        "capacity.memoryLimit": "1400MiB",
+        "agentProcess.endGrace": "500ms",
+      },
     });
   });
   afterEach(async () => {

@@ -55,6 +55,7 @@ beforeAll(async () => {
     script: SCRIPT,
     agents: AGENTS,
     settings: {
+      "capacity.admission": "static",
       "capacity.memoryLimit": "900MiB",
       "agentProcess.endGrace": "500ms",
       "agentProcess.startTime": "6s",

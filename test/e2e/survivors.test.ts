@@ -25,6 +25,7 @@ rules:
 const OPTIONS = {
   script: SCRIPT,
   settings: {
+    "capacity.admission": "static",
     "capacity.memoryLimit": "900MiB",
     "agentProcess.endGrace": "100ms",
     "drain.grace": "0s",
