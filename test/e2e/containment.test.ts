@@ -1,0 +1,180 @@
+/**
+ * Goal: in a control group of its own a turn that balloons meets the kernel alone: its tool ends, or
+ * the turn itself, and nothing else notices.
+ * Method: the real Claude Code behind the server, the memory guard switched off, so that nobody but
+ * the kernel can act. Each group has a limit, and is looked up in the system itself.
+ */
+
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
+import { describe, expect, it } from "vitest";
+
+import { reasonForNoGroups1 } from "../helpers/control-group.ts";
+import { claudeOf, until } from "../helpers/leaks.ts";
+import { startServer, type InProcessServer } from "../helpers/server.ts";
+import { ask, stream } from "./client.ts";
+
+const MIB = 2 ** 20;
+
+/** 1.5 GiB, in one piece. */
+const BALLOON = "node -e 'Buffer.alloc(3 * 2 ** 29, 1); setInterval(() => {}, 1000)'";
+
+const SCRIPT = `
+defaults: { firstTokenMs: 10, tokensPerSecond: 500 }
+rules:
+  - when: { afterTool: true }
+    reply:
+      - text: Done.
+  - when: { userText: balloon }
+    reply:
+      - tool: { name: Bash, input: { command: ${JSON.stringify(BALLOON)}, description: Balloons } }
+  - when: { userText: talk }
+    tokensPerSecond: 20
+    reply:
+      - tokens: 100
+  - reply:
+      - text: "You said: {{userText}}"
+`;
+
+const shell = (name: string, turnMemory: string) => `
+name: ${name}
+instructions: You are a test.
+tools: { builtin: [Bash] }
+limits: { turnMemory: ${turnMemory} }
+`;
+
+const OPTIONS = {
+  script: SCRIPT,
+  agents: [shell("helper", "512MiB")],
+  settings: {
+    "capacity.memoryLimit": "4GiB",
+    "capacity.guard": "false",
+    "http.streamBuffer": "1GiB",
+  },
+};
+
+const skipped = reasonForNoGroups1();
+
+const title = `a turn in its own group${skipped ? `: ${skipped}` : ""}`;
+
+describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
+  it("loses the tool that balloons and goes on, its siblings unharmed", async () => {
+    await using server = await startServer(OPTIONS);
+    const siblings = await Promise.all([stream(server, "Talk"), stream(server, "Talk")]);
+    for (const sibling of siblings) await sibling.until("text_delta");
+    const turn = await stream(server, "Balloon");
+    const directory = groupOf(await claudeOf(turn.turnId));
+    expect(directory).toContain(turn.turnId);
+    expect(read(directory, "memory.limit_in_bytes")).toBe(`${(512 + 128) * MIB}`);
+
+    expect(await turn.outcome()).toMatchObject({ status: "completed", text: "Done." });
+    const result = turn.events.find(({ type }) => type === "tool_result");
+    expect(JSON.stringify(result)).toContain("137");
+    for (const sibling of siblings) {
+      expect(await sibling.outcome()).toMatchObject({ status: "completed" });
+    }
+    const ended = server.logs.filter(({ msg }) => msg === "Turn completed");
+    expect(ended).toHaveLength(3);
+    await until(() => !existsSync(directory), "the group to be removed");
+    expect(groupsOf(server)).toEqual([]);
+  });
+
+  it("ends when Claude Code itself is over the ceiling, and its session goes on", async () => {
+    await using model = await floodingModel();
+    await using server = await startServer({
+      ...OPTIONS,
+      agents: [shell("helper", "192MiB")],
+      environment: { ANTHROPIC_BASE_URL: model.url },
+    });
+    const at = { threadId: "grows" };
+    expect(await ask(server, "Hello", at)).toMatchObject({ status: "completed", text: "Short." });
+    const turn = await stream(server, "Flood", at);
+    expect(await turn.outcome()).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
+    expect(await ask(server, "Hello again", at)).toMatchObject({ status: "completed" });
+    // It was resumed: the model is told what was said before.
+    expect(model.asked.at(-1)).toContain("Flood");
+    expect(server.gate.snapshot(Date.now()).inflight).toBe(0);
+  });
+
+  it("has none when they are switched off", async () => {
+    const settings = { ...OPTIONS.settings, "agentProcess.ownGroup": "false" };
+    await using server = await startServer({ ...OPTIONS, settings });
+    const turn = await stream(server, "Talk");
+    expect(groupOf(await claudeOf(turn.turnId))).toBe(groupOf("self"));
+    expect(await turn.outcome()).toMatchObject({ status: "completed" });
+  });
+});
+
+/** Where the memory files of the group of a process are. */
+function groupOf(pid: number | "self"): string {
+  const path = /^\d+:memory:(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, "utf8"))?.[1] ?? "";
+  return join("/sys/fs/cgroup/memory", path);
+}
+
+/** Names of the groups that the server's turns have now. */
+function groupsOf({ serverId }: InProcessServer): readonly string[] {
+  const parent = join(groupOf("self"), `plimsoll-${serverId}`);
+  const entries = readdirSync(parent, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+function read(directory: string, name: string): string {
+  return readFileSync(join(directory, name), "utf8").trim();
+}
+
+interface Model extends AsyncDisposable {
+  readonly url: string;
+  readonly asked: readonly string[];
+}
+
+/** Answers whoever says "Flood" last with far more than a process can hold. */
+async function floodingModel(): Promise<Model> {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    void text(request).then((body) => {
+      if (!request.url?.startsWith("/v1/messages?")) {
+        response.writeHead(404).end("{}");
+        return undefined;
+      }
+      asked.push(body);
+      const { messages } = JSON.parse(body) as { readonly messages: readonly unknown[] };
+      const isFlood = JSON.stringify(messages.at(-1)).includes("Flood");
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      // The flood ends with a broken pipe.
+      return pipeline(answer(isFlood ? 600 : 0), response).catch(() => {});
+    });
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const address = server.address();
+  return {
+    url: `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`,
+    asked,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+function* answer(floodMib: number): Generator<string> {
+  const event = (type: string, data: object): string =>
+    `event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`;
+  const usage = { input_tokens: 1, output_tokens: 1 };
+  const message = { id: "msg_1", type: "message", role: "assistant", model: "m", content: [] };
+  yield event("message_start", {
+    message: { ...message, stop_reason: null, stop_sequence: null, usage },
+  });
+  yield event("content_block_start", { index: 0, content_block: { type: "text", text: "" } });
+  const delta = (said: string) =>
+    event("content_block_delta", { index: 0, delta: { type: "text_delta", text: said } });
+  const flood = delta("x".repeat(MIB));
+  for (let sent = 0; sent < floodMib; sent += 1) yield flood;
+  yield delta("Short.");
+  yield event("content_block_stop", { index: 0 });
+  yield event("message_delta", { delta: { stop_reason: "end_turn", stop_sequence: null }, usage });
+  yield event("message_stop", {});
+}
