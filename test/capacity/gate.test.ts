@@ -224,6 +224,159 @@ describe("TurnGate", () => {
   });
 });
 
+/** Processes that are kept, and go when they are told to: at once, or when the test says. */
+function keptProcesses(...sizesMiB: number[]) {
+  const kept = sizesMiB.map((mebibytes) => mebibytes * MiB);
+  const leaving: number[] = [];
+  const gone: (() => void)[] = [];
+  const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
+  return {
+    kept,
+    /** All that were told to go are gone. */
+    go: () => {
+      leaving.length = 0;
+      for (const tell of gone.splice(0)) tell();
+    },
+    heldBytes: () => sum(kept) + sum(leaving),
+    evictableBytes: () => sum(kept),
+    leavingBytes: () => sum(leaving),
+    evict(bytes: number) {
+      for (let freed = 0; freed < bytes && kept.length > 0;) {
+        const [first = 0] = kept.splice(0, 1);
+        leaving.push(first);
+        freed += first;
+      }
+      return new Promise<void>((resolve) => gone.push(resolve));
+    },
+  };
+}
+
+describe("TurnGate, with processes that are kept between turns", () => {
+  function open(...sizesMiB: number[]) {
+    const gate = new TurnGate({ ...DEFAULTS, weights: measured(weightsOf(2048)) });
+    const cache = keptProcesses(...sizesMiB);
+    gate.useCache(cache);
+    return { gate, cache };
+  }
+
+  it("evicts no more of them than the turn needs, and has the turn wait until they are gone", async () => {
+    const { gate, cache } = open(100, 100, 100, 100);
+    const first = admit(gate, 0, 1200); // 400 + 400 + 1200 = 2000 of 2048.
+    await first.roomFreed;
+    expect(cache.kept).toHaveLength(4);
+    const second = admit(gate, 0, 150); // 102 too many.
+    expect(cache.kept).toHaveLength(2);
+    let isReady = false;
+    void second.roomFreed.then(() => (isReady = true));
+    await Promise.resolve();
+    expect(isReady).toBe(false);
+    cache.go();
+    await second.roomFreed;
+    expect(gate.snapshot(0).committedBytes).toBe((400 + 200 + 1350) * MiB);
+  });
+
+  it("sheds what would not fit with all of them gone, and evicts nothing for it", () => {
+    const { gate, cache } = open(100, 100);
+    admit(gate, 0, 1400);
+    expect(refuse(gate, 0, 300).reason).toBe("memory");
+    expect(cache.kept).toHaveLength(2);
+  });
+
+  it("does not shed a turn for what is on its way out", () => {
+    const { gate } = open(100, 100);
+    admit(gate, 0, 1400);
+    admit(gate, 0, 150); // Both go, and are not gone yet.
+    admit(gate, 0, 98);
+    expect(refuse(gate, 0, 1).reason).toBe("memory");
+  });
+
+  it("asks of a turn in a process that is there only what that has still to grow", () => {
+    const { gate } = open();
+    admit(gate, 0, 1500); // 400 and 1500 of 2048.
+    expect(refuse(gate, 0, 200).reason).toBe("memory");
+    const process = { currentBytes: 100 * MiB };
+    const weighed = gate.tryAdmit({ ...turn(140), process }, 0);
+    expect(weighed.admitted).toBe(true);
+    expect(gate.snapshot(0).committedBytes).toBe((400 + 1500 + 140) * MiB);
+  });
+
+  it("keeps the room of a session that rests, which is not in flight", () => {
+    const { gate } = open();
+    const permit = admit(gate, 0, 600);
+    permit.holder = { currentBytes: 120 * MiB };
+    permit.rest();
+    expect(gate.snapshot(0)).toMatchObject({ inflight: 0, resting: 1 });
+    expect(gate.snapshot(0).committedBytes).toBe(1000 * MiB);
+    admit(gate, 0, 1048);
+    expect(refuse(gate, 0, 1).reason).toBe("memory");
+    // Its own room is there; and it is the same process, weighed once.
+    const again = gate.tryAdmit({ ...turn(600), resting: permit }, 0);
+    expect(again.admitted).toBe(true);
+    expect(gate.snapshot(0)).toMatchObject({ inflight: 2, resting: 0, headroomBytes: 0 });
+    permit[Symbol.dispose]();
+    expect(gate.snapshot(0).inflight).toBe(2);
+    if (again.admitted) again.permit[Symbol.dispose]();
+    expect(gate.snapshot(0)).toMatchObject({ inflight: 1, resting: 0 });
+  });
+
+  it("leaves a session at rest that is shed", () => {
+    const { gate } = open();
+    const permit = admit(gate, 0, 600);
+    permit.rest();
+    admit(gate, 0, 1000);
+    expect(gate.tryAdmit({ ...turn(700), resting: permit }, 0).admitted).toBe(false);
+    expect(gate.snapshot(0)).toMatchObject({ inflight: 1, resting: 1 });
+    permit[Symbol.dispose]();
+    expect(gate.snapshot(0).resting).toBe(0);
+  });
+
+  it("does not refuse early who might have a process", () => {
+    const { gate, cache } = open(100);
+    gate.drain();
+    expect(gate.shedEarly(ANN, 0)?.reason).toBe("draining");
+    const full = new TurnGate({ ...DEFAULTS, maxTurns: 1 });
+    admit(full);
+    expect(full.shedEarly(ANN, 0)?.reason).toBe("max_turns");
+    full.useCache(cache);
+    expect(full.shedEarly(ANN, 0)).toBeNull();
+  });
+});
+
+describe("TurnGate, when memory is short", () => {
+  it("admits nothing but a first turn while the guard says so", () => {
+    let pressure: string | null = null;
+    const gate = new TurnGate({ ...DEFAULTS, pressure: () => pressure });
+    pressure = "100 MiB free, 192 wanted";
+    const first = admit(gate);
+    expect(refuse(gate)).toMatchObject({ reason: "pressure", text: pressure });
+    pressure = null;
+    admit(gate);
+    first[Symbol.dispose]();
+  });
+
+  it("holds back after memory ran short, and then lets in fewer", () => {
+    let nowMs = 1000;
+    const gate = new TurnGate({ ...DEFAULTS, weights: weightsOf(8192), now: () => nowMs });
+    for (let count = 0; count < 10; count += 1) admit(gate, nowMs);
+    gate.ranShort(nowMs);
+    const shed = refuse(gate, nowMs);
+    expect(shed).toMatchObject({ reason: "pressure" });
+    expect(shed.retryAfterSeconds).toBeGreaterThanOrEqual(5);
+    nowMs = 7000;
+    expect(refuse(gate, nowMs).text).toContain("at most 7 turns at once");
+  });
+});
+
+describe("TurnGate, priority", () => {
+  it("keeps the priority reserve for those who have priority", () => {
+    const gate = new TurnGate({ ...DEFAULTS, priorityReserveBytes: 500 * MiB });
+    admit(gate);
+    admit(gate);
+    expect(refuse(gate).reason).toBe("memory");
+    expect(gate.tryAdmit({ ...turn(), isPriority: true }, 0).admitted).toBe(true);
+  });
+});
+
 describe("TurnGate.peek and shedEarly", () => {
   it("peek counts nothing and promises nothing", () => {
     const gate = new TurnGate({ ...DEFAULTS, maxTurns: 1 });

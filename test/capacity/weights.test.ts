@@ -1,0 +1,102 @@
+import { describe, expect, it } from "vitest";
+import type { MemoryLimit } from "../../src/capacity/memory-limit.ts";
+import type { MemoryUse } from "../../src/capacity/memory-reading.ts";
+import type { Permit } from "../../src/capacity/permit.ts";
+import { MeasuredWeights } from "../../src/capacity/weights.ts";
+
+const MiB = 2 ** 20;
+const NOTHING = { turnsBytes: 0, cacheBytes: 0 };
+
+/** Weights of a system that a test plays: what is read can be changed, and is counted. */
+function system() {
+  const seen = { limitMiB: 2048, useMiB: 100, parentMiB: 70 as number | null, reads: 0 };
+  let covers: MemoryUse["covers"] = "group";
+  const changes: [number, number][] = [];
+  const readLimit = (): MemoryLimit => {
+    const bytes = seen.limitMiB * MiB;
+    return { bytes, source: "a test", kind: "physical", group: null, notes: [] };
+  };
+  const weights = new MeasuredWeights({
+    readLimit,
+    readUse: () => {
+      seen.reads += 1;
+      return { bytes: seen.useMiB * MiB, covers, source: "a test" };
+    },
+    readParentBytes: () => (seen.parentMiB === null ? null : seen.parentMiB * MiB),
+    safetyReserveBytes: () => 192 * MiB,
+    footprints: {
+      predict: (agentName, carried) => (agentName === "small" ? 100 : 200) * MiB + 12 * carried,
+      poolBytes: (agentNames) => agentNames.length * MiB,
+    },
+    agentNames: ["small", "large"],
+    onLimitRead: (limit, before) => changes.push([before.bytes / MiB, limit.bytes / MiB]),
+  });
+  return { weights, seen, changes, cover: (what: MemoryUse["covers"]) => (covers = what) };
+}
+
+describe("MeasuredWeights", () => {
+  it("hears of a replica that is resized within ten seconds, and not at every question", () => {
+    const { weights, seen, changes } = system();
+    expect(weights.limit(1000).bytes).toBe(2048 * MiB);
+    seen.limitMiB = 4096;
+    expect(weights.limit(10_999).bytes).toBe(2048 * MiB);
+    expect(weights.limit(11_000).bytes).toBe(4096 * MiB);
+    expect(changes).toEqual([
+      [2048, 2048],
+      [2048, 4096],
+    ]);
+  });
+
+  it("reads the use once for all questions of ten milliseconds", () => {
+    const { weights, seen } = system();
+    for (let nowMs = 0; nowMs < 100; nowMs += 1) weights.usedBytes(NOTHING, nowMs);
+    expect(seen.reads).toBe(10);
+  });
+
+  it("reads again after the clock was set back", () => {
+    const { weights, seen } = system();
+    weights.usedBytes(NOTHING, 1e12);
+    seen.useMiB = 300;
+    seen.limitMiB = 1024;
+    expect(weights.usedBytes(NOTHING, 1000)).toBeGreaterThan(300 * MiB);
+    expect(weights.limit(1000).bytes).toBe(1024 * MiB);
+  });
+
+  it("leaves the server room to grow, and as much as it once took", () => {
+    const { weights, seen } = system();
+    expect(weights.usedBytes(NOTHING, 0)).toBe((100 + 48) * MiB);
+    seen.parentMiB = 90;
+    seen.useMiB = 120;
+    expect(weights.usedBytes(NOTHING, 100)).toBe((120 + 28) * MiB);
+    seen.parentMiB = 170;
+    seen.useMiB = 200;
+    expect(weights.usedBytes(NOTHING, 200)).toBe(200 * MiB);
+    seen.parentMiB = 80;
+    seen.useMiB = 110;
+    expect(weights.usedBytes(NOTHING, 300)).toBe((110 + 90) * MiB);
+  });
+
+  it("adds what its processes hold where the system tells of the server alone", () => {
+    const { weights, cover } = system();
+    const own = { turnsBytes: 240 * MiB, cacheBytes: 60 * MiB };
+    expect(weights.usedBytes(own, 0)).toBe((100 + 48) * MiB);
+    cover("process");
+    expect(weights.usedBytes(own, 100)).toBe((100 + 48 + 300) * MiB);
+  });
+
+  it("works where the server itself cannot be measured", () => {
+    const { weights, seen } = system();
+    seen.parentMiB = null;
+    expect(weights.usedBytes(NOTHING, 0)).toBe((100 + 70 + 48) * MiB);
+  });
+
+  it("predicts a turn in flight by what is known now", () => {
+    const { weights } = system();
+    const demand = { agentName: "large", carriedBytes: MiB };
+    const permit = { bytes: 900 * MiB, demand, holder: null } as unknown as Permit;
+    expect(weights.expectedBytes(permit)).toBe(212 * MiB);
+    expect(weights.heldBytes(permit)).toBe(0);
+    expect(weights.heldBytes({ ...permit, holder: { currentBytes: 7 } })).toBe(7);
+    expect(weights.leastTurnBytes()).toBe(100 * MiB);
+  });
+});
