@@ -210,8 +210,8 @@ export const AgentFile = z
   })
   .superRefine((file, context) => {
     if (file.limits.budgetUsd === undefined || stayMsOf(file.hosting) === 0) return;
-    const path = ["limits", "budgetUsd"];
-    context.addIssue({ code: "custom", path, message: BUDGET_NEEDS_ONE_TURN });
+    const at = { path: ["limits", "budgetUsd"], message: BUDGET_NEEDS_ONE_TURN };
+    context.addIssue({ code: "custom", ...at });
   });
 
 export type AgentSettings = z.output<typeof AgentFile>;

@@ -3,6 +3,7 @@
  * hashed, session ids are checked UUIDs.
  *
  *     <data>/server.lock  server-id     who has the directory; see directory-lock.ts
+ *     <data>/footprints.json            what turns were seen to hold; see server/footprint-file.ts
  *     <data>/run/                       emptied at every start: sockets, scratch, ephemeral turns
  *     <data>/trash/                     on its way out; emptied at every start
  *     <data>/tenants/<hash>/sessions/<2 hex>/<session id>/{session.json,work,config,home}

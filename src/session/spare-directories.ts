@@ -3,8 +3,8 @@
  * become those of the session.
  *
  * The process goes on using the paths it was started with. So what it has is moved to the session's
- * place, and links are left where it was; but not its TMPDIR, which it would not find again and
- * which is only scratch.
+ * place, and links are left where it was. Its TMPDIR stays: a process refuses one that was moved,
+ * and it is only scratch.
  *
  * @module
  */
@@ -71,9 +71,8 @@ export async function moveToSession(
   session: SessionDirectories,
 ): Promise<boolean> {
   for (const part of TAKEN) if ((await readdir(session[part])).length > 0) return false;
-  for (const part of TAKEN) {
-    await rename(spare[part], session[part]);
-    await symlink(session[part], spare[part]);
-  }
+  for (const part of TAKEN) await rename(spare[part], session[part]);
+  // Not for its working directory: whoever asks where that is now must not be told the old place.
+  for (const part of ["config", "home"] as const) await symlink(session[part], spare[part]);
   return true;
 }

@@ -122,7 +122,7 @@ export async function lastMessageId({ path, bytes }: TranscriptFile): Promise<st
   for (let lookBack = CHUNK_BYTES; ; lookBack *= 4) {
     const start = Math.max(0, bytes - Math.min(lookBack, MAX_LOOK_BACK_BYTES));
     const lines = (await readAt(file, start, bytes - start)).toString("utf8").split("\n");
-    for (const line of lines.reverse()) {
+    for (const line of lines.toReversed()) {
       const entry = parseMessage(line);
       if (entry !== undefined) return String(entry["uuid"]);
     }

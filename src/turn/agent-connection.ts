@@ -10,6 +10,7 @@
  * @module
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import {
   prewarm,
   query,
@@ -26,6 +27,8 @@ import { openInput } from "./open-input.ts";
 
 /** How long the SDK may take to notice that its process is gone. */
 const SDK_NOTICE_MS = 2_000;
+/** How long a process at rest may take to answer; a few milliseconds in good health. */
+const ANSWER_MS = 2_000;
 
 export interface ConnectionOptions {
   /** Marks the process tree. No two live processes may have the same. */
@@ -111,6 +114,24 @@ export class AgentConnection {
     return message;
   }
 
+  /**
+   * Whether the process, at rest, answers at all: it may have died a moment ago, or be stuck. It is
+   * told the mode it is in, which changes nothing.
+   */
+  async answers(): Promise<boolean> {
+    const gone = this.#process?.gone;
+    if (this.#query === null || gone === undefined || !this.#isAlive) return false;
+    const answer = this.#query.setPermissionMode("dontAsk").then(
+      () => true,
+      () => false,
+    );
+    const isOver = new AbortController();
+    const late = delay(ANSWER_MS, false, { signal: isOver.signal }).catch(() => false);
+    const isThere = await Promise.race([answer, late, gone.then(() => false)]);
+    isOver.abort();
+    return isThere;
+  }
+
   /** Asks the process to end its turn. @throws when it cannot be asked. */
   async interrupt(): Promise<void> {
     await this.#query?.interrupt();
@@ -140,14 +161,12 @@ export class AgentConnection {
     const agent = spawn({ command, args, cwd: options.cwd ?? ".", env, turnId });
     this.#process = agent;
     this.#isAlive = true;
-    void agent.gone.then(() => {
-      this.#isAlive = false;
-    });
+    void agent.gone.then(() => (this.#isAlive = false));
     // Should the SDK miss the end of its process, its reader must not wait for ever; and it is
     // never told the end of one that cannot be ended.
-    void agent.exited.then(({ survivors }) => {
-      setTimeout(() => this.#giveUp(), survivors > 0 ? 0 : SDK_NOTICE_MS).unref();
-    });
+    void agent.exited.then(({ survivors }) =>
+      setTimeout(() => this.#giveUp(), survivors > 0 ? 0 : SDK_NOTICE_MS).unref(),
+    );
     return agent.forSdk;
   }
 }

@@ -31,8 +31,8 @@ export class ProcessLease implements AsyncDisposable {
   }
 
   /**
-   * Leaves the session to this turn: a resident that missed a turn goes, and so does one that is
-   * on its way out.
+   * Leaves the session to this turn: a resident that missed a turn, or does not answer, goes,
+   * and so does one that is on its way out.
    *
    * @returns Whether the turn goes on in a process that is there.
    * @throws {AppError} `session_busy` when one does not go.
@@ -41,12 +41,14 @@ export class ProcessLease implements AsyncDisposable {
     const { residents } = this.#kept;
     const resident = this.#taken?.resident ?? null;
     if (session === null) return false;
-    if (resident === null) await residents.whenClosed(session);
-    else if (await residents.isUpToDate(resident)) return true;
-    else {
-      this.#startAnew();
-      await residents.end(resident, "outdated");
+    if (resident === null) {
+      await residents.whenClosed(session);
+      return false;
     }
+    const why = await residents.whyUnfit(resident);
+    if (why === null) return true;
+    this.#startAnew();
+    await residents.end(resident, why);
     return false;
   }
 

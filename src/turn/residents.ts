@@ -91,11 +91,15 @@ export class Residents {
     if (oldest !== undefined) this.#drop(oldest, "evicted");
   }
 
-  /** Whether nobody but its process has had a turn of the session. */
-  async isUpToDate({ ref, process }: Resident): Promise<boolean> {
-    if (!process.connection.isAlive) return false;
-    const lastId = await lastMessageIdOf(this.#options.dataDirectory, ref);
-    return lastId !== null && lastId === process.connection.lastMessageId;
+  /** Why a process cannot have the session's next turn; null if it can. */
+  async whyUnfit({ ref, process }: Resident): Promise<"died" | "outdated" | null> {
+    const { connection } = process;
+    const [answers, lastId] = await Promise.all([
+      connection.answers(),
+      lastMessageIdOf(this.#options.dataDirectory, ref),
+    ]);
+    if (!answers) return "died";
+    return lastId !== null && lastId === connection.lastMessageId ? null : "outdated";
   }
 
   /** Ends one that was taken. Resolves when it is gone, as {@link whenClosed} says. */

@@ -99,7 +99,7 @@ export class Spares {
   /** Has them go until so many bytes will be free. @returns How many will be. */
   evict(bytes: number): number {
     let freed = 0;
-    for (const process of [...this.all].reverse()) {
+    for (const process of this.all.toReversed()) {
       if (freed >= bytes) break;
       freed += process.currentBytes ?? 0;
       this.#drop(process, "evicted");

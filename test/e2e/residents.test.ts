@@ -1,0 +1,293 @@
+/**
+ * Goal: a process that stays between the turns of its session makes the next one faster, and
+ * nothing worse: context, cost and tokens are as with a fresh process, it belongs to its session
+ * alone, and it is gone when it should be.
+ * Method: the real server over HTTP, with agents that linger and a long-running one; processes are
+ * looked at, killed and outdated from outside.
+ */
+
+import { randomUUID } from "node:crypto";
+import { appendFile, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { processesWith, until } from "../helpers/leaks.ts";
+import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
+import { ask, post, refusal, stream, textOfRequest } from "./client.ts";
+
+const SCRIPT = `
+defaults: { firstTokenMs: 1, tokensPerSecond: 2000 }
+rules:
+  - when: { userText: "/slowly$/" }
+    reply: [{ tokens: 400 }]
+    tokensPerSecond: 20
+  - when: { userText: "/refuse me$/" }
+    error: { status: 400 }
+  - when: { userText: "/who am I\\\\?$/", afterTool: false }
+    reply: [{ tool: { name: mcp__tools__whoami, input: {} } }]
+  - when: { afterTool: true }
+    reply: [{ text: "{{toolResult}}" }]
+  - reply: [{ text: "Yes: {{userText}}" }]
+`;
+
+const LINGERS = `
+name: lingers
+instructions: You are a test.
+tools: { functions: [$FIXTURES/tools.js] }
+hosting: { linger: 10m }
+`;
+const BRIEFLY = `
+name: briefly
+instructions: You are a test.
+hosting: { linger: 1500ms }
+`;
+const STAYS = `
+name: stays
+instructions: You are a test.
+hosting: { pattern: long-running }
+`;
+const STAYS_BRIEFLY = `
+name: stays-briefly
+instructions: You are a test.
+hosting: { pattern: long-running, idleTime: 1500ms }
+`;
+
+let server: InProcessServer;
+beforeAll(async () => {
+  server = await startServer({ script: SCRIPT, agents: [LINGERS, BRIEFLY, STAYS, STAYS_BRIEFLY] });
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+/** Main processes of agents, without their tools. */
+function agentPids({ serverId }: TestServer): readonly number[] {
+  return processesWith("PLIMSOLL_SERVER_ID", serverId);
+}
+
+function lastAsked(): string {
+  const request = server.asked.at(-1);
+  return request === undefined ? "" : textOfRequest(request);
+}
+
+let threads = 0;
+function newThread(): string {
+  threads += 1;
+  return `thread-${threads}`;
+}
+
+async function noneLeft(): Promise<void> {
+  await until(() => agentPids(server).length === 0, "no agent process to be left");
+}
+
+async function deleteSession(sessionId: string): Promise<void> {
+  const response = await fetch(`${server.url}/v1/sessions/${sessionId}`, { method: "DELETE" });
+  expect(response.status).toBe(204);
+}
+
+describe("a process that lingers", () => {
+  it("takes the session's next turn, which is told as if it had a process of its own", async () => {
+    const asking = { agent: "lingers", threadId: newThread() };
+    const first = await ask(server, "My name is Ann.", asking);
+    const pids = agentPids(server);
+    expect(pids).toHaveLength(1);
+    const second = await ask(server, "Do you remember?", asking);
+    expect(agentPids(server)).toEqual(pids);
+
+    expect(second).toMatchObject({ status: "completed", text: "Yes: Do you remember?" });
+    expect(lastAsked()).toContain("My name is Ann.");
+    expect(second.sessionId).toBe(first.sessionId);
+    expect(second.usage.firstTokenMs).toBeLessThan(first.usage.firstTokenMs ?? 0);
+    // What the second turn alone used: the totals of the session are the sum.
+    expect(second.usage.steps).toBe(1);
+    expect(second.usage.outputTokens).toBeLessThan(2 * first.usage.outputTokens);
+    const response = await fetch(`${server.url}/v1/sessions/${first.sessionId}`);
+    const session = (await response.json()) as { turns: number; isBusy: boolean; costUsd: number };
+    expect(session).toMatchObject({ turns: 2, isBusy: false });
+    expect(session.costUsd).toBeCloseTo(first.usage.costUsd + second.usage.costUsd, 9);
+    await deleteSession(first.sessionId);
+    await noneLeft();
+  });
+
+  it("calls function tools for the turn it works for", async () => {
+    const asking = { agent: "lingers", threadId: newThread() };
+    for (const say of ["Now, who am I?", "And now, who am I?"]) {
+      const { turnId, sessionId, text } = await ask(server, say, asking);
+      expect(text).toBe(`turn ${turnId} of session ${sessionId}`);
+    }
+    await deleteSession((await ask(server, "Bye", asking)).sessionId);
+    await noneLeft();
+  });
+
+  it("belongs to its session alone", async () => {
+    const [one, other] = [newThread(), newThread()];
+    const first = await ask(server, "One", { agent: "lingers", threadId: one });
+    const pids = agentPids(server);
+    const second = await ask(server, "Other", { agent: "lingers", threadId: other });
+    expect(agentPids(server)).toHaveLength(2);
+    expect(agentPids(server)).toEqual(expect.arrayContaining([...pids]));
+    expect(lastAsked()).not.toContain("One");
+    for (const { sessionId } of [first, second]) await deleteSession(sessionId);
+    await noneLeft();
+  });
+
+  it("is gone when its time is over, and the session goes on without it", async () => {
+    const asking = { agent: "briefly", threadId: newThread() };
+    await ask(server, "My name is Ben.", asking);
+    expect(agentPids(server)).toHaveLength(1);
+    await noneLeft();
+    await ask(server, "Do you remember?", asking);
+    expect(lastAsked()).toContain("My name is Ben.");
+    await noneLeft();
+    expect(await keptEnded("resident", "expired")).toBeGreaterThanOrEqual(2);
+  });
+
+  it.each([
+    ["a cancel", "Count slowly"],
+    ["an error of the model", "Please refuse me"],
+  ])("goes on after %s, and knows what was said before", async (_what, say) => {
+    const asking = { agent: "lingers", threadId: newThread() };
+    const { sessionId } = await ask(server, "My name is Cleo.", asking);
+    const pids = agentPids(server);
+    const turn = await stream(server, say, asking);
+    if (say.endsWith("slowly")) {
+      await turn.until("text_delta");
+      await fetch(`${server.url}/v1/turns/${turn.turnId}/cancel`, { method: "POST" });
+    }
+    expect((await turn.outcome()).status).not.toBe("completed");
+    expect(agentPids(server)).toEqual(pids);
+    const next = await stream(server, "Go on", asking);
+    await next.outcome();
+    expect(lastAsked()).toContain("My name is Cleo.");
+    expect(agentPids(server)).toEqual(pids);
+    await deleteSession(sessionId);
+    await noneLeft();
+  });
+
+  it("is replaced when it was killed", async () => {
+    const asking = { agent: "lingers", threadId: newThread() };
+    const { sessionId } = await ask(server, "My name is Dora.", asking);
+    const [pid = 0] = agentPids(server);
+    process.kill(pid, "SIGKILL");
+    await noneLeft();
+    expect(await ask(server, "Go on", asking)).toMatchObject({ status: "completed" });
+    expect(lastAsked()).toContain("My name is Dora.");
+    expect(agentPids(server)).not.toContain(pid);
+    await deleteSession(sessionId);
+    await noneLeft();
+  });
+
+  it("is replaced when its session had a turn elsewhere", async () => {
+    const asking = { agent: "lingers", threadId: newThread() };
+    const { sessionId } = await ask(server, "My name is Emil.", asking);
+    const pids = agentPids(server);
+    await sayElsewhere(server, sessionId, "My name is Frida now.");
+    expect(await ask(server, "Go on", asking)).toMatchObject({ status: "completed" });
+    expect(lastAsked()).toContain("My name is Frida now.");
+    expect(agentPids(server)).toHaveLength(1);
+    expect(agentPids(server)).not.toEqual(pids);
+    expect(await keptEnded("resident", "outdated")).toBe(1);
+    await deleteSession(sessionId);
+    await noneLeft();
+  });
+
+  it("makes room for a turn that needs it", async () => {
+    const settings = { "capacity.memoryLimit": "960MiB", "capacity.admission": "static" };
+    await using small = await startServer({ script: SCRIPT, agents: [LINGERS], settings });
+    const threadId = newThread();
+    await ask(small, "My name is Gerd.", { agent: "lingers", threadId });
+    const [resident = 0] = agentPids(small);
+    await until(() => evictable(small) > 0, "the resident to be measured");
+    const turn = await stream(small, "Count slowly", { agent: "lingers", threadId: newThread() });
+    await turn.until("text_delta");
+    expect(agentPids(small)).not.toContain(resident);
+    expect(await keptEnded("resident", "evicted", small)).toBe(1);
+    turn.leave();
+    await until(() => small.gate.snapshot(Date.now()).inflight === 0, "the turn to end");
+    const next = await ask(small, "Do you remember?", { agent: "lingers", threadId });
+    expect(next.status).toBe("completed");
+    expect(textOfRequest(small.asked.at(-1)!)).toContain("My name is Gerd.");
+  });
+});
+
+describe("a long-running session", () => {
+  it("keeps its process, whose memory stays committed, until it is deleted", async () => {
+    const asking = { agent: "stays", threadId: newThread() };
+    const { sessionId } = await ask(server, "My name is Hans.", asking);
+    const pids = agentPids(server);
+    expect(server.gate.snapshot(Date.now())).toMatchObject({ inflight: 0, resting: 1 });
+    const turn = await stream(server, "Count slowly", asking);
+    await turn.until("text_delta");
+    expect(server.gate.snapshot(Date.now())).toMatchObject({ inflight: 1, resting: 0 });
+    const busy = await refusal(post(server, "Me too", asking));
+    expect(busy.code).toBe("session_busy");
+    await fetch(`${server.url}/v1/turns/${turn.turnId}/cancel`, { method: "POST" });
+    await turn.outcome();
+    expect(agentPids(server)).toEqual(pids);
+    expect(server.gate.snapshot(Date.now())).toMatchObject({ inflight: 0, resting: 1 });
+    await deleteSession(sessionId);
+    await noneLeft();
+    await until(() => server.gate.snapshot(Date.now()).resting === 0, "the permit to be back");
+  });
+
+  it("ends its process after a long silence, and is continued by another", async () => {
+    const asking = { agent: "stays-briefly", threadId: newThread() };
+    await ask(server, "My name is Ines.", asking);
+    expect(agentPids(server)).toHaveLength(1);
+    await noneLeft();
+    await until(() => server.gate.snapshot(Date.now()).resting === 0, "the permit to be back");
+    await ask(server, "Do you remember?", asking);
+    expect(lastAsked()).toContain("My name is Ines.");
+    await noneLeft();
+  });
+
+  it("ends with the server, at once, and is continued by the next", async () => {
+    const threadId = newThread();
+    await using first = await startServer({ script: SCRIPT, agents: [STAYS] });
+    await ask(first, "My name is Jan.", { agent: "stays", threadId });
+    expect(agentPids(first)).toHaveLength(1);
+    await first.stop();
+    expect(agentPids(first)).toEqual([]);
+    expect(first.gate.snapshot(Date.now()).resting).toBe(0);
+    const { directory } = first;
+    await using second = await startServer({ script: SCRIPT, agents: [STAYS], directory });
+    await ask(second, "Do you remember?", { agent: "stays", threadId });
+    expect(textOfRequest(second.asked.at(-1)!)).toContain("My name is Jan.");
+  });
+});
+
+/** As another replica would: a message of the user and an answer at the end of the transcript. */
+async function sayElsewhere(
+  { directory }: TestServer,
+  sessionId: string,
+  text: string,
+): Promise<void> {
+  const data = join(directory, "data", "tenants");
+  const files = await readdir(data, { recursive: true });
+  const file = files.find((name) => name.endsWith(`${sessionId}.jsonl`));
+  const path = join(data, file ?? "none");
+  const lines = (await readFile(path, "utf8")).trim().split("\n");
+  const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  const last = entries.findLast(({ type }) => type === "assistant") ?? {};
+  const user = entries.findLast(({ type }) => type === "user") ?? {};
+  const ids = { user: randomUUID(), assistant: randomUUID() };
+  const said = { ...user, uuid: ids.user, parentUuid: last["uuid"] };
+  const message = { role: "user", content: [{ type: "text", text }] };
+  const answered = { ...last, uuid: ids.assistant, parentUuid: ids.user };
+  const added = [{ ...said, message }, answered].map((line) => JSON.stringify(line));
+  await appendFile(path, `${added.join("\n")}\n`);
+}
+
+async function keptEnded(kind: string, reason: string, of: TestServer = server): Promise<number> {
+  const line = (await of.metrics())
+    .split("\n")
+    .find((text) => text.includes(`"${kind}"`) && text.includes(`end_reason="${reason}"`));
+  return Number(line?.split(" ").at(-1) ?? Number.NaN);
+}
+
+/** What a turn would get beside the headroom. */
+function evictable({ gate }: InProcessServer): number {
+  const { turnsThatFit } = gate.snapshot(Date.now());
+  return turnsThatFit;
+}

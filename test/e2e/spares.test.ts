@@ -1,0 +1,209 @@
+/**
+ * Goal: a process that was started ahead serves the first turn of some session as one of its own
+ * would, but sooner; the session is then like any other, and no process serves two.
+ * Method: the real server over HTTP, with agents that have spares; processes are counted and killed
+ * from outside.
+ */
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { environmentOf, processesWith, until } from "../helpers/leaks.ts";
+import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
+import { ask, stream, textOfRequest } from "./client.ts";
+
+const SCRIPT = `
+defaults: { firstTokenMs: 1, tokensPerSecond: 2000 }
+rules:
+  - when: { userText: "/slowly$/" }
+    reply: [{ tokens: 400 }]
+    tokensPerSecond: 20
+  - when: { userText: "/^Write/", afterTool: false }
+    reply: [{ tool: { name: Bash, input: { command: "pwd; echo kept > note.txt", description: x } } }]
+  - when: { userText: "/^Read/", afterTool: false }
+    reply: [{ tool: { name: Bash, input: { command: "pwd; cat note.txt", description: x } } }]
+  - when: { userText: "/who am I\\\\?$/", afterTool: false }
+    reply: [{ tool: { name: mcp__tools__whoami, input: {} } }]
+  - when: { afterTool: true }
+    reply: [{ text: "{{toolResult}}" }]
+  - reply: [{ text: "Yes: {{userText}}" }]
+`;
+
+const AHEAD = `
+name: ahead
+instructions: You are a test.
+tools: { builtin: [Bash], functions: [$FIXTURES/tools.js] }
+hosting: { spares: 1 }
+`;
+const PASSING = `
+name: passing
+instructions: You are a test.
+hosting: { pattern: ephemeral, spares: 1 }
+`;
+
+let server: InProcessServer;
+beforeAll(async () => {
+  server = await startServer({ script: SCRIPT, agents: [AHEAD, PASSING] });
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+let threads = 0;
+function newThread(): string {
+  threads += 1;
+  return `thread-${threads}`;
+}
+
+/** Processes that were started ahead, whether they wait or work. */
+function sparePids({ serverId }: TestServer): readonly number[] {
+  return processesWith("PLIMSOLL_SERVER_ID", serverId).filter((pid) =>
+    environmentOf(pid).some((entry) => entry.startsWith("PLIMSOLL_TURN_ID=spare-")),
+  );
+}
+
+async function waiting(count: number, of: TestServer = server): Promise<void> {
+  await until(
+    async () => metric(await of.metrics(), "plimsoll_agent_process_spares") === count,
+    `${count} spares to wait`,
+    30_000,
+  );
+}
+
+function metric(page: string, start: string): number {
+  const line = page.split("\n").find((text) => text.startsWith(start));
+  return Number(line?.split(" ").at(-1) ?? Number.NaN);
+}
+
+function sourceOf(turnId: string): unknown {
+  return server.logs.find((line) => line["turnId"] === turnId && "process" in line)?.["process"];
+}
+
+describe("a spare", () => {
+  it("serves the first turn of a session, in its directory, and is replaced", async () => {
+    await waiting(2);
+    const spares = sparePids(server);
+    const asking = { agent: "ahead", threadId: newThread() };
+    const turn = await stream(server, "Count slowly", asking);
+    await turn.until("text_delta");
+    await fetch(`${server.url}/v1/turns/${turn.turnId}/cancel`, { method: "POST" });
+    await turn.outcome();
+    expect(sourceOf(turn.turnId)).toBe("spare");
+
+    const written = await ask(server, "Write a note", asking);
+    expect(sourceOf(written.turnId)).toBe("started");
+    const read = await ask(server, "Read the note", asking);
+    expect(read.text).toBe(`${written.text.trim()}\nkept`);
+    await waiting(2);
+    expect(sparePids(server).filter((pid) => spares.includes(pid))).toHaveLength(1);
+  });
+
+  it("works where its session is, and what it leaves is there for the next turn", async () => {
+    await waiting(2);
+    const asking = { agent: "ahead", threadId: newThread() };
+    const written = await ask(server, "Write a note", asking);
+    expect(sourceOf(written.turnId)).toBe("spare");
+    expect(written.text).toContain(`${written.sessionId}/work`);
+    const read = await ask(server, "Read the note", asking);
+    expect(sourceOf(read.turnId)).toBe("started");
+    expect(read.text).toBe(`${written.text.trim()}\nkept`);
+    expect(lastAsked()).toContain("Write a note");
+    const response = await fetch(`${server.url}/v1/sessions/${written.sessionId}`);
+    expect(await response.json()).toMatchObject({ turns: 2, messages: { length: 8 } });
+  });
+
+  it("calls function tools for the turn it works for", async () => {
+    await waiting(2);
+    const said = await ask(server, "Now, who am I?", { agent: "ahead", threadId: newThread() });
+    expect(sourceOf(said.turnId)).toBe("spare");
+    expect(said.text).toBe(`turn ${said.turnId} of session ${said.sessionId}`);
+  });
+
+  it("serves one session: who comes second starts a process, or has the next spare", async () => {
+    await waiting(2);
+    const turns = await Promise.all(
+      ["One", "Two", "Three"].map((name) =>
+        stream(server, `${name}: count slowly`, { agent: "ahead", threadId: newThread() }),
+      ),
+    );
+    for (const turn of turns) await turn.until("text_delta");
+    for (const { turnId } of turns) {
+      await fetch(`${server.url}/v1/turns/${turnId}/cancel`, { method: "POST" });
+    }
+    for (const turn of turns) await turn.outcome();
+    const asked = server.asked.slice(-3).map(textOfRequest);
+    for (const name of ["One", "Two", "Three"]) {
+      expect(asked.filter((text) => text.includes(`${name}: count`))).toHaveLength(1);
+    }
+    expect(turns.map(({ turnId }) => sourceOf(turnId))).toContain("spare");
+    expect(turns.map(({ turnId }) => sourceOf(turnId))).toContain("started");
+  });
+
+  it("serves a turn that leaves nothing behind, and neither does it", async () => {
+    await waiting(2);
+    const said = await ask(server, "Hello", { agent: "passing", threadId: newThread() });
+    expect(sourceOf(said.turnId)).toBe("spare");
+    await waiting(2);
+    const run = join(server.directory, "data", "run");
+    expect(await readdir(join(run, "ephemeral"))).toEqual([]);
+    expect(await readdir(join(run, "spares"))).toHaveLength(2);
+  });
+
+  it("is replaced when it dies", async () => {
+    await waiting(2);
+    const before = sparePids(server);
+    for (const pid of before) process.kill(pid, "SIGKILL");
+    await until(
+      () =>
+        sparePids(server).length === 2 && !sparePids(server).some((pid) => before.includes(pid)),
+      "two other spares",
+      30_000,
+    );
+    const page = await server.metrics();
+    const died = page.split("\n").find((line) => /"spare".*"died"/u.test(line));
+    expect(died).toMatch(/ 2$/u);
+  });
+});
+
+describe("a session that began in a spare", () => {
+  it("goes on after a restart of the server", async () => {
+    const threadId = newThread();
+    await using first = await startServer({ script: SCRIPT, agents: [AHEAD] });
+    await waiting(1, first);
+    const { sessionId } = await ask(first, "My name is Ann.", { agent: "ahead", threadId });
+    await first.stop();
+    const { directory } = first;
+    await using second = await startServer({ script: SCRIPT, agents: [AHEAD], directory });
+    const next = await ask(second, "Do you remember?", { agent: "ahead", threadId });
+    expect(next.sessionId).toBe(sessionId);
+    expect(textOfRequest(second.asked.at(-1) ?? { messages: "", system: "" })).toContain(
+      "My name is Ann.",
+    );
+    const deleted = await fetch(`${second.url}/v1/sessions/${sessionId}`, { method: "DELETE" });
+    expect(deleted.status).toBe(204);
+  }, 60_000);
+});
+
+describe("a spare for which there is no room", () => {
+  it("is not started, and goes before a turn is shed", async () => {
+    const settings = { "capacity.memoryLimit": "960MiB", "capacity.admission": "static" };
+    await using small = await startServer({ script: SCRIPT, agents: [AHEAD], settings });
+    await waiting(1, small);
+    const [spare = 0] = sparePids(small);
+    // A first turn takes it, and there is no room for another while that runs.
+    const turn = await stream(small, "Count slowly", { agent: "ahead", threadId: newThread() });
+    await turn.until("text_delta");
+    expect(sparePids(small)).toEqual([spare]);
+    expect(small.gate.snapshot(Date.now()).shed.memory).toBe(0);
+    await waiting(0, small);
+    turn.leave();
+    await waiting(1, small);
+  });
+});
+
+function lastAsked(): string {
+  const request = server.asked.at(-1);
+  return request === undefined ? "" : textOfRequest(request);
+}
