@@ -30,14 +30,18 @@ export function ensureInstalled() {
   if (isLink("node_modules")) return;
   // npm writes its own record at the end of an install; one without compiler is not for building.
   const installed = modifiedMs("node_modules/.package-lock.json");
-  const isComplete = modifiedMs("node_modules/typescript/package.json") > 0;
-  if (isComplete && installed >= modifiedMs("package-lock.json")) return;
+  if (hasCompiler() && installed >= modifiedMs("package-lock.json")) return;
   console.error("Installing…");
   const npm = process.env.npm_execpath;
   const flags = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
   // Under `npm start` the npm that runs us is the one to use; else the one of the PATH.
   if (npm?.endsWith(".js")) run(process.execPath, [npm, ...flags]);
   else run("npm", flags);
+}
+
+/** False after an install that left out what is needed for development. */
+export function hasCompiler() {
+  return modifiedMs("node_modules/typescript/package.json") > 0;
 }
 
 /** Compiles src/ into build/ unless build/ is newer. */
