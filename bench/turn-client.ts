@@ -14,8 +14,8 @@ export interface TurnCall {
   readonly input: string;
   /** The session to go on with; a new one without it. */
   readonly threadId?: string;
-  /** Called with the turn's id when it is admitted. */
-  readonly onStart?: (turnId: string) => void;
+  /** Called with the ids of the turn and of its session when it is admitted. */
+  readonly onStart?: (turnId: string, sessionId: string) => void;
   /** Called with the time of each piece of text. */
   readonly onText?: (atMs: number) => void;
   /** Leaves without a word when it aborts. */
@@ -139,8 +139,9 @@ async function listen(response: IncomingMessage, heard: Heard, call: TurnCall): 
         call.onText?.(atMs);
       } else if (event === "turn_started") {
         heard.startedAtMs = performance.now();
-        heard.turnId = (JSON.parse(data) as { turnId: string }).turnId;
-        call.onStart?.(heard.turnId);
+        const { turnId, sessionId } = JSON.parse(data) as { turnId: string; sessionId: string };
+        heard.turnId = turnId;
+        call.onStart?.(turnId, sessionId);
       } else if (event === "tool_result") {
         const { content, isError } = JSON.parse(data) as ToolResult;
         heard.toolResults.push({ content: content.slice(0, 200), isError });

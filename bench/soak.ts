@@ -1,0 +1,355 @@
+/**
+ * Thousands of turns in a row, some of them cancelled, killed or out of memory: whether anything
+ * grows, stays behind or is not given back.
+ *
+ * @module
+ */
+
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { table } from "./page.ts";
+import { plotOf } from "./plot.ts";
+import { childrenOf, memoryOf, scratchDirectory, startModel } from "./processes.ts";
+import { makeReplicaImage, type ReplicaImage } from "./replica-image.ts";
+import {
+  readCapacity,
+  withReplica,
+  type CapacitySample,
+  type Replica,
+  type ReplicaRecord,
+} from "./replica.ts";
+import { atMost, type Benchmark, type BenchmarkOutcome, type Claim, type Size } from "./result.ts";
+import { median, randomFrom } from "./statistics.ts";
+import { askTurn } from "./turn-client.ts";
+import { tally } from "./turn-load.ts";
+
+const MIB = 2 ** 20;
+const LIMIT_BYTES = 4_096 * MIB;
+const BALLOON_BYTES = 3_500 * MIB;
+const SLOPE_LIMIT_MIB = 1;
+const COMMITTED_SLACK_BYTES = 16 * MIB;
+const SETTLE_LIMIT_MS = 20_000;
+const SETTLE_POLL_MS = 500;
+const WINDOWS = 15;
+const SHED_PAUSE_MS = 250;
+const MEMORY_EVERY_TURNS = 10;
+const TURN_LIMIT_MS = 60_000;
+/** How long a turn streams before it is cancelled or killed, at most. */
+const STREAM_MS = 600;
+
+/** What happens to a turn; the rest completes. */
+const FATES = { cancelled: 0.1, killed: 0.05, ballooning: 0.02 } as const;
+type Fate = keyof typeof FATES | "completed";
+
+interface Plan {
+  readonly turns: number;
+  /** Turns until everything is loaded, compiled and learned. */
+  readonly warmUp: number;
+  readonly atOnce: number;
+}
+
+const PLANS: Readonly<Record<Size, Plan>> = {
+  full: { turns: 2_000, warmUp: 500, atOnce: 4 },
+  small: { turns: 60, warmUp: 20, atOnce: 3 },
+};
+
+const TALKER = "talker";
+const BALLOON = "balloon";
+const AGENT = `
+model: { provider: anthropic }
+instructions: Talk.
+tools: { builtin: [Bash] }
+`;
+
+interface MemoryPoint {
+  readonly turns: number;
+  readonly privateBytes: number;
+}
+
+interface Soaked extends ReplicaRecord {
+  readonly ends: readonly { readonly fate: Fate; readonly outcome: string }[];
+  readonly memory: readonly MemoryPoint[];
+  readonly before: CapacitySample;
+  readonly after: CapacitySample;
+  /** Processes of the group besides the server, when all was over. */
+  readonly strays: number;
+  readonly elapsedMs: number;
+  readonly sheds: number;
+}
+
+export const soak: Benchmark = {
+  name: "soak",
+  summary: "2,000 turns, some cancelled, killed or ballooning: what grows, and what stays behind",
+  hasSmall: true,
+  async run(report, signal, size) {
+    const plan = PLANS[size];
+    using scratch = scratchDirectory();
+    const image = makeReplicaImage(join(scratch.path, "image"));
+    const agents = join(scratch.path, "agents");
+    mkdirSync(agents);
+    // What a balloon teaches of its agent must not make the others wait.
+    for (const name of [TALKER, BALLOON]) {
+      writeFileSync(join(agents, `${name}.yaml`), `name: ${name}${AGENT}`);
+    }
+    await using model = await startModel(scratch.path, scriptOf(image));
+    const options = {
+      limitBytes: LIMIT_BYTES,
+      image,
+      agentFile: agents,
+      dataDirectory: join(scratch.path, "data"),
+      environment: model.environment,
+      logFile: join(scratch.path, "server.log"),
+      warmUp: { agentName: TALKER, input: "talk" },
+    };
+    const soaked = await withReplica(options, (replica) =>
+      soakOne(replica, plan, { report, signal }),
+    );
+    return outcomeOf(soaked, plan);
+  },
+};
+
+function scriptOf({ node }: ReplicaImage) {
+  const grow = `const held = []; for (let at = 0; at < ${BALLOON_BYTES / (64 * MIB)}; at += 1) held.push(Buffer.alloc(${64 * MIB}, 1))`;
+  const command = `${node} -e '${grow}'`;
+  return {
+    defaults: { firstTokenMs: 20, tokensPerSecond: 100 },
+    rules: [
+      { when: { afterTool: true }, reply: [{ tokens: 5 }] },
+      {
+        when: { userText: "ballooning" },
+        reply: [{ tokens: 5 }, { tool: { name: "Bash", input: { command } } }],
+      },
+      // Long enough that it is not over before it is to be ended.
+      { when: { userText: "/cancelled|killed/" }, reply: [{ tokens: 1_000 }] },
+      { reply: [{ tokens: 30 }] },
+    ],
+  };
+}
+
+interface Ways {
+  readonly report: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+async function soakOne(replica: Replica, plan: Plan, { report, signal }: Ways) {
+  const { server, group } = replica;
+  const random = randomFrom(20_261_123);
+  const fates = Array.from({ length: plan.turns }, () => fateOf(random()));
+  const ends: { fate: Fate; outcome: string }[] = [];
+  const memory: MemoryPoint[] = [];
+  let sheds = 0;
+  const client = async (waiting: Fate[]): Promise<void> => {
+    for (let fate = waiting.shift(); fate !== undefined; fate = waiting.shift()) {
+      signal.throwIfAborted();
+      if (server.exit() !== null) return;
+      const { outcome, waits } = await runTurn(replica, fate, random() * STREAM_MS);
+      sheds += waits;
+      ends.push({ fate, outcome });
+      if (ends.length % MEMORY_EVERY_TURNS === 0 && server.exit() === null) {
+        memory.push({ turns: ends.length, privateBytes: memoryOf(server.pid).privateBytes });
+      }
+      if (ends.length % 100 === 0) {
+        const mib = (memory.at(-1)?.privateBytes ?? 0) / MIB;
+        report(`  ${ends.length} turns, server ${mib.toFixed(1)} MiB, shed ${sheds}`);
+      }
+    }
+  };
+  const runAll = async (waiting: Fate[]): Promise<CapacitySample> => {
+    await Promise.all(Array.from({ length: plan.atOnce }, () => client(waiting)));
+    return settled(replica);
+  };
+  const beganAtMs = performance.now();
+  const before = await runAll(fates.slice(0, plan.warmUp));
+  const after = await runAll(fates.slice(plan.warmUp));
+  const elapsedMs = performance.now() - beganAtMs;
+  const strays = group.pids().filter((pid) => pid !== server.pid).length;
+  return { ends, memory, before, after, strays, elapsedMs, sheds };
+}
+
+function fateOf(draw: number): Fate {
+  let upTo = 0;
+  for (const [fate, ratio] of Object.entries(FATES)) {
+    upTo += ratio;
+    if (draw < upTo) return fate as Fate;
+  }
+  return "completed";
+}
+
+async function runTurn({ server }: Replica, fate: Fate, streamMs: number) {
+  const agentName = fate === "ballooning" ? BALLOON : TALKER;
+  for (let waits = 0; ; waits += 1) {
+    const ids = { turn: "", session: "" };
+    let hasText = false;
+    const onText = () => {
+      if (hasText) return;
+      hasText = true;
+      if (fate === "cancelled") void delay(streamMs).then(() => cancel(server.url, ids.turn));
+      if (fate === "killed") void delay(streamMs).then(() => killAgent(server.pid, ids.session));
+    };
+    const onStart = (turn: string, session: string) => Object.assign(ids, { turn, session });
+    const signal = AbortSignal.timeout(TURN_LIMIT_MS);
+    const call = { url: server.url, agentName, input: fate, signal, onText, onStart };
+    const answer = await askTurn(call);
+    if (answer.shed === null) return { outcome: answer.outcome, waits };
+    await delay(SHED_PAUSE_MS);
+  }
+}
+
+async function cancel(url: string, turnId: string): Promise<void> {
+  await fetch(`${url}/v1/turns/${turnId}/cancel`, { method: "POST" }).catch(() => {});
+}
+
+/** As anyone may who is allowed to: SIGKILL, without a word to the server. */
+function killAgent(serverPid: number, sessionId: string): void {
+  for (const pid of childrenOf(serverPid)) {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
+      if (environment.includes(sessionId)) process.kill(pid, "SIGKILL");
+    } catch {
+      // It was gone already.
+    }
+  }
+}
+
+/** What `/capacity` says when nothing is in flight, and committed has come to rest. */
+async function settled({ server }: Replica): Promise<CapacitySample> {
+  const endAtMs = performance.now() + SETTLE_LIMIT_MS;
+  let last: CapacitySample | null = null;
+  for (;;) {
+    await delay(SETTLE_POLL_MS);
+    const sample = await readCapacity(server.url);
+    const isOver = performance.now() > endAtMs;
+    if (sample !== null && (isOver || (sample.inflight === 0 && isSame(sample, last)))) {
+      return sample;
+    }
+    if (isOver) throw new Error("the server does not say what it holds");
+    last = sample;
+  }
+}
+
+function isSame({ committedBytes }: CapacitySample, last: CapacitySample | null): boolean {
+  return last !== null && Math.abs(committedBytes - last.committedBytes) < MIB;
+}
+
+/** Whether a turn ended as its fate was. */
+function asExpected({ fate, outcome }: Soaked["ends"][number]): boolean {
+  if (fate === "killed") return outcome.startsWith("failed: ");
+  if (fate === "ballooning") return outcome === "completed" || outcome.startsWith("failed: ");
+  return outcome === fate;
+}
+
+/**
+ * MiB in 1,000 turns: the median of the slopes between any two floors. A floor is the least of a
+ * window of turns, since a heap between two collections says little.
+ */
+function slopeOf(memory: readonly MemoryPoint[], plan: Plan): number {
+  const floors = floorsOf(memory, plan);
+  const slopes = floors.flatMap((a, at) =>
+    floors.slice(at + 1).map((b) => (b.privateBytes - a.privateBytes) / MIB / (b.turns - a.turns)),
+  );
+  return median(slopes) * 1_000;
+}
+
+function floorsOf(memory: readonly MemoryPoint[], { warmUp, turns }: Plan): MemoryPoint[] {
+  const window = (turns - warmUp) / WINDOWS;
+  return Array.from({ length: WINDOWS }, (_, at) => {
+    const from = warmUp + at * window;
+    const within = memory.filter((point) => point.turns > from && point.turns <= from + window);
+    return within.reduce<MemoryPoint | null>(
+      (least, point) => (least === null || point.privateBytes < least.privateBytes ? point : least),
+      null,
+    );
+  }).filter((point) => point !== null);
+}
+
+function outcomeOf(soaked: Soaked, plan: Plan): BenchmarkOutcome {
+  const { ends, memory, before, after, strays, elapsedMs, sheds, exit, oomKills } = soaked;
+  const slope = slopeOf(memory, plan);
+  const fates = [...new Set(ends.map(({ fate }) => fate))];
+  return {
+    // A short run is all warm-up.
+    claims: claimsOf(soaked, slope, plan).slice(plan === PLANS.small ? 1 : 0),
+    data: {
+      ...plan,
+      ends: tally(ends.map(({ fate, outcome }) => `${fate} > ${outcome}`)),
+      memory,
+      before,
+      after,
+      strays,
+      elapsedMs,
+      sheds,
+      exit,
+      slope,
+      kills: oomKills.length,
+    },
+    sections: [
+      `${plan.turns} turns, ${plan.atOnce} at once, each in a session of its own, in a memory ` +
+        `control group of ${LIMIT_BYTES / MIB} MiB. Which turn is cancelled by request, whose ` +
+        `agent process is killed by SIGKILL, and whose command takes ${BALLOON_BYTES / MIB} MiB is ` +
+        `drawn by lot. They took ${Math.round(elapsedMs / 1_000)} s; ${sheds} times a turn was ` +
+        "shed and came back. Memory is what the server's process has for itself, read every " +
+        `${MEMORY_EVERY_TURNS} turns; its slope is that of the least of ${WINDOWS} windows after ` +
+        `the first ${plan.warmUp} turns.`,
+      "## How the turns ended",
+      table(
+        ["", "turns", "ended"],
+        fates.map((fate) => {
+          const outcomes = ends.filter((end) => end.fate === fate).map(({ outcome }) => outcome);
+          const counts = Object.entries(tally(outcomes)).map(([word, n]) => `${n} ${word}`);
+          return [fate, String(outcomes.length), counts.join(", ")];
+        }),
+      ),
+      "## Memory of the server's process",
+      "![Memory against turns](soak-memory.svg)",
+    ],
+    pictures: { "soak-memory.svg": pictureOf(memory, plan) },
+  };
+}
+
+function claimsOf(soaked: Soaked, slope: number, { turns, warmUp }: Plan): Claim[] {
+  const { ends, before, after, strays, exit } = soaked;
+  const count = (value: number) => String(value);
+  const wrong = ends.filter((end) => !asExpected(end)).length;
+  const committed = Math.abs(after.committedBytes - before.committedBytes);
+  return [
+    atMost(
+      `Drift of the server's memory in 1,000 turns, after the first ${warmUp}`,
+      SLOPE_LIMIT_MIB,
+      slope,
+      (value) => `${value.toFixed(2)} MiB`,
+    ),
+    atMost("Processes left behind", 0, strays, count),
+    atMost(
+      "Committed when idle, at the end against after the warm-up",
+      COMMITTED_SLACK_BYTES,
+      committed,
+      (value) => `${(value / MIB).toFixed(1)} MiB`,
+    ),
+    atMost(`Of ${ends.length} turns, ended otherwise than they had to`, 0, wrong, count),
+    {
+      claim: "The replica lives",
+      target: `${turns} turns, no exit`,
+      measured: `${ends.length} turns, ${exit === null ? "no exit" : "exit"}`,
+      holds: exit === null && ends.length === turns,
+    },
+  ];
+}
+
+function pictureOf(memory: readonly MemoryPoint[], plan: Plan): string {
+  const points = (list: readonly MemoryPoint[]) =>
+    list.map(({ turns, privateBytes }) => [turns, privateBytes / MIB] as const);
+  return plotOf({
+    title: "soak: memory of the server's process",
+    xTitle: "turns",
+    panels: [
+      {
+        title: "Private memory, MiB",
+        lines: [
+          { label: "read", colour: "teal", points: points(memory), style: "area" },
+          { label: "floors", colour: "blue", points: points(floorsOf(memory, plan)) },
+        ],
+      },
+    ],
+  });
+}
