@@ -24,8 +24,8 @@ export interface ReplayOptions {
   readonly startPeakBytes?: number;
 }
 
-export interface Prediction {
-  readonly turn: TracedTurn;
+export interface Prediction<Turn extends TracedTurn> {
+  readonly turn: Turn;
   /** How many turns had been learned. */
   readonly learned: number;
   readonly predictedBytes: number;
@@ -33,16 +33,19 @@ export interface Prediction {
   readonly marginBytes: number;
 }
 
-export interface Replay {
+export interface Replay<Turn extends TracedTurn> {
   /** In the order in which the turns started. */
-  readonly predictions: readonly Prediction[];
+  readonly predictions: readonly Prediction<Turn>[];
   /** For each prediction, by how much it was off, as part of the peak; above 0 if too high. */
   readonly errors: readonly number[];
 }
 
 const AGENT = "replayed";
 
-export function replay(trace: readonly TracedTurn[], options: ReplayOptions): Replay {
+export function replay<Turn extends TracedTurn>(
+  trace: readonly Turn[],
+  options: ReplayOptions,
+): Replay<Turn> {
   const { priorBytes, startPeakBytes } = options;
   const book = new FootprintBook({ priorBytes, versionOf: () => "" });
   if (startPeakBytes !== undefined) book.calibrate(startPeakBytes);
@@ -50,9 +53,9 @@ export function replay(trace: readonly TracedTurn[], options: ReplayOptions): Re
   let learned = 0;
   const predictions = trace
     .toSorted((a, b) => a.startedAtMs - b.startedAtMs)
-    .map((turn): Prediction => {
+    .map((turn): Prediction<Turn> => {
       for (; (ends[learned]?.endedAtMs ?? Infinity) <= turn.startedAtMs; learned += 1) {
-        const { endedAtMs: atMs, ...ended } = ends[learned] as TracedTurn;
+        const { endedAtMs: atMs, ...ended } = ends[learned] as Turn;
         book.learn(AGENT, { ...ended, atMs });
       }
       return {

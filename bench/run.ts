@@ -12,10 +12,19 @@ import { carry } from "./carry.ts";
 import { idle } from "./idle.ts";
 import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
+import { prediction } from "./prediction.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
 import { shed } from "./shed.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [overhead, shed, idle, carry, oomReplay, balloons];
+const BENCHMARKS: readonly Benchmark[] = [
+  overhead,
+  shed,
+  idle,
+  carry,
+  oomReplay,
+  balloons,
+  prediction,
+];
 
 const [name, ...flags] = process.argv.slice(2);
 const isSmall = flags.includes("--small");
