@@ -9,6 +9,8 @@ import type { ChildProcess } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import type { SpawnedProcess } from "@anthropic-ai/claude-agent-sdk";
 import type { ControlGroup } from "./control-group.ts";
+import type { GuardVerdict } from "./guard-wire.ts";
+import type { MemoryGuard } from "./memory-guard.ts";
 import { readOomKillCount } from "./oom-kill-counter.ts";
 import { type ProcessIdentity, readProcessTable, sendSignal } from "./proc.ts";
 import type { ProcessTree } from "./process-tree.ts";
@@ -37,10 +39,13 @@ export interface AgentExit {
   readonly signal: string | null;
   readonly step: EndStep;
   /**
-   * Killed (SIGKILL, or the 137 of a wrapper around it) and not by us: hardly anyone but the kernel
-   * does that, and hardly for anything but memory. `oomKillCounterRose` says what is known of it.
+   * Killed (SIGKILL, or the 137 of a wrapper around it) by the memory guard, or not by us: hardly
+   * anyone but the kernel does that, and hardly for anything but memory. `oomKillCounterRose` says
+   * what is known of it.
    */
   readonly outOfMemory: boolean;
+  /** Why the memory guard has ended it, if it has. */
+  readonly guardVerdict?: GuardVerdict;
   /**
    * Whether the kernel killed anything for memory while the process lived, in its own control group
    * or, without one, in that of the server; null: no counter.
@@ -56,6 +61,8 @@ export interface AgentProcessParts {
   /** An error when the system refused to start the process at all. */
   readonly child: ChildProcess | Error;
   readonly tree: ProcessTree;
+  /** Who watches its memory; nobody where it is null. */
+  readonly guard: Pick<MemoryGuard, "update" | "verdictOn"> | null;
   /** Which it is in, to be removed with the last process; null if it shares the server's. */
   readonly group: ControlGroup | null;
   readonly onLadder: boolean;
@@ -98,6 +105,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly #sdkView: SdkProcess;
   readonly #stderr: StderrTail;
   readonly #endGraceMs: number;
+  readonly #guard: AgentProcessParts["guard"];
   readonly #oomKillsBefore: number | null;
   #step: EndStep = "exited";
   #ended = false;
@@ -115,6 +123,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     this.#oomKillsBefore = group === null ? readOomKillCount() : 0;
     this.onLadder = onLadder;
     this.#endGraceMs = endGraceMs;
+    this.#guard = parts.guard;
     this.#child = child instanceof Error ? null : child;
     this.pid = this.#child?.pid ?? null;
     this.#stderr = new StderrTail(this.#child?.stderr ?? null, stderrTailBytes);
@@ -231,8 +240,9 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const oomKills = this.group === null ? readOomKillCount() : this.group.oomKills;
     const oomKillCounterRose =
       oomKills === null || this.#oomKillsBefore === null ? null : oomKills > this.#oomKillsBefore;
+    const verdict = this.#guard?.verdictOn(this.turnId) ?? null;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
-    const outOfMemory = wasKilled && step !== "sigkill";
+    const outOfMemory = wasKilled && step !== "sigkill" && verdict?.what !== "evicted";
     // As in killNow; here the number could be another's, which is the lesser evil.
     if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
     // One that has not ended by now has had its time since the SIGKILL.
@@ -242,7 +252,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
     else this.#treeState = "surviving";
     await Promise.race([this.#stderr.ended, delay(STDERR_LIMIT_MS, undefined, { ref: false })]);
     if (survivors > 0) void this.#watchSurvivors();
-    return { ...end, step, outOfMemory, oomKillCounterRose, survivors };
+    const told = verdict === null ? {} : { guardVerdict: verdict };
+    return { ...end, ...told, step, outOfMemory, oomKillCounterRose, survivors };
   }
 
   async #watchSurvivors(): Promise<void> {
@@ -283,6 +294,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
 
   #reach(step: EndStep): void {
     if (this.#ended) return;
+    if (this.#step === "exited") this.#guard?.update(this.turnId, { kind: "closing" });
     if (END_STEPS.indexOf(step) > END_STEPS.indexOf(this.#step)) this.#step = step;
   }
 }

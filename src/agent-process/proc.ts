@@ -16,6 +16,12 @@ export interface ProcessIdentity {
 
 export interface ProcessStat extends ProcessIdentity {
   readonly parentPid: number;
+  /** Its process group, which takes a signal all at once. */
+  readonly groupId: number;
+  /** Its session: a Bash tool and all it starts has one of its own. */
+  readonly sessionId: number;
+  /** Time of a core that it has used. */
+  readonly cpuMs: number;
 }
 
 /** All processes but the server itself, so that nothing can name it as a target. */
@@ -66,17 +72,28 @@ export function parseProcessStat(text: string): ProcessStat | null {
   const pid = Number.parseInt(text, 10);
   const fields = text.slice(nameEnd + 2).split(" ");
   const state = fields[0];
-  const [parentPid, threads, startTicks] = [1, 17, 19].map((field) => Number(fields[field]));
-  if (nameEnd < 0 || parentPid === undefined || threads === undefined) return null;
-  if (startTicks === undefined || Number.isNaN(startTicks)) return null;
+  const number = (field: number) => Number(fields[field]);
+  const threads = number(17);
+  const stat = {
+    pid,
+    parentPid: number(1),
+    groupId: number(2),
+    sessionId: number(3),
+    cpuMs: (number(11) + number(12)) * TICK_MS,
+    startTicks: number(19),
+  };
+  if (nameEnd < 0 || Number.isNaN(stat.startTicks)) return null;
   const isGone = state === "X" || (state === "Z" && threads <= 1);
-  return isGone ? null : { pid, parentPid, startTicks };
+  return isGone ? null : stat;
 }
+
+/** `USER_HZ` is 100 on every Linux that Node runs on. */
+const TICK_MS = 10;
 
 /**
  * Memory that would be free if the process were gone, in bytes: its anonymous and shared-memory
- * pages, but not the text of the binary, which all agent processes share. Pages shared since a
- * fork count in each process. Null when it cannot be read.
+ * pages, in swap too, but not the text of the binary, which all agent processes share. Pages shared
+ * since a fork count in each process. Null when it cannot be read.
  */
 export function readPrivateBytes(pid: number): number | null {
   const status = readSmallFile(`/proc/${pid}/status`);
@@ -84,7 +101,7 @@ export function readPrivateBytes(pid: number): number | null {
   const anonymous = bytesOf(status, "RssAnon");
   // Some sandboxes (gVisor) do not tell the parts of the resident set; too much beats nothing.
   if (anonymous === null) return bytesOf(status, "VmRSS");
-  return anonymous + (bytesOf(status, "RssShmem") ?? 0);
+  return anonymous + (bytesOf(status, "RssShmem") ?? 0) + (bytesOf(status, "VmSwap") ?? 0);
 }
 
 /**
@@ -108,6 +125,23 @@ export function readVariable(pid: number, name: string): string | null {
 export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals): boolean {
   if (readProcessStat(identity.pid)?.startTicks !== identity.startTicks) return false;
   return sendSignal(identity.pid, signal);
+}
+
+/**
+ * Sends SIGKILL to exactly these processes, and at once to the process groups they are in, so that
+ * none of them can start another in the meantime.
+ * @param ofAgent The agent process, whose group is not only theirs.
+ */
+export function killAll(members: readonly ProcessStat[], ofAgent: ProcessStat | null): void {
+  const groups = new Set<number>();
+  for (const member of members) {
+    const now = readProcessStat(member.pid);
+    if (now?.startTicks !== member.startTicks) continue;
+    sendSignal(member.pid, "SIGKILL");
+    // As long as it has a member, the number of a group is not given again.
+    if (now.groupId > 1 && now.groupId !== ofAgent?.groupId) groups.add(now.groupId);
+  }
+  for (const groupId of groups) sendSignal(-groupId, "SIGKILL");
 }
 
 /** Sends a signal to a pid, or to a process group when negative; false when there is none. */

@@ -18,15 +18,44 @@ import {
   readVariable,
 } from "./proc.ts";
 
+/** A tool of an agent process, or an MCP server, a hook: what it started, with all below it. */
+export interface ToolTree {
+  /** Pid of its first process; of the oldest, where the first has ended. */
+  readonly id: number;
+  readonly members: readonly MeasuredProcess[];
+}
+
+export interface MeasuredProcess extends ProcessStat {
+  readonly bytes: number;
+}
+
+/** What one look at a tree found. */
+export interface TreeSample {
+  /** Private memory of all members. */
+  readonly currentBytes: number;
+  /** The most that any look found. */
+  readonly peakBytes: number;
+  /** Of the agent process alone. */
+  readonly agentBytes: number;
+  /** Of all that it started. */
+  readonly toolBytes: number;
+  /** Time of a core that all of it has used so far, as far as it was seen. */
+  readonly cpuMs: number;
+}
+
 export class ProcessTree {
   readonly turnId: string;
   /** Null where the system does not tell (no `/proc`); the tree then stays empty. */
-  readonly root: ProcessIdentity | null;
-  #members: ReadonlyMap<number, ProcessIdentity>;
-  #currentBytes: number | null = null;
-  #peakBytes: number | null = null;
+  readonly root: ProcessStat | null;
+  #members: ReadonlyMap<number, ProcessStat>;
+  /** Found by the thread that samples; see {@link adopt}. */
+  #adopted: readonly ProcessIdentity[] = [];
+  #sample: TreeSample | null = null;
+  #tools: readonly ToolTree[] = [];
+  /** Of members that have ended, as last seen. */
+  #endedCpuMs = 0;
 
-  constructor(turnId: string, root: ProcessIdentity | null) {
+  constructor(turnId: string, root: ProcessStat | null) {
     this.turnId = turnId;
     this.root = root;
     this.#members = new Map(root === null ? [] : [[root.pid, root]]);
@@ -34,52 +63,154 @@ export class ProcessTree {
 
   /** Who was in the tree when it was last looked at. */
   get members(): readonly ProcessIdentity[] {
+    const all = new Map<number, ProcessIdentity>(this.#members);
+    for (const member of this.#adopted) all.set(member.pid, member);
+    return [...all.values()];
+  }
+
+  /** The same, as they were when they were looked at here. */
+  get stats(): readonly ProcessStat[] {
     return [...this.#members.values()];
+  }
+
+  /** The last measurement; null before it. */
+  get sample(): TreeSample | null {
+    return this.#sample;
   }
 
   /** Private memory of all members at the last measurement; null before it. */
   get currentBytes(): number | null {
-    return this.#currentBytes;
+    return this.#sample?.currentBytes ?? null;
   }
 
   /** The most that any measurement saw. */
   get peakBytes(): number | null {
-    return this.#peakBytes;
+    return this.#sample?.peakBytes ?? null;
+  }
+
+  /** At the last measurement that was made here. */
+  get tools(): readonly ToolTree[] {
+    return this.#tools;
   }
 
   /**
    * Brings the members up to date with the table, and returns those who are new.
    * @param marked Processes known to belong here by their marker.
    */
-  grow(table: ProcessTable, marked: readonly ProcessIdentity[] = []): readonly ProcessIdentity[] {
+  grow(table: ProcessTable, marked: readonly ProcessIdentity[] = []): readonly ProcessStat[] {
     const before = this.#members;
-    this.#members = grownMembers([...before.values(), ...marked], table);
-    return this.members.filter(({ pid, startTicks }) => before.get(pid)?.startTicks !== startTicks);
+    const known = new Map(this.members.map(({ pid, startTicks }) => [pid, startTicks]));
+    this.#members = grownMembers([...this.members, ...marked], table);
+    this.#adopted = [];
+    for (const { pid, startTicks, cpuMs } of before.values()) {
+      if (this.#members.get(pid)?.startTicks !== startTicks) this.#endedCpuMs += cpuMs;
+    }
+    return [...this.#members.values()].filter(
+      ({ pid, startTicks }) => known.get(pid) !== startTicks,
+    );
   }
 
   /** Adds up the memory of the members. */
   measure(): void {
-    const parts = this.members.map(({ pid }) => readPrivateBytes(pid));
-    const known = parts.filter((bytes) => bytes !== null);
-    if (known.length === 0) return;
-    this.#currentBytes = known.reduce((sum, bytes) => sum + bytes, 0);
-    this.#peakBytes = Math.max(this.#peakBytes ?? 0, this.#currentBytes);
+    const bytesOf = new Map<number, number>();
+    for (const pid of this.#members.keys()) {
+      const bytes = readPrivateBytes(pid);
+      if (bytes !== null) bytesOf.set(pid, bytes);
+    }
+    if (bytesOf.size === 0) return;
+    const agentBytes = bytesOf.get(this.root?.pid ?? 0) ?? 0;
+    let toolBytes = 0;
+    this.#tools = toolsOf(this.root, this.#members).map(({ id, members }) => {
+      const measured = members.map((each) => ({ ...each, bytes: bytesOf.get(each.pid) ?? 0 }));
+      for (const { bytes } of measured) toolBytes += bytes;
+      return { id, members: measured };
+    });
+    const currentBytes = agentBytes + toolBytes;
+    const cpuMs = [...this.#members.values()].reduce((sum, member) => sum + member.cpuMs, 0);
+    this.#keep({ currentBytes, agentBytes, toolBytes, cpuMs: cpuMs + this.#endedCpuMs });
+  }
+
+  /**
+   * Takes over what was found elsewhere.
+   * @param members Null for the same as before.
+   */
+  adopt(sample: TreeSample, members: readonly ProcessIdentity[] | null): void {
+    if (members !== null) this.#adopted = members;
+    this.#keep(sample);
+  }
+
+  /** Peak and used time never fall, whoever looked. */
+  #keep(sample: Omit<TreeSample, "peakBytes"> & Partial<TreeSample>): void {
+    const { currentBytes, peakBytes = currentBytes, cpuMs } = sample;
+    this.#sample = {
+      ...sample,
+      peakBytes: Math.max(peakBytes, this.#sample?.peakBytes ?? 0),
+      cpuMs: Math.max(cpuMs, this.#sample?.cpuMs ?? 0),
+    };
   }
 }
 
-/** The members still alive, and all their descendants. */
+/** The members still alive, and all their descendants, as the table has them. */
 export function grownMembers(
   members: readonly ProcessIdentity[],
   table: ProcessTable,
-): ReadonlyMap<number, ProcessIdentity> {
-  const grown = new Map<number, ProcessIdentity>();
-  const queue = members.filter((member) => isAlive(member, table));
+): ReadonlyMap<number, ProcessStat> {
+  const grown = new Map<number, ProcessStat>();
+  const queue = members
+    .filter((member) => isAlive(member, table))
+    .flatMap(({ pid }) => table.byPid.get(pid) ?? []);
   for (const member of queue) {
     if (grown.has(member.pid)) continue;
     grown.set(member.pid, member);
     queue.push(...(table.childrenOf.get(member.pid) ?? []));
   }
   return grown;
+}
+
+/**
+ * The members apart from the agent process, by the process that it started. One whose parents have
+ * ended belongs to the tool whose session it is in; the others that tools left behind are as one.
+ */
+export function toolsOf(
+  root: ProcessIdentity | null,
+  members: ReadonlyMap<number, ProcessStat>,
+): readonly { readonly id: number; readonly members: readonly ProcessStat[] }[] {
+  const tools = new Map<number, ProcessStat[]>();
+  const orphans: ProcessStat[] = [];
+  const toolOfSession = new Map<number, number>();
+  const ownSession = members.get(root?.pid ?? 0)?.sessionId;
+  for (const member of members.values()) {
+    if (member.pid === root?.pid) continue;
+    const first = firstBelow(root, member, members);
+    if (first === null) {
+      orphans.push(member);
+      continue;
+    }
+    tools.set(first.pid, [...(tools.get(first.pid) ?? []), member]);
+    if (member.sessionId !== ownSession) toolOfSession.set(member.sessionId, first.pid);
+  }
+  orphans.sort((one, other) => one.startTicks - other.startTicks || one.pid - other.pid);
+  const [oldest] = orphans.filter(({ sessionId }) => !toolOfSession.has(sessionId));
+  for (const orphan of orphans) {
+    const id = toolOfSession.get(orphan.sessionId) ?? oldest?.pid ?? orphan.pid;
+    tools.set(id, [...(tools.get(id) ?? []), orphan]);
+  }
+  return Array.from(tools, ([id, those]) => ({ id, members: those }));
+}
+
+/** Its ancestor, or itself, that the agent process started; null if that has ended. */
+function firstBelow(
+  root: ProcessIdentity | null,
+  member: ProcessStat,
+  members: ReadonlyMap<number, ProcessStat>,
+): ProcessStat | null {
+  let at: ProcessStat | undefined = member;
+  // The table is read while processes end: a parent may seem to be its own descendant.
+  for (let steps = 0; at !== undefined && steps <= members.size; steps += 1) {
+    if (at.parentPid === root?.pid) return at;
+    at = members.get(at.parentPid);
+  }
+  return null;
 }
 
 /**

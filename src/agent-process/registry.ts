@@ -1,15 +1,16 @@
 /**
  * All agent processes of this server: whoever is not in here is not running. Starts them, has
- * their memory sampled, and ends them all when the server goes.
+ * their memory watched, and ends them all when the server goes.
  *
  * @module
  */
 
 import { AppError } from "../lib/errors.ts";
 import type { AgentExit, AgentProcess } from "./agent-process.ts";
-import { MemorySampler } from "./memory-sampler.ts";
 import type { Containment } from "./containment.ts";
 import type { ControlGroup } from "./control-group.ts";
+import type { TreeFacts } from "./guard-wire.ts";
+import { MemoryGuard, type MemoryGuardOptions } from "./memory-guard.ts";
 import { diesWithServer } from "./parent-death.ts";
 import { type SpawnAgentOptions, spawnAgentProcess } from "./spawn.ts";
 
@@ -19,6 +20,8 @@ export interface AgentProcessesOptions {
   readonly stderrTailBytes: number;
   readonly endGraceMs: number;
   readonly sampleIntervalMs: number;
+  /** What the memory guard may do, and who hears of it; without it, it only measures. */
+  readonly guard?: Omit<MemoryGuardOptions, "sampleIntervalMs">;
   /** Where processes get a control group of their own; nowhere without it. */
   readonly containment?: Pick<Containment, "kind" | "openGroup">;
   /** Called once for each process, as its `exited` settles: for metrics and the log. */
@@ -36,24 +39,35 @@ export interface StartAgentOptions extends Pick<
 > {
   /** Of a control group of its own, where there are any; none without it. */
   readonly ceilingBytes?: number;
+  /** What the memory guard should know from the start; the rest can be told it later. */
+  readonly facts?: Partial<TreeFacts>;
 }
+
+/** Of a process of which nothing is said: as large as a turn is taken to be at first. */
+const UNTOLD: TreeFacts = {
+  kind: "turn",
+  predictedBytes: 500 * 2 ** 20,
+  ceilingBytes: null,
+  hasOutput: false,
+};
 
 /**
  * Holds, between any two calls:
  * - `live` has every process whose tree is not yet gone, survivors too, and no other;
- * - the sampler's timer runs only while there is one;
+ * - the memory guard watches just those;
  * - after {@link terminateAll} nothing is started any more.
  */
 export class AgentProcesses implements AsyncDisposable {
+  readonly guard: MemoryGuard;
   readonly #options: AgentProcessesOptions;
   readonly #live = new Set<AgentProcess>();
   readonly #noticed = new Set<string>();
-  readonly #sampler: MemorySampler;
   #closed = false;
 
   constructor(options: AgentProcessesOptions) {
     this.#options = options;
-    this.#sampler = new MemorySampler({ intervalMs: options.sampleIntervalMs });
+    const { sampleIntervalMs } = options;
+    this.guard = new MemoryGuard({ ...(options.guard ?? ONLY_MEASURES), sampleIntervalMs });
   }
 
   get live(): ReadonlySet<AgentProcess> {
@@ -67,9 +81,12 @@ export class AgentProcesses implements AsyncDisposable {
     }
     const { serverId, stderrTailBytes, endGraceMs } = this.#options;
     const group = this.#openGroup(options);
-    const agent = spawnAgentProcess({ ...options, group, serverId, stderrTailBytes, endGraceMs });
+    const { guard } = this;
+    const own = { group, guard, serverId, stderrTailBytes, endGraceMs };
+    const agent = spawnAgentProcess({ ...options, ...own });
     this.#live.add(agent);
-    this.#sampler.add(agent.tree);
+    const { ceilingBytes = null, facts } = options;
+    this.guard.watch(agent.tree, { ...UNTOLD, ceilingBytes, ...facts });
     void agent.exited.then((exit) => this.#options.onExit(agent, exit));
     void agent.treeGone.then(() => this.#forget(agent));
     this.#noticeMissingProtection(agent, options.ceilingBytes);
@@ -97,12 +114,12 @@ export class AgentProcesses implements AsyncDisposable {
       agent.abandon();
       this.#options.onAbandoned(agent);
     }
-    this.#sampler[Symbol.dispose]();
+    await this.guard[Symbol.asyncDispose]();
   }
 
   #forget(agent: AgentProcess): void {
     this.#live.delete(agent);
-    this.#sampler.remove(agent.tree);
+    this.guard.unwatch(agent.tree);
   }
 
   #openGroup({ turnId, ceilingBytes }: StartAgentOptions): ControlGroup | null {
@@ -128,6 +145,12 @@ export class AgentProcesses implements AsyncDisposable {
   }
 }
 
+const ONLY_MEASURES = {
+  mayEnd: false,
+  onEvict: () => {},
+  onVerdict: () => {},
+  onRestart: () => {},
+};
 const NO_GROUP =
   "A process could not be given a control group of its own: only the memory guard bounds its memory";
 const NO_LADDER =

@@ -10,7 +10,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
-import { AgentProcess } from "./agent-process.ts";
+import { AgentProcess, type AgentProcessParts } from "./agent-process.ts";
 import type { ControlGroup } from "./control-group.ts";
 import { placeAgentOnLadder } from "./oom-ladder.ts";
 import { type CommandLine, tiedToServer } from "./parent-death.ts";
@@ -32,6 +32,8 @@ export interface SpawnAgentOptions {
   readonly endGraceMs: number;
   /** Made for this process alone, which removes it in the end. */
   readonly group?: ControlGroup | null;
+  /** Who watches its memory; nobody without it. */
+  readonly guard?: AgentProcessParts["guard"];
 }
 
 /**
@@ -43,6 +45,7 @@ export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
   const pid = child instanceof Error ? undefined : child.pid;
   return new AgentProcess({
     child,
+    guard: options.guard ?? null,
     group: moveInto(options.group ?? null, pid),
     tree: new ProcessTree(options.turnId, pid === undefined ? null : readProcessStat(pid)),
     onLadder: pid !== undefined && placeAgentOnLadder(pid),

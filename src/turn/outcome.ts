@@ -7,6 +7,7 @@
 
 import type { SDKAssistantMessageError, SDKResultMessage } from "@anthropic-ai/claude-agent-sdk";
 import type { AgentExit } from "../agent-process/agent-process.ts";
+import { endText } from "../capacity/guard-words.ts";
 import type { ErrorCode } from "../lib/errors.ts";
 import type { CancelCause, TurnOutcome, TurnUsage } from "./turn.ts";
 
@@ -131,7 +132,11 @@ const MODEL_ERRORS: Readonly<Record<SDKAssistantMessageError, ErrorCode>> = {
 function died(facts: TurnFacts, usage: TurnUsage): TurnOutcome {
   const { exit, hasStarted } = facts;
   if (exit?.outOfMemory === true) {
-    const message = "Cannot finish the turn: its process was killed, as happens for want of memory";
+    const verdict = exit.guardVerdict;
+    const message =
+      verdict === undefined
+        ? "Cannot finish the turn: its process was killed, as happens for want of memory"
+        : `Cannot finish the turn: ${endText(verdict)}`;
     return failed("turn_out_of_memory", message, usage);
   }
   if (!hasStarted) {

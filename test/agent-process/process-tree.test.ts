@@ -11,12 +11,15 @@ import {
   readVariable,
   signalProcess,
 } from "../../src/agent-process/proc.ts";
-import { grownMembers, ProcessTree } from "../../src/agent-process/process-tree.ts";
+import { grownMembers, ProcessTree, toolsOf } from "../../src/agent-process/process-tree.ts";
 
 const stat = (pid: number, parentPid: number, startTicks: number): ProcessStat => ({
   pid,
   parentPid,
   startTicks,
+  groupId: pid,
+  sessionId: pid,
+  cpuMs: 0,
 });
 const pidsOf = (members: ReadonlyMap<number, unknown>): number[] =>
   [...members.keys()].toSorted((a, b) => a - b);
@@ -48,6 +51,21 @@ describe("ProcessTree", () => {
     expect(tree.grow(table, [stat(7, 1, 12)])).toEqual([stat(7, 1, 12), stat(8, 7, 13)]);
   });
 
+  it("keeps what another thread found, until it looks itself", () => {
+    const tree = new ProcessTree("turn", stat(2, 1, 10));
+    const sample = { currentBytes: 9, peakBytes: 20, agentBytes: 4, toolBytes: 5, cpuMs: 7 };
+    tree.adopt(sample, [
+      { pid: 2, startTicks: 10 },
+      { pid: 7, startTicks: 12 },
+    ]);
+    tree.adopt({ ...sample, peakBytes: 9, cpuMs: 3 }, null);
+    expect(tree.sample).toEqual(sample);
+    expect(tree.members.map(({ pid }) => pid)).toEqual([2, 7]);
+    // The orphan has no mark and no parent here, and is a member all the same.
+    expect(tree.grow(processTable([stat(7, 1, 12), stat(8, 7, 13)]))).toEqual([stat(8, 7, 13)]);
+    expect(tree.members).toEqual([stat(7, 1, 12), stat(8, 7, 13)]);
+  });
+
   it("stays empty and silent where the system does not tell", () => {
     const tree = new ProcessTree("turn", null);
     expect(tree.grow(processTable([]))).toEqual([]);
@@ -63,6 +81,44 @@ describe("ProcessTree", () => {
   });
 });
 
+describe("toolsOf", () => {
+  const toolsBelow = (members: readonly ProcessStat[]) => {
+    const all = new Map(members.map((member) => [member.pid, member]));
+    const tools = toolsOf(stat(2, 1, 10), all).map(
+      ({ id, members: those }) => [id, those.map(({ pid }) => pid)] as const,
+    );
+    return Object.fromEntries(tools);
+  };
+  const inSession = (member: ProcessStat, sessionId: number) => ({ ...member, sessionId });
+
+  it("puts what the process started with all that is below it", () => {
+    const members = [stat(2, 1, 10), stat(3, 2, 11), stat(4, 3, 12), stat(5, 2, 13)];
+    expect(toolsBelow(members)).toEqual({ 3: [3, 4], 5: [5] });
+  });
+
+  it("puts an orphan with the tool whose session it is in", () => {
+    const members = [stat(2, 1, 10), stat(3, 2, 11), inSession(stat(4, 1, 12), 3)];
+    expect(toolsBelow(members)).toEqual({ 3: [3, 4] });
+  });
+
+  it("puts all others that lost their first process together", () => {
+    const members = [
+      stat(2, 1, 10),
+      stat(3, 2, 11),
+      stat(4, 1, 12),
+      stat(5, 4, 13),
+      stat(6, 1, 14),
+    ];
+    expect(toolsBelow(members)).toEqual({ 3: [3], 4: [4, 5, 6] });
+  });
+
+  it("comes to an end when a torn table shows a circle", () => {
+    expect(toolsBelow([stat(2, 1, 10), stat(3, 4, 11), stat(4, 3, 12)])).toEqual({
+      3: [3, 4],
+    });
+  });
+});
+
 describe("parseProcessStat", () => {
   const rest = "5 5 0 -1 4194304 0 0 0 0 1 2 3 4 20 0 7 0 4711 9000 100";
 
@@ -70,6 +126,9 @@ describe("parseProcessStat", () => {
     expect(parseProcessStat(`42 (a) S 7 ) R (x) S 5 ${rest}`)).toEqual({
       pid: 42,
       parentPid: 5,
+      groupId: 5,
+      sessionId: 5,
+      cpuMs: 30,
       startTicks: 4711,
     });
   });

@@ -69,6 +69,7 @@ describe.skipIf(skipped !== null).concurrent(`survivors${skipped ? `: ${skipped}
     await using agents = agentProcesses({ serverId: countedServerId });
     const agent = agents.spawn(optionsFor("polite.sh", serverId));
     await printed(agent, "ready");
+    await until(() => agent.currentBytes !== null);
     await until(() => countStrays(countedServerId, agents.live) === 0);
     await using freezer = new Freezer();
     await freezer.freezeProcess(agent.pid ?? 0);

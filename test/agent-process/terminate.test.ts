@@ -1,9 +1,8 @@
 import { describe, expect, it } from "vitest";
 
 import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
-import { MemorySampler } from "../../src/agent-process/memory-sampler.ts";
 import { readOomKillCount } from "../../src/agent-process/oom-kill-counter.ts";
-import { sendSignal } from "../../src/agent-process/proc.ts";
+import { readProcessTable, sendSignal } from "../../src/agent-process/proc.ts";
 import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
 import { countStrays } from "../../src/agent-process/strays.ts";
 import { findTree, sweep } from "../../src/agent-process/terminate.ts";
@@ -68,10 +67,8 @@ describe("the sweep after the end", () => {
 
   it("takes an orphan without a marker that was once seen in the tree", async () => {
     const agent = spawnAgentProcess(optionsFor("leaves-unmarked-orphan.sh", serverId));
-    const sampler = new MemorySampler({ intervalMs: 60_000 });
-    sampler.add(agent.tree);
     await printed(agent, "ready");
-    sampler.sample();
+    agent.tree.grow(readProcessTable());
     const before = agent.tree.members;
     agent.forSdk.stdin.write("go on\n");
     await until(() => before.some(({ pid }) => !isRunning(pid)));
@@ -80,7 +77,6 @@ describe("the sweep after the end", () => {
 
     await agent.terminate(1000);
     expect(isRunning(orphan?.pid ?? 0)).toBe(false);
-    sampler.remove(agent.tree);
   });
 
   it("takes the tools of a process that was killed from outside", async () => {

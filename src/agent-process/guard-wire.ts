@@ -1,0 +1,145 @@
+/**
+ * What the main thread and the thread of the memory guard say to each other.
+ *
+ * What must be known at once is in memory that both see. Verdicts have a channel of their own that
+ * the main thread can empty without waiting: they are sent before the signal, so whoever sees that
+ * a process has ended can ask why. Samples are sent one batch at a time, the next when the last was
+ * taken: however long the main thread is busy, no more than one lies waiting.
+ *
+ * @module
+ */
+
+import type { MessagePort } from "node:worker_threads";
+import type { GuardLevel, LevelCause } from "../capacity/guard-level.ts";
+import type { TreeKind } from "../capacity/guard-trees.ts";
+import type { EndReason } from "../capacity/guard.ts";
+import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import type { ProcessIdentity, ProcessStat } from "./proc.ts";
+import type { TreeSample } from "./process-tree.ts";
+
+/** What the guard has to know of a tree to judge it. */
+export interface TreeFacts {
+  readonly kind: TreeKind;
+  readonly predictedBytes: number;
+  /** The most it may hold; null for no limit of its own. */
+  readonly ceilingBytes: number | null;
+  /** Whether its caller has read something of it. */
+  readonly hasOutput: boolean;
+}
+
+/** Where the lines are. */
+export interface GuardLines {
+  readonly limit: Pick<MemoryLimit, "bytes" | "kind" | "group">;
+  /** See `brakeBytes` of `guard-lines.ts`. */
+  readonly brakeBytes: number;
+}
+
+export type Order =
+  | ({ readonly type: "watch"; readonly id: string; readonly root: ProcessStat } & {
+      readonly facts: TreeFacts;
+      readonly startedAtMs: number;
+    })
+  | { readonly type: "update"; readonly id: string; readonly facts: Partial<TreeFacts> }
+  | { readonly type: "unwatch"; readonly id: string }
+  | { readonly type: "lines"; readonly lines: GuardLines }
+  /** The last samples were taken. */
+  | { readonly type: "taken" };
+
+export interface SampleMessage {
+  readonly id: string;
+  readonly sample: TreeSample;
+  /** Null for the same as last time. */
+  readonly members: readonly ProcessIdentity[] | null;
+}
+
+/** What the guard did, or is about to do. */
+export interface GuardVerdict {
+  readonly id: string;
+  /** `evicted`: a spare or a resident that has to go. */
+  readonly what: "tool" | "turn" | "evicted";
+  /** What was ended held; of a tool, the tool alone. */
+  readonly bytes: number;
+  /** Of the whole tree. */
+  readonly predictedBytes: number;
+  readonly ceilingBytes: number | null;
+  readonly reason: EndReason;
+}
+
+export interface GuardThreadData {
+  /** Of {@link SHARED_FIELDS}. */
+  readonly shared: SharedArrayBuffer;
+  readonly verdicts: MessagePort;
+  readonly sampleIntervalMs: number;
+  /** False to measure only, and end nothing. */
+  readonly mayEnd: boolean;
+}
+
+/** What both threads see, as last looked at by the guard. */
+export interface SharedStatus {
+  readonly level: GuardLevel;
+  readonly cause: LevelCause;
+  readonly sparesInnocent: boolean;
+  readonly usedBytes: number | null;
+  readonly slackBytes: number | null;
+  readonly refaultsPerSecond: number | null;
+  readonly stallRatio: number | null;
+  /** Of {@link monotonicMs}. */
+  readonly lookedAtMs: number;
+}
+
+const CAUSES: readonly LevelCause[] = ["none", "bytes", "refaults", "stalls", "unknown"];
+const FIELD_COUNT = 8;
+const FIELD_BYTES = 8;
+/** Stands for null; nothing real is that small. */
+const NOTHING = -(2n ** 62n);
+
+export function makeShared(): SharedArrayBuffer {
+  const shared = new SharedArrayBuffer(FIELD_COUNT * FIELD_BYTES);
+  const cause = "unknown";
+  const nothing = { usedBytes: null, slackBytes: null, refaultsPerSecond: null, stallRatio: null };
+  writeShared(shared, { level: 0, cause, sparesInnocent: false, ...nothing, lookedAtMs: 0 });
+  return shared;
+}
+
+/** One field after the other: a reader in between sees parts of two looks, each of them true. */
+export function writeShared(shared: SharedArrayBuffer, status: SharedStatus): void {
+  const fields = new BigInt64Array(shared);
+  const put = (index: number, value: number | null): void => {
+    Atomics.store(fields, index, value === null ? NOTHING : BigInt(Math.round(value)));
+  };
+  put(0, status.level);
+  put(1, CAUSES.indexOf(status.cause));
+  put(2, status.sparesInnocent ? 1 : 0);
+  put(3, status.usedBytes);
+  put(4, status.slackBytes);
+  put(5, status.refaultsPerSecond);
+  put(6, status.stallRatio === null ? null : status.stallRatio * PARTS);
+  put(7, status.lookedAtMs);
+}
+
+export function readShared(shared: SharedArrayBuffer): SharedStatus {
+  const fields = new BigInt64Array(shared);
+  const get = (index: number): number | null => {
+    const value = Atomics.load(fields, index);
+    return value === NOTHING ? null : Number(value);
+  };
+  const stall = get(6);
+  return {
+    level: (get(0) ?? 0) as GuardLevel,
+    cause: CAUSES[get(1) ?? 0] ?? "unknown",
+    sparesInnocent: get(2) === 1,
+    usedBytes: get(3),
+    slackBytes: get(4),
+    refaultsPerSecond: get(5),
+    stallRatio: stall === null ? null : stall / PARTS,
+    lookedAtMs: get(7) ?? 0,
+  };
+}
+
+/** A ratio is kept in thousandths. */
+const PARTS = 1000;
+
+/** A clock that all threads share, and that nobody sets. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}

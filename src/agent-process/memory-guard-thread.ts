@@ -1,0 +1,186 @@
+/**
+ * The thread of the memory guard: looks at memory on a timer of its own that no other part of the
+ * server can hold up, and ends by itself whom the policy (`capacity/guard.ts`) names. Everything in
+ * it is synchronous; the main thread hears of it after the fact.
+ *
+ * @module
+ */
+
+import { parentPort, workerData } from "node:worker_threads";
+import {
+  FIRST_GUARD_STATE,
+  type GuardAction,
+  type GuardObservation,
+  stepGuard,
+} from "../capacity/guard.ts";
+import type { GuardedTree } from "../capacity/guard-trees.ts";
+import { FILL_BYTES_PER_MS } from "../capacity/guard-lines.ts";
+import { readMemoryPressure } from "../capacity/memory-pressure.ts";
+import { readMemoryUse } from "../capacity/memory-reading.ts";
+import {
+  type GuardLines,
+  type GuardThreadData,
+  type GuardVerdict,
+  monotonicMs,
+  type Order,
+  writeShared,
+} from "./guard-wire.ts";
+import { WatchedTrees } from "./watched-trees.ts";
+
+/** While there is anything to watch. A reading takes 0.1 ms. */
+const LOOK_PAUSE_MS = 20;
+/** Where the rate of the fastest balloon says that the brake may be reached before that. */
+const LEAST_LOOK_PAUSE_MS = 5;
+const IDLE_PAUSE_MS = 500;
+/** The most of one core that measuring trees may take; on a crowded host it is done less often. */
+const MAX_LOAD_RATIO = 0.05;
+/** No measurement is later than this, or one that had to wait for a core would blind us for long. */
+const MAX_MEASURE_PAUSE_MS = 2000;
+/** In an emergency a choice must not be made by old figures. */
+const URGENT_LOAD_RATIO = 0.3;
+/** What the main thread has to end a spare or a resident politely. */
+const EVICTION_MS = 250;
+
+const { shared, verdicts, sampleIntervalMs, mayEnd } = workerData as GuardThreadData;
+const trees = new WatchedTrees();
+const evictions = new Map<string, number>();
+let lines: GuardLines | null = null;
+let state = FIRST_GUARD_STATE;
+let measuredAtMs = -Infinity;
+let measuringTookMs = 0;
+let isSampleUnderWay = false;
+let hasSamples = false;
+let timer: NodeJS.Timeout | undefined;
+
+const NOTHING_READ = {
+  limitBytes: Number.NaN,
+  brakeBytes: 0,
+  usedBytes: null,
+  refaultedPages: null,
+  majorFaults: null,
+  stallMs: null,
+};
+
+parentPort?.on("message", (order: Order) => {
+  if (order.type === "watch") trees.watch(order);
+  else if (order.type === "update") trees.update(order.id, order.facts);
+  else if (order.type === "unwatch") trees.unwatch(order.id);
+  else if (order.type === "lines") lines = order.lines;
+  else isSampleUnderWay = false;
+  // Someone who was idle until now must not sleep on.
+  if (order.type === "watch") look();
+});
+look();
+
+function look(): void {
+  clearTimeout(timer);
+  const nowMs = monotonicMs();
+  const reading = read();
+  // Nobody is chosen by old figures.
+  if (isTimeToMeasure(nowMs, reading.usedBytes)) measure(nowMs);
+  const guarded = trees.guarded();
+  const seen = { ...reading, trees: mayEnd ? guarded : guarded.map(untouchable) };
+  const step = stepGuard(state, seen, nowMs);
+  state = step.state;
+  for (const action of step.actions) carryOut(action, nowMs);
+  finishEvictions(nowMs);
+  publish(nowMs);
+  timer = setTimeout(look, pauseMs());
+}
+
+/** It is weighed, and there is nothing of it to be ended. */
+function untouchable(tree: GuardedTree): GuardedTree {
+  return { ...tree, kind: "closing", tools: [] };
+}
+
+function read(): Omit<GuardObservation, "trees"> {
+  if (lines === null) return NOTHING_READ;
+  const { limit, brakeBytes } = lines;
+  const use = readMemoryUse({ limit });
+  const pressure = readMemoryPressure({ limit });
+  return {
+    limitBytes: limit.bytes,
+    brakeBytes,
+    // Where the system tells of this process alone, the others are what was measured.
+    usedBytes: use.covers === "process" ? use.bytes + trees.bytes : use.bytes,
+    refaultedPages: pressure.refaultedPages.value,
+    majorFaults: pressure.majorFaults.value,
+    stallMs: pressure.stallMs.value,
+  };
+}
+
+/** As often as the load allows, and more often while somebody may have to be ended. */
+function isTimeToMeasure(nowMs: number, usedBytes: number | null): boolean {
+  if (trees.size === 0) return false;
+  const isShort = lines !== null && lines.limit.bytes - (usedBytes ?? 0) < lines.brakeBytes;
+  const isUrgent =
+    (isShort && !state.sparesInnocent) ||
+    state.levels.emergency === "stuck" ||
+    state.ending.length > 0;
+  const pause = isUrgent
+    ? Math.max(LOOK_PAUSE_MS, measuringTookMs / URGENT_LOAD_RATIO)
+    : Math.max(sampleIntervalMs, measuringTookMs / MAX_LOAD_RATIO);
+  return nowMs - measuredAtMs >= Math.min(pause, MAX_MEASURE_PAUSE_MS);
+}
+
+function measure(nowMs: number): void {
+  measuredAtMs = nowMs;
+  trees.look();
+  measuringTookMs = monotonicMs() - nowMs;
+  hasSamples = true;
+}
+
+/** Tells first and acts then, so that the main thread can always ask why a process has ended. */
+function carryOut(action: GuardAction, nowMs: number): void {
+  const facts = trees.factsOf(action.id);
+  if (facts === null) return;
+  const { predictedBytes, ceilingBytes } = facts;
+  if (action.do === "end") {
+    const { id, toolId, bytes, reason } = action;
+    const what = toolId === null ? "turn" : "tool";
+    tell({ id, what, bytes, predictedBytes, ceilingBytes, reason });
+    trees.end(id, toolId);
+    return;
+  }
+  const { id, isUrgent } = action;
+  const reason = state.levels.emergency ?? "short";
+  tell({ id, what: "evicted", bytes: trees.bytesOf(id), predictedBytes, ceilingBytes, reason });
+  evictions.set(id, isUrgent ? nowMs : nowMs + EVICTION_MS);
+}
+
+function tell(verdict: GuardVerdict): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window, a thread
+  verdicts.postMessage(verdict);
+}
+
+function finishEvictions(nowMs: number): void {
+  for (const [id, dueMs] of evictions) {
+    const kind = trees.factsOf(id)?.kind;
+    // Claimed for a turn in the meantime, or ended already.
+    if (kind !== "spare" && kind !== "resident") evictions.delete(id);
+    else if (nowMs >= dueMs) {
+      evictions.delete(id);
+      trees.end(id, null);
+    }
+  }
+}
+
+function publish(nowMs: number): void {
+  const { levels, sparesInnocent, usedBytes, slackBytes, rates } = state;
+  const { refaultsPerSecond, stallRatio } = rates;
+  const { level, cause } = levels;
+  const readings = { usedBytes, slackBytes, refaultsPerSecond, stallRatio };
+  writeShared(shared, { level, cause, sparesInnocent, ...readings, lookedAtMs: nowMs });
+  if (!hasSamples || isSampleUnderWay) return;
+  hasSamples = false;
+  isSampleUnderWay = true;
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window, a thread
+  parentPort?.postMessage(trees.samples());
+}
+
+/** The time in which the fastest balloon comes to the brake, within bounds. */
+function pauseMs(): number {
+  if (trees.size === 0) return IDLE_PAUSE_MS;
+  const roomBytes = (state.slackBytes ?? Infinity) - (lines?.brakeBytes ?? 0);
+  return Math.min(Math.max(roomBytes / FILL_BYTES_PER_MS, LEAST_LOOK_PAUSE_MS), LOOK_PAUSE_MS);
+}

@@ -1,0 +1,225 @@
+/**
+ * The memory guard as the rest of the server sees it: what is watched, how short memory is, and
+ * what the guard has done. It looks and acts on a thread of its own (`memory-guard-thread.ts`),
+ * which is started with the first tree and started again should it die.
+ *
+ * @module
+ */
+
+import {
+  type MessagePort,
+  MessageChannel,
+  receiveMessageOnPort,
+  Worker,
+} from "node:worker_threads";
+import { levelText } from "../capacity/guard-words.ts";
+import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import {
+  type GuardLines,
+  type GuardThreadData,
+  type GuardVerdict,
+  makeShared,
+  monotonicMs,
+  type Order,
+  readShared,
+  type SampleMessage,
+  type SharedStatus,
+  type TreeFacts,
+} from "./guard-wire.ts";
+import type { ProcessTree } from "./process-tree.ts";
+
+export interface MemoryGuardOptions {
+  /** Between two measurements of all trees; more where that would take 5 % of a core. */
+  readonly sampleIntervalMs: number;
+  /** False to measure only, and end nothing. */
+  readonly mayEnd: boolean;
+  /**
+   * A spare or a resident has to go. It is killed after 250 ms if it is there still; at once, when
+   * there is no time to be polite.
+   */
+  readonly onEvict: (id: string) => void;
+  /** A turn, or a tool of one, was ended. */
+  readonly onVerdict: (verdict: GuardVerdict) => void;
+  /** The thread died, and is started again. */
+  readonly onRestart: (thrown: unknown) => void;
+  /** Another program for the thread, for tests. */
+  readonly thread?: URL;
+}
+
+export interface GuardStatus extends Omit<SharedStatus, "lookedAtMs" | "cause"> {
+  /** Whether it has looked within the last second: nothing else here is to be relied on without. */
+  readonly isAlive: boolean;
+  /** For people: the level, and what it is for. */
+  readonly reason: string;
+}
+
+interface Watched {
+  readonly tree: ProcessTree;
+  readonly startedAtMs: number;
+  facts: TreeFacts;
+  verdict: GuardVerdict | null;
+}
+
+/** It looks twice a second when idle, fifty times when not. */
+const ALIVE_MS = 1000;
+const RESTART_PAUSE_MS = 1000;
+/** Measured: 4 MiB are used, beside what any thread costs. */
+const HEAP_MIB = 16;
+/** Of the TypeScript sources: what compiles them runs in the thread too. */
+const SOURCE_HEAP_MIB = 256;
+
+/**
+ * Holds, between any two calls:
+ * - the thread knows every tree that is watched, also after it died and was started again;
+ * - a verdict is told once, and can be asked for as soon as its process has ended.
+ */
+export class MemoryGuard implements AsyncDisposable {
+  readonly #options: MemoryGuardOptions;
+  readonly #shared = makeShared();
+  readonly #watched = new Map<string, Watched>();
+  #lines: GuardLines | null = null;
+  #worker: Worker | null = null;
+  #verdicts: MessagePort | null = null;
+  #restart: NodeJS.Timeout | undefined;
+  #restarts = 0;
+  #isClosed = false;
+
+  constructor(options: MemoryGuardOptions) {
+    this.#options = options;
+  }
+
+  /** How often the thread had to be started again. */
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  get status(): GuardStatus {
+    const { lookedAtMs, cause, ...seen } = readShared(this.#shared);
+    const isAlive = this.#worker !== null && monotonicMs() - lookedAtMs < ALIVE_MS;
+    const reason = isAlive ? levelText({ ...seen, cause }) : "the memory guard is silent";
+    return { ...seen, isAlive, reason };
+  }
+
+  /** Says, or says again, where the lines are. Until then nothing is short. */
+  setLimit(limit: Pick<MemoryLimit, "bytes" | "kind" | "group">, brakeBytes: number): void {
+    const { bytes, kind, group } = limit;
+    this.#lines = { limit: { bytes, kind, group }, brakeBytes };
+    this.#order({ type: "lines", lines: this.#lines });
+  }
+
+  /** Measures the tree from now on, and may end it. A tree without a root is let be. */
+  watch(tree: ProcessTree, facts: TreeFacts): void {
+    if (tree.root === null) return;
+    const watched = { tree, facts, startedAtMs: monotonicMs(), verdict: null };
+    this.#watched.set(tree.turnId, watched);
+    if (this.#worker === null && this.#restart === undefined) this.#start();
+    else this.#orderToWatch(watched);
+  }
+
+  /** Tells what has changed of a tree: what it is, how much it may hold. */
+  update(id: string, facts: Partial<TreeFacts>): void {
+    const watched = this.#watched.get(id);
+    if (watched === undefined) return;
+    watched.facts = { ...watched.facts, ...facts };
+    this.#order({ type: "update", id, facts });
+  }
+
+  unwatch(tree: ProcessTree): void {
+    if (this.#watched.get(tree.turnId)?.tree !== tree) return;
+    this.#watched.delete(tree.turnId);
+    this.#order({ type: "unwatch", id: tree.turnId });
+  }
+
+  /** Why the guard ended this tree as a whole; null if it did not. */
+  verdictOn(id: string): GuardVerdict | null {
+    this.#collectVerdicts();
+    return this.#watched.get(id)?.verdict ?? null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#restart);
+    this.#verdicts?.close();
+    await this.#worker?.terminate();
+    this.#worker = null;
+  }
+
+  #start(): void {
+    const { port1, port2 } = new MessageChannel();
+    const { sampleIntervalMs, mayEnd, thread = THREAD } = this.#options;
+    const shared = this.#shared;
+    const data: GuardThreadData = { shared, verdicts: port2, sampleIntervalMs, mayEnd };
+    const worker = new Worker(thread, {
+      workerData: data,
+      transferList: [port2],
+      name: "memory-guard",
+      execArgv: IS_SOURCE ? ["--import", "jiti/register"] : [],
+      resourceLimits: { maxOldGenerationSizeMb: IS_SOURCE ? SOURCE_HEAP_MIB : HEAP_MIB },
+    });
+    worker.unref();
+    worker.on("message", (samples: readonly SampleMessage[]) => this.#take(samples));
+    let cause: unknown;
+    worker.on("error", (thrown) => (cause = thrown));
+    worker.on("exit", () => this.#startAgain(worker, cause));
+    port1.on("message", (verdict: GuardVerdict) => this.#hear(verdict));
+    port1.unref();
+    this.#worker = worker;
+    this.#verdicts = port1;
+    if (this.#lines !== null) this.#order({ type: "lines", lines: this.#lines });
+    for (const watched of this.#watched.values()) this.#orderToWatch(watched);
+  }
+
+  #startAgain(worker: Worker, cause: unknown): void {
+    if (this.#isClosed || this.#worker !== worker) return;
+    this.#collectVerdicts();
+    this.#verdicts?.close();
+    this.#worker = null;
+    this.#restarts += 1;
+    this.#options.onRestart(cause);
+    this.#restart = setTimeout(() => {
+      this.#restart = undefined;
+      this.#start();
+    }, RESTART_PAUSE_MS).unref();
+  }
+
+  #take(samples: readonly SampleMessage[]): void {
+    for (const { id, sample, members } of samples) {
+      this.#watched.get(id)?.tree.adopt(sample, members);
+    }
+    this.#order({ type: "taken" });
+  }
+
+  #hear(verdict: GuardVerdict): void {
+    const watched = this.#watched.get(verdict.id);
+    if (watched === undefined) return;
+    if (verdict.what === "evicted") {
+      watched.verdict = verdict;
+      this.#options.onEvict(verdict.id);
+      return;
+    }
+    if (verdict.what === "turn") watched.verdict = verdict;
+    this.#options.onVerdict(verdict);
+  }
+
+  /** Those that were sent and not yet heard of. */
+  #collectVerdicts(): void {
+    for (;;) {
+      const next = this.#verdicts === null ? undefined : receiveMessageOnPort(this.#verdicts);
+      if (next === undefined) return;
+      this.#hear(next.message as GuardVerdict);
+    }
+  }
+
+  #orderToWatch({ tree, facts, startedAtMs }: Watched): void {
+    if (tree.root === null) return;
+    this.#order({ type: "watch", id: tree.turnId, root: tree.root, facts, startedAtMs });
+  }
+
+  #order(order: Order): void {
+    this.#worker?.postMessage(order);
+  }
+}
+
+/** Tests and benchmarks run the sources, which Node cannot read by itself in all our versions. */
+const IS_SOURCE = import.meta.url.endsWith(".ts");
+const THREAD = new URL(`./memory-guard-thread.${IS_SOURCE ? "ts" : "js"}`, import.meta.url);

@@ -1,0 +1,176 @@
+/**
+ * The trees that the memory guard watches: measures them, in one walk over `/proc` each time, and
+ * ends them or parts of them. Runs on the guard's thread.
+ *
+ * Each look also keeps the ladder (`oom-ladder.ts`): whatever an agent process starts goes to the
+ * step of tools. The tool shell does so before a Bash tool runs its command; stdio MCP servers,
+ * hooks and all else are caught here, one look late.
+ *
+ * @module
+ */
+
+import type { GuardedTool, GuardedTree } from "../capacity/guard-trees.ts";
+import { TURN_ID_MARKER } from "../lib/process-markers.ts";
+import type { Order, SampleMessage, TreeFacts } from "./guard-wire.ts";
+import { placeToolOnLadder } from "./oom-ladder.ts";
+import {
+  killAll,
+  type ProcessIdentity,
+  type ProcessStat,
+  type ProcessTable,
+  readProcessTable,
+  readVariable,
+} from "./proc.ts";
+import { ProcessTree } from "./process-tree.ts";
+
+interface Watched {
+  readonly tree: ProcessTree;
+  readonly root: ProcessStat;
+  readonly startedAtMs: number;
+  facts: TreeFacts;
+  /** Whether the whole tree is to be ended, until nothing of it is left. */
+  isEnding: boolean;
+  /** Sessions of tools that are to be ended, with whoever was started in them meanwhile. */
+  readonly endingSessions: Set<number>;
+  /** Whoever was sent the signal, with the tool it was of; it takes a while to go. */
+  readonly killed: Map<number, { readonly startTicks: number; readonly toolId: number }>;
+  /** Whether the main thread has not been told who is in it. */
+  hasNews: boolean;
+}
+
+export class WatchedTrees {
+  readonly #trees = new Map<string, Watched>();
+  /** Every process of the last look, with its start: whose environment need not be read again. */
+  #seen: ReadonlyMap<number, number> = new Map();
+
+  get size(): number {
+    return this.#trees.size;
+  }
+
+  watch({ id, root, facts, startedAtMs }: Extract<Order, { type: "watch" }>): void {
+    const tree = new ProcessTree(id, root);
+    const fresh = {
+      isEnding: false,
+      endingSessions: new Set<number>(),
+      killed: new Map<number, { startTicks: number; toolId: number }>(),
+      hasNews: true,
+    };
+    this.#trees.set(id, { tree, root, startedAtMs, facts, ...fresh });
+  }
+
+  update(id: string, facts: Partial<TreeFacts>): void {
+    const watched = this.#trees.get(id);
+    if (watched !== undefined) watched.facts = { ...watched.facts, ...facts };
+  }
+
+  unwatch(id: string): void {
+    this.#trees.delete(id);
+  }
+
+  /** Private memory of all of them, as last measured. */
+  get bytes(): number {
+    return Array.from(this.#trees.keys(), (id) => this.bytesOf(id)).reduce((a, b) => a + b, 0);
+  }
+
+  bytesOf(id: string): number {
+    return this.#trees.get(id)?.tree.currentBytes ?? 0;
+  }
+
+  factsOf(id: string): TreeFacts | null {
+    return this.#trees.get(id)?.facts ?? null;
+  }
+
+  /** Finds and measures all members, and ends again what ought to have ended. */
+  look(): void {
+    const table = readProcessTable();
+    const marked = this.#newlyMarked(table);
+    for (const watched of this.#trees.values()) {
+      const { tree } = watched;
+      const before = tree.members.length;
+      const arrived = tree.grow(table, marked.get(tree.turnId));
+      for (const { pid } of arrived) placeToolOnLadder(pid);
+      watched.hasNews ||= arrived.length > 0 || tree.members.length !== before;
+      tree.measure();
+      endAgain(watched);
+    }
+  }
+
+  /** As last measured; trees of which nothing is left are not among them. */
+  guarded(): readonly GuardedTree[] {
+    return [...this.#trees.values()].flatMap((watched) => {
+      const { tree, facts, startedAtMs } = watched;
+      if (tree.stats.length === 0) return [];
+      const bytes = tree.currentBytes ?? 0;
+      return [{ id: tree.turnId, ...facts, startedAtMs, bytes, tools: guardedTools(watched) }];
+    });
+  }
+
+  /** All that is new since the last call. */
+  samples(): readonly SampleMessage[] {
+    return [...this.#trees.values()].flatMap((watched) => {
+      const { sample, members, turnId: id } = watched.tree;
+      if (sample === null) return [];
+      const identities = members.map(({ pid, startTicks }) => ({ pid, startTicks }));
+      const message = { id, sample, members: watched.hasNews ? identities : null };
+      watched.hasNews = false;
+      return [message];
+    });
+  }
+
+  /** Ends the tree, or one tool of it. */
+  end(id: string, toolId: number | null): void {
+    const watched = this.#trees.get(id);
+    if (watched === undefined) return;
+    if (toolId === null) {
+      watched.isEnding = true;
+      endAgain(watched);
+      return;
+    }
+    const members = watched.tree.tools.find((tool) => tool.id === toolId)?.members ?? [];
+    for (const { pid, startTicks, sessionId } of members) {
+      watched.killed.set(pid, { startTicks, toolId });
+      if (sessionId !== watched.root.sessionId) watched.endingSessions.add(sessionId);
+    }
+    killAll(members, watched.root);
+  }
+
+  /**
+   * Processes that were not there at the last look, by the turn in their environment. It finds
+   * those who lost their parent between two looks, and reads each environment once.
+   */
+  #newlyMarked(table: ProcessTable): ReadonlyMap<string, readonly ProcessIdentity[]> {
+    const sinceTicks = Math.min(...Array.from(this.#trees.values(), ({ root }) => root.startTicks));
+    const marked = new Map<string, ProcessIdentity[]>();
+    for (const stat of table.byPid.values()) {
+      if (stat.startTicks < sinceTicks || this.#seen.get(stat.pid) === stat.startTicks) continue;
+      const turnId = readVariable(stat.pid, TURN_ID_MARKER);
+      if (turnId !== null) marked.set(turnId, [...(marked.get(turnId) ?? []), stat]);
+    }
+    this.#seen = new Map([...table.byPid.values()].map((stat) => [stat.pid, stat.startTicks]));
+    return marked;
+  }
+}
+
+/** What dies stays with the tool it was of, whose first process may be gone before it. */
+function guardedTools({ tree, killed }: Watched): readonly GuardedTool[] {
+  const bytesOf = new Map<number, number>();
+  for (const { id, members } of tree.tools) {
+    for (const { pid, startTicks, bytes } of members) {
+      const dying = killed.get(pid);
+      const toolId = dying?.startTicks === startTicks ? dying.toolId : id;
+      bytesOf.set(toolId, (bytesOf.get(toolId) ?? 0) + bytes);
+    }
+  }
+  return Array.from(bytesOf, ([id, bytes]) => ({ id, bytes }));
+}
+
+/** A process can start another one in the moment before it dies. */
+function endAgain({ tree, root, isEnding, endingSessions }: Watched): void {
+  if (isEnding) killAll(tree.stats, root);
+  else if (endingSessions.size > 0) {
+    killAll(
+      tree.stats.filter(({ sessionId }) => endingSessions.has(sessionId)),
+      root,
+    );
+  }
+}

@@ -1,0 +1,317 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
+import type { GuardVerdict } from "../../src/agent-process/guard-wire.ts";
+import { AgentProcesses } from "../../src/agent-process/registry.ts";
+import type { MemoryLimit } from "../../src/capacity/memory-limit.ts";
+import { writeTree } from "../capacity/system-tree.ts";
+import {
+  isRunning,
+  oomScoreOf,
+  optionsFor,
+  printed,
+  until,
+  useServerId,
+} from "./agent-programs.ts";
+
+const serverId = useServerId();
+const MIB = 2 ** 20;
+const BRAKE = 128 * MIB;
+const USED_BYTES = 2000 * MIB;
+/** So large that nothing is ever short. */
+const PLENTY = { bytes: 2 ** 45, kind: "physical", group: null } as const;
+
+interface Guarded {
+  readonly agents: AgentProcesses;
+  readonly verdicts: GuardVerdict[];
+  readonly evicted: string[];
+  readonly restarts: unknown[];
+}
+
+function guarded(more: { readonly mayEnd?: boolean; readonly thread?: URL } = {}): Guarded {
+  const verdicts: GuardVerdict[] = [];
+  const evicted: string[] = [];
+  const restarts: unknown[] = [];
+  const agents = new AgentProcesses({
+    serverId,
+    stderrTailBytes: 0,
+    endGraceMs: 1000,
+    sampleIntervalMs: 20,
+    guard: {
+      mayEnd: true,
+      ...more,
+      onVerdict: (verdict) => verdicts.push(verdict),
+      onEvict: (id) => evicted.push(id),
+      onRestart: (thrown) => restarts.push(thrown),
+    },
+    onExit: () => {},
+    onAbandoned: () => {},
+    onNotice: () => {},
+  });
+  return { agents, verdicts, evicted, restarts };
+}
+
+interface FakeMemory extends Disposable {
+  readonly directory: string;
+  readonly limit: Pick<MemoryLimit, "bytes" | "kind" | "group">;
+  setFree(bytes: number): void;
+}
+
+/** Files that stand for those of a group, so that the test says how short memory is. */
+function fakeMemory({ freeBytes }: { readonly freeBytes: number }): FakeMemory {
+  const { root: directory, ...rest } = writeTree({
+    "memory.stat": "active_file 0\ninactive_file 0\nslab_reclaimable 0\n",
+    "memory.current": String(USED_BYTES),
+  });
+  return {
+    directory,
+    limit: {
+      bytes: USED_BYTES + freeBytes,
+      kind: "cgroup2",
+      group: { version: "cgroup2", directory },
+    },
+    setFree(bytes) {
+      writeFileSync(join(directory, "memory.current"), String(USED_BYTES + freeBytes - bytes));
+    },
+    [Symbol.dispose]: () => rest[Symbol.dispose](),
+  };
+}
+
+/** Nothing else of this thread runs meanwhile. */
+function blockFor(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+async function start(agents: AgentProcesses, name: string): Promise<AgentProcess> {
+  const agent = agents.spawn(optionsFor(name, serverId));
+  await printed(agent, "ready");
+  return agent;
+}
+
+describe("MemoryGuard, measuring", () => {
+  it("counts a child outside the group, and keeps the peak when it has gone", async () => {
+    await using agents = guarded().agents;
+    const agent = await start(agents, "holds-100-mib.sh");
+    await until(() => (agent.currentBytes ?? 0) > 100 * MIB);
+    expect(agent.currentBytes).toBeLessThan(160 * MIB);
+    expect(agent.tree.sample?.toolBytes).toBeGreaterThan(100 * MIB);
+    expect(agent.tree.sample?.agentBytes).toBeLessThan(20 * MIB);
+    expect(agent.tree.sample?.cpuMs).toBeGreaterThan(0);
+    await agent.terminate(1000);
+    expect(agent.peakBytes).toBeGreaterThan(100 * MIB);
+  });
+
+  it("finds an orphan that it never saw with its parent, by its marker", async () => {
+    await using agents = guarded().agents;
+    const agent = await start(agents, "leaves-orphan.sh");
+    // The orphan, the shell, and the shell's cat.
+    await until(() => agent.tree.members.length === 3);
+  });
+
+  it("puts what the process started on the step of tools, but not the process", async () => {
+    await using agents = guarded().agents;
+    const agent = await start(agents, "leaves-session.sh");
+    const own = oomScoreOf(agent.pid ?? 0);
+    await until(() => agent.tree.members.length >= 3);
+    for (const { pid } of agent.tree.members) {
+      expect(oomScoreOf(pid)).toBe(pid === agent.pid ? own : 1000);
+    }
+  });
+
+  it("tells what it sees without waiting, and that it is there to see it", async () => {
+    await using agents = guarded().agents;
+    expect(agents.guard.status).toMatchObject({ isAlive: false, level: 0, usedBytes: null });
+    agents.guard.setLimit(PLENTY, BRAKE);
+    await start(agents, "polite.sh");
+    await until(() => agents.guard.status.usedBytes !== null);
+    const { isAlive, level, slackBytes, reason } = agents.guard.status;
+    expect({ isAlive, level }).toEqual({ isAlive: true, level: 0 });
+    expect(slackBytes).toBeGreaterThan(2 ** 40);
+    expect(reason).toMatch(/^room for more: [\d,]+ MiB are free$/);
+  });
+
+  it("is started again when its thread dies, and knows all it has to", async () => {
+    using memory = fakeMemory({ freeBytes: 2 ** 40 });
+    process.env["DIES_ONCE"] = join(memory.directory, "died");
+    const thread = new URL("../fixtures/dies-once.ts", import.meta.url);
+    const { agents, restarts } = guarded({ thread });
+    await using _ = agents;
+    agents.guard.setLimit(memory.limit, BRAKE);
+    const agent = await start(agents, "holds-100-mib.sh");
+    await until(() => restarts.length === 1);
+    expect(agents.guard.status).toMatchObject({
+      isAlive: false,
+      reason: "the memory guard is silent",
+    });
+    await until(() => agents.guard.status.isAlive);
+    await until(() => (agent.currentBytes ?? 0) > 100 * MIB);
+    await until(() => agents.guard.status.slackBytes === 2 ** 40);
+    expect(agents.guard.restarts).toBe(1);
+    expect(String(restarts[0])).toContain("dies once");
+  });
+});
+
+describe("MemoryGuard, ending", () => {
+  it("ends the tool of a turn above its ceiling, and the turn goes on", async () => {
+    const { agents, verdicts } = guarded();
+    await using _ = agents;
+    const agent = await start(agents, "holds-100-mib.sh");
+    agents.guard.update(agent.turnId, { ceilingBytes: 60 * MIB, predictedBytes: 20 * MIB });
+    await until(() => verdicts.length === 1);
+    expect(verdicts[0]).toMatchObject({
+      id: agent.turnId,
+      what: "tool",
+      reason: "ceiling",
+      predictedBytes: 20 * MIB,
+      ceilingBytes: 60 * MIB,
+    });
+    await until(() => (agent.currentBytes ?? Infinity) < 50 * MIB);
+    expect(isRunning(agent.pid ?? 0)).toBe(true);
+    expect(await agent.terminate(1000)).toMatchObject({ step: "stdin_closed", code: 0 });
+    expect(verdicts).toHaveLength(1);
+  });
+
+  it("ends a turn that is above its ceiling without its tools, and says why", async () => {
+    const { agents, verdicts } = guarded();
+    await using _ = agents;
+    const agent = await start(agents, "is-100-mib.sh");
+    agents.guard.update(agent.turnId, { ceilingBytes: 60 * MIB });
+    const exit = await agent.exited;
+    expect(exit).toMatchObject({ signal: "SIGKILL", step: "exited", outOfMemory: true });
+    expect(exit.guardVerdict).toMatchObject({ what: "turn", reason: "ceiling" });
+    await until(() => verdicts.length === 1);
+    expect(verdicts[0]).toEqual(exit.guardVerdict);
+  });
+
+  it("does so while the main thread is busy", async () => {
+    const { agents } = guarded();
+    await using _ = agents;
+    const agent = await start(agents, "is-100-mib.sh");
+    await until(() => agent.currentBytes !== null);
+    agents.guard.update(agent.turnId, { ceilingBytes: 60 * MIB });
+    blockFor(1000);
+    // Nothing of this thread has run since.
+    expect(isRunning(agent.pid ?? 0)).toBe(false);
+    expect((await agent.exited).guardVerdict).toMatchObject({ what: "turn" });
+  });
+
+  it("lets a tree be that is closing, and ends its tools all the same", async () => {
+    const { agents, verdicts } = guarded();
+    await using _ = agents;
+    using memory = fakeMemory({ freeBytes: 100 * MIB });
+    const [closing, tool] = [
+      await start(agents, "is-100-mib.sh"),
+      await start(agents, "holds-100-mib.sh"),
+    ];
+    for (const { turnId: id } of [closing, tool]) {
+      agents.guard.update(id, { kind: "closing", predictedBytes: 0 });
+    }
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await until(() => verdicts.length === 1);
+    expect(verdicts[0]).toMatchObject({ id: tool.turnId, what: "tool", reason: "short" });
+    memory.setFree(2 ** 40);
+    expect(isRunning(closing.pid ?? 0)).toBe(true);
+    expect(isRunning(tool.pid ?? 0)).toBe(true);
+  });
+
+  it("only measures when it may do no more", async () => {
+    const { agents, verdicts, evicted } = guarded({ mayEnd: false });
+    await using _ = agents;
+    using memory = fakeMemory({ freeBytes: 0 });
+    const agent = await start(agents, "is-100-mib.sh");
+    agents.guard.update(agent.turnId, { ceilingBytes: MIB, predictedBytes: 0, kind: "spare" });
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await until(() => agents.guard.status.level === 3 && (agent.currentBytes ?? 0) > 100 * MIB);
+    expect(agents.guard.status.reason).toContain("0 MiB are free");
+    await agent.terminate(1000);
+    expect([verdicts, evicted]).toEqual([[], []]);
+  });
+});
+
+describe("MemoryGuard, evicting", () => {
+  it("asks for a resident, and kills it when nobody ends it", async () => {
+    const { agents, evicted } = guarded();
+    await using _ = agents;
+    using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
+    const agent = await start(agents, "polite.sh");
+    agents.guard.update(agent.turnId, { kind: "resident" });
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await until(() => agents.guard.status.level === 1);
+    expect(evicted).toEqual([]);
+    // After two seconds at level 1.
+    const exit = await agent.exited;
+    expect(exit).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
+    expect(exit.guardVerdict).toMatchObject({ what: "evicted" });
+    expect(evicted).toEqual([agent.turnId]);
+  });
+
+  it("leaves it to whoever ends it politely, and one that became a turn to its turn", async () => {
+    const { agents, evicted } = guarded();
+    await using _ = agents;
+    using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
+    const [polite, claimed] = [await start(agents, "polite.sh"), await start(agents, "polite.sh")];
+    for (const { turnId } of [polite, claimed]) agents.guard.update(turnId, { kind: "spare" });
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await until(() => evicted.length === 2);
+    agents.guard.update(claimed.turnId, { kind: "turn" });
+    expect(await polite.terminate(1000)).toMatchObject({ step: "stdin_closed", code: 0 });
+    blockFor(400);
+    expect(isRunning(claimed.pid ?? 0)).toBe(true);
+  });
+
+  it("does not wait when memory is short", async () => {
+    const { agents, evicted } = guarded();
+    await using _ = agents;
+    using memory = fakeMemory({ freeBytes: BRAKE - 10 * MIB });
+    const agent = await start(agents, "polite.sh");
+    agents.guard.update(agent.turnId, { kind: "spare" });
+    agents.guard.setLimit(memory.limit, BRAKE);
+    expect(await agent.exited).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
+    expect(evicted).toEqual([agent.turnId]);
+  });
+});
+
+describe("MemoryGuard, where others hold the memory", () => {
+  it("ends what balloons, and nobody who keeps to his prediction", async () => {
+    const { agents, verdicts } = guarded();
+    await using _ = agents;
+    using memory = fakeMemory({ freeBytes: -900 * MIB });
+    const balloon = await start(agents, "holds-100-mib.sh");
+    agents.guard.update(balloon.turnId, { predictedBytes: 20 * MIB });
+    const innocent = await start(agents, "is-100-mib.sh");
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await until(() => verdicts.length === 1);
+    expect(verdicts[0]).toMatchObject({ id: balloon.turnId, what: "tool" });
+    blockFor(1500);
+    expect([balloon, innocent].map(({ pid }) => isRunning(pid ?? 0))).toEqual([true, true]);
+    expect(agents.guard.status.reason).toContain("it is not the turns that hold it");
+  });
+
+  it("ends nothing when the reading is gone, and says that it cannot tell", async () => {
+    const { agents, verdicts } = guarded();
+    await using _ = agents;
+    const memory = fakeMemory({ freeBytes: 2 ** 40 });
+    const agent = await start(agents, "is-100-mib.sh");
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await until(() => agents.guard.status.slackBytes === 2 ** 40);
+    memory[Symbol.dispose]();
+    // What is left to read is this process and what it has started.
+    await until(() => (agents.guard.status.slackBytes ?? 0) > 2 ** 40);
+    expect(agents.guard.status.usedBytes).toBeGreaterThan(100 * MIB);
+    expect(isRunning(agent.pid ?? 0)).toBe(true);
+    expect(verdicts).toEqual([]);
+  });
+
+  it("takes a limit that is lowered while it runs", async () => {
+    const { agents } = guarded();
+    await using _ = agents;
+    using memory = fakeMemory({ freeBytes: 2 ** 40 });
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await start(agents, "polite.sh");
+    await until(() => agents.guard.status.slackBytes === 2 ** 40);
+    agents.guard.setLimit({ ...memory.limit, bytes: USED_BYTES + BRAKE + MIB }, BRAKE);
+    await until(() => agents.guard.status.level === 1);
+    expect(agents.guard.status.reason).toBe("no admissions: 129 MiB are free");
+  });
+});

@@ -1,0 +1,572 @@
+/**
+ * Goal: the memory guard's policy holds what it promises, whatever it is shown.
+ * Method: single cases with a clock of their own, and random programs in a small world in which
+ * turns and tools take memory, and what is ended gives it back, sometimes late.
+ */
+
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  type EndAction,
+  FIRST_GUARD_STATE,
+  type GuardAction,
+  type GuardObservation,
+  type GuardState,
+  stepGuard,
+} from "../../src/capacity/guard.ts";
+import type { GuardedTree } from "../../src/capacity/guard-trees.ts";
+
+const MiB = 2 ** 20;
+const LIMIT = 2048 * MiB;
+const BRAKE = 128 * MiB;
+const MARGIN = 64 * MiB;
+
+type Look = Partial<Omit<GuardObservation, "usedBytes">> & { readonly freeBytes?: number | null };
+
+/** A guard with a clock, that is shown one look after the other. */
+class Watch {
+  state: GuardState = FIRST_GUARD_STATE;
+  nowMs = 0;
+
+  look(look: Look, afterMs = 20): readonly GuardAction[] {
+    this.nowMs += afterMs;
+    const { freeBytes = LIMIT, ...rest } = look;
+    const limitBytes = look.limitBytes ?? LIMIT;
+    const seen: GuardObservation = {
+      limitBytes,
+      brakeBytes: BRAKE,
+      usedBytes: freeBytes === null ? null : limitBytes - freeBytes,
+      refaultedPages: null,
+      majorFaults: null,
+      stallMs: null,
+      trees: [],
+      ...rest,
+    };
+    const step = stepGuard(this.state, seen, this.nowMs);
+    this.state = step.state;
+    return step.actions;
+  }
+
+  /** The same look for a while. */
+  stay(look: Look | ((elapsedMs: number) => Look), ms: number): readonly GuardAction[] {
+    const actions: GuardAction[] = [];
+    for (let elapsedMs = 20; elapsedMs <= ms; elapsedMs += 20) {
+      actions.push(...this.look(typeof look === "function" ? look(elapsedMs) : look));
+    }
+    return actions;
+  }
+
+  get level(): number {
+    return this.state.levels.level;
+  }
+}
+
+function tree(id: string, mebibytes: number, more: Partial<GuardedTree> = {}): GuardedTree {
+  return {
+    id,
+    kind: "turn",
+    bytes: mebibytes * MiB,
+    predictedBytes: 120 * MiB,
+    ceilingBytes: null,
+    startedAtMs: 0,
+    hasOutput: true,
+    tools: [],
+    ...more,
+  };
+}
+
+function tool(id: number, mebibytes: number) {
+  return { id, bytes: mebibytes * MiB };
+}
+
+function endsOf(actions: readonly GuardAction[]): readonly (readonly [string, number | null])[] {
+  return actions.flatMap((action) => (action.do === "end" ? [[action.id, action.toolId]] : []));
+}
+
+describe("the level", () => {
+  it.each([
+    [BRAKE + MARGIN, 0],
+    [BRAKE + MARGIN - 1, 1],
+    [BRAKE, 1],
+    [BRAKE - 1, 3],
+    [-MiB, 3],
+  ])("with %d bytes free is %d", (freeBytes, level) => {
+    const watch = new Watch();
+    watch.look({ freeBytes });
+    expect(watch.level).toBe(level);
+  });
+
+  it("rises to 2 when it was 1 for two seconds", () => {
+    const watch = new Watch();
+    watch.stay({ freeBytes: BRAKE + MiB }, 1980);
+    expect(watch.level).toBe(1);
+    watch.stay({ freeBytes: BRAKE + MiB }, 60);
+    expect(watch.level).toBe(2);
+  });
+
+  it("falls only after three seconds with 32 MiB more than brought it", () => {
+    const watch = new Watch();
+    watch.look({ freeBytes: BRAKE });
+    watch.stay({ freeBytes: BRAKE + MARGIN + 31 * MiB }, 10_000);
+    expect(watch.level).toBe(2);
+    watch.stay({ freeBytes: BRAKE + MARGIN + 32 * MiB }, 2980);
+    expect(watch.level).toBe(2);
+    watch.stay({ freeBytes: BRAKE + MARGIN + 32 * MiB }, 60);
+    expect(watch.level).toBe(0);
+  });
+
+  it("rises when a limit is lowered, without anything being ended at once above the brake", () => {
+    const watch = new Watch();
+    const trees = [tree("a", 100), tree("b", 100, { startedAtMs: 1 })];
+    const usedBytes = 900 * MiB;
+    const at = (limitBytes: number) => ({ limitBytes, freeBytes: limitBytes - usedBytes, trees });
+    watch.look(at(LIMIT));
+    expect(watch.level).toBe(0);
+    expect(watch.stay(at(usedBytes + BRAKE + MiB), 10_000)).toEqual([]);
+    expect(watch.level).toBe(2);
+    expect(endsOf(watch.look(at(usedBytes + BRAKE - MiB)))).toEqual([["b", null]]);
+  });
+});
+
+describe("a replica in which nothing gets on, with room by the figures", () => {
+  const REFAULTS = 130_000;
+  const thrash = (faultsPerSecond: number, more: Look = {}) => {
+    return (elapsedMs: number): Look => ({
+      freeBytes: BRAKE + MARGIN + MiB,
+      refaultedPages: (REFAULTS * elapsedMs) / 1000,
+      majorFaults: (faultsPerSecond * elapsedMs) / 1000,
+      ...more,
+    });
+  };
+  const trees = [
+    tree("old", 120, { startedAtMs: 1 }),
+    tree("young", 120, { startedAtMs: 2 }),
+    tree("spare", 80, { kind: "spare" }),
+  ];
+
+  it("rises from refaults of text, and ends the cache first, then the youngest turn", () => {
+    const watch = new Watch();
+    const first = watch.stay(thrash(100, { trees }), 600);
+    expect(first).toEqual([{ do: "evict", id: "spare", isUrgent: true }]);
+    expect(watch.level).toBe(3);
+    const [old, young] = trees as [GuardedTree, GuardedTree];
+    const later = new Watch();
+    expect(endsOf(later.stay(thrash(100, { trees: [old, young] }), 600))).toEqual([
+      ["young", null],
+    ]);
+  });
+
+  it("waits for new rates before it ends another", () => {
+    const watch = new Watch();
+    watch.stay(thrash(100, { trees }), 600);
+    const ends = endsOf(watch.stay((ms) => thrash(100, { trees })(600 + ms), 2400));
+    expect(ends.length).toBeLessThanOrEqual(4);
+  });
+
+  it("is not seen in a tool that reads a large file again and again", () => {
+    const watch = new Watch();
+    expect(watch.stay(thrash(0, { trees }), 10_000)).toEqual([]);
+    expect(watch.level).toBe(0);
+  });
+
+  it("is not seen where there is far more room than any text needs", () => {
+    const watch = new Watch();
+    watch.stay(thrash(100, { freeBytes: 1000 * MiB }), 10_000);
+    expect(watch.level).toBe(2);
+    expect(watch.state.levels.emergency).toBeNull();
+  });
+
+  it("is not seen where stalls are told and there are none", () => {
+    const watch = new Watch();
+    watch.stay(thrash(100, { stallMs: 0 }), 10_000);
+    expect(watch.state.levels.emergency).toBeNull();
+  });
+
+  it("rises from stalls alone: 5 %, 20 %, and half of the time for two seconds", () => {
+    const levelAt = (ratio: number): number => {
+      const watch = new Watch();
+      watch.stay((ms) => ({ stallMs: ms * ratio }), 1500);
+      return watch.level;
+    };
+    expect([0.04, 0.06, 0.25].map(levelAt)).toEqual([0, 1, 2]);
+    const watch = new Watch();
+    const [end] = endsOf(
+      watch.stay((ms) => ({ stallMs: ms * 0.6, trees: [tree("a", 100)] }), 4000),
+    );
+    expect(end).toEqual(["a", null]);
+  });
+});
+
+describe("who is ended", () => {
+  const short = (trees: readonly GuardedTree[], afterMs = 20) =>
+    new Watch().look({ freeBytes: BRAKE - MiB, trees }, afterMs);
+
+  it("is the cache before all others, and then the turns are waited for", () => {
+    const trees = [
+      tree("turn", 500, { tools: [tool(7, 400)] }),
+      tree("resident", 90, { kind: "resident" }),
+      tree("spare", 80, { kind: "spare" }),
+    ];
+    expect(short(trees)).toEqual([
+      { do: "evict", id: "spare", isUrgent: true },
+      { do: "evict", id: "resident", isUrgent: true },
+    ]);
+  });
+
+  it("is the cache and a balloon in one step, when there is no time to wait", () => {
+    const watch = new Watch();
+    const trees = [
+      tree("turn", 500, { tools: [tool(7, 400)] }),
+      tree("spare", 80, { kind: "spare" }),
+    ];
+    watch.look({ freeBytes: BRAKE + 60 * MiB, trees });
+    const actions = watch.look({ freeBytes: BRAKE - 10 * MiB, trees });
+    expect(actions.map((action) => action.do)).toEqual(["evict", "end"]);
+  });
+
+  it("is the largest tool of the turn furthest over its prediction", () => {
+    const trees = [
+      tree("within", 400, { predictedBytes: 500 * MiB, tools: [tool(1, 300)] }),
+      tree("over", 400, { tools: [tool(2, 100), tool(3, 150)] }),
+      tree("less over", 300, { tools: [tool(4, 180)] }),
+    ];
+    expect(endsOf(short(trees))).toEqual([["over", 3]]);
+  });
+
+  it("is the turn when its process is what grew", () => {
+    const trees = [tree("grown", 600, { tools: [tool(1, 70)] }), tree("other", 120)];
+    expect(endsOf(short(trees))).toEqual([["grown", null]]);
+  });
+
+  it("is no tool that is too small to matter", () => {
+    const trees = [tree("a", 150, { tools: [tool(1, 60)] })];
+    expect(endsOf(short(trees))).toEqual([["a", null]]);
+  });
+
+  it("is the largest tool when all keep to their prediction", () => {
+    const trees = [
+      tree("a", 100),
+      tree("b", 400, { predictedBytes: 500 * MiB, tools: [tool(1, 300)] }),
+    ];
+    expect(endsOf(short(trees))).toEqual([["b", 1]]);
+  });
+
+  it("is else the youngest turn without output, then the youngest", () => {
+    const trees = [
+      tree("silent", 120, { hasOutput: false, startedAtMs: 1 }),
+      tree("youngest", 120, { startedAtMs: 3 }),
+      tree("oldest", 120, { startedAtMs: 0 }),
+    ];
+    expect(endsOf(short(trees))).toEqual([["silent", null]]);
+    expect(endsOf(short(trees.slice(1)))).toEqual([["youngest", null]]);
+  });
+
+  it("is never a process that is closing, but a tool of it that balloons", () => {
+    const closing = tree("closing", 900, { kind: "closing" });
+    expect(short([closing])).toEqual([]);
+    expect(endsOf(short([{ ...closing, tools: [tool(1, 700)] }]))).toEqual([["closing", 1]]);
+  });
+
+  it("is the next one only when the last is gone, or memory falls on", () => {
+    const watch = new Watch();
+    const trees = [tree("a", 400), tree("b", 300)];
+    const look = (freeMebibytes: number, all = trees) =>
+      endsOf(watch.look({ freeBytes: freeMebibytes * MiB, trees: all }));
+    expect(look(100)).toEqual([["a", null]]);
+    expect([look(90), look(80), look(80), look(70)].flat()).toEqual([]);
+    expect(look(60)).toEqual([["b", null]]);
+
+    const calm = new Watch();
+    calm.look({ freeBytes: 100 * MiB, trees });
+    expect(endsOf(calm.stay({ freeBytes: 100 * MiB, trees }, 900))).toEqual([]);
+    expect(endsOf(calm.look({ freeBytes: 100 * MiB, trees: trees.slice(1) }))).toEqual([
+      ["b", null],
+    ]);
+  });
+
+  it("does not wait for one that hangs in the kernel", () => {
+    const watch = new Watch();
+    const trees = [tree("hangs", 400), tree("b", 300)];
+    const ends = endsOf(watch.stay({ freeBytes: 100 * MiB, trees }, 1100));
+    expect(ends).toEqual([
+      ["hangs", null],
+      ["b", null],
+    ]);
+  });
+});
+
+describe("a ceiling", () => {
+  it("ends the tool that grew, or else the turn, with plenty of room", () => {
+    const over = (more: Partial<GuardedTree>) =>
+      endsOf(new Watch().look({ trees: [tree("a", 500, { ceilingBytes: 300 * MiB, ...more })] }));
+    expect(over({ tools: [tool(1, 100), tool(2, 150)] })).toEqual([["a", 2]]);
+    expect(over({ tools: [tool(1, 100)] })).toEqual([["a", null]]);
+    expect(over({})).toEqual([["a", null]]);
+    expect(over({ ceilingBytes: 500 * MiB })).toEqual([]);
+  });
+
+  it("waits for what is being ended before it ends more of the same turn", () => {
+    const watch = new Watch();
+    const one = tree("a", 500, { ceilingBytes: 300 * MiB, tools: [tool(1, 50), tool(2, 250)] });
+    expect(endsOf(watch.stay({ trees: [one] }, 5000))).toEqual([["a", 2]]);
+  });
+});
+
+describe("readings that are missing or lie", () => {
+  it.each([null, Number.NaN, -1, Infinity])("ends nobody by %j bytes in use", (usedBytes) => {
+    const watch = new Watch();
+    const actions: GuardAction[] = [];
+    for (let nowMs = 0; nowMs < 5000; nowMs += 20) {
+      const trees = [tree("a", 500), tree("b", 120)];
+      const none = { refaultedPages: null, majorFaults: null, stallMs: null };
+      const seen = { limitBytes: LIMIT, brakeBytes: BRAKE, usedBytes, trees, ...none };
+      const step = stepGuard(watch.state, seen, nowMs);
+      watch.state = step.state;
+      actions.push(...step.actions);
+    }
+    expect(actions).toEqual([]);
+    expect(watch.state.levels).toMatchObject({ level: 0, cause: "unknown" });
+  });
+
+  it("spares who keeps to his prediction when a neighbour holds the memory", () => {
+    const watch = new Watch();
+    const trees = [tree("innocent", 120), tree("balloon", 300)];
+    const all = watch.stay({ freeBytes: -LIMIT / 10, trees }, 1000);
+    const rest = watch.stay({ freeBytes: -LIMIT / 10, trees: trees.slice(0, 1) }, 120_000);
+    expect(endsOf([...all, ...rest])).toEqual([["balloon", null]]);
+    expect(watch.state.sparesInnocent).toBe(true);
+  });
+
+  it("ends two innocents at most when others take what they give back", () => {
+    const watch = new Watch();
+    let trees = Array.from({ length: 12 }, (_, index) => tree(`t${index}`, 120));
+    const ended: EndAction[] = [];
+    for (let looks = 0; looks < 12_000; looks += 1) {
+      for (const action of watch.look({ freeBytes: BRAKE - 8 * MiB, trees }, 100)) {
+        if (action.do !== "end") continue;
+        ended.push(action);
+        trees = trees.filter(({ id }) => id !== action.id);
+      }
+    }
+    // Once more when the ten minutes are over in which it remembers.
+    expect(watch.nowMs).toBe(1_200_000);
+    expect(ended.length).toBeLessThanOrEqual(4);
+  });
+
+  it("is neither hasty nor blind when the clock jumps", () => {
+    const watch = new Watch();
+    watch.stay({ freeBytes: BRAKE + MiB }, 100);
+    for (const jumpMs of [3_600_000, -7_200_000, 0]) {
+      watch.look({ freeBytes: BRAKE + MiB, refaultedPages: 1e9, majorFaults: 1e6 }, jumpMs);
+      expect(watch.level).toBe(1);
+      watch.look({ refaultedPages: 1e9, majorFaults: 1e6 }, jumpMs);
+      expect(watch.level, "not left at once").toBe(1);
+    }
+    expect(endsOf(watch.look({ freeBytes: MiB, trees: [tree("a", 300)] }))).toHaveLength(1);
+  });
+});
+
+/** What may happen in a small world between two looks. */
+type Happening =
+  | { readonly type: "start"; readonly kind: GuardedTree["kind"]; readonly mebibytes: number }
+  | { readonly type: "grow"; readonly which: number; readonly mebibytes: number }
+  | { readonly type: "tool"; readonly which: number; readonly mebibytes: number }
+  | { readonly type: "end"; readonly which: number }
+  | { readonly type: "others"; readonly mebibytes: number };
+
+const which = fc.nat(20);
+const happening: fc.Arbitrary<Happening> = fc.oneof(
+  fc.record({
+    type: fc.constant("start" as const),
+    kind: fc.constantFrom("turn", "turn", "resident", "spare", "closing"),
+    mebibytes: fc.integer({ min: 20, max: 300 }),
+  }),
+  fc.record({
+    type: fc.constant("grow" as const),
+    which,
+    mebibytes: fc.integer({ min: -50, max: 400 }),
+  }),
+  fc.record({
+    type: fc.constant("tool" as const),
+    which,
+    mebibytes: fc.integer({ min: 1, max: 900 }),
+  }),
+  fc.record({ type: fc.constant("end" as const), which }),
+  fc.record({
+    type: fc.constant("others" as const),
+    mebibytes: fc.integer({ min: -100, max: 2500 }),
+  }),
+);
+const program = fc.array(
+  fc.record({
+    afterMs: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: -5000, max: 5000 })),
+    happenings: fc.array(happening, { maxLength: 3 }),
+    /** Looks that it takes until what was ended is gone. */
+    dyingLooks: fc.integer({ min: 1, max: 80 }),
+    refaults: fc.constantFrom(0, 0, 0, 30_000, 300_000),
+  }),
+  { minLength: 20, maxLength: 150 },
+);
+
+class World {
+  trees: GuardedTree[] = [];
+  othersBytes = 200 * MiB;
+  refaultedPages = 0;
+  readonly #dying: { readonly id: string; readonly toolId: number | null; looks: number }[] = [];
+  #count = 0;
+
+  happen(happened: Happening): void {
+    if (happened.type === "others") this.othersBytes = happened.mebibytes * MiB;
+    if (happened.type === "start") this.#start(happened);
+    if (!("which" in happened) || this.trees.length === 0) return;
+    const index = happened.which % this.trees.length;
+    const chosen = this.trees[index] as GuardedTree;
+    if (happened.type === "end") this.trees.splice(index, 1);
+    if (happened.type === "grow") {
+      const bytes = Math.max(heldByTools(chosen), chosen.bytes + happened.mebibytes * MiB);
+      this.trees[index] = { ...chosen, bytes };
+    }
+    if (happened.type === "tool") {
+      const added = tool((this.#count += 1), happened.mebibytes);
+      const tools = [...chosen.tools, added];
+      this.trees[index] = { ...chosen, bytes: chosen.bytes + added.bytes, tools };
+    }
+  }
+
+  obey(actions: readonly GuardAction[], looks: number): void {
+    for (const action of actions) {
+      const toolId = action.do === "end" ? action.toolId : null;
+      this.#dying.push({ id: action.id, toolId, looks });
+    }
+    for (const dying of this.#dying.splice(0)) {
+      if (dying.looks > 1) this.#dying.push({ ...dying, looks: dying.looks - 1 });
+      else this.#remove(dying.id, dying.toolId);
+    }
+  }
+
+  #start({ kind, mebibytes }: Extract<Happening, { type: "start" }>): void {
+    const startedAtMs = (this.#count += 1);
+    const ceilingBytes = startedAtMs % 5 === 0 ? 700 * MiB : null;
+    const hasOutput = startedAtMs % 2 === 0;
+    const more = { kind, startedAtMs, ceilingBytes, hasOutput };
+    this.trees.push(tree(`t${startedAtMs}`, mebibytes, more));
+  }
+
+  #remove(id: string, toolId: number | null): void {
+    if (toolId === null) this.trees = this.trees.filter((each) => each.id !== id);
+    this.trees = this.trees.map((each) => {
+      const gone = each.id === id ? each.tools.find((one) => one.id === toolId) : undefined;
+      if (gone === undefined) return each;
+      const tools = each.tools.filter((one) => one !== gone);
+      return { ...each, tools, bytes: each.bytes - gone.bytes };
+    });
+  }
+}
+
+function heldByTools({ tools }: GuardedTree): number {
+  return tools.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function holdsInEveryWorld(
+  check: (step: {
+    readonly before: GuardState;
+    readonly after: GuardState;
+    readonly trees: readonly GuardedTree[];
+    readonly actions: readonly GuardAction[];
+  }) => void,
+): void {
+  fc.assert(
+    fc.property(program, (steps) => {
+      const world = new World();
+      const watch = new Watch();
+      for (const { afterMs, happenings, dyingLooks, refaults } of steps) {
+        for (const each of happenings) world.happen(each);
+        world.refaultedPages += (refaults * Math.max(0, afterMs)) / 1000;
+        const { trees, refaultedPages } = world;
+        const before = watch.state;
+        const usedBytes = world.othersBytes + trees.reduce((sum, { bytes }) => sum + bytes, 0);
+        const actions = watch.look(
+          { freeBytes: LIMIT - usedBytes, trees, refaultedPages },
+          afterMs,
+        );
+        check({ before, after: watch.state, trees, actions });
+        world.obey(actions, dyingLooks);
+      }
+    }),
+    { numRuns: 300 },
+  );
+}
+
+describe("in every world", { timeout: 120_000 }, () => {
+  it("one is ended at a time, with a pause, and never twice", () => {
+    holdsInEveryWorld(({ before, after, trees, actions }) => {
+      const ends = actions.filter((action) => action.do === "end");
+      expect(ends.length).toBeLessThanOrEqual(1);
+      for (const { id, toolId } of ends) {
+        if (before.lastEnd !== null) {
+          expect(after.clockMs - before.lastEnd.atMs).toBeGreaterThanOrEqual(60);
+        }
+        const isToldAlready = before.ending.some(
+          (one) =>
+            one.id === id &&
+            (one.toolId === null || one.toolId === toolId) &&
+            trees.some((each) => each.id === id),
+        );
+        expect(isToldAlready && stillThere(trees, id, toolId)).toBe(false);
+      }
+    });
+  });
+
+  it("only what is there is ended, no closing process, and the cache is told first", () => {
+    holdsInEveryWorld(({ after, trees, actions }) => {
+      for (const action of actions) {
+        const target = trees.find(({ id }) => id === action.id);
+        if (action.do === "evict") {
+          expect(["spare", "resident"]).toContain(target?.kind);
+          expect(after.levels.level).toBeGreaterThanOrEqual(2);
+          continue;
+        }
+        expect(["turn", "closing"]).toContain(target?.kind);
+        if (action.toolId === null) expect(target?.kind).toBe("turn");
+        else expect(target?.tools.map(({ id }) => id)).toContain(action.toolId);
+        if (action.reason === "ceiling") {
+          expect(target?.bytes).toBeGreaterThan(target?.ceilingBytes ?? Infinity);
+          continue;
+        }
+        expect(after.levels.emergency).not.toBeNull();
+        const cache = trees.filter(({ kind }) => kind === "spare" || kind === "resident");
+        for (const { id } of cache) expect(after.evicting).toContain(id);
+      }
+    });
+  });
+
+  it("nobody who keeps to his prediction is ended where that would not help", () => {
+    holdsInEveryWorld(({ after, trees, actions }) => {
+      const held = trees.reduce((sum, { bytes }) => sum + bytes, 0);
+      if ((after.slackBytes ?? 0) + held >= BRAKE) return;
+      for (const action of actions) {
+        if (action.do !== "end" || action.reason !== "short") continue;
+        const target = trees.find(({ id }) => id === action.id);
+        expect((target?.bytes ?? 0) - (target?.predictedBytes ?? 0)).toBeGreaterThan(64 * MiB);
+      }
+    });
+  });
+
+  it("a level is left no sooner than three seconds after it was last needed", () => {
+    let roseAtMs = -Infinity;
+    holdsInEveryWorld(({ before, after }) => {
+      if (before.nowMs === null) roseAtMs = -Infinity;
+      if (after.levels.level > before.levels.level) roseAtMs = after.clockMs;
+      if (after.levels.level >= before.levels.level) return;
+      expect(after.clockMs - roseAtMs).toBeGreaterThanOrEqual(3000);
+      expect(after.clockMs - (before.levels.calm?.sinceMs ?? Infinity)).toBeGreaterThanOrEqual(
+        3000,
+      );
+    });
+  });
+});
+
+function stillThere(trees: readonly GuardedTree[], id: string, toolId: number | null): boolean {
+  const found = trees.find((each) => each.id === id);
+  return found !== undefined && (toolId === null || found.tools.some((one) => one.id === toolId));
+}
