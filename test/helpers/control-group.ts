@@ -39,6 +39,16 @@ export function readGroup(directory: string, name: string): string {
   return readFileSync(join(directory, name), "utf8").trim();
 }
 
+/** What a server that was killed leaves for its next start, which a test may not have. */
+export function removeGroupsOf(serverId: string): void {
+  const own = readFileSync("/proc/self/cgroup", "utf8");
+  for (const hierarchy of [MEMORY, PIDS]) {
+    const controller = hierarchy.slice(hierarchy.lastIndexOf("/") + 1);
+    const path = new RegExp(`^\\d+:${controller}:(.*)$`, "m").exec(own)?.[1];
+    if (path !== undefined) isRemoved(join(hierarchy, path, `plimsoll-${serverId}`));
+  }
+}
+
 /** Null where v1 groups can be made. */
 export function reasonForNoGroups1(): string | null {
   return refusalAt(MEMORY, "memory.limit_in_bytes") ?? refusalAt(PIDS, "pids.max");

@@ -24,6 +24,7 @@ import {
   type RehearsalRequest,
 } from "../../src/rehearsal/server.ts";
 import { serve, type ListeningServer } from "../../src/server/serve.ts";
+import { removeGroupsOf } from "./control-group.ts";
 import { countHandles, handlesBackTo, processesWith, until } from "./leaks.ts";
 
 export interface TestServerOptions {
@@ -182,6 +183,7 @@ export async function startServerProcess(options: TestServerOptions): Promise<Se
         await end();
         await world[Symbol.asyncDispose]();
         await noProcessOf(serverId);
+        removeGroupsOf(serverId);
       },
     };
   } catch (thrown) {
