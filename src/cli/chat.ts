@@ -6,6 +6,7 @@
 
 import { randomUUID } from "node:crypto";
 import { relative } from "node:path";
+import { requireClaude } from "../agent-process/claude-program.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import { AppError } from "../lib/errors.ts";
 import { decodeRestTurn } from "../protocol/rest.ts";
@@ -36,6 +37,7 @@ export interface ChatOptions extends LoadOptions {
 export async function runChat(options: ChatOptions, io: Io): Promise<number> {
   const { config, agents } = await loadAll(options, io);
   const agent = chooseAgent(agents, options.agentName);
+  requireClaude();
   const threadId = options.threadId ?? randomUUID();
   const log = await openChatLog(config.dataDirectory);
   const engineOptions = { config, agents: [agent], logDestination: log.destination };

@@ -6,6 +6,7 @@
  */
 
 import { relative } from "node:path";
+import { requireClaude } from "../agent-process/claude-program.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { LoadedConfig } from "../config/load.ts";
 import {
@@ -27,7 +28,11 @@ export interface CheckOptions extends LoadOptions {
 
 export type CheckIo = Omit<Io, "isTerminal" | "isInteractive">;
 
-/** The exit code: 0 if everything fits, 78 if not. */
+/**
+ * The exit code: 0 if everything fits, 78 if not.
+ *
+ * @throws {AppError} `claude_missing` when there is no other problem.
+ */
 export async function runCheck(options: CheckOptions, io: CheckIo): Promise<number> {
   const { environment, workingDirectory } = io;
   const loaded = await tryLoad(options, io);
@@ -37,6 +42,7 @@ export async function runCheck(options: CheckOptions, io: CheckIo): Promise<numb
     (agents ?? []).map((agent) => problemsOfParts(agent, environment, workingDirectory)),
   );
   const diagnostics = [...diagnosed, ...parts.flat()];
+  if (diagnostics.length === 0) requireClaude();
 
   if (options.format === "json") {
     io.stdout(toJson(diagnostics, agents, settings));

@@ -22,6 +22,7 @@ const EXIT_OF_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
   usage: EXIT.usage,
   config_invalid: EXIT.config,
   agent_invalid: EXIT.config,
+  claude_missing: EXIT.unavailable,
   cannot_listen: EXIT.unavailable,
   data_directory_in_use: EXIT.unavailable,
   storage_full: EXIT.unavailable,

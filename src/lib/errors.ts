@@ -284,6 +284,13 @@ export const ERRORS = {
     title: "The agent file does not fit",
     remedy: "Correct what the diagnostics name; docs/agent-file.md lists every key",
   },
+  claude_missing: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "Claude Code is not installed",
+    remedy: "Install again, on this system and without `--omit=optional`",
+  },
   cannot_listen: {
     status: 500,
     fault: "operator",
