@@ -10,7 +10,7 @@
 export type StartSlot = Disposable;
 
 export interface StartLaneOptions {
-  /** CPUs of the replica, possibly a fraction. */
+  /** CPUs of the replica, possibly a fraction: one start for each. */
   readonly cpus: number;
   /** Longest wait that is worth being admitted for. */
   readonly maxWaitMs: number;
