@@ -4,8 +4,10 @@
  * Method: properties over any samples; simulated turns whose law is known, against an oracle that
  * knows it; a trace of real turns.
  */
+import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replay, type TracedTurn } from "../../bench/footprint-replay.ts";
 import { FootprintBook, WINDOW_SAMPLES } from "../../src/capacity/footprint.ts";
 import {
   fitFootprint,
@@ -244,6 +246,38 @@ describe("the slope", () => {
   });
 });
 
+/**
+ * Real turns of Claude Code on the rehearsal model, with transcripts of 0 to 20 MiB and tools of
+ * several kinds; made by the benchmark `prediction`.
+ */
+describe("a trace of real turns, replayed", () => {
+  const { turns } = readTrace();
+  const { predictions, errors } = replay(turns, { priorBytes: PRIOR_BYTES });
+  const settled = predictions.filter(({ learned }) => learned >= 8);
+
+  it("is predicted within 20 %, but for one turn in twenty", () => {
+    const off = errors
+      .slice(-settled.length)
+      .map(Math.abs)
+      .toSorted((a, b) => a - b);
+    expect(off[Math.ceil(0.95 * off.length) - 1]).toBeLessThanOrEqual(0.2);
+  });
+
+  it("stays within prediction and margin, but for one turn in a hundred", () => {
+    const beyond = settled.filter(
+      ({ turn, predictedBytes, marginBytes }) => turn.peakBytes > predictedBytes + marginBytes,
+    );
+    expect(beyond.length / settled.length).toBeLessThanOrEqual(0.01);
+  });
+
+  it("has transcripts of all lengths", () => {
+    const mebibytes = turns.map(({ carriedBytes }) => carriedBytes / MiB);
+    expect(Math.min(...mebibytes)).toBeLessThan(0.01);
+    expect(Math.max(...mebibytes)).toBeGreaterThan(19);
+    expect(turns.length).toBeGreaterThan(150);
+  });
+});
+
 const versionOf = (agentName: string) => (agentName === "stranger" ? null : "v1");
 
 function bookWith(
@@ -476,6 +510,11 @@ function turnsThatFit(model: ReturnType<typeof modelOf>, loadLineBytes: number):
   let turns = 0;
   while (needed(turns + 1) <= loadLineBytes) turns += 1;
   return turns;
+}
+
+function readTrace(): { readonly turns: readonly TracedTurn[] } {
+  const file = new URL("../fixtures/footprint-trace.json", import.meta.url);
+  return JSON.parse(readFileSync(file, "utf8"));
 }
 
 /** Box and Muller's way to a normal variable. */
