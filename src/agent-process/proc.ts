@@ -22,6 +22,8 @@ export interface ProcessStat extends ProcessIdentity {
   readonly sessionId: number;
   /** Time of a core that it has used. */
   readonly cpuMs: number;
+  /** False between fork and exec, and for a process that only forked: it shows another's pages. */
+  readonly hasOwnProgram: boolean;
 }
 
 /** All processes but the server itself, so that nothing can name it as a target. */
@@ -81,12 +83,15 @@ export function parseProcessStat(text: string): ProcessStat | null {
     sessionId: number(3),
     cpuMs: (number(11) + number(12)) * TICK_MS,
     startTicks: number(19),
+    hasOwnProgram: (number(6) & FORKED_ONLY) === 0,
   };
   if (nameEnd < 0 || Number.isNaN(stat.startTicks)) return null;
   const isGone = state === "X" || (state === "Z" && threads <= 1);
   return isGone ? null : stat;
 }
 
+/** `PF_FORKNOEXEC` of the kernel's flags. */
+const FORKED_ONLY = 0x40;
 /** `USER_HZ` is 100 on every Linux that Node runs on. */
 const TICK_MS = 10;
 

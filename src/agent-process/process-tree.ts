@@ -112,11 +112,7 @@ export class ProcessTree {
 
   /** Adds up the memory of the members. */
   measure(): void {
-    const bytesOf = new Map<number, number>();
-    for (const pid of this.#members.keys()) {
-      const bytes = readPrivateBytes(pid);
-      if (bytes !== null) bytesOf.set(pid, bytes);
-    }
+    const bytesOf = ownBytesOf(this.#members.values());
     if (bytesOf.size === 0) return;
     const agentBytes = bytesOf.get(this.root?.pid ?? 0) ?? 0;
     let toolBytes = 0;
@@ -148,6 +144,29 @@ export class ProcessTree {
       cpuMs: Math.max(cpuMs, this.#sample?.cpuMs ?? 0),
     };
   }
+}
+
+/**
+ * Private memory of each process. One that was forked and runs no program of its own yet shows the
+ * pages of its parent, which still has them: only what it has beyond those is its own. In the
+ * moment between fork and exec a tool would else count as large as the agent process itself.
+ */
+function ownBytesOf(members: Iterable<ProcessStat>): ReadonlyMap<number, number> {
+  const shown = new Map<number, number | null>();
+  const read = (pid: number): number | null => {
+    const known = shown.get(pid);
+    if (known !== undefined) return known;
+    const bytes = readPrivateBytes(pid);
+    shown.set(pid, bytes);
+    return bytes;
+  };
+  const own = new Map<number, number>();
+  for (const { pid, parentPid, hasOwnProgram } of members) {
+    const bytes = read(pid);
+    if (bytes === null) continue;
+    own.set(pid, hasOwnProgram ? bytes : Math.max(0, bytes - (read(parentPid) ?? 0)));
+  }
+  return own;
 }
 
 /** The members still alive, and all their descendants, as the table has them. */

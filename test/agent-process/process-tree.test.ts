@@ -1,3 +1,6 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+
 import { describe, expect, it } from "vitest";
 
 import type { ProcessStat } from "../../src/agent-process/proc.ts";
@@ -17,6 +20,7 @@ const stat = (pid: number, parentPid: number, startTicks: number): ProcessStat =
   pid,
   parentPid,
   startTicks,
+  hasOwnProgram: true,
   groupId: pid,
   sessionId: pid,
   cpuMs: 0,
@@ -126,11 +130,17 @@ describe("parseProcessStat", () => {
     expect(parseProcessStat(`42 (a) S 7 ) R (x) S 5 ${rest}`)).toEqual({
       pid: 42,
       parentPid: 5,
+      hasOwnProgram: true,
       groupId: 5,
       sessionId: 5,
       cpuMs: 30,
       startTicks: 4711,
     });
+  });
+
+  it("tells a process that only forked", () => {
+    const forked = rest.replace("4194304", "4194368");
+    expect(parseProcessStat(`42 (sh) S 5 ${forked}`)?.hasOwnProgram).toBe(false);
   });
 
   it("takes zombies and cut lines for gone", () => {
@@ -143,6 +153,26 @@ describe("parseProcessStat", () => {
 
   it("takes a zombie for alive while other threads of its process are", () => {
     expect(parseProcessStat(`42 (sh) Z 5 ${rest}`)).toMatchObject({ pid: 42 });
+  });
+});
+
+describe("ProcessTree.measure", () => {
+  it("counts the pages of a process that only forked once", async () => {
+    // A subshell shows all that the shell holds, and so does anything between its fork and exec.
+    const hold = "x=$(head -c 60000000 /dev/zero | tr '\\0' a); (sleep 20; :) & echo; wait";
+    const child = spawn("bash", ["-c", hold], { stdio: ["ignore", "pipe", "ignore"] });
+    try {
+      await once(child.stdout, "data");
+      const tree = new ProcessTree("turn", readProcessStat(child.pid ?? 0));
+      tree.grow(readProcessTable());
+      tree.measure();
+      expect(tree.members.length).toBeGreaterThanOrEqual(2);
+      expect(tree.sample?.agentBytes).toBeGreaterThan(55e6);
+      expect(tree.sample?.toolBytes).toBeLessThan(20e6);
+      for (const member of tree.members) signalProcess(member, "SIGKILL");
+    } finally {
+      child.kill("SIGKILL");
+    }
   });
 });
 
