@@ -7,8 +7,6 @@ export default defineConfig({
     // Tests start real Claude Code processes: on a small machine they need the cores in turn.
     maxWorkers: 2,
     testTimeout: 30_000,
-    // CI shares its machines: once more for what only their load has failed, and it is reported.
-    retry: process.env["CI"] === undefined ? 0 : 1,
     hookTimeout: 30_000,
   },
 });
