@@ -87,6 +87,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly tree: ProcessTree;
   /** The control group that is its own; null if it shares the server's. */
   readonly group: ControlGroup | null;
+  /** Who watches its memory; to be told what it is to us, by `turnId`. */
+  readonly guard: AgentProcessParts["guard"];
   /** Whether the kernel was told to take this process before the server. */
   readonly onLadder: boolean;
   /**
@@ -105,7 +107,6 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly #sdkView: SdkProcess;
   readonly #stderr: StderrTail;
   readonly #endGraceMs: number;
-  readonly #guard: AgentProcessParts["guard"];
   readonly #oomKillsBefore: number | null;
   #step: EndStep = "exited";
   #ended = false;
@@ -123,7 +124,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     this.#oomKillsBefore = group === null ? readOomKillCount() : 0;
     this.onLadder = onLadder;
     this.#endGraceMs = endGraceMs;
-    this.#guard = parts.guard;
+    this.guard = parts.guard;
     this.#child = child instanceof Error ? null : child;
     this.pid = this.#child?.pid ?? null;
     this.#stderr = new StderrTail(this.#child?.stderr ?? null, stderrTailBytes);
@@ -240,7 +241,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const oomKills = this.group === null ? readOomKillCount() : this.group.oomKills;
     const oomKillCounterRose =
       oomKills === null || this.#oomKillsBefore === null ? null : oomKills > this.#oomKillsBefore;
-    const verdict = this.#guard?.verdictOn(this.turnId) ?? null;
+    const verdict = this.guard?.verdictOn(this.turnId) ?? null;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
     const outOfMemory = wasKilled && step !== "sigkill" && verdict?.what !== "evicted";
     // As in killNow; here the number could be another's, which is the lesser evil.
@@ -294,7 +295,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
 
   #reach(step: EndStep): void {
     if (this.#ended) return;
-    if (this.#step === "exited") this.#guard?.update(this.turnId, { kind: "closing" });
+    if (this.#step === "exited") this.guard?.update(this.turnId, { kind: "closing" });
     if (END_STEPS.indexOf(step) > END_STEPS.indexOf(this.#step)) this.#step = step;
   }
 }

@@ -53,10 +53,20 @@ export interface SampleMessage {
 }
 
 /** What the guard did, or is about to do. */
-export interface GuardVerdict {
+export type GuardVerdict = EndVerdict | EvictVerdict;
+
+/** A turn was ended, or a tool of one. */
+export interface EndVerdict extends VerdictGrounds {
+  readonly what: "tool" | "turn";
+}
+
+/** A spare or a resident has to go. */
+export interface EvictVerdict extends VerdictGrounds {
+  readonly what: "evicted";
+}
+
+interface VerdictGrounds {
   readonly id: string;
-  /** `evicted`: a spare or a resident that has to go. */
-  readonly what: "tool" | "turn" | "evicted";
   /** What was ended held; of a tool, the tool alone. */
   readonly bytes: number;
   /** Of the whole tree. */

@@ -125,7 +125,7 @@ function isTimeToMeasure(nowMs: number, usedBytes: number | null): boolean {
 
 function measure(nowMs: number): void {
   measuredAtMs = nowMs;
-  trees.look();
+  trees.look(nowMs);
   measuringTookMs = monotonicMs() - nowMs;
   hasSamples = true;
 }
@@ -139,7 +139,7 @@ function carryOut(action: GuardAction, nowMs: number): void {
     const { id, toolId, bytes, reason } = action;
     const what = toolId === null ? "turn" : "tool";
     tell({ id, what, bytes, predictedBytes, ceilingBytes, reason });
-    trees.end(id, toolId);
+    trees.end(id, toolId, nowMs);
     return;
   }
   const { id, isUrgent } = action;
@@ -160,7 +160,7 @@ function finishEvictions(nowMs: number): void {
     if (kind !== "spare" && kind !== "resident") evictions.delete(id);
     else if (nowMs >= dueMs) {
       evictions.delete(id);
-      trees.end(id, null);
+      trees.end(id, null, nowMs);
     }
   }
 }

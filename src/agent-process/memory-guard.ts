@@ -15,6 +15,8 @@ import {
 import { levelText } from "../capacity/guard-words.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import {
+  type EndVerdict,
+  type EvictVerdict,
   type GuardLines,
   type GuardThreadData,
   type GuardVerdict,
@@ -37,9 +39,9 @@ export interface MemoryGuardOptions {
    * A spare or a resident has to go. It is killed after 250 ms if it is there still; at once, when
    * there is no time to be polite.
    */
-  readonly onEvict: (id: string) => void;
+  readonly onEvict: (verdict: EvictVerdict) => void;
   /** A turn, or a tool of one, was ended. */
-  readonly onVerdict: (verdict: GuardVerdict) => void;
+  readonly onVerdict: (verdict: EndVerdict) => void;
   /** The thread died, and is started again. */
   readonly onRestart: (thrown: unknown) => void;
   /** Another program for the thread, for tests. */
@@ -194,7 +196,7 @@ export class MemoryGuard implements AsyncDisposable {
     if (watched === undefined) return;
     if (verdict.what === "evicted") {
       watched.verdict = verdict;
-      this.#options.onEvict(verdict.id);
+      this.#options.onEvict(verdict);
       return;
     }
     if (verdict.what === "turn") watched.verdict = verdict;

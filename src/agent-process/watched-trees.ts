@@ -20,8 +20,15 @@ import {
   type ProcessTable,
   readProcessTable,
   readVariable,
+  signalProcess,
 } from "./proc.ts";
-import { ProcessTree } from "./process-tree.ts";
+import { type MeasuredProcess, ProcessTree } from "./process-tree.ts";
+
+/** A larger one is no shell that only waits. */
+const SHELL_MOST_BYTES = 16 * 2 ** 20;
+/** How long one may wait for what was ended to be gone, and then to end by itself. */
+const TELLING_MS = 2000;
+const LAST_WORD_MS = 250;
 
 interface Watched {
   readonly tree: ProcessTree;
@@ -34,6 +41,8 @@ interface Watched {
   readonly endingSessions: Set<number>;
   /** Whoever was sent the signal, with the tool it was of; it takes a while to go. */
   readonly killed: Map<number, { readonly startTicks: number; readonly toolId: number }>;
+  /** Shells of tools that were ended, by their pid, and until when they may tell of it. */
+  readonly telling: Map<number, { readonly startTicks: number; untilMs: number }>;
   /** Whether the main thread has not been told who is in it. */
   hasNews: boolean;
 }
@@ -53,6 +62,7 @@ export class WatchedTrees {
       isEnding: false,
       endingSessions: new Set<number>(),
       killed: new Map<number, { startTicks: number; toolId: number }>(),
+      telling: new Map<number, { startTicks: number; untilMs: number }>(),
       hasNews: true,
     };
     this.#trees.set(id, { tree, root, startedAtMs, facts, ...fresh });
@@ -81,7 +91,7 @@ export class WatchedTrees {
   }
 
   /** Finds and measures all members, and ends again what ought to have ended. */
-  look(): void {
+  look(nowMs: number): void {
     const table = readProcessTable();
     const marked = this.#newlyMarked(table);
     for (const watched of this.#trees.values()) {
@@ -91,7 +101,7 @@ export class WatchedTrees {
       for (const { pid } of arrived) placeToolOnLadder(pid);
       watched.hasNews ||= arrived.length > 0 || tree.members.length !== before;
       tree.measure();
-      endAgain(watched);
+      endAgain(watched, nowMs);
     }
   }
 
@@ -118,20 +128,24 @@ export class WatchedTrees {
   }
 
   /** Ends the tree, or one tool of it. */
-  end(id: string, toolId: number | null): void {
+  end(id: string, toolId: number | null, nowMs: number): void {
     const watched = this.#trees.get(id);
     if (watched === undefined) return;
     if (toolId === null) {
       watched.isEnding = true;
-      endAgain(watched);
+      endAgain(watched, nowMs);
       return;
     }
     const members = watched.tree.tools.find((tool) => tool.id === toolId)?.members ?? [];
-    for (const { pid, startTicks, sessionId } of members) {
-      watched.killed.set(pid, { startTicks, toolId });
-      if (sessionId !== watched.root.sessionId) watched.endingSessions.add(sessionId);
+    const shell = shellOf(toolId, members);
+    if (shell !== null) {
+      watched.telling.set(shell.pid, { ...shell, untilMs: nowMs + TELLING_MS });
     }
-    killAll(members, watched.root);
+    endTool(
+      watched,
+      toolId,
+      members.filter((member) => member !== shell),
+    );
   }
 
   /**
@@ -164,13 +178,54 @@ function guardedTools({ tree, killed }: Watched): readonly GuardedTool[] {
   return Array.from(bytesOf, ([id, bytes]) => ({ id, bytes }));
 }
 
+/**
+ * The shell of a tool that only waits for one command. It is left a moment to end by itself, with
+ * the 137 of a command that was killed: else all the model hears is that something went wrong.
+ */
+function shellOf(toolId: number, members: readonly MeasuredProcess[]): MeasuredProcess | null {
+  const first = members.find(({ pid }) => pid === toolId);
+  const children = members.filter(({ parentPid }) => parentPid === toolId);
+  if (first === undefined || children.length !== 1) return null;
+  return first.bytes < SHELL_MOST_BYTES ? first : null;
+}
+
+function endTool(watched: Watched, toolId: number, members: readonly ProcessStat[]): void {
+  const { root, telling } = watched;
+  const isSpared = telling.has(toolId);
+  for (const { pid, startTicks, sessionId } of members) {
+    watched.killed.set(pid, { startTicks, toolId });
+    if (!isSpared && sessionId !== root.sessionId) watched.endingSessions.add(sessionId);
+  }
+  if (!isSpared) killAll(members, root);
+  // Not their groups, which the shell is in.
+  else for (const member of members) signalProcess(member, "SIGKILL");
+}
+
 /** A process can start another one in the moment before it dies. */
-function endAgain({ tree, root, isEnding, endingSessions }: Watched): void {
-  if (isEnding) killAll(tree.stats, root);
-  else if (endingSessions.size > 0) {
-    killAll(
-      tree.stats.filter(({ sessionId }) => endingSessions.has(sessionId)),
-      root,
-    );
+function endAgain(watched: Watched, nowMs: number): void {
+  const { tree, root, isEnding, endingSessions } = watched;
+  if (isEnding) {
+    killAll(tree.stats, root);
+    return;
+  }
+  hurryShells(watched, nowMs);
+  if (endingSessions.size === 0) return;
+  const left = tree.stats.filter(({ sessionId }) => endingSessions.has(sessionId));
+  killAll(left, root);
+}
+
+/** A shell that has had its time, or goes on to something else, is ended as its tool was. */
+function hurryShells(watched: Watched, nowMs: number): void {
+  const { tree, killed, telling } = watched;
+  for (const [pid, shell] of telling) {
+    const members = tree.tools.find(({ id }) => id === pid)?.members ?? [];
+    const others = members.filter((member) => member.pid !== pid);
+    const isNew = ({ pid: other, startTicks }: ProcessStat) =>
+      killed.get(other)?.startTicks !== startTicks;
+    if (others.length === 0) shell.untilMs = Math.min(shell.untilMs, nowMs + LAST_WORD_MS);
+    const isThere = members.some(({ startTicks }) => startTicks === shell.startTicks);
+    if (isThere && nowMs < shell.untilMs && !others.some(isNew)) continue;
+    telling.delete(pid);
+    endTool(watched, pid, members);
   }
 }

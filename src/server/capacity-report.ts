@@ -10,6 +10,7 @@ import { readMemoryUse } from "../capacity/memory-reading.ts";
 import type { CapacityView, CpuView } from "../http/server-parts.ts";
 import type { CapacityNumbers } from "../telemetry/metrics.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
+import type { GuardLink } from "./guard-link.ts";
 import type { OpenGate } from "./open-gate.ts";
 
 /** What runs in the server; nothing until it is watched. */
@@ -23,10 +24,12 @@ export interface WatchedServer {
 
 export class CapacityReport {
   readonly #capacity: OpenGate;
+  readonly #guard: Pick<GuardLink, "level">;
   #server: WatchedServer | null = null;
 
-  constructor(capacity: OpenGate) {
+  constructor(capacity: OpenGate, guard: Pick<GuardLink, "level">) {
     this.#capacity = capacity;
+    this.#guard = guard;
   }
 
   /** From now on its processes are part of the report. */
@@ -66,7 +69,7 @@ export class CapacityReport {
       promisedBytes: snapshot.promisedBytes,
       poolBytes: snapshot.poolBytes,
       headroomBytes: snapshot.headroomBytes,
-      guardLevel: -1,
+      guardLevel: this.#guard.level,
       startsWaiting: lane.waiting,
       residents: kept?.residents ?? 0,
       spares: kept?.spares ?? 0,

@@ -26,6 +26,7 @@ import { LiveTurns } from "../turn/live-turns.ts";
 import { runTurn, type TurnDeps } from "../turn/run-turn.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
 import { CapacityReport } from "./capacity-report.ts";
+import { GuardLink } from "./guard-link.ts";
 import { openFootprintFile } from "./footprint-file.ts";
 import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
 import { openGate, type OpenGate } from "./open-gate.ts";
@@ -67,15 +68,17 @@ export async function withEngine<Result>(
   use: (engine: Engine) => Promise<Result>,
 ): Promise<Result> {
   const { config, logDestination } = options;
+  const guardLink = new GuardLink(config, () => ({ telemetry, kept }));
   const capacity = openGate({
     config,
     agents: options.agents,
     sdkVersion: sdkVersion(),
-    onLimitRead: (limit, before) => limitWasRead(limit, before, capacity, telemetry),
-    pressure: () => null,
+    onLimitRead: (limit, before) =>
+      limitWasRead(limit, before, { ...capacity, guardLink, telemetry }),
+    pressure: () => guardLink.pressure,
   });
   const { gate, lane, footprints, memoryLimit } = capacity;
-  const report = new CapacityReport(capacity);
+  const report = new CapacityReport(capacity, guardLink);
 
   await using telemetry = await startTelemetry(config.telemetry, {
     capacityNumbers: () => report.numbers(),
@@ -95,7 +98,10 @@ export async function withEngine<Result>(
   });
   if (containment.killsAll) capacity.reserve.kernelKillsAll();
   for (const note of containment.notes) telemetry.log.info({ note }, "About containment");
-  await using processes = openAgentProcesses(config, data, containment, telemetry);
+  const { guardOptions: guard } = guardLink;
+  await using processes = openAgentProcesses({ config, data, containment, telemetry, guard });
+  guardLink.watch(processes.guard);
+  guardLink.setLimit(memoryLimit, capacity.reserve.brakeBytes);
   await using prepared = await prepareAgents(options.agents, config.agentEnvironment);
 
   const toolShell = await writeToolShell(data.runDirectory);
@@ -139,14 +145,21 @@ function ceilingOf(gate: TurnGate): KeptDeps["ceilingBytesOf"] {
 function limitWasRead(
   limit: MemoryLimit,
   before: MemoryLimit,
-  { gate, reserve }: Pick<OpenGate, "gate" | "reserve">,
-  { log }: Telemetry,
+  parts: Pick<OpenGate, "gate" | "reserve"> & {
+    readonly guardLink: GuardLink;
+    readonly telemetry: Telemetry;
+  },
 ): void {
+  const { gate, reserve, guardLink, telemetry } = parts;
   if (limit.bytes !== before.bytes) {
     const { bytes: limitBytes, source } = limit;
-    log.warn({ limitBytes, beforeBytes: before.bytes, source }, "The memory limit has changed");
+    telemetry.log.warn(
+      { limitBytes, beforeBytes: before.bytes, source },
+      "The memory limit has changed",
+    );
   }
   if (gate.inflight > 0) reserve.sawMapped(readMemoryAccount({ limit }).mappedFileBytes.value);
+  guardLink.setLimit(limit, reserve.brakeBytes);
 }
 
 /** What a run that was killed has left: its processes, and a mark that it did not end well. */
@@ -161,15 +174,19 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
   if (killed > 0) telemetry.log.warn({ killed }, "Killed processes that the last run left behind");
 }
 
-function openAgentProcesses(
-  config: Config,
-  { serverId }: DataDirectory,
-  containment: Containment,
-  { metrics, log }: Telemetry,
-): AgentProcesses {
+function openAgentProcesses(options: {
+  readonly config: Config;
+  readonly data: DataDirectory;
+  readonly containment: Containment;
+  readonly telemetry: Telemetry;
+  readonly guard: GuardLink["guardOptions"];
+}): AgentProcesses {
+  const { config, containment, guard } = options;
+  const { metrics, log } = options.telemetry;
   return new AgentProcesses({
-    serverId,
+    serverId: options.data.serverId,
     containment,
+    guard,
     ...config.agentProcess,
     onExit: (agent, exit) => {
       metrics.agentProcessExited(exit);

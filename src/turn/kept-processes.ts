@@ -96,6 +96,12 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
     await this.#evictions.settled();
   }
 
+  /** Has the process go whose tree has this id, if it is kept. */
+  evictOne(id: string): void {
+    this.spares.evictOne(id);
+    this.residents.evictOne(id);
+  }
+
   summary(): KeptSummary {
     const residents = this.residents.all;
     return {

@@ -136,6 +136,12 @@ export class Residents {
     }
   }
 
+  /** Has the one go whose process tree has this id, be its memory committed or not. */
+  evictOne(id: string): void {
+    const found = this.all.find(({ process }) => process.connection.process?.turnId === id);
+    if (found !== undefined) this.#drop(found, "evicted");
+  }
+
   /** Keeps none any more. Resolves when all are gone. */
   async close(): Promise<void> {
     this.#isClosed = true;

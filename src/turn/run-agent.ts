@@ -144,8 +144,10 @@ class AgentTurn {
         if (this.#isOfEarlierTurn(message)) continue;
         this.#learn(message);
         const events = this.#translator.next(message);
-        if (events.some(isContent)) {
-          this.#firstTokenMs ??= performance.now() - this.#run.admittedAtMs;
+        if (this.#firstTokenMs === null && events.some(isContent)) {
+          this.#firstTokenMs = performance.now() - this.#run.admittedAtMs;
+          const { process } = connection;
+          process?.guard?.update(process.turnId, { hasOutput: true });
         }
         yield* events;
       }

@@ -179,6 +179,7 @@ function turnAtWork(parts: TurnParts): TurnAtWork {
   const { sessionId } = session;
   return {
     toolContext: { agentName, tenant: caller.tenant, sessionId, turnId, signal },
+    predictedBytes: permit.bytes,
     onToolError: (toolName, err) => observed.log.warn({ err, toolName }, "A function tool failed"),
     onProcess: (process) => {
       permit.holder = hold.outlive(process);

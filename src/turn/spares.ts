@@ -107,6 +107,12 @@ export class Spares {
     return freed;
   }
 
+  /** Has the one go whose process tree has this id. */
+  evictOne(id: string): void {
+    const found = this.all.find(({ connection }) => connection.process?.turnId === id);
+    if (found !== undefined) this.#drop(found, "evicted");
+  }
+
   /** Keeps and starts none any more. Resolves when all are gone. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -6,6 +6,7 @@
  */
 
 import type { AgentProcess } from "../agent-process/agent-process.ts";
+import type { TreeFacts } from "../agent-process/guard-wire.ts";
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import { AGENT_PROCESS_SETTINGS, sdkOptionsOf } from "../agent/sdk-options.ts";
@@ -18,6 +19,8 @@ import type { ServedAgent } from "./served-agent.ts";
 /** What a process needs to know of the turn that it works for. */
 export interface TurnAtWork {
   readonly toolContext: ToolContext;
+  /** What its process is predicted to hold, with all its tools. */
+  readonly predictedBytes: number;
   readonly onToolError: (toolName: string, error: unknown) => void;
   /** Called once: when the process is spawned, or at once if it is there. */
   readonly onProcess: (process: AgentProcess) => void;
@@ -73,7 +76,8 @@ export class TurnProcess {
       },
       spawn: (start) => {
         const ceilingBytes = options.ceilingBytesOf(definition);
-        const process = options.processes.spawn({ ...start, ceilingBytes });
+        const facts = this.#turn === null ? { kind: "spare" as const } : factsOf(this.#turn);
+        const process = options.processes.spawn({ ...start, ceilingBytes, facts });
         this.#turn?.onProcess(process);
         return process;
       },
@@ -89,12 +93,15 @@ export class TurnProcess {
   workFor(turn: TurnAtWork): void {
     this.#turn = turn;
     const { process } = this.connection;
-    if (process !== null) turn.onProcess(process);
+    if (process === null) return;
+    this.#tellGuard(factsOf(turn));
+    turn.onProcess(process);
   }
 
   /** Works for nobody. */
   rest(): void {
     this.#turn = null;
+    this.#tellGuard({ kind: "resident" });
   }
 
   /** Resolves when nothing of it is left that can be ended. Idempotent, never rejects. */
@@ -107,8 +114,18 @@ export class TurnProcess {
     }
   }
 
+  #tellGuard(facts: Partial<TreeFacts>): void {
+    const { process } = this.connection;
+    process?.guard?.update(process.turnId, facts);
+  }
+
   #turnAtWork(): TurnAtWork {
     if (this.#turn === null) throw new Error("a tool was called while no turn is running");
     return this.#turn;
   }
+}
+
+/** What the memory guard has to know of a turn that begins. */
+function factsOf({ predictedBytes }: TurnAtWork): Partial<TreeFacts> {
+  return { kind: "turn", predictedBytes, hasOutput: false };
 }

@@ -108,7 +108,7 @@ async function startServer(group: Group, tool: readonly string[]): Promise<Runni
     rmSync(place, { recursive: true });
     await until(() => isRemoved(group.directory), 20_000);
   });
-  const says: RunningServer["says"] = (what, limitMs = 12_000) =>
+  const says: RunningServer["says"] = (what, limitMs = 25_000) =>
     until(() => lines.some(what), limitMs).catch((thrown: unknown) => {
       throw new Error(`Nothing such in ${JSON.stringify(lines)}`, { cause: thrown });
     });
@@ -123,7 +123,7 @@ const canMakeGroups = (() => {
   return group !== null && isRemoved(group.directory);
 })();
 
-describe.skipIf(!canMakeGroups)("the race with the kernel", { timeout: 60_000 }, () => {
+describe.skipIf(!canMakeGroups)("the race with the kernel", { timeout: 90_000 }, () => {
   it.each([
     ["a Bash tool that takes 1.5 GiB", ["session", "1536"]],
     ["an MCP server that does", ["child", "1536"]],

@@ -42,7 +42,7 @@ function guarded(more: { readonly mayEnd?: boolean; readonly thread?: URL } = {}
       mayEnd: true,
       ...more,
       onVerdict: (verdict) => verdicts.push(verdict),
-      onEvict: (id) => evicted.push(id),
+      onEvict: ({ id }) => evicted.push(id),
       onRestart: (thrown) => restarts.push(thrown),
     },
     onExit: () => {},
@@ -139,7 +139,7 @@ describe("MemoryGuard, measuring", () => {
     await using _ = agents;
     agents.guard.setLimit(memory.limit, BRAKE);
     const agent = await start(agents, "holds-100-mib.sh");
-    await until(() => restarts.length === 1);
+    await until(() => restarts.length === 1, 20_000);
     expect(agents.guard.status).toMatchObject({
       isAlive: false,
       reason: "the memory guard is silent",

@@ -1,0 +1,85 @@
+/**
+ * Ties the memory guard to the rest of a server: what it did goes to the log and the metrics, what
+ * is kept between turns leaves when it says so, and no turn is admitted while it sees trouble.
+ *
+ * @module
+ */
+
+import type { EndVerdict } from "../agent-process/guard-wire.ts";
+import type { GuardStatus, MemoryGuard } from "../agent-process/memory-guard.ts";
+import type { AgentProcessesOptions } from "../agent-process/registry.ts";
+import { endText } from "../capacity/guard-words.ts";
+import type { Config } from "../config/config.ts";
+import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import type { Telemetry } from "../telemetry/start.ts";
+import type { KeptProcesses } from "../turn/kept-processes.ts";
+
+/** What the guard's news is for. */
+export interface GuardListeners {
+  readonly telemetry: Pick<Telemetry, "log" | "metrics">;
+  readonly kept: Pick<KeptProcesses, "evictOne">;
+}
+
+/** Made before the guard is there, since the gate asks it. */
+export class GuardLink {
+  readonly #mayEnd: boolean;
+  readonly #listeners: () => GuardListeners;
+  #guard: MemoryGuard | null = null;
+
+  /** @param listeners Asked for when there is news: they may be made later than this. */
+  constructor({ capacity }: Pick<Config, "capacity">, listeners: () => GuardListeners) {
+    this.#mayEnd = capacity.guard;
+    this.#listeners = listeners;
+  }
+
+  /** What the guard may do, and who hears of it. */
+  get guardOptions(): NonNullable<AgentProcessesOptions["guard"]> {
+    return {
+      mayEnd: this.#mayEnd,
+      onVerdict: (verdict) => this.#tell(verdict),
+      onEvict: ({ id, reason }) => {
+        const { telemetry, kept } = this.#listeners();
+        telemetry.metrics.guardActed("cache", reason);
+        kept.evictOne(id);
+      },
+      onRestart: (err) => {
+        const { log } = this.#listeners().telemetry;
+        log.error({ err }, "The memory guard died, and is started again");
+      },
+    };
+  }
+
+  /** From now on it is asked, and told of limits. */
+  watch(guard: MemoryGuard): void {
+    this.#guard = guard;
+  }
+
+  setLimit(limit: MemoryLimit, brakeBytes: number): void {
+    this.#guard?.setLimit(limit, brakeBytes);
+  }
+
+  /** Null before there is one, and where it was switched off. */
+  get status(): GuardStatus | null {
+    return this.#mayEnd ? (this.#guard?.status ?? null) : null;
+  }
+
+  /** Why no turn is to be admitted now, in words; null if there is no reason. */
+  get pressure(): string | null {
+    const { status } = this;
+    return status === null || (status.isAlive && status.level === 0) ? null : status.reason;
+  }
+
+  /** 0 to 3; -1 while nobody looks. */
+  get level(): number {
+    const { status } = this;
+    return status?.isAlive === true ? status.level : -1;
+  }
+
+  #tell(verdict: EndVerdict): void {
+    const { log, metrics } = this.#listeners().telemetry;
+    const { id: turnId, what, bytes, predictedBytes, ceilingBytes, reason } = verdict;
+    metrics.guardActed(what, reason);
+    const figures = { turnId, bytes, predictedBytes, ceilingBytes, reason };
+    log.warn(figures, `The memory guard has ended a ${what}: ${endText(verdict)}`);
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * Goal: with no control group of its own a turn that balloons meets the memory guard: its tool ends
+ * or the turn itself, its caller is told why, its session goes on, and its siblings do not notice.
+ * Method: the real Claude Code behind the server over HTTP, without groups of its own.
+ */
+
+import { describe, expect, it } from "vitest";
+
+import { startServer } from "../helpers/server.ts";
+import { ask, stream } from "./client.ts";
+import { floodingModel } from "./flooding-model.ts";
+
+/** 1.5 GiB, in one piece. */
+const BALLOON = "node -e 'Buffer.alloc(3 * 2 ** 29, 1); setInterval(() => {}, 1000)'";
+
+const SCRIPT = `
+defaults: { firstTokenMs: 10, tokensPerSecond: 500 }
+rules:
+  - when: { afterTool: true }
+    reply:
+      - text: Done.
+  - when: { userText: balloon }
+    reply:
+      - tool: { name: Bash, input: { command: ${JSON.stringify(BALLOON)}, description: Balloons } }
+  - when: { userText: talk }
+    tokensPerSecond: 20
+    reply:
+      - tokens: 100
+  - reply:
+      - text: "You said: {{userText}}"
+`;
+
+const shell = (turnMemory: string) => `
+name: helper
+instructions: You are a test.
+tools: { builtin: [Bash] }
+limits: { turnMemory: ${turnMemory} }
+`;
+
+const SETTINGS = {
+  "capacity.memoryLimit": "4GiB",
+  "agentProcess.ownGroup": "false",
+  "http.streamBuffer": "1GiB",
+};
+
+describe("the memory guard of a server", { timeout: 90_000 }, () => {
+  it("ends a tool that balloons, and the turn goes on, its siblings unharmed", async () => {
+    const agents = [shell("512MiB")];
+    await using server = await startServer({ script: SCRIPT, agents, settings: SETTINGS });
+    const siblings = await Promise.all([stream(server, "Talk"), stream(server, "Talk")]);
+    for (const sibling of siblings) await sibling.until("text_delta");
+    const turn = await stream(server, "Balloon");
+    expect(await turn.outcome()).toMatchObject({ status: "completed", text: "Done." });
+    const result = turn.events.find(({ type }) => type === "tool_result");
+    expect(JSON.stringify(result)).toContain("137");
+    for (const sibling of siblings) {
+      expect(await sibling.outcome()).toMatchObject({ status: "completed" });
+    }
+    const [told] = server.logs.filter(({ msg }) => msg.startsWith("The memory guard has ended"));
+    expect(told).toMatchObject({ turnId: turn.turnId, reason: "ceiling" });
+    expect(told?.msg).toMatch(/ended a tool: it held .* of the 512 MiB that one turn may hold/);
+    const metrics = await server.metrics();
+    expect(metrics).toMatch(/guard_actions_total\{[^}]*guard_target="tool"[^}]*\} 1/);
+    expect(metrics).toMatch(/plimsoll_guard_level(\{[^}]*\})? 0/);
+  });
+
+  it("ends a turn whose process balloons, says why, and its session goes on", async () => {
+    await using model = await floodingModel();
+    await using server = await startServer({
+      script: SCRIPT,
+      agents: [shell("192MiB")],
+      settings: SETTINGS,
+      environment: { ANTHROPIC_BASE_URL: model.url },
+    });
+    const at = { threadId: "grows" };
+    expect(await ask(server, "Hello", at)).toMatchObject({ status: "completed", text: "Short." });
+    const turn = await stream(server, "Flood", at);
+    const outcome = await turn.outcome();
+    expect(outcome).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
+    expect(JSON.stringify(outcome)).toMatch(
+      /Cannot finish the turn: it held \d+ MiB of the 192 MiB that one turn may hold/,
+    );
+    expect(await ask(server, "Hello again", at)).toMatchObject({ status: "completed" });
+    // It was resumed: the model is told what was said before.
+    expect(model.asked.at(-1)).toContain("Flood");
+    expect(server.gate.snapshot(Date.now()).inflight).toBe(0);
+  });
+
+  it("ends nothing when it is switched off", async () => {
+    await using server = await startServer({
+      script: SCRIPT.replace("3 * 2 ** 29, 1); setInterval(() => {}, 1000)", "2 ** 29, 1)"),
+      agents: [shell("192MiB")],
+      settings: { ...SETTINGS, "capacity.guard": "false" },
+    });
+    const { toolCalls } = await ask(server, "Balloon");
+    expect(toolCalls[0]).toMatchObject({ name: "Bash", isError: false });
+  });
+});
