@@ -32,10 +32,11 @@ function dataOf({ limit, measured, restarted, formula, ...rest }: Carried) {
 
 /** One reading a second, and no list of turns. */
 function shortOf(run: Run) {
-  const { held, endings, sheds, stalledSeconds, firstTextMs, oomKills, exit } = run;
+  const { held, streaming, endings, sheds, stalledSeconds, firstTextMs, oomKills, exit } = run;
   const perSecond = run.readings.filter((_, at) => at % 10 === 0);
   return {
     held,
+    streaming,
     endings,
     sheds,
     stalledSeconds,
@@ -142,17 +143,29 @@ const METHOD =
   "rehearsal model are outside of it. Every answer streams 25 words a second for 8, 9 or 10 s; 8 " +
   "turns are offered every second, by the clock, each in a new session, whatever became of the " +
   "ones before. Held are the turns that were admitted and have not ended, as their callers see it, " +
-  "every quarter of a second. A second of livelock is one in which at least half of the turns that " +
+  "every quarter of a second, in a median; those that wait for the start of their process are among " +
+  "them, so that the table also says how many had text. A second of livelock is one in which at least half of the turns that " +
   "stream receive nothing. The physical limit is the highest number of turns at once that the same " +
   "load reaches without kill, lost turn or livelock when nothing but `capacity.maxTurns` holds it " +
   "back and the guard is off; it is found by trying.";
 
 function heldTable(all: readonly Carried[]): string {
   return table(
-    ["", "formula", "measured", "after a restart", "physical limit", "measured / physical"],
+    [
+      "",
+      "formula",
+      "measured",
+      "of which streaming",
+      "after a restart",
+      "physical limit",
+      "measured / physical",
+    ],
     all.map(({ limit, formula, measured, restarted, physical, isCpuBound }) => [
       `${limit.limitBytes / GIB} GiB`,
-      ...[formula, measured, restarted].map(({ held }) => String(held.median)),
+      String(formula.held.median),
+      String(measured.held.median),
+      String(measured.streaming.median),
+      String(restarted.held.median),
       `${physical}${isCpuBound ? " (CPU)" : ""}`,
       (measured.held.median / physical).toFixed(2),
     ]),

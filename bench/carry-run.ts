@@ -14,6 +14,7 @@ import {
   offerTurns,
   sampled,
   stalledSeconds,
+  streamingOver,
   tally,
   type Offered,
   type Progress,
@@ -52,6 +53,8 @@ export interface Limit {
 export interface Run extends ReplicaRecord, Offered {
   /** Turns in flight from when on they count, every quarter of a second. */
   readonly held: Summary;
+  /** Of them, those that had text already. */
+  readonly streaming: Summary;
   readonly endings: Readonly<Record<string, number>>;
   readonly sheds: Readonly<Record<string, number>>;
   readonly stalledSeconds: number;
@@ -76,7 +79,7 @@ export interface Carried {
   readonly probes: readonly Probe[];
   /** Most turns that the machine was seen to carry, gate or not. */
   readonly physical: number;
-  /** Whether it was not the memory that ended the search. */
+  /** Whether it was the CPU, and not the memory, that ended the search for more. */
   readonly isCpuBound: boolean;
 }
 
@@ -140,6 +143,7 @@ export async function runOffer(input: OfferInput): Promise<Run> {
   return {
     ...record,
     held: summaryOf(sampled(inFlightOver(answers), within)),
+    streaming: summaryOf(sampled(streamingOver(answers), within)),
     endings: tally(admitted.map(({ outcome }) => outcome)),
     sheds: tally(answers.flatMap(({ shed }) => (shed === null ? [] : [shed]))),
     stalledSeconds: stalledSeconds(answers, beganAtMs, lastMs),
@@ -156,17 +160,13 @@ function isStuck({ inFlight, lastTextAtMs }: Progress): boolean {
 
 export function failureOf(run: Run): string | null {
   const { exit, oomKills, endings, stalledSeconds: stalled, wasStuck } = run;
-  const lost = lostTurns(endings);
+  const lost = Object.entries(endings).filter(([end]) => end !== "completed");
   const faults = [
     ...(exit === null ? [] : [`the server ended (${exit.signal ?? exit.code})`]),
     ...(oomKills.length === 0 ? [] : [`${oomKills.length} killed by the kernel`]),
     ...(stalled === 0 ? [] : [`${stalled} s of livelock`]),
     ...(wasStuck ? [`no text at all for ${STUCK_MS / 1_000} s`] : []),
-    ...(lost === 0 ? [] : [`${lost} turns lost`]),
+    ...lost.map(([end, turns]) => `${turns} turns lost (${end})`),
   ];
   return faults.length === 0 ? null : faults.join(", ");
-}
-
-export function lostTurns(endings: Run["endings"]): number {
-  return Object.entries(endings).reduce((sum, [end, n]) => sum + (end === "completed" ? 0 : n), 0);
 }

@@ -204,12 +204,12 @@ function claimsOf(all: readonly Carried[], size: Size): Claim[] {
       times,
     );
     if (size === "small") return [promised, harmless];
-    const bound = isCpuBound ? "with the CPU as the limit" : "with the memory as the limit";
+    const bound = isCpuBound ? "the CPU binds" : "the memory binds";
     return [
-      isCpuBound ? orCpuBinds(promised) : promised,
+      orCpuBinds(promised, measured),
       harmless,
       atLeast(
-        `${name}: held against the physical limit (${physical} turns, ${bound})`,
+        `${name}: held against the physical limit (${physical} turns; ${bound})`,
         0.75,
         held / physical,
         times,
@@ -220,10 +220,17 @@ function claimsOf(all: readonly Carried[], size: Size): Claim[] {
   });
 }
 
-/** The promise is that or the CPU, and that it is said. */
-function orCpuBinds(claim: Claim): Claim {
-  const target = `${claim.target}, or the CPU binds`;
-  return { ...claim, target, measured: `${claim.measured}; the CPU binds`, holds: true };
+/** The promise is that, or that the CPU binds and the refusals say so. */
+function orCpuBinds(promised: Claim, { sheds }: Run): Claim {
+  const { start = 0, memory = 0 } = sheds;
+  if (promised.holds || start <= memory) return promised;
+  const share = Math.round((start / (start + memory)) * 100);
+  return {
+    ...promised,
+    target: `${promised.target}, or the CPU binds and it says so`,
+    measured: `${promised.measured}; the CPU binds: ${share} % of the refusals say so`,
+    holds: true,
+  };
 }
 
 function trafficClaim(name: string, held: number, formula: number): Claim {

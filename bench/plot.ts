@@ -44,7 +44,7 @@ const LEFT = 58;
 /** Room for the names of the lines, at their ends. */
 const RIGHT = 150;
 const PANEL_HEIGHT = 190;
-const PANEL_GAP = 46;
+const PANEL_GAP = 60;
 const TOP = 62;
 const BOTTOM = 46;
 const LABEL_HEIGHT = 15;

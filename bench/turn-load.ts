@@ -86,16 +86,28 @@ export interface Step {
   readonly value: number;
 }
 
-/** How many turns were in flight, as their callers saw it. */
+/** How many turns were in flight, as their callers saw it: admitted, and not ended. */
 export function inFlightOver(answers: readonly TurnAnswer[]): Step[] {
-  const changes = answers.flatMap(({ startedAtMs, endedAtMs }) =>
-    startedAtMs === null
-      ? []
-      : [
-          { atMs: startedAtMs, by: 1 },
-          { atMs: endedAtMs, by: -1 },
-        ],
-  );
+  return countOver(answers, ({ startedAtMs }) => startedAtMs);
+}
+
+/** How many of them had text already. */
+export function streamingOver(answers: readonly TurnAnswer[]): Step[] {
+  return countOver(answers, ({ textAtMs }) => textAtMs[0] ?? null);
+}
+
+function countOver(
+  answers: readonly TurnAnswer[],
+  fromOf: (answer: TurnAnswer) => number | null,
+): Step[] {
+  const changes = answers.flatMap((answer) => {
+    const fromMs = fromOf(answer);
+    if (fromMs === null) return [];
+    return [
+      { atMs: fromMs, by: 1 },
+      { atMs: answer.endedAtMs, by: -1 },
+    ];
+  });
   changes.sort((a, b) => a.atMs - b.atMs);
   let value = 0;
   return changes.map(({ atMs, by }) => ({ atMs, value: (value += by) }));
