@@ -8,13 +8,16 @@
  */
 
 import { balloons } from "./balloons.ts";
+import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
 import { idle } from "./idle.ts";
 import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
+import { patterns } from "./patterns.ts";
 import { prediction } from "./prediction.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
 import { shed } from "./shed.ts";
+import { soak } from "./soak.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [
   overhead,
@@ -23,6 +26,9 @@ const BENCHMARKS: readonly Benchmark[] = [
   carry,
   oomReplay,
   balloons,
+  bursts,
+  soak,
+  patterns,
   prediction,
 ];
 
