@@ -55,14 +55,17 @@ export interface AgentDefinition {
   };
   readonly hosting: {
     readonly pattern: HostingPattern;
-    /** How long the process of a turn may stay for the session's next one; 0: not at all. */
+    /**
+     * How long the process of a turn may stay for the session's next one; 0: not at all. With
+     * `single-container` the replica stays as long.
+     */
     readonly stayMs: number;
     /** Processes started ahead for first turns. */
     readonly spares: number;
   };
 }
 
-export type HostingPattern = "ephemeral" | "hybrid" | "long-running";
+export type HostingPattern = "ephemeral" | "hybrid" | "long-running" | "single-container";
 
 export type McpServer =
   | {

@@ -10,25 +10,21 @@ import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
 import type { AgentDefinition } from "./definition.ts";
 
-const PATTERN_WORDS = "this version has the patterns `hybrid`, `ephemeral` and `long-running`";
-
-/** Of a long-running session. */
+/** Of a long-running session, and of a replica that has but one. */
 const IDLE_TIME_MS = 3_600_000;
+const WITH_IDLE_TIME: readonly string[] = ["long-running", "single-container"];
 
 export const hosting = z
   .strictObject({
     pattern: z
-      .enum(["hybrid", "ephemeral", "long-running"], {
-        error: ({ input }) =>
-          input === "single-container"
-            ? `is not there yet: ${PATTERN_WORDS}\nUse \`long-running\``
-            : undefined,
-      })
+      .enum(["hybrid", "ephemeral", "long-running", "single-container"])
       .default("hybrid")
       .describe(
         "`hybrid` keeps the conversation and ends the process after each turn, or when `linger` " +
           "is over; `long-running` keeps both, until the session is deleted or `idleTime` is " +
-          "over; `ephemeral` keeps neither.",
+          "over; `ephemeral` keeps neither. With `single-container` the server is the session: it " +
+          "keeps both for the session of its first turn, refuses others, and exits when a " +
+          "long-running one would end.",
       ),
     linger: durationSchema("0s", "24h")
       .optional()
@@ -40,7 +36,8 @@ export const hosting = z
       .optional()
       .describe(
         "With `long-running`: how long the process stays after a turn; 1h without it. Its memory " +
-          "stays committed. The conversation is kept when it ends.",
+          "stays committed. With `single-container`: how long the server stays without a turn, " +
+          "also before the first one. The conversation is kept when it ends.",
       ),
     spares: z
       .int()
@@ -52,17 +49,21 @@ export const hosting = z
           "needs.",
       ),
   })
-  .superRefine(({ pattern, linger, idleTime }, context) => {
+  .superRefine(({ pattern, linger, idleTime, spares }, context) => {
     if (linger !== undefined && pattern !== "hybrid") {
       const message = needs("the pattern `hybrid`", "Remove `linger`, or change the pattern");
       context.addIssue({ code: "custom", path: ["linger"], message });
     }
-    if (idleTime !== undefined && pattern !== "long-running") {
+    if (idleTime !== undefined && !WITH_IDLE_TIME.includes(pattern)) {
       const message = needs(
-        "the pattern `long-running`",
+        "the pattern `long-running` or `single-container`",
         "Remove `idleTime`, or change the pattern; with `hybrid` it is called `linger`",
       );
       context.addIssue({ code: "custom", path: ["idleTime"], message });
+    }
+    if (spares > 1 && pattern === "single-container") {
+      const message = needs("at most 1 with `single-container`", "Lower it: there is one session");
+      context.addIssue({ code: "custom", path: ["spares"], message });
     }
   });
 
@@ -70,7 +71,7 @@ export type HostingSettings = z.output<typeof hosting>;
 
 /** How long a process may stay after a turn. */
 export function stayMsOf({ pattern, linger, idleTime }: HostingSettings): number {
-  if (pattern === "long-running") return idleTime ?? IDLE_TIME_MS;
+  if (WITH_IDLE_TIME.includes(pattern)) return idleTime ?? IDLE_TIME_MS;
   return pattern === "hybrid" ? (linger ?? 0) : 0;
 }
 

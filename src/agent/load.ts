@@ -45,6 +45,7 @@ export async function loadAgents(
     ...found.diagnostics,
     ...loaded.flatMap((each) => each.diagnostics),
     ...repeatedNames(loaded),
+    ...notAlone(loaded),
   ];
   if (diagnostics.length > 0) throw new DiagnosticsError("agent_invalid", diagnostics);
   return deepFreeze(loaded.flatMap(({ agent }) => (agent === undefined ? [] : [agent])));
@@ -89,6 +90,8 @@ interface LoadedAgent {
   readonly diagnostics: readonly Diagnostic[];
   /** For the problem of a name that is there twice. */
   readonly complainOfName?: (otherFile: string) => Diagnostic;
+  /** For the problem of an agent that needs a server of its own. */
+  readonly complainOfCompany?: (agents: number) => Diagnostic;
 }
 
 async function loadAgent(
@@ -115,7 +118,13 @@ async function loadAgent(
   }
   const complainOfName = (otherFile: string) =>
     result.document.diagnosticAt(["name"], `is the name of ${otherFile} as well`, "Rename one");
-  return { agent, diagnostics: [], complainOfName };
+  const complainOfCompany = (agents: number) =>
+    result.document.diagnosticAt(
+      ["hosting", "pattern"],
+      `needs a server of its own: it serves one session of one agent, and here are ${agents}`,
+      "Serve this file alone, or use the pattern `long-running`",
+    );
+  return { agent, diagnostics: [], complainOfName, complainOfCompany };
 }
 
 function repeatedNames(loaded: readonly LoadedAgent[]): readonly Diagnostic[] {
@@ -127,6 +136,15 @@ function repeatedNames(loaded: readonly LoadedAgent[]): readonly Diagnostic[] {
     files.set(agent.name, agent.file);
     return [];
   });
+}
+
+function notAlone(loaded: readonly LoadedAgent[]): readonly Diagnostic[] {
+  if (loaded.length === 1) return [];
+  return loaded.flatMap(({ agent, complainOfCompany }) =>
+    agent?.hosting.pattern === "single-container" && complainOfCompany !== undefined
+      ? [complainOfCompany(loaded.length)]
+      : [],
+  );
 }
 
 interface Resolved {

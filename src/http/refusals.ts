@@ -98,6 +98,8 @@ function headersOf({ code, details }: Refusal): Record<string, string> {
   const headers: Record<string, string> = { "cache-control": "no-store" };
   if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
   if (code === "unauthorized") headers["www-authenticate"] = "Bearer";
+  // The connection leads to this replica for ever: the next one may lead to the right one.
+  if (code === "other_session") headers["connection"] = "close";
   if (code !== "at_capacity") return headers;
   const { capacity } = extensions as { capacity: number };
   const limits = rateLimitHeaders({ capacity, retryAfterSeconds: retryAfterSeconds ?? 1 });

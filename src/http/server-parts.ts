@@ -24,6 +24,8 @@ export interface ServerParts {
   readonly sessions: FileSessions;
   readonly telemetry: Telemetry;
   readonly readiness: Readiness;
+  /** Whether the one session that the replica serves has come; false where it serves many. */
+  readonly isBound: () => boolean;
   /** Read anew at each call. */
   readonly capacity: () => CapacityView;
 }

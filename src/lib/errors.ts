@@ -102,6 +102,14 @@ export const ERRORS = {
     title: "Another turn of this session is running",
     remedy: "Wait for that turn to end, or cancel it; a session takes one turn at a time",
   },
+  other_session: {
+    status: 421,
+    fault: "caller",
+    retryable: true,
+    title: "The replica serves another session",
+    remedy:
+      "Ask the dispatcher for a replica of your session, or try another over a new connection",
+  },
   payload_too_large: {
     status: 413,
     fault: "caller",

@@ -18,13 +18,16 @@ import { turnCeilingBytes } from "../capacity/turn-ceiling.ts";
 import type { Config } from "../config/config.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
 import { FileSessions } from "../session/file-sessions.ts";
+import type { SessionRef } from "../session/session-id.ts";
 import { SessionLocks } from "../session/session-locks.ts";
+import type { SingleSession } from "../session/single-session.ts";
 import type { LogDestination, Logger } from "../telemetry/log.ts";
 import { startTelemetry, type Telemetry } from "../telemetry/start.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
 import { LiveTurns } from "../turn/live-turns.ts";
 import { runTurn, type TurnDeps } from "../turn/run-turn.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
+import { bindSession } from "./bind-session.ts";
 import { CapacityReport } from "./capacity-report.ts";
 import { GuardLink } from "./guard-link.ts";
 import { openFootprintFile } from "./footprint-file.ts";
@@ -38,6 +41,8 @@ export interface EngineOptions {
   readonly agents: readonly AgentDefinition[];
   /** Where the log goes; the standard output without it. */
   readonly logDestination?: LogDestination;
+  /** Serves one session if its agent says so; a person's chats are many all the same. */
+  readonly mayBind?: boolean;
 }
 
 export interface Engine {
@@ -49,6 +54,8 @@ export interface Engine {
   readonly processes: AgentProcesses;
   readonly agents: ReadonlyMap<string, ServedAgent>;
   readonly sessions: FileSessions;
+  /** The one session that is served; null where there are many. */
+  readonly single: SingleSession | null;
   readonly kept: KeptProcesses;
   readonly turns: LiveTurns;
 }
@@ -87,11 +94,9 @@ export async function withEngine<Result>(
   for (const note of memoryLimit.notes) telemetry.log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
-  await using _footprints = await openFootprintFile({
-    dataDirectory: data.path,
-    book: footprints,
-    log: telemetry.log,
-  });
+  using single = options.mayBind === true ? await bindSession(options.agents, data.path) : null;
+  const learned = { dataDirectory: data.path, book: footprints, log: telemetry.log };
+  await using _footprints = await openFootprintFile(learned);
   await using containment = await detectContainment({
     ownGroup: config.agentProcess.ownGroup,
     serverId: data.serverId,
@@ -109,14 +114,8 @@ export async function withEngine<Result>(
   const place = { toolShell, dataDirectory: data.path };
   const tellCeiling = { ceilingBytesOf: ceilingOf(gate) };
   const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place, ...tellCeiling };
-  await using kept = openKeptProcesses(config, keptDeps);
-  const locks = new SessionLocks();
-  const sessions = new FileSessions({
-    dataDirectory: data.path,
-    maxPerTenant: config.sessions.maxPerTenant,
-    locks,
-    beforeDelete: (ref) => kept.residents.endOf(ref, "deleted"),
-  });
+  await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
+  const { locks, sessions } = openSessions(config, data, kept, single);
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, footprints };
   await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, turnDeps, signal),
@@ -131,7 +130,7 @@ export async function withEngine<Result>(
     countStrays: () => countStrays(data.serverId, processes.live),
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
-  return await use({ ...parts, agents, sessions, kept, turns });
+  return await use({ ...parts, agents, sessions, single, kept, turns });
 }
 
 function ceilingOf(gate: TurnGate): KeptDeps["ceilingBytesOf"] {
@@ -172,6 +171,18 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
   const killed = await sweepStrays(serverId);
   telemetry.metrics.straysKilled(killed);
   if (killed > 0) telemetry.log.warn({ killed }, "Killed processes that the last run left behind");
+}
+
+function openSessions(
+  { sessions: { maxPerTenant } }: Config,
+  { path: dataDirectory }: DataDirectory,
+  { residents }: KeptProcesses,
+  single: SingleSession | null,
+): { locks: SessionLocks; sessions: FileSessions } {
+  const locks = new SessionLocks(single);
+  const beforeDelete = (ref: SessionRef) => residents.endOf(ref, "deleted");
+  const options = { dataDirectory, maxPerTenant, locks, beforeDelete, single };
+  return { locks, sessions: new FileSessions(options) };
 }
 
 function openAgentProcesses(options: {

@@ -14,8 +14,16 @@ import { TurnProcess } from "../turn/turn-process.ts";
 
 export type KeptDeps = Omit<TurnDeps, "kept" | "sessions" | "locks" | "footprints">;
 
-/** From now on they make room for turns, and spares are started where there is some left. */
-export function openKeptProcesses(config: Config, deps: KeptDeps): KeptProcesses {
+/**
+ * From now on they make room for turns, and spares are started where there is some left.
+ *
+ * @param newSessionsMayCome Spares are for them alone.
+ */
+export function openKeptProcesses(
+  config: Config,
+  deps: KeptDeps,
+  newSessionsMayCome: () => boolean,
+): KeptProcesses {
   const { agents, gate, lane, telemetry, dataDirectory } = deps;
   const wanted = Array.from(
     agents.values(),
@@ -27,7 +35,10 @@ export function openKeptProcesses(config: Config, deps: KeptDeps): KeptProcesses
     wanted: new Map(wanted),
     start: (agentName) => startSpare(agentName, config, deps),
     mayStart: (bytes) =>
-      lane.waiting === 0 && lane.starting < lane.slots && gate.spareRoomBytes(Date.now()) >= bytes,
+      newSessionsMayCome() &&
+      lane.waiting === 0 &&
+      lane.starting < lane.slots &&
+      gate.spareRoomBytes(Date.now()) >= bytes,
     onEnded: (kind, reason) => telemetry.metrics.keptProcessEnded(kind, reason),
     onFailed: (agent, err) => telemetry.log.warn({ agent, err }, "Cannot start a spare"),
   });

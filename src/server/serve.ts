@@ -39,7 +39,7 @@ export interface ListeningServer {
 }
 
 /**
- * Serves until `stop` aborts, then drains. Resolves when nothing of the server is left.
+ * Serves until `stop` aborts, or the one session it serves is over; then drains. Resolves when nothing of the server is left.
  *
  * @throws {AppError} `cannot_listen`, and what {@link withEngine} throws.
  */
@@ -48,7 +48,8 @@ export async function serve(
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
-  await withEngine(options, (engine) => serveEngine(engine, options, signals, onListening));
+  const bound = { ...options, mayBind: true };
+  await withEngine(bound, (engine) => serveEngine(engine, options, signals, onListening));
 }
 
 async function serveEngine(
@@ -57,18 +58,23 @@ async function serveEngine(
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
-  const { agents, data, kept, processes, sessions, telemetry, turns } = engine;
+  const { agents, data, kept, processes, sessions, single, telemetry, turns } = engine;
   const { gate, memoryLimit, footprints } = engine.capacity;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   const capacity = () => engine.report.view();
-  const parts = { config, version, agents, turns, gate, sessions, telemetry, readiness, capacity };
+  const isBound = () => single?.isTaken === true;
+  const served = { agents, turns, gate, sessions, telemetry, readiness, capacity, isBound };
+  const parts = { config, version, ...served };
   const { log } = telemetry;
   // Begun before the rest of the program is loaded: the process starts on another core meanwhile.
   const failed = new AbortController();
-  const stop = AbortSignal.any([signals.stop, failed.signal]);
+  const ended = single === null ? signals.stop : AbortSignal.any([signals.stop, single.over]);
+  const stop = AbortSignal.any([ended, failed.signal]);
   const onPeak = (bytes: number) => footprints.calibrate(bytes);
   const deps = { config, data, agents, processes, readiness, log, onPeak };
   const ready = checkReadiness(deps, stop);
+  // A slow start takes nothing from the time that the first turn has to come.
+  void ready.then(() => single?.awaitTurn());
   const { buildApp } = await import("../http/app.ts");
   await using app = buildApp(parts);
   const url = await listen(app, config.listen).catch((error: unknown) => {
@@ -80,7 +86,9 @@ async function serveEngine(
   log.info(facts, "Listening");
   onListening({ url, memoryLimit, gate, ready, killNow: () => processes.killAllNow() });
 
-  await aborted(signals.stop);
+  await aborted(ended);
+  const over = single?.over.reason as unknown;
+  if (over !== undefined) log.info({ reason: over }, "The session of this replica is over");
   readiness.state = "draining";
   readiness.reason = "the server is shutting down";
   gate.drain();

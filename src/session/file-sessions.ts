@@ -47,6 +47,7 @@ import {
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
+import type { SingleSession } from "./single-session.ts";
 import { storing } from "./storage-errors.ts";
 import { writeTombstone } from "./tombstones.ts";
 import {
@@ -97,6 +98,8 @@ export interface FileSessionsOptions {
   readonly locks: SessionLocks;
   /** Ends what is kept in memory for a session that is about to be deleted, whose lock is held. */
   readonly beforeDelete?: (ref: SessionRef) => Promise<void>;
+  /** The one session there may be, where it is only one. */
+  readonly single?: SingleSession | null;
 }
 
 /** Of a transcript that a live process writes to. */
@@ -107,11 +110,14 @@ export class FileSessions {
   readonly #locks: SessionLocks;
   readonly #counts: SessionCounts;
   readonly #beforeDelete: (ref: SessionRef) => Promise<void>;
+  readonly #single: SingleSession | null;
 
-  constructor({ dataDirectory, maxPerTenant, locks, beforeDelete }: FileSessionsOptions) {
+  constructor(options: FileSessionsOptions) {
+    const { dataDirectory, maxPerTenant } = options;
     this.#data = dataDirectory;
-    this.#locks = locks;
-    this.#beforeDelete = beforeDelete ?? (async () => {});
+    this.#locks = options.locks;
+    this.#beforeDelete = options.beforeDelete ?? (async () => {});
+    this.#single = options.single ?? null;
     this.#counts = new SessionCounts({
       maxPerTenant,
       countSessions: (tenant) => countSessions(dataDirectory, tenant),
@@ -132,6 +138,7 @@ export class FileSessions {
     return storing("open the session", async () => {
       const known = await recordForTurn(this.#data, input, ref, nowMs);
       const record = known ?? (await this.#start(input, ref, nowMs));
+      this.#single?.begun();
       const directories = await this.#makeDirectories(ref, processStayed);
       const found = await transcriptFileOf(this.#data, record);
       const repair = processStayed ? AS_IT_IS : found && (await repairTranscript(found));
@@ -191,9 +198,10 @@ export class FileSessions {
     });
   }
 
-  /** @throws {AppError} `session_not_found`, `session_gone`. */
+  /** @throws {AppError} `session_not_found`, `session_gone`, `other_session`. */
   async read(ref: SessionRef, nowMs: number): Promise<SessionSummary> {
     const own = parseSessionRef(ref);
+    this.#single?.check(own);
     return storing("read the session", async () =>
       this.#summaryOf(await requireRecord(this.#data, own, nowMs)),
     );
@@ -219,7 +227,7 @@ export class FileSessions {
    * Removes a session and everything in it.
    *
    * @returns What was removed.
-   * @throws {AppError} `session_busy`, `session_not_found`, `session_gone`.
+   * @throws {AppError} `session_busy`, `session_not_found`, `session_gone`, `other_session`.
    */
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
     const own = parseSessionRef(ref);
@@ -234,6 +242,7 @@ export class FileSessions {
       // One rename takes it away whole; a crash after it leaves only rubbish.
       const trash = join(dataPathsOf(this.#data).trash, randomUUID());
       await rename(paths.directory, trash);
+      this.#single?.deleted();
       await this.#counts.giveBack(own.tenant);
       const removed = await treeSizeOf(trash);
       await rm(trash, { recursive: true, force: true });

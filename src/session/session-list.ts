@@ -11,8 +11,8 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../lib/errors.ts";
 import { sessionIdOf } from "./session-id.ts";
-import { RECORD_NAME, sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
-import { readRecord, type SessionRecord } from "./session-record.ts";
+import { dataPathsOf, RECORD_NAME, sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
+import { readAnyRecord, readRecord, type SessionRecord } from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
 
 export const DEFAULT_PAGE_LIMIT = 50;
@@ -105,6 +105,23 @@ async function positionsIn(shard: string): Promise<Position[]> {
 async function positionOf(directory: string, sessionId: string): Promise<Position[]> {
   const found = await ifPresent(stat(join(directory, RECORD_NAME)));
   return found === undefined ? [] : [{ sessionId, lastTurnAtMs: Math.round(found.mtimeMs) }];
+}
+
+/** Of all tenants, in no order; looks no further than `limit`. @throws {AppError} `storage_failed` */
+export async function anySessions(dataDirectory: string, limit: number): Promise<SessionRecord[]> {
+  const { tenants } = dataPathsOf(dataDirectory);
+  const found: SessionRecord[] = [];
+  for (const tenant of await namesIn(tenants)) {
+    const root = join(tenants, tenant, "sessions");
+    for (const shard of await namesIn(root)) {
+      for (const name of await namesIn(join(root, shard))) {
+        if (found.length === limit) return found;
+        const record = await readAnyRecord(join(root, shard, name, RECORD_NAME));
+        if (record !== undefined) found.push(record);
+      }
+    }
+  }
+  return found;
 }
 
 async function namesIn(directory: string): Promise<string[]> {

@@ -7,9 +7,16 @@
 
 import { AppError } from "../lib/errors.ts";
 import type { SessionRef } from "./session-id.ts";
+import type { SingleSession } from "./single-session.ts";
 
 export class SessionLocks {
   readonly #held = new Set<string>();
+  readonly #single: SingleSession | null;
+
+  /** @param single The one session that may be locked, where it is only one. */
+  constructor(single: SingleSession | null = null) {
+    this.#single = single;
+  }
 
   /** Sessions locked now. */
   get size(): number {
@@ -23,20 +30,24 @@ export class SessionLocks {
   /**
    * Takes the session until the lock is disposed; disposing twice is harmless.
    *
-   * @throws {AppError} `session_busy`
+   * @throws {AppError} `session_busy`, `other_session`
    */
   lock(ref: SessionRef): Disposable {
+    this.#single?.check(ref);
     const key = keyOf(ref);
     if (this.#held.has(key)) {
       throw new AppError("session_busy", BUSY);
     }
     this.#held.add(key);
+    this.#single?.take(ref);
     let isHeld = true;
     return {
       [Symbol.dispose]: () => {
         // A second dispose must not open a lock that somebody else has taken since.
-        if (isHeld) this.#held.delete(key);
+        if (!isHeld) return;
         isHeld = false;
+        this.#held.delete(key);
+        this.#single?.release();
       },
     };
   }

@@ -82,14 +82,22 @@ export async function readRecord(
   file: string,
   ref: SessionRef,
 ): Promise<SessionRecord | undefined> {
+  const record = await readAnyRecord(file);
+  if (record === undefined) return undefined;
+  if (record.tenant === ref.tenant && record.sessionId === ref.sessionId) return record;
+  throw storageFailed(READING);
+}
+
+/** The same for a session that is not known yet. */
+export async function readAnyRecord(file: string): Promise<SessionRecord | undefined> {
   const text = await ifPresent(readFile(file, "utf8"));
   if (text === undefined) return undefined;
   const record = parseRecord(text);
-  if (record?.tenant !== ref.tenant || record.sessionId !== ref.sessionId) {
-    throw storageFailed("read the session's record");
-  }
+  if (record === undefined) throw storageFailed(READING);
   return record;
 }
+
+const READING = "read the session's record";
 
 /** The file's time is the time of the last turn, so that listing need not open every record. */
 export async function writeRecord(file: string, record: SessionRecord): Promise<void> {

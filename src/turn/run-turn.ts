@@ -2,7 +2,7 @@
  * The way of a turn, from the session to the outcome. Read this first.
  *
  *     lock ─▶ permit ─▶ session ─▶ process ─▶ events … ─▶ tree gone ─▶ outcome
- *     409     429 503   404 410     502
+ *     409 421 429 503   404 410     502
  *
  * @module
  */
@@ -59,9 +59,9 @@ export interface TurnDeps {
  * that even the kernel cannot end: as long as they live, permit and session stay taken.
  *
  * @throws {AppError} Before the first event: `agent_not_found`, `invalid_request` (a thread id that
- *   does not fit), `session_busy`, `at_capacity`, `draining`, `session_not_found`, `session_gone`,
- *   `too_many_sessions`, `storage_full`, `storage_failed`. Later failures are the outcome in
- *   `turn_ended`, but for a disk that fails as an ephemeral session is removed.
+ *   does not fit), `other_session`, `session_busy`, `at_capacity`, `draining`, `session_not_found`,
+ *   `session_gone`, `too_many_sessions`, `storage_full`, `storage_failed`. Later failures are the
+ *   outcome in `turn_ended`, but for a disk that fails as an ephemeral session is removed.
  * @param signal Its reason becomes the outcome; see {@link runAgent}.
  */
 export async function* runTurn(
@@ -131,7 +131,8 @@ async function* runAdmitted(
   if (ref !== null && end.stays && outcome === end.outcome) {
     const { pattern, stayMs } = agent.definition.hosting;
     hold.letStay();
-    const resting = pattern === "long-running" ? hold.handOver(permit) : null;
+    // What lingers is cache; else the memory is the session's as long as its process stays.
+    const resting = pattern === "hybrid" ? null : hold.handOver(permit);
     lease.park(ref, { stayMs, permit: resting });
   }
   return outcome;

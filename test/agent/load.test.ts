@@ -212,6 +212,19 @@ describe("loadAgents, a folder", () => {
     ]);
   });
 
+  it("serves an agent that is a session alone", async () => {
+    await write("a.yaml", `${MINIMAL}hosting: {pattern: single-container, idleTime: 1m}\n`);
+    expect((await loadAgents(folder, {}))[0]?.hosting).toEqual({
+      pattern: "single-container",
+      stayMs: 60_000,
+      spares: 0,
+    });
+    await write("b.yaml", MINIMAL.replace(": a", ": b"));
+    expect(await problems(loadAgents(folder, {}))).toEqual([
+      "a.yaml:3:20 hosting.pattern needs a server of its own: it serves one session of one agent, and here are 2 | Serve this file alone, or use the pattern `long-running`",
+    ]);
+  });
+
   it("says when there is nothing", async () => {
     expect(await problems(loadAgents(folder, {}))).toEqual([
       expect.stringContaining("holds no agent file | Put a file `agent.yaml` there"),
@@ -237,12 +250,12 @@ describe("loadAgents, problems", () => {
       '2:15 instructions needs text that is not empty: got " " | Say what the agent does',
     ],
     [
-      `${MINIMAL}hosting: {pattern: single-container}\n`,
-      '3:20 hosting.pattern is not there yet: this version has the patterns `hybrid`, `ephemeral` and `long-running`: got "single-container" | Use `long-running`',
+      `${MINIMAL}hosting: {pattern: single-container, spares: 2}\n`,
+      "3:46 hosting.spares needs at most 1 with `single-container`: got 2 | Lower it: there is one session",
     ],
     [
       `${MINIMAL}hosting: {pattern: hybird}\n`,
-      '3:20 hosting.pattern needs one of `hybrid`, `ephemeral`, `long-running`: got "hybird" | Did you mean `hybrid`?',
+      '3:20 hosting.pattern needs one of `hybrid`, `ephemeral`, `long-running`, `single-container`: got "hybird" | Did you mean `hybrid`?',
     ],
     [
       `${MINIMAL}hosting: {pattern: ephemeral, linger: 1m}\n`,
@@ -250,7 +263,7 @@ describe("loadAgents, problems", () => {
     ],
     [
       `${MINIMAL}hosting: {idleTime: 1m}\n`,
-      '3:21 hosting.idleTime needs the pattern `long-running`: got "1m" | Remove `idleTime`, or change the pattern; with `hybrid` it is called `linger`',
+      '3:21 hosting.idleTime needs the pattern `long-running` or `single-container`: got "1m" | Remove `idleTime`, or change the pattern; with `hybrid` it is called `linger`',
     ],
     [
       `${MINIMAL}limits: {budgetUsd: 1}\nhosting: {linger: 1m}\n`,

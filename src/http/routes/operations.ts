@@ -15,7 +15,7 @@ const bytes = z.int();
 const livezSchema = z.object({ status: z.literal("alive") });
 
 const readyzSchema = z.object({
-  status: z.enum(["ready", "starting", "draining", "broken", "full"]),
+  status: z.enum(["ready", "starting", "draining", "broken", "bound", "full"]),
   reason: z.string().optional().describe("Why not, in words."),
 });
 
@@ -108,7 +108,7 @@ function livez(): Route {
   };
 }
 
-function readyz({ config, gate, readiness }: ServerParts): Route {
+function readyz({ config, gate, readiness, isBound }: ServerParts): Route {
   return {
     method: "GET",
     path: "/readyz",
@@ -125,12 +125,16 @@ function readyz({ config, gate, readiness }: ServerParts): Route {
     handle({ reply }) {
       const { state, reason } = readiness;
       if (state !== "ready") return reply.status(503).send({ status: state, reason });
+      if (isBound()) return reply.status(503).send({ status: "bound", reason: BOUND });
       const shed = config.capacity.unreadyWhenFull ? gate.peek(Date.now()) : null;
       if (shed !== null) return reply.status(503).send({ status: "full", reason: shed.text });
       return { status: "ready" };
     },
   };
 }
+
+/** Turns of other sessions should not be sent here; those of its own know where to go. */
+const BOUND = "this replica serves one session, which has come; its turns are taken";
 
 function capacity(parts: ServerParts): Route {
   return {

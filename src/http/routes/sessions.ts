@@ -98,7 +98,7 @@ function readSession(sessions: Sessions): Route {
       operationId: "readSession",
       summary: "A session with what was said in it",
       answers: [jsonAnswer("The session", transcriptSchema)],
-      errors: ["session_not_found", "session_gone", "storage_failed"],
+      errors: ["session_not_found", "session_gone", "other_session", "storage_failed"],
     },
     async handle({ caller: { tenant }, param }) {
       const ref = { tenant, sessionId: param("sessionId") };
@@ -122,7 +122,13 @@ function deleteSession(sessions: Sessions): Route {
       operationId: "deleteSession",
       summary: "Delete a session and all its files",
       answers: [{ status: 204, description: "The session is gone" }],
-      errors: ["session_not_found", "session_gone", "session_busy", "storage_failed"],
+      errors: [
+        "session_not_found",
+        "session_gone",
+        "session_busy",
+        "other_session",
+        "storage_failed",
+      ],
     },
     async handle({ caller: { tenant }, param, reply }) {
       await sessions.delete({ tenant, sessionId: param("sessionId") }, Date.now());

@@ -154,6 +154,7 @@ const ADMISSION_ERRORS: readonly ErrorCode[] = [
   "session_gone",
   "not_acceptable",
   "session_busy",
+  "other_session",
   "payload_too_large",
   "unsupported_media_type",
   "request_timeout",
