@@ -53,10 +53,11 @@ async function refuse(server: ServerProcess, times: number): Promise<void> {
 }
 
 /** After its garbage is collected. */
-async function weigh({ logs, pid, signal }: ServerProcess) {
+async function weigh(server: ServerProcess) {
+  const { logs, pid } = server;
   const counted = () => logs.filter(({ msg }) => msg === "Counted");
   const already = counted().length;
-  signal("SIGUSR2");
+  server.signal("SIGUSR2");
   await until(() => counted().length > already, "the server to have counted", 30_000);
   const anonymous = /^RssAnon:\s+(\d+) kB$/mu.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
   return {
