@@ -14,6 +14,7 @@ import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
 import type { AgentExit } from "../agent-process/agent-process.ts";
 import { AppError } from "../lib/errors.ts";
 import type { SessionTotals } from "../session/session-record.ts";
+import { isInit, modelMessageOf } from "./message-facts.ts";
 import { outcomeOf, type StopCause, type TurnFacts } from "./outcome.ts";
 import type { AgentConnection } from "./agent-connection.ts";
 import { Translator } from "./translate.ts";
@@ -113,6 +114,10 @@ class AgentTurn {
   readonly #beganAtMs = performance.now();
   /** The process has had turns before this one, or was waiting for its first. */
   readonly #wasThere: boolean;
+  /** The most that its process had ever held as the turn began. */
+  readonly #earlierPeakBytes: number;
+  /** The most that it held whenever it said something. */
+  #heldBytes = 0;
   /** Messages of the model, one for each call of the main loop. */
   readonly #modelMessages = new Set<string>();
   #startMs: number | null = null;
@@ -127,7 +132,9 @@ class AgentTurn {
 
   constructor(run: AgentRun) {
     this.#run = run;
-    this.#wasThere = run.connection.process !== null;
+    const { process } = run.connection;
+    this.#wasThere = process !== null;
+    this.#earlierPeakBytes = process?.peakBytes ?? 0;
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
   }
 
@@ -141,6 +148,7 @@ class AgentTurn {
         const message = await connection.next();
         if (message === null) break;
         this.#watch.heard();
+        this.#noteMemory();
         if (this.#isOfEarlierTurn(message)) continue;
         this.#learn(message);
         const events = this.#translator.next(message);
@@ -196,7 +204,7 @@ class AgentTurn {
       outcome: outcomeOf(facts, this.#usage(totals)),
       totals,
       startMs: this.#wasThere ? null : this.#startMs,
-      peakBytes: connection.process?.peakBytes ?? null,
+      peakBytes: this.#peakBytes(),
       exit,
       stays: this.#stays,
       diagnosis: {
@@ -221,6 +229,17 @@ class AgentTurn {
     }
     if (stopCause.kind === "failed" || this.#interrupted === null) return false;
     return (await this.#interrupted) && this.#run.connection.isAlive;
+  }
+
+  #noteMemory(): void {
+    const heldBytes = this.#run.connection.process?.currentBytes ?? 0;
+    this.#heldBytes = Math.max(this.#heldBytes, heldBytes);
+  }
+
+  /** Of this turn; the process may have held more in one before. */
+  #peakBytes(): number | null {
+    const peakBytes = this.#run.connection.process?.peakBytes ?? null;
+    return (peakBytes ?? 0) > this.#earlierPeakBytes ? peakBytes : this.#heldBytes || null;
   }
 
   /** What came between two turns belongs to none of them: each begins with `init`. */
@@ -258,20 +277,6 @@ class AgentTurn {
       firstTokenMs: this.#firstTokenMs === null ? null : Math.round(this.#firstTokenMs),
     };
   }
-}
-
-function isInit(message: SDKMessage): message is Extract<SDKMessage, { subtype: "init" }> {
-  return message.type === "system" && message.subtype === "init";
-}
-
-/** The id of the model's message that begins with this one, or that it belongs to. */
-function modelMessageOf(message: SDKMessage): string | null {
-  if (message.type === "stream_event") {
-    const { event, parent_tool_use_id: parent } = message;
-    return event.type === "message_start" && parent === null ? event.message.id : null;
-  }
-  if (message.type !== "assistant" || message.error !== undefined) return null;
-  return message.parent_tool_use_id === null ? message.message.id : null;
 }
 
 /** What a reader waits for, other than a notice. */

@@ -25,7 +25,7 @@ import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import type { KeptProcesses } from "./kept-processes.ts";
 import { ProcessLease } from "./process-lease.ts";
-import { runAgent, type AgentRun } from "./run-agent.ts";
+import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
 import { TurnHold } from "./turn-hold.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
@@ -122,12 +122,11 @@ async function* runAdmitted(
   };
   const end = yield* runAgent(run, signal);
   over.abort();
-  const { bytes: predictedBytes, demand } = permit;
-  const ended = { ...end, predictedBytes, carriedBytes: demand.carriedBytes };
-  const sample = footprintSampleOf(ended, Date.now());
-  if (sample !== null) deps.footprints.learn(agentName, sample);
+  // A process with turns behind it holds what those left, too.
+  if (lease.source !== "resident") learnFrom(end, permit, deps);
   const outcome = await session.finish(end);
-  observed.ended({ ...end, outcome, predictedBytes, processSource: lease.source });
+  const { source: processSource } = lease;
+  observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
   if (ref !== null && end.stays && outcome === end.outcome) {
     const { pattern, stayMs } = agent.definition.hosting;
     hold.letStay();
@@ -142,6 +141,13 @@ function findAgent(agents: TurnDeps["agents"], name: string): ServedAgent {
   const agent = agents.get(name);
   if (agent !== undefined) return agent;
   throw new AppError("agent_not_found", "Cannot start the turn: no agent has this name");
+}
+
+function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): void {
+  const { bytes: predictedBytes, demand } = permit;
+  const { carriedBytes, agentName } = demand;
+  const sample = footprintSampleOf({ ...end, predictedBytes, carriedBytes }, Date.now());
+  if (sample !== null) footprints.learn(agentName, sample);
 }
 
 /** Null for a turn that was ended while it waited: it need not start any more. */

@@ -165,12 +165,11 @@ describe("a process that lingers", () => {
     await noneLeft();
   });
 
-  it("is replaced when it was killed", async () => {
+  it.each(["SIGKILL", "SIGSTOP"] as const)("is replaced after a %s", async (signal) => {
     const asking = { agent: "lingers", threadId: newThread() };
     const { sessionId } = await ask(server, "My name is Dora.", asking);
     const [pid = 0] = agentPids(server);
-    process.kill(pid, "SIGKILL");
-    await noneLeft();
+    process.kill(pid, signal);
     expect(await ask(server, "Go on", asking)).toMatchObject({ status: "completed" });
     expect(lastAsked()).toContain("My name is Dora.");
     expect(agentPids(server)).not.toContain(pid);
