@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { ReplicaImage } from "./replica-image.ts";
 
 /** Ways to take memory: which process does it, and how. */
-export const KINDS = ["bash", "swarm", "mcp", "flood", "blocked loop"] as const;
+export const KINDS = ["bash", "pair", "swarm", "mcp", "flood", "blocked loop"] as const;
 export type Kind = (typeof KINDS)[number];
 
 const MIB = 2 ** 20;
@@ -52,7 +52,7 @@ export function balloonScript(parts: Parts): string {
     { when: { afterTool: true }, reply: [{ tokens: 10 }] },
     { when: { userText: "balloon swarm" }, reply: bash(swarm) },
     { when: { userText: "balloon mcp" }, reply: [{ tool: { name: "grow", input: {} } }] },
-    { when: { userText: "/balloon (bash|blocked loop)/" }, reply: bash(balloon) },
+    { when: { userText: "/balloon (bash|pair|blocked loop)/" }, reply: bash(balloon) },
     { when: { userText: "spin" }, reply: [{ tool: { name: "spin", input: {} } }] },
     { when: { userText: "talk" }, reply: [{ tokens: 125 }] },
   ];
@@ -86,7 +86,7 @@ export function writeBalloonAgents(
   write("spinner", [...model, "tools: { functions: [./spin.mjs] }"]);
   const mcp = { grow: { type: "stdio", command: image.node, args: [server] } };
   for (let at = 0; at < count; at += 1) {
-    for (const kind of ["bash", "swarm", "blocked-loop"]) {
+    for (const kind of ["bash", "pair", "pair-too", "swarm", "blocked-loop"]) {
       write(`balloon-${kind}-${at}`, [...model, "tools: { builtin: [Bash] }"]);
     }
     write(`balloon-mcp-${at}`, [...model, `tools: { mcp: ${JSON.stringify(mcp)} }`]);

@@ -33,10 +33,10 @@ export interface TrialPlan {
 
 export interface Trial extends TrialPlan {
   readonly streams: readonly string[];
-  readonly balloon: TurnAnswer;
+  readonly balloons: readonly TurnAnswer[];
   /** The turn whose tool blocks the server's main loop, where there is one. */
   readonly spinner: string | null;
-  /** From the end of the balloon's turn until what it took could be had again; null: not in time. */
+  /** From the end of the last balloon's turn until what it took could be had again; null: not in time. */
   readonly headroomMs: number | null;
   readonly peakBytes: number;
 }
@@ -67,11 +67,14 @@ export async function runTrial(
     untilAdmitted(url, "talker", "talk", () => (streaming += 1)),
   );
   await until(() => streaming >= STREAMS, STREAMING_LIMIT_MS);
-  const balloon = untilAdmitted(url, `balloon-${kind.replace(" ", "-")}-${at}`, `balloon ${kind}`);
+  const names = kind === "pair" ? ["pair", "pair-too"] : [kind.replace(" ", "-")];
+  const growing = names.map((name) =>
+    untilAdmitted(url, `balloon-${name}-${at}`, `balloon ${kind}`),
+  );
   const spinner = kind === "blocked loop" ? untilAdmitted(url, "spinner", "spin") : null;
   // The loop is to be blocked when the balloon grows: it waits for the file that the tool makes.
   if (spinner === null) writeFileSync(goFile, "");
-  const answer = await balloon;
+  const balloons = await Promise.all(growing);
   const endedAtMs = performance.now();
   const outcomes = await Promise.all(streams);
   const spun = await spinner;
@@ -82,7 +85,7 @@ export async function runTrial(
     kind,
     withHogs,
     streams: outcomes.map(({ outcome }) => outcome),
-    balloon: answer,
+    balloons,
     spinner: spun?.outcome ?? null,
     headroomMs: wasBack ? performance.now() - endedAtMs : null,
     peakBytes: Math.max(...peak.map(({ heldBytes }) => heldBytes)),
@@ -137,15 +140,10 @@ function startHogs(): Disposable {
   return { [Symbol.dispose]: () => hogs.forEach((hog) => hog.kill("SIGKILL")) };
 }
 
-/** Whether the balloon was let go: its tool ended well, or its flood was read to the end. */
-export function wasCarried({ kind, balloon }: Trial): boolean {
-  if (balloon.outcome !== "completed") return false;
-  return kind === "flood" || balloon.toolResults.every(({ isError }) => !isError);
-}
-
-/** Whether the turn went on without its tool. */
-export function wentOn(trial: Trial): boolean {
-  return trial.balloon.outcome === "completed" && !wasCarried(trial);
+/** Whether a balloon was let go: its tool ended well, or its flood was read to the end. */
+export function wasCarried(kind: Kind, { outcome, toolResults }: TurnAnswer): boolean {
+  if (outcome !== "completed") return false;
+  return kind === "flood" || toolResults.every(({ isError }) => !isError);
 }
 
 export function harmed({ streams, spinner }: Trial): number {

@@ -11,7 +11,6 @@ import {
   LIMIT_BYTES,
   STREAMS,
   wasCarried,
-  wentOn,
   type Contained,
   type Trial,
 } from "./balloon-trial.ts";
@@ -25,6 +24,7 @@ const PICTURES = ["balloons-group.svg", "balloons-guard.svg"];
 
 const MEANINGS: Readonly<Record<Kind, string>> = {
   bash: "a command of the Bash tool takes 1.5 GiB as fast as it can",
+  pair: "two turns do that at the same time",
   swarm: "a command starts 20 processes of 100 MiB each",
   mcp: "an MCP server of the turn takes 1.5 GiB",
   flood:
@@ -46,7 +46,7 @@ export function balloonsPage(all: readonly Contained[]): Omit<BenchmarkOutcome, 
 
 const METHOD =
   `A replica of ${LIMIT_BYTES / MIB} MiB that measures. In each trial ${STREAMS} turns stream for ` +
-  "5 s, and when all of them have text, one more turn balloons; the memory would not do for both. " +
+  "5 s, and when all of them have text, one more turn balloons, or two; the memory would not do for all. " +
   "Every balloon is of an agent of its own, of which nothing is known, or it would not be " +
   "admitted. In every second trial two busy loops outside of the group take the CPU. A turn that " +
   "is shed comes back, as clients do. Went on: the tool was ended, and its turn completed without " +
@@ -59,9 +59,9 @@ function dataOf({ label, trials, oomKills, exit, serverPid }: Contained) {
     serverPid,
     exit,
     oomKills,
-    trials: trials.map(({ balloon, ...trial }) => ({
+    trials: trials.map(({ balloons, ...trial }) => ({
       ...trial,
-      balloon: { outcome: balloon.outcome, toolResults: balloon.toolResults },
+      balloons: balloons.map(({ outcome, toolResults }) => ({ outcome, toolResults })),
     })),
   };
 }
@@ -98,19 +98,22 @@ function headroomOf({ headroomMs }: Trial): number[] {
 }
 
 function rowOf(label: string, trials: readonly Trial[]): string[] {
-  const count = (is: (trial: Trial) => boolean) => String(trials.filter(is).length);
+  const grown = trials.flatMap(({ kind, balloons }) => balloons.map((each) => ({ kind, each })));
+  const carried = grown.filter(({ kind, each }) => wasCarried(kind, each)).length;
+  const completed = grown.filter(({ each: { outcome } }) => outcome === "completed").length;
   const ends = tally(
-    trials.flatMap(({ balloon: { outcome } }) => (outcome === "completed" ? [] : [outcome])),
+    grown.flatMap(({ each: { outcome } }) => (outcome === "completed" ? [] : [outcome])),
+  );
+  const ended = Object.entries(ends).map(
+    ([outcome, times]) => `${times} \`${outcome.replace("failed: ", "")}\``,
   );
   return [
     label,
     String(trials.length),
     String(trials.reduce((sum, trial) => sum + harmed(trial), 0)),
-    count(wentOn),
-    Object.entries(ends)
-      .map(([outcome, times]) => `${times} \`${outcome.replace("failed: ", "")}\``)
-      .join(", ") || "0",
-    count(wasCarried),
+    String(completed - carried),
+    ended.join(", ") || "0",
+    String(carried),
   ];
 }
 

@@ -5,6 +5,7 @@
  */
 
 import { join } from "node:path";
+import type { GroupReading } from "./memory-group.ts";
 import type { RunningModel } from "./processes.ts";
 import type { ReplicaImage } from "./replica-image.ts";
 import { withReplica, type ReplicaRecord } from "./replica.ts";
@@ -18,6 +19,7 @@ import {
   tally,
   type Offered,
   type Progress,
+  type Step,
 } from "./turn-load.ts";
 
 const WORDS_PER_SECOND = 25;
@@ -51,9 +53,11 @@ export interface Limit {
 }
 
 export interface Run extends ReplicaRecord, Offered {
-  /** Turns in flight from when on they count, every quarter of a second. */
+  /** Turns whose agent process was there, from when on they count. */
   readonly held: Summary;
-  /** Of them, those that had text already. */
+  /** Those that were admitted and had not ended: some may wait for the start of their process. */
+  readonly inFlight: Summary;
+  /** Those that had text already. */
   readonly streaming: Summary;
   readonly endings: Readonly<Record<string, number>>;
   readonly sheds: Readonly<Record<string, number>>;
@@ -142,7 +146,8 @@ export async function runOffer(input: OfferInput): Promise<Run> {
   const lastMs = Math.max(untilMs, ...admitted.map(({ endedAtMs }) => endedAtMs));
   return {
     ...record,
-    held: summaryOf(sampled(inFlightOver(answers), within)),
+    held: summaryOf(sampled(heldOver(record.readings), within)),
+    inFlight: summaryOf(sampled(inFlightOver(answers), within)),
     streaming: summaryOf(sampled(streamingOver(answers), within)),
     endings: tally(admitted.map(({ outcome }) => outcome)),
     sheds: tally(answers.flatMap(({ shed }) => (shed === null ? [] : [shed]))),
@@ -150,6 +155,11 @@ export async function runOffer(input: OfferInput): Promise<Run> {
     firstTextMs: summaryOf(firstTextMs),
     wasStuck,
   };
+}
+
+/** All processes of the group but the server: no turn of this benchmark has a tool. */
+export function heldOver(readings: readonly GroupReading[]): Step[] {
+  return readings.map(({ atMs, processes }) => ({ atMs, value: Math.max(0, processes - 1) }));
 }
 
 const STUCK_MS = 15_000;

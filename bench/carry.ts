@@ -12,6 +12,7 @@ import { trafficAt } from "./erlang.ts";
 import {
   AGENT,
   failureOf,
+  heldOver,
   runOffer,
   SAMPLE_MS,
   SCRIPT,
@@ -28,7 +29,7 @@ import { makeReplicaImage } from "./replica-image.ts";
 import { POLICIES, ungated } from "./replica.ts";
 import { atLeast, type Benchmark, type Claim, type Size } from "./result.ts";
 import { median } from "./statistics.ts";
-import { inFlightOver, sampled, type Offered } from "./turn-load.ts";
+import { sampled, type Offered } from "./turn-load.ts";
 
 const GIB = 2 ** 30;
 interface Plan {
@@ -122,7 +123,7 @@ async function probeAt(
   const data = `ungated-${input.limit.limitBytes / GIB}-${turns}`;
   const run = await runOffer({ ...input, data, args, settledMs, isProbe: true });
   const failure = failureOf(run);
-  const seen = sampled(inFlightOver(run.answers), secondHalf(run));
+  const seen = sampled(heldOver(run.readings), secondHalf(run));
   // A run that was broken off has no half in which it was steady.
   const reached = failure === null ? median(seen) : Math.max(0, ...seen);
   return { turns, reached, failure };
@@ -143,6 +144,9 @@ interface Search {
   readonly report: (line: string) => void;
 }
 
+/** Of the turns allowed, so many are there at the least unless the CPU is what holds them back. */
+const THERE_RATIO = 0.85;
+
 /** Steps up or down from a guess, until one more turn is too many. */
 async function findPhysical(
   shown: number,
@@ -150,28 +154,33 @@ async function findPhysical(
 ): Promise<Pick<Carried, "probes" | "physical" | "isCpuBound">> {
   const probes: Probe[] = [];
   const guess = Math.floor((limit.limitBytes - GUESS.base) / GUESS.turn);
-  let carried = shown;
-  let tooMany = Infinity;
+  let [physical, highest, tooMany] = [shown, shown, Infinity];
   let isCpuBound = false;
   for (let turns = Math.max(guess, shown + 1); probes.length < plan.maxProbes;) {
     const found = await probe(turns);
+    const { failure, reached } = found;
     probes.push(found);
-    report(`    ${turns}: ${found.failure ?? `carried, ${found.reached} at once`}`);
-    if (found.failure !== null) tooMany = turns;
-    else carried = Math.max(carried, found.reached);
+    report(`    ${turns}: ${failure ?? "carried"}, ${reached} at once`);
+    if (failure !== null) {
+      tooMany = turns;
+    } else {
+      highest = turns;
+      physical = Math.max(physical, reached);
+    }
     // Turns end as fast as they can be started: more of them cannot be there at once.
-    isCpuBound = found.failure === null && found.reached < turns;
-    if (isCpuBound || tooMany - carried <= 1) break;
-    turns = tooMany === Infinity ? turns + 1 : Math.ceil((carried + tooMany) / 2);
+    isCpuBound = failure === null && reached < turns * THERE_RATIO;
+    if (isCpuBound || tooMany - highest <= 1) break;
+    turns = tooMany === Infinity ? turns + 1 : Math.floor((highest + tooMany) / 2);
   }
-  return { probes, physical: carried, isCpuBound };
+  return { probes, physical, isCpuBound };
 }
 
 function describe(run: Run): string {
-  const { held, endings, sheds, firstTextMs } = run;
+  const { held, streaming, endings, sheds, firstTextMs } = run;
   const failure = failureOf(run);
   return (
-    `held ${held.median} (${held.min} to ${held.max}), ${JSON.stringify(endings)}, shed ` +
+    `held ${held.median} (${held.min} to ${held.max}), streaming ${streaming.median}, ` +
+    `${JSON.stringify(endings)}, shed ` +
     `${JSON.stringify(sheds)}, first text ${Math.round(firstTextMs.median)} ms` +
     (failure === null ? "" : `; ${failure}`)
   );
