@@ -6,7 +6,8 @@ export default defineConfig({
     globalSetup: ["test/helpers/global-setup.ts"],
     // Tests start real Claude Code processes: on a small machine they need the cores in turn.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    // For a machine that has much else to do: a test that hangs is found out all the same.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });

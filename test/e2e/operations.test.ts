@@ -200,7 +200,8 @@ describe("a server that is killed", () => {
 describe("what a server tells about itself", () => {
   it("counts turns, tokens, cost, ends of processes and their memory", async () => {
     // The turns are over before the first sample: a loaded machine would not tell otherwise.
-    const server = await startProgram({ "agentProcess.sampleInterval": "10s" });
+    const settings = { "agentProcess.sampleInterval": "10s", "capacity.admission": "static" };
+    const server = await startProgram(settings);
     const turns = [await ask(server, "Please count"), await ask(server, "Please count")];
     await refusal(post(server, "You are refused"));
     await refusal(post(server, "Hi", { sessionId: "11111111-1111-4111-8111-111111111111" }));
