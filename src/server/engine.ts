@@ -84,7 +84,7 @@ export async function withEngine<Result>(
       limitWasRead(limit, before, { ...capacity, guardLink, telemetry }),
     pressure: () => guardLink.pressure,
   });
-  const { gate, lane, footprints, memoryLimit } = capacity;
+  const { gate, lane, cpu, footprints, memoryLimit } = capacity;
   const report = new CapacityReport(capacity, guardLink);
 
   await using telemetry = await startTelemetry(config.telemetry, {
@@ -116,7 +116,7 @@ export async function withEngine<Result>(
   const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place, ...tellCeiling };
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
   const { locks, sessions } = openSessions(config, data, kept, single);
-  const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, footprints };
+  const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };
   await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, turnDeps, signal),
     maxStreamsPerCaller: config.http.maxStreamsPerCaller,

@@ -52,6 +52,8 @@ export interface AgentRunEnd {
   readonly startMs: number | null;
   /** Peak private memory of the process tree in this turn; null where it cannot be read. */
   readonly peakBytes: number | null;
+  /** CPU time of all its processes; null where it cannot be read. */
+  readonly cpuMs: number | null;
   readonly exit: AgentExit | null;
   /** The process is at rest, in order, and still there: whoever called has to end it. */
   readonly stays: boolean;
@@ -116,6 +118,7 @@ class AgentTurn {
   readonly #wasThere: boolean;
   /** The most that its process had ever held as the turn began. */
   readonly #earlierPeakBytes: number;
+  readonly #earlierCpuMs: number;
   /** The most that it held whenever it said something. */
   #heldBytes = 0;
   /** Messages of the model, one for each call of the main loop. */
@@ -135,6 +138,7 @@ class AgentTurn {
     const { process } = run.connection;
     this.#wasThere = process !== null;
     this.#earlierPeakBytes = process?.peakBytes ?? 0;
+    this.#earlierCpuMs = process?.tree.sample?.cpuMs ?? 0;
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
   }
 
@@ -199,12 +203,14 @@ class AgentTurn {
     const { needsStructuredOutput, totalsBefore, connection } = this.#run;
     const { result, exit } = this.#facts;
     const totals = result === null ? null : totalsOf(result, totalsBefore);
+    const cpuMs = connection.process?.tree.sample?.cpuMs;
     const facts = { ...this.#facts, needsStructuredOutput, text: this.#translator.text };
     return {
       outcome: outcomeOf(facts, this.#usage(totals)),
       totals,
       startMs: this.#wasThere ? null : this.#startMs,
       peakBytes: this.#peakBytes(),
+      cpuMs: cpuMs === undefined ? null : cpuMs - this.#earlierCpuMs,
       exit,
       stays: this.#stays,
       diagnosis: {

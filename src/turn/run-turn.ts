@@ -10,6 +10,7 @@
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import { postureMismatch } from "../agent/sdk-options.ts";
+import type { CpuMeter } from "../capacity/cpu-meter.ts";
 import type { FootprintBook } from "../capacity/footprint.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { Permit } from "../capacity/permit.ts";
@@ -38,6 +39,8 @@ export interface TurnDeps {
   readonly sessions: FileSessions;
   readonly gate: TurnGate;
   readonly lane: StartLane;
+  /** Learns how much CPU turns take. */
+  readonly cpu: Pick<CpuMeter, "turnEnded">;
   /** Learns what turns hold. */
   readonly footprints: Pick<FootprintBook, "learn">;
   /** The most memory that a turn of the agent may have, with all its tools. */
@@ -122,6 +125,7 @@ async function* runAdmitted(
   };
   const end = yield* runAgent(run, signal);
   over.abort();
+  deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
   // A process with turns behind it holds what those left, too.
   if (lease.source !== "resident") learnFrom(end, permit, deps);
   const outcome = await session.finish(end);
