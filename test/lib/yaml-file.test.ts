@@ -181,10 +181,11 @@ describe("readYaml, files made to hurt", () => {
     ["many anchors", "&a ".repeat(30_000), /not valid YAML/u],
     ["many brackets", "[]".repeat(30_000), /not valid YAML/u],
     ["a megabyte and one", `# ${"x".repeat(1_048_575)}`, /larger than 1 MiB/u],
-  ])("answers to %s", { timeout: 10_000 }, (_, text, message) => {
-    const startedMs = performance.now();
+  ])("answers to %s", (_, text, message) => {
+    const before = process.cpuUsage();
     expect(problems(text).join("\n")).toMatch(message);
-    expect(performance.now() - startedMs).toBeLessThan(8_000);
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(8_000);
   });
 
   it("shows no control characters of the file", () => {
@@ -333,12 +334,12 @@ describe("formatDiagnostics", () => {
 
 describe("nearest", () => {
   it.each([
-    ["concurency", "concurrency"],
-    ["prot", "port"],
-    ["PORT", "port"],
-    ["zebra", undefined],
-    ["x".repeat(10_000), undefined],
-  ])("finds for %.20s: %s", (word, expected) =>
+    ["a slip", "concurency", "concurrency"],
+    ["a swap", "prot", "port"],
+    ["capitals", "PORT", "port"],
+    ["nothing like it", "zebra", undefined],
+    ["a giant", "x".repeat(10_000), undefined],
+  ])("sees through %s", (_, word, expected) =>
     expect(nearest(word, ["concurrency", "port", "name"])).toBe(expected),
   );
 });
