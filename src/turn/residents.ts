@@ -15,7 +15,7 @@ import { AppError } from "../lib/errors.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import { clearScratch, lastMessageIdOf } from "../session/session-process.ts";
-import type { KeptEndReason } from "../telemetry/names.ts";
+import type { KeptEndReason } from "../telemetry/values.ts";
 import { type Evictions, sumOfBytes } from "./evictions.ts";
 import type { TurnProcess } from "./turn-process.ts";
 
@@ -51,6 +51,7 @@ export class Residents {
   readonly #timers = new Map<string, NodeJS.Timeout>();
   /** Until nothing is left of their processes. */
   readonly #closing = new Map<string, Promise<void>>();
+  readonly #watched = new WeakSet<TurnProcess>();
   #isClosed = false;
 
   constructor(options: ResidentsOptions) {
@@ -156,9 +157,20 @@ export class Residents {
     const leftMs = resident.leavesAtMs - performance.now();
     const timer = setTimeout(() => this.#drop(resident, "expired"), Math.max(0, leftMs)).unref();
     this.#timers.set(key, timer);
-    void connection.process?.gone.then(() => this.#drop(resident, "died"));
+    this.#watch(resident.process);
     if (this.#isClosed) this.#drop(resident, "draining");
     else if (!connection.isAlive) this.#drop(resident, "died");
+  }
+
+  /** Once for each process, however many turns it has. */
+  #watch(process: TurnProcess): void {
+    if (this.#watched.has(process)) return;
+    this.#watched.add(process);
+    void process.connection.process?.gone.then(() => {
+      const found = this.all.find((resident) => resident.process === process);
+      if (found !== undefined) this.#drop(found, "died");
+      return found;
+    });
   }
 
   /** Ends one that is parked; one that is not, any more, is somebody else's. */

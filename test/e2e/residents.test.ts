@@ -53,6 +53,9 @@ instructions: You are a test.
 hosting: { pattern: long-running, idleTime: 1500ms }
 `;
 
+/** As set by default. */
+const PARENT_RESERVE_BYTES = 400 * 1024 * 1024;
+
 let server: InProcessServer;
 beforeAll(async () => {
   server = await startServer({ script: SCRIPT, agents: [LINGERS, BRIEFLY, STAYS, STAYS_BRIEFLY] });
@@ -197,7 +200,8 @@ describe("a process that lingers", () => {
     const threadId = newThread();
     await ask(small, "My name is Gerd.", { agent: "lingers", threadId });
     const [resident = 0] = agentPids(small);
-    await until(() => evictable(small) > 0, "the resident to be measured");
+    const committed = () => small.gate.snapshot(Date.now()).committedBytes;
+    await until(() => committed() > PARENT_RESERVE_BYTES, "the resident to be measured");
     const turn = await stream(small, "Count slowly", { agent: "lingers", threadId: newThread() });
     await turn.until("text_delta");
     expect(agentPids(small)).not.toContain(resident);
@@ -207,6 +211,18 @@ describe("a process that lingers", () => {
     const next = await ask(small, "Do you remember?", { agent: "lingers", threadId });
     expect(next.status).toBe("completed");
     expect(textOfRequest(small.asked.at(-1)!)).toContain("My name is Gerd.");
+  });
+});
+
+describe("more processes than may stay", () => {
+  it("are one fewer: the least recently used one goes", async () => {
+    const settings = { "capacity.maxResidents": "1" };
+    await using small = await startServer({ script: SCRIPT, agents: [LINGERS], settings });
+    await ask(small, "One", { agent: "lingers", threadId: newThread() });
+    const first = agentPids(small);
+    await ask(small, "Two", { agent: "lingers", threadId: newThread() });
+    await until(() => agentPids(small).length === 1, "one of two to go");
+    expect(agentPids(small)).not.toEqual(first);
   });
 });
 
@@ -283,10 +299,4 @@ async function keptEnded(kind: string, reason: string, of: TestServer = server):
     .split("\n")
     .find((text) => text.includes(`"${kind}"`) && text.includes(`end_reason="${reason}"`));
   return Number(line?.split(" ").at(-1) ?? Number.NaN);
-}
-
-/** What a turn would get beside the headroom. */
-function evictable({ gate }: InProcessServer): number {
-  const { turnsThatFit } = gate.snapshot(Date.now());
-  return turnsThatFit;
 }
