@@ -169,7 +169,7 @@ function privateBytes(pid: number): number {
 }
 
 async function sparesWait({ url }: RunningServer, count: number): Promise<void> {
-  while ((await metric(url, /^plimsoll_agent_process_spares /u)) !== count) await delay(POLL_MS);
+  while ((await metric(url, /^plimsoll_agent_process_spares /u)) < count) await delay(POLL_MS);
   await delay(SETTLE_MS);
 }
 
