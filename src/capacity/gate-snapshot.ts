@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ShedReason } from "../telemetry/names.ts";
+import type { ShedReason } from "../telemetry/values.ts";
 import type { Load } from "./load-line.ts";
 
 /** What `/capacity` and `/metrics` show. */

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { ShedReason } from "../telemetry/names.ts";
+import type { ShedReason } from "../telemetry/values.ts";
 import { Brake } from "./brake.ts";
 import { FairShare, type Party } from "./fair-share.ts";
 import type { GateSnapshot } from "./gate-snapshot.ts";

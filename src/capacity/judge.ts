@@ -15,7 +15,7 @@
  * @module
  */
 
-import type { ShedReason } from "../telemetry/names.ts";
+import type { ShedReason } from "../telemetry/values.ts";
 
 export interface Case {
   readonly isDraining: boolean;

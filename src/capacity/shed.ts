@@ -5,7 +5,7 @@
  */
 
 import { inMebibytes } from "../lib/bytes.ts";
-import type { ShedReason } from "../telemetry/names.ts";
+import type { ShedReason } from "../telemetry/values.ts";
 import { type Load, shortageBytes } from "./load-line.ts";
 
 /** A refusal for load. */

@@ -15,7 +15,7 @@ export function sdkVersion(): string {
     // Its package.json is not among what it exports.
     const entry = createRequire(import.meta.url).resolve("@anthropic-ai/claude-agent-sdk");
     const text = readFileSync(join(dirname(entry), "package.json"), "utf8");
-    return String((JSON.parse(text) as { version?: unknown }).version ?? "unknown");
+    return (JSON.parse(text) as { version?: string }).version ?? "unknown";
   } catch {
     return "unknown";
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ExitReason } from "./names.ts";
+import type { ExitReason } from "./values.ts";
 
 /** How an agent process ended, as far as the metrics care. */
 export interface ExitFacts {

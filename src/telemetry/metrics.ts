@@ -17,14 +17,16 @@ import { type ExitFacts, exitReason } from "./exit-reason.ts";
 import {
   ATTRIBUTES,
   type AttributesOf,
+  type MetricKey,
+  type MetricKeyOf,
+  METRICS,
+} from "./names.ts";
+import {
   EXIT_REASONS,
   KEPT_END_REASONS,
   type KeptEndReason,
   KEPT_KINDS,
   type KeptKind,
-  type MetricKey,
-  type MetricKeyOf,
-  METRICS,
   type Provider,
   GUARD_REASONS,
   type GuardReason,
@@ -34,7 +36,7 @@ import {
   PROVIDER_NAMES,
   SHED_REASONS,
   type ShedReason,
-} from "./names.ts";
+} from "./values.ts";
 
 /** What goes beside the text of {@link Metrics.renderPrometheus} in a response. */
 export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";

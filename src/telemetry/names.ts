@@ -1,6 +1,6 @@
 /**
  * The one table of telemetry: every metric with its kind, unit, buckets and attributes, and every
- * attribute with the values it can take. `docs/metrics.md` is written from it.
+ * attribute with the values it can take (`values.ts`). `docs/metrics.md` is written from it.
  *
  * Names of the OpenTelemetry conventions for generative AI are used where they exist; they are
  * still in development there, which is why they are spelled here and nowhere else. Ours begin with
@@ -11,65 +11,16 @@
 
 import { ERRORS } from "../lib/errors.ts";
 import type { TurnOutcome } from "../turn/turn.ts";
-
-/** Model providers of the agent file, in the words of the conventions (ours where they have none). */
-export const PROVIDER_NAMES = {
-  anthropic: "anthropic",
-  bedrock: "aws.bedrock",
-  vertex: "gcp.vertex_ai",
-  foundry: "azure.ai.inference",
-  rehearsal: "plimsoll.rehearsal",
-} as const;
-export type Provider = keyof typeof PROVIDER_NAMES;
-
-/** Why a turn was refused for load. */
-export const SHED_REASONS = [
-  "memory",
-  "max_turns",
-  "share",
-  "start",
-  "pressure",
-  "draining",
-] as const;
-export type ShedReason = (typeof SHED_REASONS)[number];
-
-/** How an agent process came to its end; `failed`: by itself, and its exit code was not 0. */
-export const EXIT_REASONS = [
-  "finished",
-  "failed",
-  "asked_to_end",
-  "killed",
-  "killed_for_memory",
-  "start_failed",
-] as const;
-export type ExitReason = (typeof EXIT_REASONS)[number];
-
-/** What the memory guard ends: a tool of a turn, a turn, or a process that was kept for later. */
-export const GUARD_TARGETS = ["tool", "turn", "cache"] as const;
-export type GuardTarget = (typeof GUARD_TARGETS)[number];
-
-/** Memory was short, nothing got on for want of it, or a turn went over its own ceiling. */
-export const GUARD_REASONS = ["short", "stuck", "ceiling"] as const;
-export type GuardReason = (typeof GUARD_REASONS)[number];
-
-/** Where the process of a turn came from. */
-export const PROCESS_SOURCES = ["started", "resident", "spare"] as const;
-export type ProcessSource = (typeof PROCESS_SOURCES)[number];
-
-/** Processes without a turn: of a session between its turns, or started ahead. */
-export const KEPT_KINDS = ["resident", "spare"] as const;
-export type KeptKind = (typeof KEPT_KINDS)[number];
-
-/** Why such a process was ended; `outdated`: its session had a turn elsewhere. */
-export const KEPT_END_REASONS = [
-  "expired",
-  "evicted",
-  "outdated",
-  "died",
-  "deleted",
-  "draining",
-] as const;
-export type KeptEndReason = (typeof KEPT_END_REASONS)[number];
+import {
+  EXIT_REASONS,
+  GUARD_REASONS,
+  GUARD_TARGETS,
+  KEPT_END_REASONS,
+  KEPT_KINDS,
+  PROCESS_SOURCES,
+  PROVIDER_NAMES,
+  SHED_REASONS,
+} from "./values.ts";
 
 const OUTCOMES = [
   "completed",

@@ -20,7 +20,8 @@ import {
 import { parseTraceParent, TraceState } from "@opentelemetry/core";
 import { promptTokens } from "../lib/tokens.ts";
 import type { TurnOutcome, TurnUsage } from "../turn/turn.ts";
-import { ATTRIBUTES, type Provider, PROVIDER_NAMES, SPAN_ATTRIBUTES } from "./names.ts";
+import { ATTRIBUTES, SPAN_ATTRIBUTES } from "./names.ts";
+import { type Provider, PROVIDER_NAMES } from "./values.ts";
 
 export interface StartedTurn {
   readonly agentName: string;

@@ -7,7 +7,7 @@
 
 import type { ProcessCache } from "../capacity/process-cache.ts";
 import type { SessionRef } from "../session/session-id.ts";
-import type { KeptEndReason, KeptKind } from "../telemetry/names.ts";
+import type { KeptEndReason, KeptKind } from "../telemetry/values.ts";
 import { Evictions } from "./evictions.ts";
 import { type Resident, Residents } from "./residents.ts";
 import { Spares, type SparesOptions } from "./spares.ts";

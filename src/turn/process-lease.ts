@@ -6,7 +6,7 @@
  */
 
 import type { SessionRef } from "../session/session-id.ts";
-import type { ProcessSource } from "../telemetry/names.ts";
+import type { ProcessSource } from "../telemetry/values.ts";
 import type { Resident } from "./residents.ts";
 import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import type { TurnProcess } from "./turn-process.ts";

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { KeptEndReason } from "../telemetry/names.ts";
+import type { KeptEndReason } from "../telemetry/values.ts";
 import { type Evictions, sumOfBytes } from "./evictions.ts";
 import type { TurnProcess } from "./turn-process.ts";
 

@@ -6,7 +6,7 @@
 
 import { z } from "zod";
 import { PROMETHEUS_CONTENT_TYPE } from "../../telemetry/metrics.ts";
-import { SHED_REASONS } from "../../telemetry/names.ts";
+import { SHED_REASONS } from "../../telemetry/values.ts";
 import { jsonAnswer, type Route } from "../route.ts";
 import type { CapacityView, ServerParts } from "../server-parts.ts";
 
