@@ -10,6 +10,7 @@
 import { balloons } from "./balloons.ts";
 import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
+import { guardSim } from "./guard-sim.ts";
 import { idle } from "./idle.ts";
 import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   soak,
   patterns,
   prediction,
+  guardSim,
 ];
 
 const [name, ...flags] = process.argv.slice(2);

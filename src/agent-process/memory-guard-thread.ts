@@ -14,7 +14,7 @@ import {
   stepGuard,
 } from "../capacity/guard.ts";
 import type { GuardedTree } from "../capacity/guard-trees.ts";
-import { FILL_BYTES_PER_MS } from "../capacity/guard-lines.ts";
+import { LOOK_PAUSE_MS, lookPauseMs } from "../capacity/guard-lines.ts";
 import { readMemoryPressure } from "../capacity/memory-pressure.ts";
 import { readMemoryUse } from "../capacity/memory-reading.ts";
 import {
@@ -27,10 +27,6 @@ import {
 } from "./guard-wire.ts";
 import { WatchedTrees } from "./watched-trees.ts";
 
-/** While there is anything to watch. A reading takes 0.1 ms. */
-const LOOK_PAUSE_MS = 20;
-/** Where the rate of the fastest balloon says that the brake may be reached before that. */
-const LEAST_LOOK_PAUSE_MS = 5;
 const IDLE_PAUSE_MS = 500;
 /** The most of one core that measuring trees may take; on a crowded host it is done less often. */
 const MAX_LOAD_RATIO = 0.05;
@@ -178,9 +174,7 @@ function publish(nowMs: number): void {
   parentPort?.postMessage(trees.samples());
 }
 
-/** The time in which the fastest balloon comes to the brake, within bounds. */
 function pauseMs(): number {
   if (trees.size === 0) return IDLE_PAUSE_MS;
-  const roomBytes = (state.slackBytes ?? Infinity) - (lines?.brakeBytes ?? 0);
-  return Math.min(Math.max(roomBytes / FILL_BYTES_PER_MS, LEAST_LOOK_PAUSE_MS), LOOK_PAUSE_MS);
+  return lookPauseMs((state.slackBytes ?? Infinity) - (lines?.brakeBytes ?? 0));
 }

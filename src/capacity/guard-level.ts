@@ -59,7 +59,7 @@ const MIB = 2 ** 20;
 export const MARGIN_BYTES = 64 * MIB;
 /** So much more room than would bring it back before a level is left. */
 export const RELEASE_BYTES = 32 * MIB;
-export const RELEASE_MS = 3000;
+const RELEASE_MS = 3000;
 const STRAINED_MS = 2000;
 const STALLED_MS = 2000;
 

@@ -28,11 +28,14 @@ export function floorBytes(mappedFileBytes: number | null): number {
 }
 
 /** One thread that touches fresh memory fills so much: 2.5 GiB/s, measured with Python and Node. */
-export const FILL_BYTES_PER_MS = 2.5 * MIB;
+const FILL_BYTES_PER_MS = 2.5 * MIB;
 /** More threads hardly fill faster: the kernel hands out the pages of one group. */
 const FILLING_THREADS_MOST = 2;
+/** Between two looks while there is anything to watch. A look takes 0.1 ms. */
+export const LOOK_PAUSE_MS = 20;
+const LEAST_LOOK_PAUSE_MS = 5;
 /** From the reading that shows it to the process that is gone: one round and a late timer. */
-const REACTION_MS = 20 + 60 + 5;
+const REACTION_MS = LOOK_PAUSE_MS + 60 + 5;
 
 /**
  * Where the kernel ends no more than one process at the limit, it is the net below the guard, and
@@ -48,4 +51,13 @@ export function brakeBytes(options: {
   if (!options.kernelKillsAll) return options.floorBytes;
   const threads = Math.min(Math.max(options.cores, 1), FILLING_THREADS_MOST);
   return Math.max(options.floorBytes, Math.ceil(FILL_BYTES_PER_MS * threads * REACTION_MS));
+}
+
+/**
+ * When to look again: sooner than usual where the fastest balloon could come to the brake before.
+ * @param roomBytes What is free above the brake.
+ */
+export function lookPauseMs(roomBytes: number): number {
+  const filledMs = roomBytes / (FILL_BYTES_PER_MS * FILLING_THREADS_MOST);
+  return Math.min(Math.max(filledMs, LEAST_LOOK_PAUSE_MS), LOOK_PAUSE_MS);
 }

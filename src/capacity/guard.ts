@@ -216,9 +216,10 @@ function toEvict(state: GuardState, { trees, brakeBytes }: GuardObservation): Ev
 
 function toEnd(state: GuardState, seen: GuardObservation, evictsNow: boolean): EndAction | null {
   const { lastEnd, clockMs } = state;
-  if (lastEnd !== null && clockMs - lastEnd.atMs < PAUSE_MS) return null;
-  const trees = seen.trees.flatMap((tree) => withoutEnding(tree, state.ending));
   const { emergency } = state.levels;
+  if (lastEnd !== null && clockMs - lastEnd.atMs < PAUSE_MS) return null;
+  if (emergency === null && seen.trees.every((tree) => overCeiling(tree) === null)) return null;
+  const trees = seen.trees.flatMap((tree) => withoutEnding(tree, state.ending));
   if (emergency !== null && isTimeForNext(state, seen) && !waitsForCache(state, seen, evictsNow)) {
     const victim = nextVictim(trees, state.sparesInnocent);
     if (victim !== null) return endOf(victim, emergency);

@@ -75,7 +75,7 @@ export async function withEngine<Result>(
   use: (engine: Engine) => Promise<Result>,
 ): Promise<Result> {
   const { config, logDestination } = options;
-  const guardLink = new GuardLink(config, () => ({ telemetry, kept }));
+  const guardLink = new GuardLink(config, () => ({ telemetry, kept, gate }));
   const capacity = openGate({
     config,
     agents: options.agents,

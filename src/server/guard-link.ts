@@ -10,6 +10,7 @@ import type { GuardStatus, MemoryGuard } from "../agent-process/memory-guard.ts"
 import type { AgentProcessesOptions } from "../agent-process/registry.ts";
 import { endText } from "../capacity/guard-words.ts";
 import type { Config } from "../config/config.ts";
+import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
@@ -18,6 +19,7 @@ import type { KeptProcesses } from "../turn/kept-processes.ts";
 export interface GuardListeners {
   readonly telemetry: Pick<Telemetry, "log" | "metrics">;
   readonly kept: Pick<KeptProcesses, "evictOne">;
+  readonly gate: Pick<TurnGate, "ranShort">;
 }
 
 /** Made before the guard is there, since the gate asks it. */
@@ -76,9 +78,12 @@ export class GuardLink {
   }
 
   #tell(verdict: EndVerdict): void {
-    const { log, metrics } = this.#listeners().telemetry;
+    const { telemetry, gate } = this.#listeners();
+    const { log, metrics } = telemetry;
     const { id: turnId, what, bytes, predictedBytes, ceilingBytes, reason } = verdict;
     metrics.guardActed(what, reason);
+    // A tool that balloons says nothing of how many turns fit.
+    if (what === "turn" && reason !== "ceiling") gate.ranShort(Date.now());
     const figures = { turnId, bytes, predictedBytes, ceilingBytes, reason };
     log.warn(figures, `The memory guard has ended a ${what}: ${endText(verdict)}`);
   }

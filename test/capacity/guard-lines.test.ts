@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { brakeBytes, floorBytes } from "../../src/capacity/guard-lines.ts";
+import { brakeBytes, floorBytes, lookPauseMs } from "../../src/capacity/guard-lines.ts";
 
 const MiB = 2 ** 20;
 
@@ -26,5 +26,13 @@ describe("brakeBytes", () => {
     expect(brake(2)).toBe(425 * MiB);
     expect(brake(64)).toBe(425 * MiB);
     expect(brake(0.5)).toBe(212.5 * MiB);
+  });
+});
+
+describe("lookPauseMs", () => {
+  it("is 20 ms with room, less as a balloon could fill it, and never under 5", () => {
+    expect([Infinity, 100, 50, 10, 0, -100].map((room) => lookPauseMs(room * MiB))).toEqual([
+      20, 20, 10, 5, 5, 5,
+    ]);
   });
 });

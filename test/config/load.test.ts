@@ -82,7 +82,7 @@ describe("loadConfig, sources", () => {
         startTimeoutMs: 30_000,
         endGraceMs: 2_000,
         stderrTailBytes: 65_536,
-        sampleIntervalMs: 250,
+        sampleIntervalMs: 100,
         ownGroup: true,
       },
       sessions: { maxPerTenant: 100_000 },
