@@ -31,9 +31,10 @@ const SLOPE_LIMIT_MIB = 1;
 const COMMITTED_SLACK_BYTES = 16 * MIB;
 const SETTLE_LIMIT_MS = 20_000;
 const SETTLE_POLL_MS = 500;
-const WINDOWS = 15;
 const SHED_PAUSE_MS = 250;
-const MEMORY_EVERY_TURNS = 10;
+const MEMORY_EVERY_TURNS = 20;
+/** From the signal until what was collected is given back. */
+const COLLECT_MS = 300;
 const TURN_LIMIT_MS = 60_000;
 /** How long a turn streams before it is cancelled or killed, at most. */
 const STREAM_MS = 600;
@@ -75,7 +76,7 @@ interface Soaked extends ReplicaRecord {
   /** Processes of the group besides the server, when all was over. */
   readonly strays: number;
   readonly elapsedMs: number;
-  readonly sheds: number;
+  readonly sheds: Readonly<Record<string, number>>;
 }
 
 export const soak: Benchmark = {
@@ -98,7 +99,7 @@ export const soak: Benchmark = {
       image,
       agentFile: agents,
       dataDirectory: join(scratch.path, "data"),
-      environment: model.environment,
+      environment: { ...model.environment, NODE_OPTIONS: collectOnSignal(scratch.path) },
       logFile: join(scratch.path, "server.log"),
       warmUp: { agentName: TALKER, input: "talk" },
     };
@@ -108,6 +109,21 @@ export const soak: Benchmark = {
     return outcomeOf(soaked, plan);
   },
 };
+
+/** A heap between two collections says little: the server collects when it gets SIGUSR2. */
+function collectOnSignal(directory: string): string {
+  const file = join(directory, "collect.mjs");
+  const program = `
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc");
+process.on("SIGUSR2", () => collect());
+`;
+  writeFileSync(file, program);
+  return `--import file://${file}`;
+}
 
 function scriptOf({ node }: ReplicaImage) {
   const grow = `const held = []; for (let at = 0; at < ${BALLOON_BYTES / (64 * MIB)}; at += 1) held.push(Buffer.alloc(${64 * MIB}, 1))`;
@@ -138,21 +154,17 @@ async function soakOne(replica: Replica, plan: Plan, { report, signal }: Ways) {
   const fates = Array.from({ length: plan.turns }, () => fateOf(random()));
   const ends: { fate: Fate; outcome: string }[] = [];
   const memory: MemoryPoint[] = [];
-  let sheds = 0;
+  const sheds: string[] = [];
   const client = async (waiting: Fate[]): Promise<void> => {
     for (let fate = waiting.shift(); fate !== undefined; fate = waiting.shift()) {
       signal.throwIfAborted();
       if (server.exit() !== null) return;
-      const { outcome, waits } = await runTurn(replica, fate, random() * STREAM_MS);
-      sheds += waits;
-      ends.push({ fate, outcome });
-      if (ends.length % MEMORY_EVERY_TURNS === 0 && server.exit() === null) {
-        memory.push({ turns: ends.length, privateBytes: memoryOf(server.pid).privateBytes });
-      }
-      if (ends.length % 100 === 0) {
-        const mib = (memory.at(-1)?.privateBytes ?? 0) / MIB;
-        report(`  ${ends.length} turns, server ${mib.toFixed(1)} MiB, shed ${sheds}`);
-      }
+      const outcome = await runTurn(replica, fate, { streamMs: random() * STREAM_MS, sheds });
+      const turns = ends.push({ fate, outcome });
+      if (turns % MEMORY_EVERY_TURNS !== 0 || server.exit() !== null) continue;
+      const privateBytes = await liveBytes(server.pid);
+      memory.push({ turns, privateBytes });
+      report(`  ${turns} turns, server ${(privateBytes / MIB).toFixed(1)} MiB`);
     }
   };
   const runAll = async (waiting: Fate[]): Promise<CapacitySample> => {
@@ -164,7 +176,14 @@ async function soakOne(replica: Replica, plan: Plan, { report, signal }: Ways) {
   const after = await runAll(fates.slice(plan.warmUp));
   const elapsedMs = performance.now() - beganAtMs;
   const strays = group.pids().filter((pid) => pid !== server.pid).length;
-  return { ends, memory, before, after, strays, elapsedMs, sheds };
+  return { ends, memory, before, after, strays, elapsedMs, sheds: tally(sheds) };
+}
+
+/** What the server has for itself once it has collected its garbage. */
+async function liveBytes(pid: number): Promise<number> {
+  process.kill(pid, "SIGUSR2");
+  await delay(COLLECT_MS);
+  return memoryOf(pid).privateBytes;
 }
 
 function fateOf(draw: number): Fate {
@@ -176,9 +195,16 @@ function fateOf(draw: number): Fate {
   return "completed";
 }
 
-async function runTurn({ server }: Replica, fate: Fate, streamMs: number) {
+interface Lot {
+  /** How long it streams before it is cancelled or killed. */
+  readonly streamMs: number;
+  /** Gets the reason of each refusal, after which the turn comes back. */
+  readonly sheds: string[];
+}
+
+async function runTurn({ server }: Replica, fate: Fate, { streamMs, sheds }: Lot): Promise<string> {
   const agentName = fate === "ballooning" ? BALLOON : TALKER;
-  for (let waits = 0; ; waits += 1) {
+  for (;;) {
     const ids = { turn: "", session: "" };
     let hasText = false;
     const onText = () => {
@@ -191,7 +217,8 @@ async function runTurn({ server }: Replica, fate: Fate, streamMs: number) {
     const signal = AbortSignal.timeout(TURN_LIMIT_MS);
     const call = { url: server.url, agentName, input: fate, signal, onText, onStart };
     const answer = await askTurn(call);
-    if (answer.shed === null) return { outcome: answer.outcome, waits };
+    if (answer.shed === null) return answer.outcome;
+    sheds.push(answer.shed);
     await delay(SHED_PAUSE_MS);
   }
 }
@@ -239,33 +266,21 @@ function asExpected({ fate, outcome }: Soaked["ends"][number]): boolean {
   return outcome === fate;
 }
 
-/**
- * MiB in 1,000 turns: the median of the slopes between any two floors. A floor is the least of a
- * window of turns, since a heap between two collections says little.
- */
-function slopeOf(memory: readonly MemoryPoint[], plan: Plan): number {
-  const floors = floorsOf(memory, plan);
-  const slopes = floors.flatMap((a, at) =>
-    floors.slice(at + 1).map((b) => (b.privateBytes - a.privateBytes) / MIB / (b.turns - a.turns)),
+/** MiB in 1,000 turns: the median of the slopes between any two readings after the warm-up. */
+function slopeOf(memory: readonly MemoryPoint[], { warmUp }: Plan): number {
+  const settledPoints = memory.filter(({ turns }) => turns >= warmUp);
+  const slopes = settledPoints.flatMap((a, at) =>
+    settledPoints
+      .slice(at + 1)
+      .map((b) => (b.privateBytes - a.privateBytes) / MIB / (b.turns - a.turns)),
   );
   return median(slopes) * 1_000;
-}
-
-function floorsOf(memory: readonly MemoryPoint[], { warmUp, turns }: Plan): MemoryPoint[] {
-  const window = (turns - warmUp) / WINDOWS;
-  return Array.from({ length: WINDOWS }, (_, at) => {
-    const from = warmUp + at * window;
-    const within = memory.filter((point) => point.turns > from && point.turns <= from + window);
-    return within.reduce<MemoryPoint | null>(
-      (least, point) => (least === null || point.privateBytes < least.privateBytes ? point : least),
-      null,
-    );
-  }).filter((point) => point !== null);
 }
 
 function outcomeOf(soaked: Soaked, plan: Plan): BenchmarkOutcome {
   const { ends, memory, before, after, strays, elapsedMs, sheds, exit, oomKills } = soaked;
   const slope = slopeOf(memory, plan);
+  const refusals = Object.entries(sheds).map(([reason, times]) => `${times} times for ${reason}`);
   const fates = [...new Set(ends.map(({ fate }) => fate))];
   return {
     // A short run is all warm-up.
@@ -287,10 +302,11 @@ function outcomeOf(soaked: Soaked, plan: Plan): BenchmarkOutcome {
       `${plan.turns} turns, ${plan.atOnce} at once, each in a session of its own, in a memory ` +
         `control group of ${LIMIT_BYTES / MIB} MiB. Which turn is cancelled by request, whose ` +
         `agent process is killed by SIGKILL, and whose command takes ${BALLOON_BYTES / MIB} MiB is ` +
-        `drawn by lot. They took ${Math.round(elapsedMs / 1_000)} s; ${sheds} times a turn was ` +
-        "shed and came back. Memory is what the server's process has for itself, read every " +
-        `${MEMORY_EVERY_TURNS} turns; its slope is that of the least of ${WINDOWS} windows after ` +
-        `the first ${plan.warmUp} turns.`,
+        `drawn by lot. They took ${Math.round(elapsedMs / 1_000)} s; turns that were shed ` +
+        `came back (${refusals.join(", ") || "none was"}). Memory is what the server's process has ` +
+        `for itself, read every ${MEMORY_EVERY_TURNS} turns after a collection of its garbage; ` +
+        "the drift is the median of the slopes between any two readings after the first " +
+        `${plan.warmUp} turns.`,
       "## How the turns ended",
       table(
         ["", "turns", "ended"],
@@ -303,7 +319,7 @@ function outcomeOf(soaked: Soaked, plan: Plan): BenchmarkOutcome {
       "## Memory of the server's process",
       "![Memory against turns](soak-memory.svg)",
     ],
-    pictures: { "soak-memory.svg": pictureOf(memory, plan) },
+    pictures: { "soak-memory.svg": pictureOf(memory) },
   };
 }
 
@@ -336,19 +352,15 @@ function claimsOf(soaked: Soaked, slope: number, { turns, warmUp }: Plan): Claim
   ];
 }
 
-function pictureOf(memory: readonly MemoryPoint[], plan: Plan): string {
-  const points = (list: readonly MemoryPoint[]) =>
-    list.map(({ turns, privateBytes }) => [turns, privateBytes / MIB] as const);
+function pictureOf(memory: readonly MemoryPoint[]): string {
+  const points = memory.map(({ turns, privateBytes }) => [turns, privateBytes / MIB] as const);
   return plotOf({
     title: "soak: memory of the server's process",
     xTitle: "turns",
     panels: [
       {
         title: "Private memory, MiB",
-        lines: [
-          { label: "read", colour: "teal", points: points(memory), style: "area" },
-          { label: "floors", colour: "blue", points: points(floorsOf(memory, plan)) },
-        ],
+        lines: [{ label: "the server", colour: "teal", points, style: "area" }],
       },
     ],
   });
