@@ -34,6 +34,9 @@ const MEAN_PAUSE_MS = 1500;
 const LONGER = 3;
 /** One turn in so many misbehaves. */
 const MISCHIEF_SHARE = 0.03;
+/** A neighbour in the same group takes and gives back so much of the limit, in that time. */
+const NEIGHBOUR_SHARE = 0.1;
+const TIDE_MS = 3_600_000;
 /** Learning is the gate's business, and slow: after the first ones, one turn in so many teaches. */
 const TAUGHT = { first: 200, oneIn: 50 };
 
@@ -50,7 +53,7 @@ export const guardSim: Benchmark = {
   name: "guard-sim",
   summary: "10,000 minutes of gate and guard on paper, with turns that balloon in every way",
   async run(report, signal) {
-    const beganAtMs = performance.now();
+    const began = process.cpuUsage();
     const played: Played[] = [];
     for (const kernelKillsAll of [true, false]) {
       for (const limitMib of LIMITS_MIB) {
@@ -61,7 +64,8 @@ export const guardSim: Benchmark = {
         report(`${limitMib} MiB: ${JSON.stringify(played.at(-1))}`);
       }
     }
-    const seconds = (performance.now() - beganAtMs) / 1000;
+    const { user, system } = process.cpuUsage(began);
+    const seconds = (user + system) / 1e6;
     return { claims: claimsOf(played, seconds), data: { played }, sections: sectionsOf(played) };
   },
 };
@@ -83,6 +87,8 @@ function play(options: {
   let shed = 0;
   for (let asked = 0; world.nowMs < minutes * 60_000; asked += 1) {
     world.goOn(world.nowMs - Math.log(1 - random()) * MEAN_PAUSE_MS);
+    const tide = (1 - Math.cos((2 * Math.PI * world.nowMs) / TIDE_MS)) / 2;
+    world.neighbourBytes = tide * NEIGHBOUR_SHARE * limitBytes;
     const trace = traces[Math.floor(random() * traces.length)] as TracedTurn;
     const demand = { callerId: "c", tenant: "t", isPriority: false, agentName: AGENT };
     const admission = gate.tryAdmit({ ...demand, carriedBytes: trace.carriedBytes }, world.nowMs);
@@ -177,7 +183,7 @@ function claimsOf(played: readonly Played[], seconds: number): Claim[] {
       share,
       (value) => `${(value * 100).toFixed(3)} %`,
     ),
-    atMost("time to play it", 90, seconds, (value) => `${value.toFixed(0)} s`),
+    atMost("CPU time to play all of it", 90, seconds, (value) => `${value.toFixed(0)} s`),
   ];
 }
 
