@@ -224,8 +224,10 @@ export function pin(pid: number, core: number): void {
 export interface ProcessMemory {
   /** Resident pages, shared ones included. */
   readonly residentBytes: number;
-  /** Pages that nobody else has. */
+  /** Pages that nobody else has; of programs too, as long as nobody else runs them. */
   readonly privateBytes: number;
+  /** Pages of no file. */
+  readonly anonymousBytes: number;
 }
 
 /** Reads `/proc/<pid>/smaps_rollup`. */
@@ -236,6 +238,7 @@ export function memoryOf(pid: number): ProcessMemory {
   return {
     residentBytes: bytes("Rss"),
     privateBytes: bytes("Private_Clean") + bytes("Private_Dirty"),
+    anonymousBytes: bytes("Anonymous"),
   };
 }
 

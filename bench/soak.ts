@@ -5,7 +5,7 @@
  * @module
  */
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { table } from "./page.ts";
@@ -33,8 +33,7 @@ const SETTLE_LIMIT_MS = 20_000;
 const SETTLE_POLL_MS = 500;
 const SHED_PAUSE_MS = 250;
 const MEMORY_EVERY_TURNS = 20;
-/** From the signal until what was collected is given back. */
-const COLLECT_MS = 300;
+const COLLECT_POLL_MS = 50;
 const TURN_LIMIT_MS = 60_000;
 /** How long a turn streams before it is cancelled or killed, at most. */
 const STREAM_MS = 600;
@@ -65,7 +64,7 @@ tools: { builtin: [Bash] }
 
 interface MemoryPoint {
   readonly turns: number;
-  readonly privateBytes: number;
+  readonly liveBytes: number;
 }
 
 interface Soaked extends ReplicaRecord {
@@ -87,6 +86,7 @@ export const soak: Benchmark = {
     const plan = PLANS[size];
     using scratch = scratchDirectory();
     const image = makeReplicaImage(join(scratch.path, "image"));
+    const heapFile = join(scratch.path, "heap");
     const agents = join(scratch.path, "agents");
     mkdirSync(agents);
     // What a balloon teaches of its agent must not make the others wait.
@@ -99,28 +99,39 @@ export const soak: Benchmark = {
       image,
       agentFile: agents,
       dataDirectory: join(scratch.path, "data"),
-      environment: { ...model.environment, NODE_OPTIONS: collectOnSignal(scratch.path) },
+      environment: { ...model.environment, NODE_OPTIONS: collectOnSignal(heapFile) },
       logFile: join(scratch.path, "server.log"),
       warmUp: { agentName: TALKER, input: "talk" },
     };
     const soaked = await withReplica(options, (replica) =>
-      soakOne(replica, plan, { report, signal }),
+      soakOne(replica, plan, { heapFile, report, signal }),
     );
     return outcomeOf(soaked, plan);
   },
 };
 
-/** A heap between two collections says little: the server collects when it gets SIGUSR2. */
-function collectOnSignal(directory: string): string {
-  const file = join(directory, "collect.mjs");
+/**
+ * A heap between two collections says little, and after one it keeps free pages or not as it likes.
+ * So the server collects when it gets SIGUSR2, and writes down how much of its heap is free.
+ */
+function collectOnSignal(heapFile: string): string {
   const program = `
+import { writeFileSync } from "node:fs";
+import { isMainThread } from "node:worker_threads";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc");
-process.on("SIGUSR2", () => collect());
+if (isMainThread) {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc");
+  process.on("SIGUSR2", () => {
+    collect();
+    const { heapTotal, heapUsed } = process.memoryUsage();
+    writeFileSync(${JSON.stringify(heapFile)}, String(heapTotal - heapUsed));
+  });
+}
 `;
+  const file = `${heapFile}.mjs`;
   writeFileSync(file, program);
   return `--import file://${file}`;
 }
@@ -144,11 +155,13 @@ function scriptOf({ node }: ReplicaImage) {
 }
 
 interface Ways {
+  /** Where the server says how much of its heap is free. */
+  readonly heapFile: string;
   readonly report: (line: string) => void;
   readonly signal: AbortSignal;
 }
 
-async function soakOne(replica: Replica, plan: Plan, { report, signal }: Ways) {
+async function soakOne(replica: Replica, plan: Plan, { heapFile, report, signal }: Ways) {
   const { server, group } = replica;
   const random = randomFrom(20_261_123);
   const fates = Array.from({ length: plan.turns }, () => fateOf(random()));
@@ -162,9 +175,9 @@ async function soakOne(replica: Replica, plan: Plan, { report, signal }: Ways) {
       const outcome = await runTurn(replica, fate, { streamMs: random() * STREAM_MS, sheds });
       const turns = ends.push({ fate, outcome });
       if (turns % MEMORY_EVERY_TURNS !== 0 || server.exit() !== null) continue;
-      const privateBytes = await liveBytes(server.pid);
-      memory.push({ turns, privateBytes });
-      report(`  ${turns} turns, server ${(privateBytes / MIB).toFixed(1)} MiB`);
+      const liveBytes = await readLiveBytes(server.pid, heapFile);
+      memory.push({ turns, liveBytes });
+      report(`  ${turns} turns, server ${(liveBytes / MIB).toFixed(1)} MiB`);
     }
   };
   const runAll = async (waiting: Fate[]): Promise<CapacitySample> => {
@@ -179,11 +192,13 @@ async function soakOne(replica: Replica, plan: Plan, { report, signal }: Ways) {
   return { ends, memory, before, after, strays, elapsedMs, sheds: tally(sheds) };
 }
 
-/** What the server has for itself once it has collected its garbage. */
-async function liveBytes(pid: number): Promise<number> {
+/** What the server holds beside files, less what is free in its heap after a collection. */
+async function readLiveBytes(pid: number, heapFile: string): Promise<number> {
+  rmSync(heapFile, { force: true });
   process.kill(pid, "SIGUSR2");
-  await delay(COLLECT_MS);
-  return memoryOf(pid).privateBytes;
+  while (!existsSync(heapFile)) await delay(COLLECT_POLL_MS);
+  await delay(COLLECT_POLL_MS);
+  return memoryOf(pid).anonymousBytes - Number(readFileSync(heapFile, "utf8"));
 }
 
 function fateOf(draw: number): Fate {
@@ -270,9 +285,7 @@ function asExpected({ fate, outcome }: Soaked["ends"][number]): boolean {
 function slopeOf(memory: readonly MemoryPoint[], { warmUp }: Plan): number {
   const settledPoints = memory.filter(({ turns }) => turns >= warmUp);
   const slopes = settledPoints.flatMap((a, at) =>
-    settledPoints
-      .slice(at + 1)
-      .map((b) => (b.privateBytes - a.privateBytes) / MIB / (b.turns - a.turns)),
+    settledPoints.slice(at + 1).map((b) => (b.liveBytes - a.liveBytes) / MIB / (b.turns - a.turns)),
   );
   return median(slopes) * 1_000;
 }
@@ -304,7 +317,8 @@ function outcomeOf(soaked: Soaked, plan: Plan): BenchmarkOutcome {
         `agent process is killed by SIGKILL, and whose command takes ${BALLOON_BYTES / MIB} MiB is ` +
         `drawn by lot. They took ${Math.round(elapsedMs / 1_000)} s; turns that were shed ` +
         `came back (${refusals.join(", ") || "none was"}). Memory is what the server's process has ` +
-        `for itself, read every ${MEMORY_EVERY_TURNS} turns after a collection of its garbage; ` +
+        `in no file, read every ${MEMORY_EVERY_TURNS} turns after a collection of its garbage, less ` +
+        "what its heap then has free; " +
         "the drift is the median of the slopes between any two readings after the first " +
         `${plan.warmUp} turns.`,
       "## How the turns ended",
@@ -353,13 +367,13 @@ function claimsOf(soaked: Soaked, slope: number, { turns, warmUp }: Plan): Claim
 }
 
 function pictureOf(memory: readonly MemoryPoint[]): string {
-  const points = memory.map(({ turns, privateBytes }) => [turns, privateBytes / MIB] as const);
+  const points = memory.map(({ turns, liveBytes }) => [turns, liveBytes / MIB] as const);
   return plotOf({
     title: "soak: memory of the server's process",
     xTitle: "turns",
     panels: [
       {
-        title: "Private memory, MiB",
+        title: "Memory in use, MiB",
         lines: [{ label: "the server", colour: "teal", points, style: "area" }],
       },
     ],
