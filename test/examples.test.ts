@@ -11,6 +11,7 @@ const TESTED = [
   "agui-page",
   "hello-agent",
   "mcp-stdio",
+  "single-container",
   "structured-output",
   "tools-typescript",
   "two-agents",
@@ -53,6 +54,22 @@ describe("examples", () => {
       products: expect.any(Array),
       needsHuman: expect.any(Boolean),
     });
+  });
+
+  it("single-container serves one session; its dispatcher has a test of its own", async () => {
+    await using server = await serveExample("single-container/agent.yaml");
+    const turn = async (threadId: string) => {
+      const response = await fetch(`${server.url}/v1/agents/companion/turns`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ input: "Hello", threadId }),
+      });
+      return [response.status, ((await response.json()) as { code?: string }).code];
+    };
+    expect(await turn("ada")).toEqual([200, undefined]);
+    expect(await turn("bob")).toEqual([421, "other_session"]);
+    const readiness = await fetch(`${server.url}/readyz`);
+    expect(await readiness.json()).toMatchObject({ status: "bound" });
   });
 
   it("two-agents keeps the sessions of two tenants apart", async () => {
