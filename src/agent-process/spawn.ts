@@ -91,8 +91,12 @@ function enteredBy({ command, args }: CommandLine, { doors }: ControlGroup): Com
   return { command: "/bin/sh", args: ["-c", ENTER, "sh", first, second, command, ...args] };
 }
 
-/** Whoever cannot enter goes on outside; {@link moveInto} finds out. */
-const ENTER = '{ echo 0 >"$1"; echo 0 >"$2"; } 2>/dev/null; shift 2; exec "$@"';
+/**
+ * Whoever cannot enter goes on outside; {@link moveInto} finds out. What a shell adds to the
+ * environment by itself is taken out again.
+ */
+const ENTER =
+  '{ echo 0 >"$1"; echo 0 >"$2"; } 2>/dev/null; shift 2; unset PWD OLDPWD SHLVL; exec "$@"';
 
 function canExecute(
   command: string,
