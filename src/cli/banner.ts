@@ -89,7 +89,7 @@ function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
 }
 
 function loadLine({ server, config }: BannerFacts, paint: Paint): string[] {
-  const { gate, memoryLimit } = server;
+  const { gate, memoryLimit, containment } = server;
   const { shedStatus } = config.capacity;
   const { admission, loadLineBytes, usedBytes, nextTurnBytes, turnsThatFit, maxTurns } =
     gate.snapshot(Date.now());
@@ -106,8 +106,22 @@ function loadLine({ server, config }: BannerFacts, paint: Paint): string[] {
       "carries",
       `${paint("bold", `${countOf(turnsThatFit, "turn")} at once`)}${ceiling}; more get ${shedStatus} and Retry-After`,
     ),
+    ...wrapped(containment).map((line, at) => row(paint, at === 0 ? "contained" : "", line)),
   ];
 }
+
+/** In lines that fit beside the labels. */
+function wrapped(text: string): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1) ?? ""} ${word}`.trimStart();
+    if (longer.length <= WRAPPED_COLUMNS) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+const WRAPPED_COLUMNS = 66;
 
 /** One line, to be pasted whole. */
 function tryIt({ server: { url }, agents, config }: BannerFacts): string {

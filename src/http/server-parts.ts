@@ -12,6 +12,7 @@ import type { MemoryUse } from "../capacity/memory-reading.ts";
 import type { Config } from "../config/config.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
 import type { Telemetry } from "../telemetry/start.ts";
+import type { KeptSummary } from "../turn/kept-processes.ts";
 import type { LiveTurns } from "../turn/live-turns.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
 
@@ -38,6 +39,10 @@ export interface CapacityView extends GateSnapshot {
   readonly cpu: CpuView;
   /** What keeps one turn from taking the memory of all. */
   readonly containment: Pick<Containment, "kind" | "text" | "killsAll">;
+  /** How short memory is: 0 to 3, -1 while nobody looks; and that in words. */
+  readonly guard: { readonly level: number; readonly text: string };
+  /** Processes that stay between turns, or were started ahead. */
+  readonly kept: KeptSummary;
   /** What turns of each agent are predicted to hold, and from what. */
   readonly footprints: Readonly<Record<string, FootprintDescription>>;
   readonly turns: readonly {

@@ -24,10 +24,10 @@ export interface WatchedServer {
 
 export class CapacityReport {
   readonly #capacity: OpenGate;
-  readonly #guard: Pick<GuardLink, "level">;
+  readonly #guard: Pick<GuardLink, "level" | "status">;
   #server: WatchedServer | null = null;
 
-  constructor(capacity: OpenGate, guard: Pick<GuardLink, "level">) {
+  constructor(capacity: OpenGate, guard: Pick<GuardLink, "level" | "status">) {
     this.#capacity = capacity;
     this.#guard = guard;
   }
@@ -50,6 +50,8 @@ export class CapacityReport {
       binds: (cpu.turnsThatFit ?? Infinity) < snapshot.turnsThatFit ? "cpu" : "memory",
       cpu,
       containment: { kind, text, killsAll },
+      guard: { level: this.#guard.level, text: this.#guard.status?.reason ?? "the guard is off" },
+      kept: this.#server?.kept.summary() ?? NONE_KEPT,
       footprints: Object.fromEntries(agentNames.map((name) => [name, footprints.describe(name)])),
       turns: this.#turns(nowMs),
     };
@@ -101,3 +103,5 @@ export class CapacityReport {
     }));
   }
 }
+
+const NONE_KEPT = { residents: 0, longRunning: 0, spares: 0, evictableBytes: 0 };

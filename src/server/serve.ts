@@ -32,6 +32,8 @@ export interface ListeningServer {
   readonly url: string;
   readonly memoryLimit: MemoryLimit;
   readonly gate: TurnGate;
+  /** What keeps one turn from taking the memory of all, in a sentence. */
+  readonly containment: string;
   /** Resolves with null when turns are taken, or with what is in the way. */
   readonly ready: Promise<string | null>;
   /** The last resort before the process exits: kills every agent process and does not wait. */
@@ -84,7 +86,9 @@ async function serveEngine(
   const { bytes: memoryLimitBytes, source: memoryLimitSource } = memoryLimit;
   const facts = { url, agents: [...agents.keys()], memoryLimitBytes, memoryLimitSource };
   log.info(facts, "Listening");
-  onListening({ url, memoryLimit, gate, ready, killNow: () => processes.killAllNow() });
+  const containment = engine.containment.text;
+  const killNow = () => processes.killAllNow();
+  onListening({ url, memoryLimit, gate, containment, ready, killNow });
 
   await aborted(ended);
   const over = single?.over.reason as unknown;

@@ -36,7 +36,10 @@ describe("serverBanner", () => {
     });
     const ready = Promise.resolve(null);
     const url = "http://127.0.0.1:8080";
-    const server = { url, memoryLimit, gate, ready, killNow: () => undefined };
+    const containment =
+      "Each turn runs in a control group of its own (cgroup v1): over its ceiling the kernel ends a process of that turn, and no other";
+    const killNow = () => undefined;
+    const server = { url, memoryLimit, gate, containment, ready, killNow };
     const facts = { server, config, agents, version: "1.2.3", isRehearsalByFlag: true };
     return { plain: serverBanner(facts, false), colored: serverBanner(facts, true) };
   }
@@ -45,6 +48,7 @@ describe("serverBanner", () => {
     const { plain } = await banner("anthropic");
     expect(plain).toContain("2,048 MiB, cgroup v2 memory.max of /");
     expect(plain).toContain("2,048 MiB: 400 MiB for the server, 500 MiB a turn");
+    expect(plain).toContain("contained   Each turn runs in a control group of its own");
     expect(plain).toContain("3 turns at once; more get 429 and Retry-After");
     expect(plain).not.toContain("REHEARSAL");
   });

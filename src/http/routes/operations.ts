@@ -64,6 +64,17 @@ const capacitySchema = z.object({
       killsAll: z.boolean().describe("Whether at the limit the kernel ends the whole replica."),
     })
     .describe("What keeps one turn from taking the memory of all."),
+  guard: z
+    .object({ level: z.int(), text: z.string() })
+    .describe("How short memory is: 0 to 3, -1 while nobody looks; and that in words."),
+  kept: z
+    .object({
+      residents: z.int().describe("Processes that stay for the next turn of their session."),
+      longRunning: z.int().describe("Those of them whose memory stays committed."),
+      spares: z.int().describe("Processes started ahead."),
+      evictableBytes: z.number().describe("What would be free without those that may go."),
+    })
+    .describe("Processes without a turn."),
   footprints: z
     .record(
       z.string(),
