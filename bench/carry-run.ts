@@ -170,7 +170,10 @@ function isStuck({ inFlight, lastTextAtMs }: Progress): boolean {
 
 export function failureOf(run: Run): string | null {
   const { exit, oomKills, endings, stalledSeconds: stalled, wasStuck } = run;
-  const lost = Object.entries(endings).filter(([end]) => end !== "completed");
+  // Of a run that was broken off, we left the turns, and not they us.
+  const lost = Object.entries(endings).filter(
+    ([end]) => end !== "completed" && !(wasStuck && end === "left"),
+  );
   const faults = [
     ...(exit === null ? [] : [`the server ended (${exit.signal ?? exit.code})`]),
     ...(oomKills.length === 0 ? [] : [`${oomKills.length} killed by the kernel`]),

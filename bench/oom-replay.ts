@@ -322,7 +322,8 @@ function pictureOf({ policy, replays }: Outcome): string {
   if (replay === undefined) throw new Error("nothing was replayed");
   const { beganAtMs, readings, bursts, oomKills, exit } = replay;
   const seconds = (atMs: number) => (atMs - beganAtMs) / 1_000;
-  const during = readings.filter(({ atMs }) => atMs >= beganAtMs);
+  const untilMs = Math.max(...bursts.flat().map(({ endedAtMs }) => endedAtMs));
+  const during = readings.filter(({ atMs }) => atMs >= beganAtMs && atMs <= untilMs);
   const end = seconds(during.at(-1)?.atMs ?? beganAtMs);
   const steps = inFlightOver(bursts.flat());
   const turns = steps.flatMap(({ atMs, value }, at): (readonly [number, number])[] => [
