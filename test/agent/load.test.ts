@@ -422,9 +422,10 @@ describe("loadAgents, a good file spoilt by chance", () => {
           (text, { at, remove, insert }) => text.slice(0, at) + insert + text.slice(at + remove),
           FULL,
         );
-        const startedMs = performance.now();
+        const before = process.cpuUsage();
         const found = await problems(loadOne(spoilt, { TOKEN: "hush-hush" }));
-        expect(performance.now() - startedMs).toBeLessThan(2_000);
+        const { user, system } = process.cpuUsage(before);
+        expect((user + system) / 1000).toBeLessThan(2_000);
         expect(found.join()).not.toContain("hush-hush");
         if (found.length > 0) invalid++;
       }),

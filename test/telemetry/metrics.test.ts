@@ -181,12 +181,12 @@ describe("Metrics", () => {
 
   it("counts a storm of refusals at little cost", async () => {
     const metrics = open();
-    const beganMs = performance.now();
+    const before = process.cpuUsage();
     for (let i = 0; i < 30_000; i += 1) metrics.requestRefused("at_capacity");
-    const tookMs = performance.now() - beganMs;
+    const { user, system } = process.cpuUsage(before);
     const { value } = await read(metrics);
     expect(value("plimsoll_request_refused_total", { error_type: "at_capacity" })).toBe(30_000);
     // Ten seconds of 3,000 a second, for less than a twentieth of the time.
-    expect(tookMs).toBeLessThan(500);
+    expect((user + system) / 1000).toBeLessThan(500);
   });
 });
