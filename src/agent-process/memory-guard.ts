@@ -49,7 +49,7 @@ export interface MemoryGuardOptions {
 }
 
 export interface GuardStatus extends Omit<SharedStatus, "lookedAtMs" | "cause"> {
-  /** Whether it has looked within the last second: nothing else here is to be relied on without. */
+  /** Whether it has looked within the last seconds: nothing else here is to be relied on without. */
   readonly isAlive: boolean;
   /** For people: the level, and what it is for. */
   readonly reason: string;
@@ -62,8 +62,8 @@ interface Watched {
   verdict: GuardVerdict | null;
 }
 
-/** It looks twice a second when idle, fifty times when not. */
-const ALIVE_MS = 1000;
+/** It looks twice a second when idle, fifty times when not; starved of CPU, later. */
+const ALIVE_MS = 2500;
 const RESTART_PAUSE_MS = 1000;
 /** Measured: 4 MiB are used, beside what any thread costs. */
 const HEAP_MIB = 16;

@@ -67,7 +67,7 @@ const STRAINED_REFAULTS = 25_000;
 const STUCK_REFAULTS = 100_000;
 /** Fewer come with any process that starts; see `majorFaults` in `memory-pressure.ts`. */
 const LEAST_FAULTS = 20;
-/** With more free than the brake and this, it is not the shared text that is read again. */
+/** More than the text of the server, its agent processes and their tools. */
 const MOST_TEXT_BYTES = 256 * MIB;
 
 const STRAINED_STALL_RATIO = 0.05;
@@ -131,7 +131,9 @@ function strainOf({ slackBytes, brakeBytes, rates }: Strain, ease: Ease): LevelC
   }
   if ((stallRatio ?? 0) >= STRAINED_STALL_RATIO * ease.rateShare) return "stalls";
   const hasRefaults = (refaultsPerSecond ?? 0) >= STRAINED_REFAULTS * ease.rateShare;
-  if (hasRefaults && waitsForText(rates, ease)) return "refaults";
+  if (hasRefaults && !hasRoomForText(slackBytes, brakeBytes) && waitsForText(rates, ease)) {
+    return "refaults";
+  }
   return slackBytes === null ? "unknown" : "none";
 }
 
@@ -142,10 +144,18 @@ function isShort({ slackBytes, brakeBytes }: Strain, ease: Ease): boolean {
 /** Whether the shared text is read again so fast that nothing gets on. */
 function isStuck({ slackBytes, brakeBytes, rates }: Strain, ease: Ease): boolean {
   const { refaultsPerSecond, stallRatio } = rates;
-  if (slackBytes !== null && slackBytes >= brakeBytes + MOST_TEXT_BYTES) return false;
+  if (hasRoomForText(slackBytes, brakeBytes)) return false;
   if (stallRatio !== null && stallRatio < WITNESS_STALL_RATIO * ease.rateShare) return false;
   const hasRefaults = (refaultsPerSecond ?? 0) >= STUCK_REFAULTS * ease.rateShare;
   return hasRefaults && waitsForText(rates, ease);
+}
+
+/**
+ * So much is free that the text that runs cannot have been dropped for want of room: somebody reads
+ * files, or, where the figures are the machine's, another group is short.
+ */
+function hasRoomForText(slackBytes: number | null, brakeBytes: number): boolean {
+  return slackBytes !== null && slackBytes >= brakeBytes + MOST_TEXT_BYTES;
 }
 
 /** Where faults are not told, refaults must do. */

@@ -83,7 +83,8 @@ describe.skipIf(skipped !== null)(`in a real cgroup v1${skipped ? `: ${skipped}`
 
       // The cache was charged to the group: the kernel's count rose by the file, ours did not.
       expect(cached.usage - idle.usage).toBeGreaterThan(0.9 * FILE_MIB * MiB);
-      expect(Math.abs(cached.use - idle.use)).toBeLessThan(10 * MiB);
+      // But for what the kernel holds for a cached file, of which v1 does not tell what can be reclaimed.
+      expect(Math.abs(cached.use - idle.use)).toBeLessThan(0.2 * FILE_MIB * MiB);
       // What cannot be reclaimed is seen.
       expect(holding.use - cached.use).toBeGreaterThan(95 * MiB);
     } finally {
