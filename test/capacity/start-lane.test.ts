@@ -85,13 +85,11 @@ describe("StartLane", () => {
           if (each === "enter") {
             const controller = new AbortController();
             waiting.push(controller);
-            void starts.enter(controller.signal).then(
-              (slot) => {
-                held.push(slot);
-                waiting.splice(waiting.indexOf(controller), 1);
-              },
-              () => undefined,
-            );
+            const enter = async () => {
+              held.push(await starts.enter(controller.signal));
+              waiting.splice(waiting.indexOf(controller), 1);
+            };
+            enter().catch(() => undefined);
           } else if (each === "finish") held.shift()?.[Symbol.dispose]();
           else waiting.pop()?.abort();
           await Promise.resolve();

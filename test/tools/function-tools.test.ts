@@ -46,7 +46,10 @@ interface Called {
 async function connect(files: readonly string[], context = CONTEXT) {
   const errors: [string, unknown][] = [];
   const tools = await loadFunctionTools(files);
-  const server = tools.serverFor(() => context, (...error) => errors.push(error));
+  const server = tools.serverFor(
+    () => context,
+    (...error) => errors.push(error),
+  );
   if (server === undefined) throw new Error("no tools");
   const client = new Client({ name: "test", version: "1" });
   const [ours, theirs] = InMemoryTransport.createLinkedPair();
@@ -93,7 +96,12 @@ describe("loadFunctionTools", () => {
   it("has no server when there are no tools", async () => {
     const tools = await loadFunctionTools([]);
     expect(tools.names).toEqual([]);
-    expect(tools.serverFor(() => CONTEXT, () => {})).toBeUndefined();
+    expect(
+      tools.serverFor(
+        () => CONTEXT,
+        () => {},
+      ),
+    ).toBeUndefined();
   });
 
   it("loads JavaScript with a JSON Schema, and TypeScript with zod", async () => {
