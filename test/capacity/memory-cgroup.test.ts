@@ -43,11 +43,10 @@ class LimitedGroup implements Disposable {
 
 /** Runs the child script in the unlimited group below the limited one. */
 function runInside(group: LimitedGroup, filePath: string): Report {
-  const script = join(import.meta.dirname, "read-memory.child.ts");
-  const jiti = join(import.meta.dirname, "../../node_modules/jiti/lib/jiti-cli.mjs");
+  const script = join(import.meta.dirname, "read-memory.child.mjs");
   const enter = `echo $$ > ${join(group.directory, "app/cgroup.procs")}`;
   const usageFile = join(group.directory, "memory.usage_in_bytes");
-  const args = [process.execPath, jiti, script, filePath, String(FILE_MIB), usageFile];
+  const args = [process.execPath, script, filePath, String(FILE_MIB), usageFile];
   const output = execFileSync("sh", ["-c", `${enter} && exec "$@"`, "sh", ...args], {
     encoding: "utf8",
     timeout: 25_000,
@@ -83,8 +82,7 @@ describe.skipIf(skipped !== null)(`in a real cgroup v1${skipped ? `: ${skipped}`
 
       // The cache was charged to the group: the kernel's count rose by the file, ours did not.
       expect(cached.usage - idle.usage).toBeGreaterThan(0.9 * FILE_MIB * MiB);
-      // But for what the kernel holds for a cached file, of which v1 does not tell what can be reclaimed.
-      expect(Math.abs(cached.use - idle.use)).toBeLessThan(0.2 * FILE_MIB * MiB);
+      expect(Math.abs(cached.use - idle.use)).toBeLessThan(10 * MiB);
       // What cannot be reclaimed is seen.
       expect(holding.use - cached.use).toBeGreaterThan(95 * MiB);
     } finally {
