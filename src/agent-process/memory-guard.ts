@@ -25,6 +25,7 @@ import {
   type Order,
   readShared,
   type SampleMessage,
+  seesRoom,
   type SharedStatus,
   type TreeFacts,
 } from "./guard-wire.ts";
@@ -100,6 +101,11 @@ export class MemoryGuard implements AsyncDisposable {
     const isAlive = this.#worker !== null && monotonicMs() - lookedAtMs < ALIVE_MS;
     const reason = isAlive ? levelText({ ...seen, cause }) : "the memory guard is silent";
     return { ...seen, isAlive, reason };
+  }
+
+  /** Whether it looks, and sees room: what an admission asks. */
+  get seesRoom(): boolean {
+    return this.#worker !== null && seesRoom(this.#shared, ALIVE_MS);
   }
 
   /** Says, or says again, where the lines are. Until then nothing is short. */

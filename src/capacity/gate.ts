@@ -195,7 +195,7 @@ export class TurnGate {
     const headroomBytes = load.headroomBytes + evictableBytes;
     const roomBytes = heldBytes + load.promisedBytes + headroomBytes;
     const { inflight, resting } = this.#permits;
-    const verdict = judge({
+    const { reason, detail } = judge({
       isDraining: this.#draining,
       isIdle: inflight + resting === 0,
       pressure: this.#pressureText(nowMs),
@@ -218,7 +218,9 @@ export class TurnGate {
           nowMs,
         }),
     });
-    return { ...verdict, load, predictedBytes, costBytes };
+    // Named one by one: objects spread from one another get old before they are garbage, and
+    // refusals come by the thousand (see docs/benchmarks.md).
+    return { reason, detail, load, predictedBytes, costBytes };
   }
 
   #pressureText(nowMs: number): string | null {
@@ -256,15 +258,16 @@ export class TurnGate {
     carriedBytes: number,
     nowMs: number,
   ): Shed {
-    const { load } = judgement;
+    const { load, detail, predictedBytes, costBytes } = judgement;
     const { inflight } = this.#permits;
+    const told = { load, detail, predictedBytes, costBytes, carriedBytes, inflight };
     return {
       reason,
       // Another replica is the answer to a draining one, and it is there now.
       retryAfterSeconds: reason === "draining" ? 1 : this.#retryAfter(judgement, nowMs),
       inflight,
       capacity: this.#capacity(load),
-      text: shedText(reason, { ...judgement, carriedBytes, inflight }),
+      text: shedText(reason, told),
     };
   }
 

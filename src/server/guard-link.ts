@@ -67,8 +67,8 @@ export class GuardLink {
 
   /** Why no turn is to be admitted now, in words; null if there is no reason. */
   get pressure(): string | null {
-    const { status } = this;
-    return status === null || (status.isAlive && status.level === 0) ? null : status.reason;
+    const guard = this.#mayEnd ? this.#guard : null;
+    return guard === null || guard.seesRoom ? null : guard.status.reason;
   }
 
   /** 0 to 3; -1 while nobody looks. */
