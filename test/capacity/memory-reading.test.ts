@@ -57,6 +57,20 @@ describe("readMemoryUse", () => {
     });
   });
 
+  it("counts no more of the kernel's part of v1 than processes can keep", () => {
+    const group = {
+      "group/memory.stat": `total_rss ${128 * MiB}\ntotal_shmem 0\n`,
+      "group/memory.kmem.usage_in_bytes": `${200 * MiB}\n`,
+    };
+    const loadavg = { "proc/loadavg": "0.23 0.81 0.89 2/80 10444\n" };
+    expect(useOf({ ...group, ...loadavg }, "cgroup1").bytes).toBe((128 + 80 / 16 + 1) * MiB);
+    // A sandbox that has no tasks to tell of: then all of it counts.
+    expect(useOf(group, "cgroup1").bytes).toBe(328 * MiB);
+    expect(useOf({ ...group, "proc/loadavg": "0.00 0.00 0.00 0/0 0\n" }, "cgroup1").bytes).toBe(
+      328 * MiB,
+    );
+  });
+
   it("counts what is in swap as if it were in memory, and only once", () => {
     const stat = "active_file 10\ninactive_file 0\nslab_reclaimable 0\n";
     const group2 = {
