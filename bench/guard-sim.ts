@@ -115,13 +115,12 @@ function gateOf(
     return { bytes, source: "paper", kind: "cgroup2", group: null, notes: [] };
   };
   const weights = new MeasuredWeights({
-    readLimit: limit,
+    limit,
     readUse: () => ({ bytes: world.usedBytes, covers: "group", source: "paper" }),
     readParentBytes: () => PARENT_BYTES,
     safetyReserveBytes: () => brake + MARGIN_BYTES,
     footprints,
     agentNames: [AGENT],
-    onLimitRead: () => {},
   });
   return new TurnGate({
     weights,

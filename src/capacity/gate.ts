@@ -142,7 +142,7 @@ export class TurnGate {
   snapshot(nowMs: number): GateSnapshot {
     const { weights, maxTurns } = this.#options;
     const { load } = this.#weigh(nowMs, null);
-    const limit = weights.limit(nowMs);
+    const limit = weights.limit();
     return {
       ...load,
       admission: weights.admission,
@@ -170,7 +170,7 @@ export class TurnGate {
     const cacheBytes = this.#cache.heldBytes() + (demand?.process?.currentBytes ?? 0);
     const usedBytes = weights.usedBytes({ turnsBytes: heldBytes, cacheBytes }, nowMs);
     const load = weigh({
-      limitBytes: weights.limit(nowMs).bytes,
+      limitBytes: weights.limit().bytes,
       safetyReserveBytes: weights.safetyReserveBytes(),
       usedBytes: Math.max(0, usedBytes - this.#cache.leavingBytes()),
       promisedBytes,

@@ -15,7 +15,7 @@ import type { Permit } from "./permit.ts";
 export interface Weights {
   readonly admission: "measured" | "static";
   /** What there is now: a replica may be resized while it runs. */
-  limit(nowMs: number): Pick<MemoryLimit, "bytes" | "source">;
+  limit(): Pick<MemoryLimit, "bytes" | "source">;
   /** Kept free below the limit. */
   safetyReserveBytes(): number;
   /**
@@ -47,7 +47,7 @@ export interface OwnBytes {
 
 /** The post's formula: `(limit - parentReserve) / turnReserve` turns. */
 export function staticWeights(options: {
-  readonly limit: Pick<MemoryLimit, "bytes" | "source">;
+  readonly limit: Weights["limit"];
   readonly parentReserveBytes: number;
   readonly turnReserveBytes: number;
   readonly safetyReserveBytes: number | null;
@@ -55,7 +55,7 @@ export function staticWeights(options: {
   const { limit, parentReserveBytes, turnReserveBytes } = options;
   return {
     admission: "static",
-    limit: () => limit,
+    limit,
     // Its reserves are so large that they carry the margin.
     safetyReserveBytes: () => options.safetyReserveBytes ?? 0,
     usedBytes: ({ cacheBytes }) => parentReserveBytes + cacheBytes,
@@ -74,19 +74,15 @@ export interface Footprints {
 }
 
 export interface MeasuredWeightsOptions {
-  readonly readLimit: () => MemoryLimit;
+  readonly limit: () => MemoryLimit;
   readonly readUse: (limit: MemoryLimit) => MemoryUse;
   /** Anonymous memory of the server's own process; null where it cannot be read. */
   readonly readParentBytes: () => number | null;
   readonly safetyReserveBytes: () => number;
   readonly footprints: Footprints;
   readonly agentNames: readonly string[];
-  /** Told each time the limit was read anew, every few seconds while anybody asks. */
-  readonly onLimitRead: (limit: MemoryLimit, before: MemoryLimit) => void;
 }
 
-/** A replica that is resized hears of it within this time. */
-const LIMIT_MAX_AGE_MS = 10_000;
 /**
  * A reading takes about 0.1 ms; refusals come by the thousand, and within this time a turn that
  * fills 2.5 GiB/s, the fastest seen, takes 25 MiB: less than the margin.
@@ -99,8 +95,6 @@ export class MeasuredWeights implements Weights {
   readonly admission = "measured";
   readonly #options: MeasuredWeightsOptions;
   readonly #parentAtStartBytes: number;
-  #limit: MemoryLimit;
-  #limitAtMs = -Infinity;
   #use: MemoryUse = { bytes: 0, source: "", covers: "process" };
   #useAtMs = -Infinity;
   #parentGrowthBytes = 0;
@@ -108,18 +102,11 @@ export class MeasuredWeights implements Weights {
 
   constructor(options: MeasuredWeightsOptions) {
     this.#options = options;
-    this.#limit = options.readLimit();
     this.#parentAtStartBytes = options.readParentBytes() ?? 0;
   }
 
-  limit(nowMs: number): MemoryLimit {
-    if (isOlder(this.#limitAtMs, nowMs, LIMIT_MAX_AGE_MS)) {
-      const before = this.#limit;
-      this.#limitAtMs = nowMs;
-      this.#limit = this.#options.readLimit();
-      this.#options.onLimitRead(this.#limit, before);
-    }
-    return this.#limit;
+  limit(): MemoryLimit {
+    return this.#options.limit();
   }
 
   safetyReserveBytes(): number {
@@ -127,9 +114,10 @@ export class MeasuredWeights implements Weights {
   }
 
   usedBytes({ turnsBytes, cacheBytes }: OwnBytes, nowMs: number): number {
-    if (isOlder(this.#useAtMs, nowMs, USE_MAX_AGE_MS)) {
+    // Also after the clock was set back.
+    if (nowMs - this.#useAtMs >= USE_MAX_AGE_MS || nowMs < this.#useAtMs) {
       this.#useAtMs = nowMs;
-      this.#use = this.#options.readUse(this.limit(nowMs));
+      this.#use = this.#options.readUse(this.limit());
       this.#weighParent(this.#options.readParentBytes() ?? 0);
     }
     const others = this.#use.covers === "process" ? turnsBytes + cacheBytes : 0;
@@ -166,9 +154,4 @@ export class MeasuredWeights implements Weights {
     );
     this.#parentGrowthBytes = Math.max(0, expected - parentBytes);
   }
-}
-
-/** Also after the clock was set back. */
-function isOlder(atMs: number, nowMs: number, maxAgeMs: number): boolean {
-  return nowMs - atMs >= maxAgeMs || nowMs < atMs;
 }

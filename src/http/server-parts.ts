@@ -5,6 +5,7 @@
  */
 
 import type { Containment } from "../agent-process/containment.ts";
+import type { TreeKind } from "../capacity/guard-trees.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
 import type { FootprintDescription } from "../capacity/footprint.ts";
@@ -45,13 +46,22 @@ export interface CapacityView extends GateSnapshot {
   readonly kept: KeptSummary;
   /** What turns of each agent are predicted to hold, and from what. */
   readonly footprints: Readonly<Record<string, FootprintDescription>>;
-  readonly turns: readonly {
-    readonly turnId: string;
-    readonly ageMs: number;
-    /** Private memory of the turn's process tree; null while nobody has sampled it. */
-    readonly bytes: number | null;
-    readonly peakBytes: number | null;
-  }[];
+  readonly turns: readonly ProcessView[];
+}
+
+/** One agent process with all it started: of a turn, or kept between turns. */
+export interface ProcessView {
+  readonly turnId: string;
+  /** Null where nobody watches it. */
+  readonly kind: TreeKind | null;
+  readonly ageMs: number;
+  /** Private memory of the tree; null while nobody has sampled it. */
+  readonly bytes: number | null;
+  readonly peakBytes: number | null;
+  /** What its turn is predicted to hold; null between turns. */
+  readonly predictedBytes: number | null;
+  /** The most it may hold; null for no limit of its own. */
+  readonly ceilingBytes: number | null;
 }
 
 export interface CpuView {

@@ -46,7 +46,7 @@ export class CapacityReport {
     const { kind = "guard", text = "", killsAll = false } = containment ?? {};
     return {
       ...snapshot,
-      memory: readMemoryUse({ limit: memoryLimit }),
+      memory: readMemoryUse({ limit: memoryLimit.current }),
       binds: (cpu.turnsThatFit ?? Infinity) < snapshot.turnsThatFit ? "cpu" : "memory",
       cpu,
       containment: { kind, text, killsAll },
@@ -66,7 +66,7 @@ export class CapacityReport {
       turnsThatFit: snapshot.turnsThatFit,
       memoryLimitBytes: snapshot.limitBytes,
       loadLineBytes: snapshot.loadLineBytes,
-      memoryUsedBytes: readMemoryUse({ limit: memoryLimit }).bytes,
+      memoryUsedBytes: readMemoryUse({ limit: memoryLimit.current }).bytes,
       committedBytes: snapshot.committedBytes,
       promisedBytes: snapshot.promisedBytes,
       poolBytes: snapshot.poolBytes,
@@ -95,12 +95,19 @@ export class CapacityReport {
   }
 
   #turns(nowMs: number): CapacityView["turns"] {
-    return Array.from(this.#server?.processes.live ?? [], (agent) => ({
-      turnId: agent.turnId,
-      ageMs: Math.max(0, nowMs - agent.startedAtMs),
-      bytes: agent.currentBytes,
-      peakBytes: agent.peakBytes,
-    }));
+    const { processes } = this.#server ?? {};
+    return Array.from(processes?.live ?? [], (agent) => {
+      const facts = processes?.guard.factsOf(agent.turnId) ?? null;
+      return {
+        turnId: agent.turnId,
+        kind: facts?.kind ?? null,
+        ageMs: Math.max(0, nowMs - agent.startedAtMs),
+        bytes: agent.currentBytes,
+        peakBytes: agent.peakBytes,
+        predictedBytes: facts?.kind === "turn" ? facts.predictedBytes : null,
+        ceilingBytes: facts?.ceilingBytes ?? null,
+      };
+    });
   }
 }
 

@@ -84,14 +84,16 @@ export async function withEngine<Result>(
       limitWasRead(limit, before, { ...capacity, guardLink, telemetry }),
     pressure: () => guardLink.pressure,
   });
-  const { gate, lane, cpu, footprints, memoryLimit } = capacity;
+  const { gate, lane, cpu, footprints } = capacity;
+  using memoryLimit = capacity.memoryLimit;
   const report = new CapacityReport(capacity, guardLink);
 
   await using telemetry = await startTelemetry(config.telemetry, {
     capacityNumbers: () => report.numbers(),
     ...(logDestination !== undefined && { logDestination }),
   });
-  for (const note of memoryLimit.notes) telemetry.log.info({ note }, "About the memory limit");
+  for (const note of memoryLimit.current.notes)
+    telemetry.log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
   using single = options.mayBind === true ? await bindSession(options.agents, data.path) : null;
@@ -106,7 +108,7 @@ export async function withEngine<Result>(
   const { guardOptions: guard } = guardLink;
   await using processes = openAgentProcesses({ config, data, containment, telemetry, guard });
   guardLink.watch(processes.guard);
-  guardLink.setLimit(memoryLimit, capacity.reserve.brakeBytes);
+  guardLink.setLimit(memoryLimit.current, capacity.reserve.brakeBytes);
   await using prepared = await prepareAgents(options.agents, config.agentEnvironment);
 
   const toolShell = await writeToolShell(data.runDirectory);

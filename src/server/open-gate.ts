@@ -11,6 +11,7 @@ import { readCpuLimit } from "../capacity/cpu-limit.ts";
 import { CpuMeter } from "../capacity/cpu-meter.ts";
 import { FootprintBook } from "../capacity/footprint.ts";
 import { TurnGate } from "../capacity/gate.ts";
+import { LimitWatch } from "../capacity/limit-watch.ts";
 import { type MemoryLimit, readMemoryLimit } from "../capacity/memory-limit.ts";
 import { readMemoryUse } from "../capacity/memory-reading.ts";
 import { SafetyReserve } from "../capacity/safety-reserve.ts";
@@ -29,8 +30,7 @@ export interface GateOptions {
 }
 
 export interface OpenGate {
-  /** As it was at the start; the gate looks again now and then. */
-  readonly memoryLimit: MemoryLimit;
+  readonly memoryLimit: LimitWatch;
   readonly gate: TurnGate;
   readonly lane: StartLane;
   readonly cpu: CpuMeter;
@@ -40,12 +40,15 @@ export interface OpenGate {
 
 export function openGate(options: GateOptions): OpenGate {
   const { capacity } = options.config;
-  const readLimit = () =>
-    readMemoryLimit({
-      explicitBytes: capacity.memoryLimitBytes,
-      totalMemoryBytes: totalmem(),
-    });
-  const memoryLimit = readLimit();
+  const memoryLimit = new LimitWatch({
+    read: () =>
+      readMemoryLimit({
+        explicitBytes: capacity.memoryLimitBytes,
+        totalMemoryBytes: totalmem(),
+      }),
+    onRead: options.onLimitRead,
+  });
+  const limit = () => memoryLimit.current;
   const cpu = new CpuMeter(readCpuLimit({ cpuCount: availableParallelism() }));
   const lane = new StartLane({
     cpus: capacity.startsAtOnce ?? cpu.limit.cpus,
@@ -56,16 +59,15 @@ export function openGate(options: GateOptions): OpenGate {
   const footprints = openFootprints(options);
   const measure = (): Weights =>
     new MeasuredWeights({
-      readLimit,
-      readUse: (limit) => readMemoryUse({ limit }),
+      limit,
+      readUse: (now) => readMemoryUse({ limit: now }),
       readParentBytes: () => readPrivateBytes(process.pid),
       safetyReserveBytes: () => reserve.bytes,
       footprints,
       agentNames: options.agents.map(({ name }) => name),
-      onLimitRead: options.onLimitRead,
     });
   const isStatic = capacity.admission === "static";
-  const weights = isStatic ? staticWeights({ limit: memoryLimit, ...capacity }) : measure();
+  const weights = isStatic ? staticWeights({ ...capacity, limit }) : measure();
   const { pressure } = options;
   const gate = new TurnGate({ ...capacity, weights, lane, pressure });
   return { memoryLimit, gate, lane, cpu, reserve, footprints };

@@ -61,7 +61,8 @@ async function serveEngine(
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
   const { agents, data, kept, processes, sessions, single, telemetry, turns } = engine;
-  const { gate, memoryLimit, footprints } = engine.capacity;
+  const { gate, footprints } = engine.capacity;
+  const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   const capacity = () => engine.report.view();
   const isBound = () => single?.isTaken === true;

@@ -12,7 +12,7 @@ function replica(turns: number, fairShare = true) {
   let nowMs = 0;
   const gate = new TurnGate({
     weights: staticWeights({
-      limit: { bytes: (400 + 500 * turns) * MiB, source: "a test" },
+      limit: () => ({ bytes: (400 + 500 * turns) * MiB, source: "a test" }),
       parentReserveBytes: 400 * MiB,
       turnReserveBytes: 500 * MiB,
       safetyReserveBytes: null,

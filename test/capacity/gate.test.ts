@@ -9,7 +9,7 @@ const MiB = 2 ** 20;
 /** The static formula, but that a turn is predicted what it carries, where it carries anything. */
 function weightsOf(limitMiB: number, safetyReserveMiB = 0): Weights {
   const weights = staticWeights({
-    limit: { bytes: limitMiB * MiB, source: "a test" },
+    limit: () => ({ bytes: limitMiB * MiB, source: "a test" }),
     parentReserveBytes: 400 * MiB,
     turnReserveBytes: 500 * MiB,
     safetyReserveBytes: safetyReserveMiB * MiB,

@@ -171,7 +171,7 @@ function replayOnce(
   let nowMs = 0;
   const gate = new TurnGate({
     weights: staticWeights({
-      limit: { bytes: (400 + turns * 500) * MiB, source: "a replay" },
+      limit: () => ({ bytes: (400 + turns * 500) * MiB, source: "a replay" }),
       parentReserveBytes: 400 * MiB,
       turnReserveBytes: 500 * MiB,
       safetyReserveBytes: null,

@@ -31,7 +31,7 @@ describe("serverBanner", () => {
     const source = "cgroup v2 memory.max of /";
     const memoryLimit = { bytes: 2 ** 31, source, kind: "cgroup2", group: null, notes } as const;
     const gate = new TurnGate({
-      weights: staticWeights({ limit: memoryLimit, ...config.capacity }),
+      weights: staticWeights({ ...config.capacity, limit: () => memoryLimit }),
       maxTurns: config.capacity.maxTurns,
     });
     const ready = Promise.resolve(null);

@@ -109,7 +109,8 @@ describe("a server that carries two turns", () => {
     const now = await server.capacity();
     expect(now.shed.memory).toBe(before.shed.memory + 1);
     expect(now.lastDecision?.text).toMatch(/^shed \(memory\): 1,400 of 1,400 MiB committed/);
-    expect(now.turns).toHaveLength(2);
+    const told = { kind: "turn", predictedBytes: 500 * 2 ** 20, ceilingBytes: expect.any(Number) };
+    expect(now.turns).toMatchObject([told, told]);
     expect(now.headroomBytes).toBe(0);
     expect(await server.metrics()).toMatch(/^plimsoll_turn_shed_total\{.*"memory"\} [1-9]/m);
   });

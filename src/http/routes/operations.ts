@@ -92,12 +92,21 @@ const capacitySchema = z.object({
     .array(
       z.object({
         turnId: z.string(),
+        kind: z
+          .enum(["turn", "resident", "spare", "closing"])
+          .nullable()
+          .describe("What it is for; null where nobody watches it."),
         ageMs: z.number(),
         bytes: bytes.nullable().describe("Private memory of the process tree; null if not known."),
         peakBytes: bytes.nullable(),
+        predictedBytes: bytes
+          .nullable()
+          .describe("What its turn is predicted to hold, with all tools; null between turns."),
+        ceilingBytes: bytes.nullable().describe("The most it may hold; null for no limit."),
       }),
     )
-    .readonly(),
+    .readonly()
+    .describe("Agent processes, those between two turns included."),
 }) satisfies z.ZodType<CapacityView>;
 
 export function operationRoutes(parts: ServerParts): Route[] {

@@ -1,0 +1,48 @@
+/**
+ * The memory limit as it is now: a replica may be resized while it runs (vertical scaling), with
+ * turns in flight and nobody asking for another.
+ *
+ * @module
+ */
+
+import type { MemoryLimit } from "./memory-limit.ts";
+
+/** What a reading of the limit is good for. */
+const MAX_AGE_MS = 10_000;
+
+export interface LimitWatchOptions {
+  readonly read: () => MemoryLimit;
+  /** Told of each reading but the first, changed or not. */
+  readonly onRead: (limit: MemoryLimit, before: MemoryLimit) => void;
+}
+
+/** Disposing stops the clock; who asks is still answered. */
+export class LimitWatch implements Disposable {
+  readonly #options: LimitWatchOptions;
+  readonly #timer: NodeJS.Timeout;
+  #limit: MemoryLimit;
+  #readAtMs = performance.now();
+
+  constructor(options: LimitWatchOptions) {
+    this.#options = options;
+    this.#limit = options.read();
+    this.#timer = setInterval(() => this.#readAnew(), MAX_AGE_MS).unref();
+  }
+
+  /** No older than ten seconds, also where the main loop was blocked for longer. */
+  get current(): MemoryLimit {
+    if (performance.now() - this.#readAtMs >= MAX_AGE_MS) this.#readAnew();
+    return this.#limit;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  #readAnew(): void {
+    const before = this.#limit;
+    this.#readAtMs = performance.now();
+    this.#limit = this.#options.read();
+    this.#options.onRead(this.#limit, before);
+  }
+}
