@@ -12,6 +12,7 @@ import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
 import { guardSim } from "./guard-sim.ts";
 import { idle } from "./idle.ts";
+import { livelock } from "./livelock.ts";
 import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
 import { patterns } from "./patterns.ts";
@@ -32,6 +33,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   patterns,
   prediction,
   guardSim,
+  livelock,
 ];
 
 const [name, ...flags] = process.argv.slice(2);

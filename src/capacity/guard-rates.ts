@@ -1,5 +1,7 @@
 /**
- * From running totals to rates, over the last half to one second. Pure.
+ * From running totals to rates, over the last half to one second, or since the last look where that
+ * is longer ago: a guard that is itself held up by the thrashing it is to end looks seldom, and has
+ * to see it all the same. Pure.
  *
  * @module
  */
@@ -37,8 +39,9 @@ export function nextRates(
   before: readonly TotalsAt[],
   now: TotalsAt,
 ): { readonly kept: readonly TotalsAt[]; readonly rates: Rates } {
-  const recent = before.filter(({ atMs }) => now.atMs - atMs <= LONGEST_MS);
-  const last = recent.at(-1);
+  const last = before.at(-1);
+  const isRecent = ({ atMs }: TotalsAt) => now.atMs - atMs <= LONGEST_MS;
+  const recent = before.filter((each) => isRecent(each) || each === last);
   const kept = last !== undefined && now.atMs - last.atMs < PAUSE_MS ? recent : [...recent, now];
   const [first] = recent;
   if (first === undefined || now.atMs - first.atMs < SHORTEST_MS) return { kept, rates: NO_RATES };

@@ -75,7 +75,9 @@ export interface GuardState {
   readonly rates: Rates;
   /** Whether those who keep to their prediction are spared, as ending them would not help. */
   readonly sparesInnocent: boolean;
-  /** Time that was watched: the caller's clock may jump, this one does not. */
+  /**
+   * Time that was watched. A long pause counts as a short one: nothing lasts because nobody looked.
+   */
   readonly clockMs: number;
   readonly nowMs: number | null;
   readonly totals: readonly TotalsAt[];
@@ -115,12 +117,13 @@ const STILL_FALLING_BYTES = 16 * MIB;
 /** How often ending somebody may be of no use before the innocent are spared, in that time. */
 const IN_VAIN_MOST = 2;
 const IN_VAIN_MEMORY_MS = 600_000;
-/** A longer pause is a clock that jumped, or a thread that was starved. */
+/** A longer pause is a clock that jumped, or a thread that was held up. */
 const LOOK_MOST_MS = 1000;
 
 /**
  * One look at memory.
- * @param nowMs Of a monotonic clock. One that jumps makes the guard slower, never hasty.
+ * @param nowMs Of a monotonic clock. One that jumps makes the guard slower, never hasty: the rates
+ *   after a jump forward are lower than they were, and there are none after one back.
  */
 export function stepGuard(
   before: GuardState,
@@ -137,14 +140,14 @@ export function stepGuard(
 /** The new readings, and what became of those who were told to go. */
 function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardState {
   const pausedMs = before.nowMs === null ? 0 : nowMs - before.nowMs;
-  const hasJumped = !(pausedMs >= 0 && pausedMs <= LOOK_MOST_MS);
+  const hasJumped = !(pausedMs >= 0);
   const stepMs = Math.min(Math.max(pausedMs, 0), LOOK_MOST_MS);
   const clockMs = before.clockMs + stepMs;
   const usedBytes = isSize(seen.usedBytes) ? seen.usedBytes : null;
   const slackBytes =
     usedBytes === null || !isSize(seen.limitBytes) ? null : seen.limitBytes - usedBytes;
   const { refaultedPages, majorFaults, stallMs } = seen;
-  const now = { refaultedPages, majorFaults, stallMs, atMs: clockMs };
+  const now = { refaultedPages, majorFaults, stallMs, atMs: nowMs };
   const { kept, rates } = nextRates(hasJumped ? [] : before.totals, now);
   const levels = nextLevel(
     before.levels,
@@ -155,7 +158,7 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
   const { lastEnd, inVainAtMs } = judgeLastEnd(state, seen);
   return {
     ...state,
-    filledPerMs: hasJumped || stepMs === 0 ? 0 : growth(before.usedBytes, usedBytes) / stepMs,
+    filledPerMs: pausedMs > 0 ? growth(before.usedBytes, usedBytes) / pausedMs : 0,
     evicting: before.evicting.filter((id) => seen.trees.some((tree) => isCache(tree, id))),
     ending: before.ending.filter((one) => isThere(one, seen.trees)),
     lastEnd,

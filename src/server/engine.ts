@@ -12,6 +12,7 @@ import { countStrays, sweepStrays } from "../agent-process/strays.ts";
 import { writeToolShell } from "../agent-process/tool-shell.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import { isTextPinned, TEXT_NOT_PINNED } from "../capacity/pinned-text.ts";
 import { readMemoryAccount } from "../capacity/memory-pressure.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import { turnCeilingBytes } from "../capacity/turn-ceiling.ts";
@@ -92,8 +93,9 @@ export async function withEngine<Result>(
     capacityNumbers: () => report.numbers(),
     ...(logDestination !== undefined && { logDestination }),
   });
-  for (const note of memoryLimit.current.notes)
+  for (const note of memoryNotes(memoryLimit.current)) {
     telemetry.log.info({ note }, "About the memory limit");
+  }
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
   using single = options.mayBind === true ? await bindSession(options.agents, data.path) : null;
@@ -133,6 +135,11 @@ export async function withEngine<Result>(
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
   return await use({ ...parts, agents, sessions, single, kept, turns });
+}
+
+function memoryNotes({ notes, group }: MemoryLimit): readonly string[] {
+  // Where no group has a limit, the kernel drops what this machine needs least.
+  return group === null || isTextPinned() ? notes : [...notes, TEXT_NOT_PINNED];
 }
 
 function ceilingOf(gate: TurnGate): KeptDeps["ceilingBytesOf"] {

@@ -156,6 +156,18 @@ describe("a replica in which nothing gets on, with room by the figures", () => {
     ]);
   });
 
+  it("is seen by a guard that it holds up for seconds at every look", () => {
+    const watch = new Watch();
+    const [old, young] = trees as [GuardedTree, GuardedTree];
+    const stuck = thrash(100, { trees: [old, young] });
+    watch.look(stuck(0), 3000);
+    expect(endsOf(watch.look(stuck(3000), 3000))).toEqual([["young", null]]);
+    // After a step back there is nothing to compare with.
+    const back = new Watch();
+    back.look(stuck(0), 3000);
+    expect(back.look(stuck(3000), -3000)).toEqual([]);
+  });
+
   it("waits for new rates before it ends another", () => {
     const watch = new Watch();
     watch.stay(thrash(100, { trees }), 600);
