@@ -1,6 +1,7 @@
 /**
- * `npm run bench` lists the benchmarks; `npm run bench -- NAME` runs one and writes its result.
- * `npm run bench -- NAME --small` runs a short form and writes nothing, for CI.
+ * `npm run bench` lists the benchmarks; `npm run bench -- NAME …` runs those, one after the other,
+ * and writes their results; `all` stands for all of them. With `--small` it runs a short form and
+ * writes nothing, for CI.
  *
  * The exit code is 1 when a claim does not hold, and 69 when the machine lacks what it takes.
  *
@@ -21,6 +22,8 @@ import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.t
 import { shed } from "./shed.ts";
 import { soak } from "./soak.ts";
 
+const STOPPED = 130;
+
 const BENCHMARKS: readonly Benchmark[] = [
   overhead,
   shed,
@@ -36,22 +39,31 @@ const BENCHMARKS: readonly Benchmark[] = [
   livelock,
 ];
 
-const [name, ...flags] = process.argv.slice(2);
+const words = process.argv.slice(2);
+const names = words.filter((word) => !word.startsWith("--"));
+const flags = words.filter((word) => word.startsWith("--"));
 const isSmall = flags.includes("--small");
+const wanted = names.includes("all") ? BENCHMARKS.map(({ name }) => name) : names;
+const chosen = BENCHMARKS.filter(({ name }) => wanted.includes(name));
+const unknownName = wanted.find((name) => !chosen.some((benchmark) => benchmark.name === name));
 const unknownFlag = flags.find((flag) => flag !== "--small");
-const chosen = BENCHMARKS.find((benchmark) => benchmark.name === name);
-if (name === undefined) {
+const withoutSmall = chosen.find(({ hasSmall }) => hasSmall !== true);
+if (names.length === 0) {
   list();
-} else if (chosen === undefined) {
+} else if (unknownName !== undefined) {
   list();
-  fail(64, `There is no benchmark "${name}"`);
-} else if (unknownFlag !== undefined || (isSmall && chosen.hasSmall !== true)) {
-  fail(64, `${chosen.name} has no ${unknownFlag ?? "small form"}`);
+  fail(64, `There is no benchmark "${unknownName}"`);
+} else if (unknownFlag !== undefined) {
+  fail(64, `There is no ${unknownFlag}`);
+} else if (isSmall && withoutSmall !== undefined) {
+  fail(64, `${withoutSmall.name} has no small form`);
 } else {
-  await run(chosen);
+  for (const benchmark of chosen) await run(benchmark);
 }
 
 async function run(benchmark: Benchmark): Promise<void> {
+  if (process.exitCode === STOPPED) return;
+  if (chosen.length > 1) console.log(`\n=== ${benchmark.name}`);
   const stop = new AbortController();
   process.once("SIGINT", () => stop.abort());
   process.once("SIGTERM", () => stop.abort());
@@ -62,10 +74,12 @@ async function run(benchmark: Benchmark): Promise<void> {
       : await runAndWrite(benchmark, report, stop.signal);
     tell(claims);
     if (!isSmall) console.log(`\nWritten to bench/results/${benchmark.name}.md and .json`);
-    process.exitCode = claims.every(({ holds }) => holds) ? 0 : 1;
+    if (claims.some(({ holds }) => !holds)) process.exitCode = 1;
   } catch (error) {
-    if (error instanceof Unavailable) fail(69, `Skipped: ${error.message}`);
-    else if (stop.signal.aborted) fail(130, "Stopped");
+    // What fell short before stays told.
+    if (error instanceof Unavailable)
+      fail(process.exitCode === 1 ? 1 : 69, `Skipped: ${error.message}`);
+    else if (stop.signal.aborted) fail(STOPPED, "Stopped");
     else throw error;
   }
 }
