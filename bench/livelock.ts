@@ -61,7 +61,7 @@ interface Plan {
 }
 
 const PLANS: Readonly<Record<Size, Plan>> = {
-  full: { sides: [NOTHING, DROPPED, KEPT, SHIPPED], rounds: 3 },
+  full: { sides: [NOTHING, DROPPED, KEPT, SHIPPED], rounds: 2 },
   small: { sides: [KEPT], rounds: 1 },
 };
 

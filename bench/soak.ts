@@ -65,6 +65,8 @@ tools: { builtin: [Bash] }
 interface MemoryPoint {
   readonly turns: number;
   readonly liveBytes: number;
+  /** The part of it that the server's own objects are. */
+  readonly heapBytes: number;
 }
 
 interface Soaked extends ReplicaRecord {
@@ -112,11 +114,11 @@ export const soak: Benchmark = {
 
 /**
  * A heap between two collections says little, and after one it keeps free pages or not as it likes.
- * So the server collects when it gets SIGUSR2, and writes down how much of its heap is free.
+ * So the server collects when it gets SIGUSR2, and writes down what its memory is.
  */
 function collectOnSignal(heapFile: string): string {
   const program = `
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -126,8 +128,8 @@ if (isMainThread) {
   const collect = runInNewContext("gc");
   process.on("SIGUSR2", () => {
     collect();
-    const { heapTotal, heapUsed } = process.memoryUsage();
-    writeFileSync(${JSON.stringify(heapFile)}, String(heapTotal - heapUsed));
+    writeFileSync(${JSON.stringify(heapFile)} + "~", JSON.stringify(process.memoryUsage()));
+    renameSync(${JSON.stringify(heapFile)} + "~", ${JSON.stringify(heapFile)});
   });
 }
 `;
@@ -175,9 +177,10 @@ async function soakOne(replica: Replica, plan: Plan, { heapFile, report, signal 
       const outcome = await runTurn(replica, fate, { streamMs: random() * STREAM_MS, sheds });
       const turns = ends.push({ fate, outcome });
       if (turns % MEMORY_EVERY_TURNS !== 0 || server.exit() !== null) continue;
-      const liveBytes = await readLiveBytes(server.pid, heapFile);
-      memory.push({ turns, liveBytes });
-      report(`  ${turns} turns, server ${(liveBytes / MIB).toFixed(1)} MiB`);
+      const { liveBytes, heapBytes } = await readMemory(server.pid, heapFile);
+      memory.push({ turns, liveBytes, heapBytes });
+      const [live, heap] = [liveBytes, heapBytes].map((bytes) => (bytes / MIB).toFixed(1));
+      report(`  ${turns} turns, server ${live} MiB, its objects ${heap} MiB`);
     }
   };
   const runAll = async (waiting: Fate[]): Promise<CapacitySample> => {
@@ -193,12 +196,17 @@ async function soakOne(replica: Replica, plan: Plan, { heapFile, report, signal 
 }
 
 /** What the server holds beside files, less what is free in its heap after a collection. */
-async function readLiveBytes(pid: number, heapFile: string): Promise<number> {
+async function readMemory(
+  pid: number,
+  heapFile: string,
+): Promise<Pick<MemoryPoint, "liveBytes" | "heapBytes">> {
   rmSync(heapFile, { force: true });
   process.kill(pid, "SIGUSR2");
   while (!existsSync(heapFile)) await delay(COLLECT_POLL_MS);
   await delay(COLLECT_POLL_MS);
-  return memoryOf(pid).anonymousBytes - Number(readFileSync(heapFile, "utf8"));
+  const heap = JSON.parse(readFileSync(heapFile, "utf8")) as NodeJS.MemoryUsage;
+  const freeBytes = heap.heapTotal - heap.heapUsed;
+  return { liveBytes: memoryOf(pid).anonymousBytes - freeBytes, heapBytes: heap.heapUsed };
 }
 
 function fateOf(draw: number): Fate {
@@ -368,13 +376,17 @@ function claimsOf(soaked: Soaked, slope: number, { turns, warmUp }: Plan): Claim
 
 function pictureOf(memory: readonly MemoryPoint[]): string {
   const points = memory.map(({ turns, liveBytes }) => [turns, liveBytes / MIB] as const);
+  const objects = memory.map(({ turns, heapBytes }) => [turns, heapBytes / MIB] as const);
   return plotOf({
     title: "soak: memory of the server's process",
     xTitle: "turns",
     panels: [
       {
         title: "Memory in use, MiB",
-        lines: [{ label: "the server", colour: "teal", points, style: "area" }],
+        lines: [
+          { label: "the server", colour: "teal", points, style: "area" },
+          { label: "its objects", colour: "blue", points: objects },
+        ],
       },
     ],
   });
