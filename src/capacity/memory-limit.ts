@@ -35,7 +35,7 @@ export interface BindingGroup {
 export interface MemoryLimitOptions {
   /** Directory that stands for `/`; all files are read below it. */
   readonly root?: string;
-  /** The setting `capacity.memoryLimit`; null to ask the system. */
+  /** The setting `capacity.memoryLimit`, which may only be tighter; null to ask the system alone. */
   readonly explicitBytes: number | null;
   /** Memory of the machine, as `os.totalmem()` has it. */
   readonly totalMemoryBytes: number;
@@ -64,14 +64,18 @@ export function readMemoryLimit(options: MemoryLimitOptions): MemoryLimit {
   const all: FoundLimit[] = [...found, physical];
   const tightest = all.reduce((least, limit) => (limit.bytes < least.bytes ? limit : least));
 
-  if (options.explicitBytes !== null) {
-    if (options.explicitBytes > tightest.bytes) {
-      notes.push(`capacity.memoryLimit is above the ${tightest.bytes} bytes of ${tightest.source}`);
-    }
-    const source = "setting capacity.memoryLimit";
-    return { bytes: options.explicitBytes, source, kind: "setting", group: tightest.group, notes };
-  }
   const { bytes, group } = tightest;
+  const { explicitBytes } = options;
+  if (explicitBytes !== null && explicitBytes <= bytes) {
+    const source = "setting capacity.memoryLimit";
+    return { bytes: explicitBytes, source, kind: "setting", group, notes };
+  }
+  if (explicitBytes !== null) {
+    // Believed, it would switch off whatever looks at what is free.
+    notes.push(
+      `capacity.memoryLimit is above the ${bytes} bytes of ${tightest.source}, which hold`,
+    );
+  }
   const source =
     all.length > 1 ? `${tightest.source} (tightest of ${all.length})` : tightest.source;
   return { bytes, source, kind: group?.version ?? "physical", group, notes };

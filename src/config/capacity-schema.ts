@@ -13,7 +13,9 @@ export const capacity = z
   .strictObject({
     memoryLimit: bytesSchema("256MiB", "64TiB")
       .optional()
-      .describe("Memory of the replica, instead of what the cgroup or the machine says."),
+      .describe(
+        "Memory of the replica, where it is to use less than the cgroup or the machine says.",
+      ),
     admission: z
       .enum(["measured", "static"])
       .default("measured")

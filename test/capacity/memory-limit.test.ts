@@ -218,18 +218,18 @@ describe("readMemoryLimit, no limit", () => {
 });
 
 describe("readMemoryLimit, with the setting", () => {
-  it("prefers the setting", () => {
+  it("prefers the setting where that is tighter", () => {
     const limit = limitOf(privateV2({ "memory.max": `${4 * GiB}` }), 2 * GiB);
     expect(limit).toMatchObject({ bytes: 2 * GiB, kind: "setting", notes: [] });
     expect(limit.source).toBe("setting capacity.memoryLimit");
     expect(limit.group?.version).toBe("cgroup2");
   });
 
-  it("notes that the system allows less", () => {
+  it("notes that the system allows less, and keeps to that", () => {
     const limit = limitOf(privateV2({ "memory.max": `${GiB}` }), 2 * GiB);
-    expect(limit.bytes).toBe(2 * GiB);
+    expect(limit).toMatchObject({ bytes: GiB, kind: "cgroup2" });
     expect(limit.notes).toEqual([
-      `capacity.memoryLimit is above the ${GiB} bytes of cgroup v2 memory.max of /`,
+      `capacity.memoryLimit is above the ${GiB} bytes of cgroup v2 memory.max of /, which hold`,
     ]);
   });
 });
