@@ -12,7 +12,7 @@
 import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
+import { makeDirectoriesBelow } from "./durable-file.ts";
 import { SessionCounts } from "./session-counts.ts";
 import {
   parseSessionRef,
@@ -28,6 +28,7 @@ import {
   type SessionQuery,
 } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
+import { makeSessionDirectories } from "./session-process.ts";
 import {
   recordForTurn,
   requireRecord,
@@ -139,7 +140,7 @@ export class FileSessions {
       const known = await recordForTurn(this.#data, input, ref, nowMs);
       const record = known ?? (await this.#start(input, ref, nowMs));
       this.#single?.begun();
-      const directories = await this.#makeDirectories(ref, processStayed);
+      const directories = await makeSessionDirectories(this.#data, ref, processStayed);
       const found = await transcriptFileOf(this.#data, record);
       const repair = processStayed ? AS_IT_IS : found && (await repairTranscript(found));
       const transcript = processStayed ? found : repair?.transcript;
@@ -278,15 +279,6 @@ export class FileSessions {
     // What a start that was cut short left behind was counted already.
     if (!isNew) await this.#counts.giveBack(ref.tenant);
     return record;
-  }
-
-  async #makeDirectories(ref: SessionRef, processStayed: boolean): Promise<SessionDirectories> {
-    const { work, config, home, tmp } = sessionPathsOf(this.#data, ref);
-    await makeDirectoriesBelow(dataPathsOf(this.#data).run, ["tmp"]);
-    // What a crashed turn left there is not this turn's.
-    if (!processStayed) await rm(tmp, { recursive: true, force: true });
-    for (const directory of [work, config, home, tmp]) await makeDirectory(directory);
-    return { work, config, home, tmp };
   }
 
   #summaryOf({

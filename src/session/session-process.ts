@@ -1,18 +1,90 @@
 /**
  * What an agent process that lives longer than a turn has to do with the files of its session.
- * Whoever calls holds the lock of the session.
+ * Whoever changes them holds the lock of the session, or keeps those who take it waiting.
  *
  * @module
  */
 
 import { rm } from "node:fs/promises";
+import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
-import { requireRecord, transcriptIfAny } from "./session-lookup.ts";
-import { sessionPathsOf } from "./session-paths.ts";
-import { writeRecord } from "./session-record.ts";
+import { requireRecord, transcriptFileOf, transcriptIfAny } from "./session-lookup.ts";
+import { dataPathsOf, type SessionDirectories, sessionPathsOf } from "./session-paths.ts";
+import { transcriptIdOf, writeRecord } from "./session-record.ts";
 import { moveToSession, type SpareDirectories } from "./spare-directories.ts";
 import { storing } from "./storage-errors.ts";
-import { lastMessageId } from "./transcript-file.ts";
+import {
+  hasConversation,
+  lastMessageId,
+  repairTranscript,
+  type TranscriptRepair,
+} from "./transcript-file.ts";
+
+/** What a process would resume. */
+export interface Resumable {
+  /** Claude Code's own id of the session. */
+  readonly transcriptId: string;
+  readonly transcriptBytes: number;
+}
+
+/**
+ * What there is to resume; null if there is nothing. Changes nothing.
+ *
+ * @throws {AppError} `session_not_found`, `session_gone`, `storage_failed`.
+ */
+export async function resumableOf(
+  dataDirectory: string,
+  ref: SessionRef,
+): Promise<Resumable | null> {
+  return storing("read the session", async () => {
+    const record = await requireRecord(dataDirectory, parseSessionRef(ref), Date.now());
+    const transcript = await transcriptFileOf(dataDirectory, record);
+    if (transcript === undefined || !(await hasConversation(transcript))) return null;
+    return { transcriptId: transcriptIdOf(record), transcriptBytes: transcript.bytes };
+  });
+}
+
+/** Makes what an agent process needs. @param processStayed One is there, and has its scratch. */
+export async function makeSessionDirectories(
+  dataDirectory: string,
+  ref: SessionRef,
+  processStayed: boolean,
+): Promise<SessionDirectories> {
+  const { work, config, home, tmp } = sessionPathsOf(dataDirectory, ref);
+  await makeDirectoriesBelow(dataPathsOf(dataDirectory).run, ["tmp"]);
+  // What a crashed turn left there is not this turn's.
+  if (!processStayed) await rm(tmp, { recursive: true, force: true });
+  for (const directory of [work, config, home, tmp]) await makeDirectory(directory);
+  return { work, config, home, tmp };
+}
+
+/** A session that a process can resume now. */
+export interface ReadySession extends Pick<TranscriptRepair, "repairedLines"> {
+  /** Id of the last message that the process will know. */
+  readonly lastMessageId: string;
+}
+
+/**
+ * Makes the session ready for a process that resumes it ahead of a turn, as for the turn itself.
+ *
+ * @returns Null when there is nothing that could be resumed.
+ * @throws {AppError} `session_not_found`, `session_gone`, `storage_full`, `storage_failed`.
+ */
+export async function readyToResume(
+  dataDirectory: string,
+  ref: SessionRef,
+): Promise<ReadySession | null> {
+  return storing("make the session ready", async () => {
+    const record = await requireRecord(dataDirectory, ref, Date.now());
+    const found = await transcriptFileOf(dataDirectory, record);
+    if (found === undefined) return null;
+    const { transcript, repairedLines } = await repairTranscript(found);
+    const lastId = transcript === undefined ? null : await lastMessageId(transcript);
+    if (lastId === null) return null;
+    await makeSessionDirectories(dataDirectory, ref, false);
+    return { lastMessageId: lastId, repairedLines };
+  });
+}
 
 /**
  * Gives a session that has nothing yet the directories of a spare process, and its transcript the
