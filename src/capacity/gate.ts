@@ -134,6 +134,11 @@ export class TurnGate {
     this.#draining = true;
   }
 
+  /** What a turn is predicted to hold. @param carriedBytes Of transcript and input. */
+  predictBytes(agentName: string, carriedBytes: number): number {
+    return this.#options.weights.predictBytes(agentName, carriedBytes);
+  }
+
   /** What is left for processes that nobody waits for. */
   spareRoomBytes(nowMs: number): number {
     return this.#pressureText(nowMs) === null ? this.#weigh(nowMs, null).load.headroomBytes : 0;

@@ -45,6 +45,11 @@ export class StartLane {
     return this.#waiting.size;
   }
 
+  /** Whether a process that nobody waits for may start: none that somebody waits for is later. */
+  get hasIdleSlot(): boolean {
+    return this.#waiting.size === 0 && this.#starting < this.slots;
+  }
+
   /** How long a start takes, once it is its turn. */
   get meanStartMs(): number {
     return this.#meanStartMs;
@@ -72,6 +77,11 @@ export class StartLane {
       signal.addEventListener("abort", giveUp, { once: true });
       this.#waiting.add(go);
     });
+  }
+
+  /** A slot that is idle; null if there is none. Waits for nothing. */
+  tryEnter(): StartSlot | null {
+    return this.hasIdleSlot ? this.#take() : null;
   }
 
   #take(): StartSlot {

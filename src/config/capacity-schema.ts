@@ -83,6 +83,12 @@ export const capacity = z
         "Most agent processes that stay between turns; memory binds far earlier. Beyond it the " +
           "least recently used one ends.",
       ),
+    warmTime: durationSchema("1s", "24h")
+      .prefault("60s")
+      .describe(
+        "How long a process that was started ahead for a session waits for its turn, where the " +
+          "agent has no `hosting.linger`, which is the time otherwise.",
+      ),
     shedStatus: z
       .literal([429, 503])
       .default(429)

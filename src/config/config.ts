@@ -57,6 +57,8 @@ export interface Config {
     readonly maxTurns: number | null;
     /** Most agent processes that stay between turns. */
     readonly maxResidents: number;
+    /** How long a process that was started ahead for a session waits for its turn. */
+    readonly warmTimeMs: number;
     /** HTTP status of a refusal for load. */
     readonly shedStatus: 429 | 503;
     /** Whether a full replica answers /readyz with 503. */

@@ -232,6 +232,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       guard: capacity.guard,
       maxTurns: capacity.maxTurns ?? null,
       maxResidents: capacity.maxResidents,
+      warmTimeMs: capacity.warmTime,
       shedStatus: capacity.shedStatus,
       unreadyWhenFull: capacity.unreadyWhenFull,
     },

@@ -46,6 +46,18 @@ describe("StartLane", () => {
     expect([starts.starting, starts.waiting]).toEqual([0, 0]);
   });
 
+  it("has an idle slot only while none is taken by the last and nobody waits", async () => {
+    const starts = lane(1);
+    const first = starts.tryEnter();
+    expect(first).not.toBeNull();
+    expect([starts.tryEnter(), starts.hasIdleSlot, starts.starting]).toEqual([null, false, 1]);
+    const waiting = starts.enter(NEVER);
+    first?.[Symbol.dispose]();
+    expect(starts.tryEnter()).toBeNull();
+    (await waiting)[Symbol.dispose]();
+    expect(starts.hasIdleSlot).toBe(true);
+  });
+
   it("lets nobody in who has left before", async () => {
     const starts = lane();
     await expect(starts.enter(AbortSignal.abort("gone"))).rejects.toBe("gone");
