@@ -32,13 +32,13 @@ export function openKeptProcesses(
   const kept = new KeptProcesses({
     dataDirectory,
     maxResidents: config.capacity.maxResidents,
+    startTimeoutMs: config.agentProcess.startTimeoutMs,
     wanted: new Map(wanted),
     start: (agentName) => startSpare(agentName, config, deps),
     mayStart: (bytes) =>
       newSessionsMayCome() &&
-      lane.waiting === 0 &&
-      lane.starting < lane.slots &&
-      gate.spareRoomBytes(Date.now()) >= bytes,
+      lane.hasIdleSlot &&
+      gate.spareRoomBytes(Date.now()) - kept.residents.promisedBytes() >= bytes,
     onEnded: (kind, reason) => telemetry.metrics.keptProcessEnded(kind, reason),
     onFailed: (agent, err) => telemetry.log.warn({ agent, err }, "Cannot start a spare"),
   });

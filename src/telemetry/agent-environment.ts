@@ -28,10 +28,11 @@ export interface TracedAgent {
 
 /**
  * The variables for an agent process. They cannot change while it lives: what it does in a later
- * turn still joins the turn it was started for, and a spare was started for none. Without a collector only the trace context, which is
- * harmless. With one, spans and log records but no metrics: the server has counted the turn already,
- * and a counter that starts anew in every process is of no use to a dashboard. Prompts and tool
- * inputs stay out, as Claude Code leaves them out unless told otherwise.
+ * turn still joins the turn it was started for, and one that was started ahead was started for none.
+ * Without a collector only the trace context, which is harmless. With one, spans and log records but
+ * no metrics: the server has counted the turn already, and a counter that starts anew in every
+ * process is of no use to a dashboard. Prompts and tool inputs stay out, as Claude Code leaves them
+ * out unless told otherwise.
  *
  * The headers of the export are a secret, and what the agent process can read, its tools may find:
  * where tools are not trusted, send to a collector on the same host that adds the headers.

@@ -44,8 +44,8 @@ export type GuardTarget = (typeof GUARD_TARGETS)[number];
 export const GUARD_REASONS = ["short", "stuck", "ceiling"] as const;
 export type GuardReason = (typeof GUARD_REASONS)[number];
 
-/** Where the process of a turn came from. */
-export const PROCESS_SOURCES = ["started", "resident", "spare"] as const;
+/** Where the process of a turn came from; `warmed`: started ahead for this session. */
+export const PROCESS_SOURCES = ["started", "resident", "warmed", "spare"] as const;
 export type ProcessSource = (typeof PROCESS_SOURCES)[number];
 
 /** Processes without a turn: of a session between its turns, or started ahead. */

@@ -1,9 +1,10 @@
 /**
- * The only caller of the SDK's `query()` and `prewarm()`: one agent process and the line to it,
- * over as many turns as it takes, one after the other.
+ * The only caller of the SDK's `query()`, `prewarm()` and, for a session, `startup()`: one agent
+ * process and the line to it, over as many turns as it takes, one after the other.
  *
  *     begin ─▶ messages … ─▶ (at rest) ─▶ begin ─▶ messages … ─▶ end
  *     park ─▶ (spare) ─▶ claim ─▶ begin ─▶ messages …
+ *     warm ─▶ (at rest) ─▶ begin ─▶ messages …
  *
  * What the messages of a turn mean is `run-agent.ts`.
  *
@@ -14,6 +15,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import {
   prewarm,
   query,
+  startup,
   type Options,
   type Query,
   type SDKMessage,
@@ -47,6 +49,8 @@ export class AgentConnection {
   #query: Query | null = null;
   #process: AgentProcess | null = null;
   #isAlive = false;
+  #isEnded = false;
+  #hasHadTurns = false;
   #lastMessageId: string | null = null;
   /** Ends the wait for the SDK's next message; set while there is one. */
   #giveUp = () => {};
@@ -55,13 +59,23 @@ export class AgentConnection {
     this.#options = options;
   }
 
-  /** Null until the first turn begins, or it is parked. */
+  /** Null until the first turn begins, or the process is started ahead. */
   get process(): AgentProcess | null {
     return this.#process;
   }
 
   get isAlive(): boolean {
     return this.#isAlive;
+  }
+
+  /** Whether nothing may be started any more. */
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** False before the first turn: what the process holds until then is of its start alone. */
+  get hasHadTurns(): boolean {
+    return this.#hasHadTurns;
   }
 
   /** Id of the last message of the conversation, as its transcript has it. */
@@ -87,8 +101,26 @@ export class AgentConnection {
     await this.#spare.claimed;
   }
 
+  /**
+   * Starts the process ahead of a turn of its session: it reads the transcript, and asks no model.
+   * The SDK's `startup()` and not `query()`, which initialises only once there is a message. The
+   * query is made as soon as there is a process, so that it can be asked, interrupted and ended.
+   *
+   * @param lastMessageId Of the transcript: what others say after it, this process has missed.
+   * @throws what the SDK or the spawn throws; whoever called has to end the connection then.
+   */
+  async warm(lastMessageId: string, startTimeoutMs: number): Promise<void> {
+    this.#lastMessageId = lastMessageId;
+    const options = this.#sdkOptions();
+    const started = await startup({ options, initializeTimeoutMs: startTimeoutMs });
+    this.#query = started.query(this.#input.messages);
+    // Nobody else would, if the end came just before.
+    if (this.#isEnded) this.#query.close();
+  }
+
   /** Says what the user says; spawns the process first. @throws what the SDK or the spawn throws. */
   begin(input: readonly InputPart[]): void {
+    this.#hasHadTurns = true;
     this.#query ??= query({ prompt: this.#input.messages, options: this.#sdkOptions() });
     this.#input.say(input);
   }
@@ -140,6 +172,7 @@ export class AgentConnection {
   /** Resolves when no process is left that can be ended; null if none was ever made. Idempotent. */
   async end(graceMs: number): Promise<AgentExit | null> {
     this.#isAlive = false;
+    this.#isEnded = true;
     this.#input.close();
     const exit = (await this.#process?.terminate(graceMs)) ?? null;
     this.#query?.close();
@@ -157,6 +190,7 @@ export class AgentConnection {
   }
 
   #spawn(command: string, args: string[]): SpawnedProcess {
+    if (this.#isEnded) throw new Error("the process was not wanted any more before it was started");
     const { id: turnId, environment: env, options, spawn } = this.#options;
     const agent = spawn({ command, args, cwd: options.cwd ?? ".", env, turnId });
     this.#process = agent;

@@ -32,6 +32,8 @@ export interface KeptSummary {
 export interface KeptProcessesOptions extends Omit<SparesOptions, "evictions" | "onEnded"> {
   readonly dataDirectory: string;
   readonly maxResidents: number;
+  /** For a process to start. */
+  readonly startTimeoutMs: number;
   readonly onEnded: (kind: KeptKind, reason: KeptEndReason) => void;
 }
 
@@ -40,11 +42,13 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
   readonly spares: Spares;
   readonly #evictions = new Evictions();
 
-  constructor({ onEnded, dataDirectory, maxResidents, ...spares }: KeptProcessesOptions) {
+  constructor({ onEnded, ...options }: KeptProcessesOptions) {
+    const { dataDirectory, maxResidents, startTimeoutMs, ...spares } = options;
     const evictions = this.#evictions;
     this.residents = new Residents({
       dataDirectory,
       maxResidents,
+      startTimeoutMs,
       evictions,
       onEnded: (reason) => onEnded("resident", reason),
     });

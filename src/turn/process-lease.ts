@@ -22,7 +22,7 @@ export class ProcessLease implements AsyncDisposable {
     this.#kept = kept;
     this.#taken = taken;
     this.#process = taken?.process ?? null;
-    if (taken !== null) this.#source = taken.resident === null ? "spare" : "resident";
+    if (taken !== null) this.#source = sourceOf(taken);
   }
 
   /** Where its process came from, as far as is known. */
@@ -32,12 +32,13 @@ export class ProcessLease implements AsyncDisposable {
 
   /**
    * Leaves the session to this turn: a resident that missed a turn, or does not answer, goes,
-   * and so does one that is on its way out.
+   * and so does one that is on its way out. One that is starting is waited for.
    *
+   * @param stop Ends that wait: the turn is over before it began.
    * @returns Whether the turn goes on in a process that is there.
    * @throws {AppError} `session_busy` when one does not go.
    */
-  async settle(session: SessionRef | null): Promise<boolean> {
+  async settle(session: SessionRef | null, stop: AbortSignal): Promise<boolean> {
     const { residents } = this.#kept;
     const resident = this.#taken?.resident ?? null;
     if (session === null) return false;
@@ -45,7 +46,7 @@ export class ProcessLease implements AsyncDisposable {
       await residents.whenClosed(session);
       return false;
     }
-    const why = await residents.whyUnfit(resident);
+    const why = await residents.whyUnfit(resident, stop);
     if (why === null) return true;
     this.#startAnew();
     await residents.end(resident, why);
@@ -78,7 +79,8 @@ export class ProcessLease implements AsyncDisposable {
     if (this.#process === null) return;
     const leavesAtMs = performance.now() + stayMs;
     this.#process.rest();
-    this.#kept.residents.park({ ref: session, process: this.#process, permit, leavesAtMs });
+    const { residents } = this.#kept;
+    residents.park({ ref: session, process: this.#process, permit, leavesAtMs, warming: null });
     this.#process = null;
   }
 
@@ -107,6 +109,11 @@ export class ProcessLease implements AsyncDisposable {
     this.#process = null;
     this.#source = "started";
   }
+}
+
+function sourceOf({ resident }: TakenProcess): ProcessSource {
+  if (resident === null) return "spare";
+  return resident.warming === null ? "resident" : "warmed";
 }
 
 export interface ParkingTerms {

@@ -1,11 +1,14 @@
 /**
  * Agent processes that stay between the turns of their session, one for each session: those that
  * linger while there is room, and those of long-running sessions, whose memory stays committed.
+ * One that was started ahead of a turn lingers as well, from the moment its start is decided.
  *
  *     park ─▶ (at rest) ─┬─ take ─▶ a turn, or put back if that was shed
  *                        └─ time over, evicted, died, session deleted, draining ─▶ ended
  *
- * Whoever calls for a session holds its lock.
+ * Whoever calls for a session holds its lock; but for who parks a process that is started ahead. He
+ * has seen that nobody holds it, and nobody is refused: who takes the session takes the process with
+ * it, and waits until that has left the session's files alone.
  *
  * @module
  */
@@ -21,6 +24,16 @@ import type { TurnProcess } from "./turn-process.ts";
 
 /** How long a turn waits for the process of its session that is on its way out. */
 const CLOSING_WAIT_MS = 5_000;
+/** Before a session is warmed again for which it was in vain: who asks in a loop starts nothing. */
+const IN_VAIN_PAUSE_MS = 10_000;
+
+/** A start ahead of a turn. */
+export interface Warming {
+  /** Settles when the process can have its turn; rejects when it could not be started. Bounded. */
+  readonly ready: Promise<void>;
+  /** What it will hold in its turn. */
+  readonly predictedBytes: number;
+}
 
 export interface Resident {
   readonly ref: SessionRef;
@@ -29,11 +42,27 @@ export interface Resident {
   readonly permit: Permit | null;
   /** By `performance.now()`. */
   readonly leavesAtMs: number;
+  /** Of one that was started ahead; null for one that has had a turn. */
+  readonly warming: Warming | null;
+}
+
+/** What speaks for starting a process ahead for a session, or against it. */
+export interface SessionHeat {
+  /** A process of the session is there, or is starting. */
+  readonly isKept: boolean;
+  /** Its last process is on its way out. */
+  readonly isLeaving: boolean;
+  /** One was started ahead, and ended without a turn, a moment ago. */
+  readonly wasInVain: boolean;
+  /** One more may be kept, if need be for the least recently used. */
+  readonly hasPlace: boolean;
 }
 
 export interface ResidentsOptions {
   readonly dataDirectory: string;
   readonly maxResidents: number;
+  /** For a process to start. */
+  readonly startTimeoutMs: number;
   readonly evictions: Evictions;
   readonly onEnded: (reason: KeptEndReason) => void;
 }
@@ -52,6 +81,8 @@ export class Residents {
   /** Until nothing is left of their processes. */
   readonly #closing = new Map<string, Promise<void>>();
   readonly #watched = new WeakSet<TurnProcess>();
+  /** When a process that was started ahead ended without a turn, the longest ago first. */
+  readonly #inVain = new Map<string, number>();
   #isClosed = false;
 
   constructor(options: ResidentsOptions) {
@@ -70,6 +101,26 @@ export class Residents {
     return sumOfBytes(this.#lingering().map(({ process }) => process));
   }
 
+  /** What those that wait for their first turn will hold, and do not hold yet. */
+  promisedBytes(): number {
+    let bytes = 0;
+    for (const { process, warming } of this.#parked.values()) {
+      bytes += Math.max(0, (warming?.predictedBytes ?? 0) - (process.currentBytes ?? 0));
+    }
+    return bytes;
+  }
+
+  heatOf(ref: SessionRef): SessionHeat {
+    const key = keyOf(ref);
+    const inVainAtMs = this.#inVain.get(key) ?? -Infinity;
+    return {
+      isKept: this.#parked.has(key),
+      isLeaving: this.#closing.has(key),
+      wasInVain: performance.now() - inVainAtMs < IN_VAIN_PAUSE_MS,
+      hasPlace: this.size < this.#options.maxResidents || this.#lingering().length > 0,
+    };
+  }
+
   /** The resident of the session, which is then the caller's: to use, put back or end. */
   take(ref: SessionRef): Resident | null {
     const resident = this.#parked.get(keyOf(ref));
@@ -83,7 +134,7 @@ export class Residents {
     this.#keep(resident);
   }
 
-  /** Keeps a process after a turn; if there are too many, the least recently used one goes. */
+  /** Keeps a process after a turn, or ahead of one; if there are too many, the least recently used one goes. */
   park(resident: Resident): void {
     resident.permit?.rest();
     this.#keep(resident);
@@ -92,8 +143,17 @@ export class Residents {
     if (oldest !== undefined) this.#drop(oldest, "evicted");
   }
 
-  /** Why a process cannot have the session's next turn; null if it can. */
-  async whyUnfit({ ref, process }: Resident): Promise<"died" | "outdated" | null> {
+  /**
+   * Why a process cannot have the session's next turn; null if it can. One that is starting is
+   * ahead of any that would be started now, so it is given the time that its start may take.
+   *
+   * @param stop Ends that wait.
+   */
+  async whyUnfit(
+    { ref, process, warming }: Resident,
+    stop: AbortSignal,
+  ): Promise<"died" | "outdated" | null> {
+    if (warming !== null) await settlesWithin(warming.ready, this.#options.startTimeoutMs, stop);
     const { connection } = process;
     const [answers, lastId] = await Promise.all([
       connection.answers(),
@@ -152,14 +212,21 @@ export class Residents {
 
   #keep(resident: Resident): void {
     const key = keyOf(resident.ref);
-    const { connection } = resident.process;
     this.#parked.set(key, resident);
     const leftMs = resident.leavesAtMs - performance.now();
     const timer = setTimeout(() => this.#drop(resident, "expired"), Math.max(0, leftMs)).unref();
     this.#timers.set(key, timer);
-    this.#watch(resident.process);
     if (this.#isClosed) this.#drop(resident, "draining");
-    else if (!connection.isAlive) this.#drop(resident, "died");
+    else if (resident.warming === null) this.#mustLive(resident);
+    else {
+      const dropIt = () => this.#drop(resident, "died");
+      void resident.warming.ready.then(() => this.#mustLive(resident), dropIt);
+    }
+  }
+
+  #mustLive(resident: Resident): void {
+    this.#watch(resident.process);
+    if (!resident.process.connection.isAlive) this.#drop(resident, "died");
   }
 
   /** Once for each process, however many turns it has. */
@@ -187,11 +254,16 @@ export class Residents {
     this.#parked.delete(key);
   }
 
-  #close({ ref, process, permit }: Resident, reason: KeptEndReason): void {
+  #close({ ref, process, permit, warming }: Resident, reason: KeptEndReason): void {
     const key = keyOf(ref);
     this.#options.onEnded(reason);
+    if (warming !== null) this.#noteInVain(key);
     const closing = this.#options.evictions
-      .end(process, () => clearScratch(this.#options.dataDirectory, ref))
+      .end(process, async () => {
+        // Until then a start that was given up may have to do with the session's files.
+        await warming?.ready.catch(() => {});
+        await clearScratch(this.#options.dataDirectory, ref);
+      })
       // One that outlives SIGKILL still has its memory, and may still write to the session.
       .then(() => process.connection.process?.treeGone)
       .finally(() => {
@@ -199,6 +271,16 @@ export class Residents {
         if (this.#closing.get(key) === closing) this.#closing.delete(key);
       });
     this.#closing.set(key, closing);
+  }
+
+  #noteInVain(key: string): void {
+    const nowMs = performance.now();
+    for (const [other, atMs] of this.#inVain) {
+      if (nowMs - atMs < IN_VAIN_PAUSE_MS) break;
+      this.#inVain.delete(other);
+    }
+    this.#inVain.delete(key);
+    this.#inVain.set(key, nowMs);
   }
 
   #lingering(): readonly Resident[] {

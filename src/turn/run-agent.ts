@@ -114,9 +114,9 @@ class AgentTurn {
     hasStarted: false,
   };
   readonly #beganAtMs = performance.now();
-  /** The process has had turns before this one, or was waiting for its first. */
+  /** The process has had turns before this one, or was started ahead. */
   readonly #wasThere: boolean;
-  /** The most that its process had ever held as the turn began. */
+  /** The most that its process had ever held in turns before. Its start is this turn's. */
   readonly #earlierPeakBytes: number;
   readonly #earlierCpuMs: number;
   /** The most that it held whenever it said something. */
@@ -135,9 +135,9 @@ class AgentTurn {
 
   constructor(run: AgentRun) {
     this.#run = run;
-    const { process } = run.connection;
+    const { process, hasHadTurns } = run.connection;
     this.#wasThere = process !== null;
-    this.#earlierPeakBytes = process?.peakBytes ?? 0;
+    this.#earlierPeakBytes = hasHadTurns ? (process?.peakBytes ?? 0) : 0;
     this.#earlierCpuMs = process?.tree.sample?.cpuMs ?? 0;
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
   }

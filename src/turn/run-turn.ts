@@ -94,7 +94,7 @@ async function* runAdmitted(
   hold.take(permit);
   const admittedAtMs = performance.now();
   await using lease = new ProcessLease(taken, deps.kept);
-  const processStayed = await lease.settle(ref);
+  const processStayed = await lease.settle(ref, signal);
   await using session = await openSession(agent.definition, input, deps, processStayed);
   const { sessionId, threadId } = session;
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
@@ -126,7 +126,8 @@ async function* runAdmitted(
   const end = yield* runAgent(run, signal);
   over.abort();
   deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
-  // A process with turns behind it holds what those left, too.
+  // A process with turns behind it holds what those left, too. One that was started ahead has none:
+  // its peak, from its start on, is this turn's.
   if (lease.source !== "resident") learnFrom(end, permit, deps);
   const outcome = await session.finish(end);
   const { source: processSource } = lease;

@@ -51,7 +51,7 @@ export class TurnProcess {
   readonly spareDirectories: SpareDirectories | null;
   #turn: TurnAtWork | null = null;
 
-  /** Starts nothing: the first turn does, or `connection.park`. */
+  /** Starts nothing: the first turn does, or `connection.park`, or `connection.warm`. */
   constructor(options: TurnProcessOptions) {
     const { id, agent, transcriptId, isNew, directories } = options;
     const { definition, functionTools } = agent;
@@ -76,7 +76,7 @@ export class TurnProcess {
       },
       spawn: (start) => {
         const ceilingBytes = options.ceilingBytesOf(definition);
-        const facts = this.#turn === null ? { kind: "spare" as const } : factsOf(this.#turn);
+        const facts = this.#turn === null ? { kind: this.#idleKind } : factsOf(this.#turn);
         const process = options.processes.spawn({ ...start, ceilingBytes, facts });
         this.#turn?.onProcess(process);
         return process;
@@ -112,6 +112,11 @@ export class TurnProcess {
     } catch {
       // What cannot be removed now is removed when the server starts again.
     }
+  }
+
+  /** What it is to the guard before its first turn. */
+  get #idleKind(): "spare" | "resident" {
+    return this.spareDirectories === null ? "resident" : "spare";
   }
 
   #tellGuard(facts: Partial<TreeFacts>): void {
