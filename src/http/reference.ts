@@ -1,11 +1,12 @@
 /**
- * The route table and the table of errors as documents, for the docs. Pure.
+ * The route table, the table of errors and the answers to a hint as documents, for the docs. Pure.
  *
  * @module
  */
 
 import { table } from "../config/reference.ts";
 import { ERRORS } from "../lib/errors.ts";
+import { isWarm, WARM_REASONS, type WarmReason } from "../turn/warm-session.ts";
 import type { Route } from "./route.ts";
 
 /** One row an address. */
@@ -32,5 +33,14 @@ export function errorsTable(): string {
       title,
       remedy,
     ]),
+  );
+}
+
+/** One row an answer to the announcement of a turn. */
+export function warmTable(): string {
+  const reasons = Object.entries(WARM_REASONS) as [WarmReason, string][];
+  return table(
+    ["`reason`", "`warm`", "What it means"],
+    reasons.map(([reason, meaning]) => [`\`${reason}\``, `\`${isWarm(reason)}\``, meaning]),
   );
 }

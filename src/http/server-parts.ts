@@ -12,10 +12,12 @@ import type { FootprintDescription } from "../capacity/footprint.ts";
 import type { MemoryUse } from "../capacity/memory-reading.ts";
 import type { Config } from "../config/config.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
+import type { SessionRef } from "../session/session-id.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { KeptSummary } from "../turn/kept-processes.ts";
 import type { LiveTurns } from "../turn/live-turns.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
+import type { WarmReason } from "../turn/warm-session.ts";
 
 export interface ServerParts {
   readonly config: Config;
@@ -24,6 +26,8 @@ export interface ServerParts {
   readonly turns: LiveTurns;
   readonly gate: TurnGate;
   readonly sessions: FileSessions;
+  /** Starts a process for the session's next turn, if it can, and says what came of it. */
+  readonly warm: (ref: SessionRef) => Promise<WarmReason>;
   readonly telemetry: Telemetry;
   readonly readiness: Readiness;
   /** Whether the one session that the replica serves has come; false where it serves many. */

@@ -28,6 +28,7 @@ import type { KeptProcesses } from "../turn/kept-processes.ts";
 import { LiveTurns } from "../turn/live-turns.ts";
 import { runTurn, type TurnDeps } from "../turn/run-turn.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
+import { type WarmReason, warmSession } from "../turn/warm-session.ts";
 import { bindSession } from "./bind-session.ts";
 import { CapacityReport } from "./capacity-report.ts";
 import { GuardLink } from "./guard-link.ts";
@@ -59,6 +60,8 @@ export interface Engine {
   readonly single: SingleSession | null;
   readonly kept: KeptProcesses;
   readonly turns: LiveTurns;
+  /** Starts a process for the next turn of a session, see `turn/warm-session.ts`. */
+  readonly warm: (ref: SessionRef) => Promise<WarmReason>;
 }
 
 /**
@@ -134,7 +137,8 @@ export async function withEngine<Result>(
     countStrays: () => countStrays(data.serverId, processes.live),
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
-  return await use({ ...parts, agents, sessions, single, kept, turns });
+  const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
+  return await use({ ...parts, agents, sessions, single, kept, turns, warm });
 }
 
 function memoryNotes({ notes, group }: MemoryLimit): readonly string[] {

@@ -60,13 +60,13 @@ async function serveEngine(
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
-  const { agents, data, kept, processes, sessions, single, telemetry, turns } = engine;
+  const { agents, data, kept, processes, sessions, single, telemetry, turns, warm } = engine;
   const { gate, footprints } = engine.capacity;
   const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   const capacity = () => engine.report.view();
   const isBound = () => single?.isTaken === true;
-  const served = { agents, turns, gate, sessions, telemetry, readiness, capacity, isBound };
+  const served = { agents, turns, gate, sessions, warm, telemetry, readiness, capacity, isBound };
   const parts = { config, version, ...served };
   const { log } = telemetry;
   // Begun before the rest of the program is loaded: the process starts on another core meanwhile.

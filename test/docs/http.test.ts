@@ -5,7 +5,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { withTables } from "../../src/config/reference.ts";
-import { errorsTable, routesTable } from "../../src/http/reference.ts";
+import { errorsTable, routesTable, warmTable } from "../../src/http/reference.ts";
 import { routeTable } from "../../src/http/route-table.ts";
 import type { ServerParts } from "../../src/http/server-parts.ts";
 
@@ -15,7 +15,11 @@ const parts = {
   config: { telemetry: { publicMetrics: false } },
 } as unknown as ServerParts;
 
-const tables = { routes: routesTable(routeTable(parts)), errors: errorsTable() };
+const tables = {
+  routes: routesTable(routeTable(parts)),
+  errors: errorsTable(),
+  warm: warmTable(),
+};
 
 describe("docs", () => {
   it.each(["http.md", "errors.md"])("%s is up to date", async (name) => {

@@ -6,15 +6,12 @@
  * looked at, killed and outdated from outside.
  */
 
-import { randomUUID } from "node:crypto";
-import { appendFile, readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
-
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { processesWith, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, textOfRequest } from "./client.ts";
+import { sayElsewhere } from "./transcripts.ts";
 
 const SCRIPT = `
 defaults: { firstTokenMs: 1, tokensPerSecond: 2000 }
@@ -271,28 +268,6 @@ describe("a long-running session", () => {
     expect(textOfRequest(second.asked.at(-1)!)).toContain("My name is Jan.");
   });
 });
-
-/** As another replica would: a message of the user and an answer at the end of the transcript. */
-async function sayElsewhere(
-  { directory }: TestServer,
-  sessionId: string,
-  text: string,
-): Promise<void> {
-  const data = join(directory, "data", "tenants");
-  const files = await readdir(data, { recursive: true });
-  const file = files.find((name) => name.endsWith(`${sessionId}.jsonl`));
-  const path = join(data, file ?? "none");
-  const lines = (await readFile(path, "utf8")).trim().split("\n");
-  const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-  const last = entries.findLast(({ type }) => type === "assistant") ?? {};
-  const user = entries.findLast(({ type }) => type === "user") ?? {};
-  const ids = { user: randomUUID(), assistant: randomUUID() };
-  const said = { ...user, uuid: ids.user, parentUuid: last["uuid"] };
-  const message = { role: "user", content: [{ type: "text", text }] };
-  const answered = { ...last, uuid: ids.assistant, parentUuid: ids.user };
-  const added = [{ ...said, message }, answered].map((line) => JSON.stringify(line));
-  await appendFile(path, `${added.join("\n")}\n`);
-}
 
 async function keptEnded(kind: string, reason: string, of: TestServer = server): Promise<number> {
   const line = (await of.metrics())

@@ -78,6 +78,13 @@ describe("a replica that is a session", () => {
     const headers = { authorization: "Bearer b" };
     const elsewhere = await fetch(`${server.url}/v1/sessions/${sessionId}`, { headers });
     expect(elsewhere.status).toBe(421);
+    const hint = (key: string) =>
+      fetch(`${server.url}/v1/sessions/${sessionId}/warm`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${key}` },
+      });
+    expect((await hint("b")).status).toBe(421);
+    expect(await (await hint("a")).json()).toEqual({ warm: true, reason: "already_warm" });
 
     const turns = await Promise.all([post(server, "two", mine), post(server, "two", mine)]);
     expect(new Set(turns.map(({ status }) => status))).toEqual(new Set([200, 409]));

@@ -1,16 +1,18 @@
 /**
- * Listing, reading and deleting sessions. A session of another tenant does not exist here.
+ * Listing, reading, warming and deleting sessions. A session of another tenant does not exist here.
  *
  * @module
  */
 
 import { z } from "zod";
+import { AppError } from "../../lib/errors.ts";
 import { checkBody, invalidBody } from "../../protocol/input.ts";
 import type { SessionSummary } from "../../session/file-sessions.ts";
 import { MAX_THREAD_ID_LENGTH } from "../../session/session-id.ts";
 import { DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT } from "../../session/session-list.ts";
+import { isWarm, WARM_REASONS, type WarmReason } from "../../turn/warm-session.ts";
 import { jsonAnswer, type Route } from "../route.ts";
-import type { ServerParts } from "../server-parts.ts";
+import type { Readiness, ServerParts } from "../server-parts.ts";
 
 const sessionSchema = z.object({
   sessionId: z.string(),
@@ -55,8 +57,23 @@ const listQuerySchema = z.strictObject({
   cursor: z.string().max(1_000).optional().describe("`nextCursor` of the page before."),
 });
 
-export function sessionRoutes({ sessions }: ServerParts): Route[] {
-  return [listSessions(sessions), readSession(sessions), deleteSession(sessions)];
+const WARM_REASON_NAMES = Object.keys(WARM_REASONS) as [WarmReason, ...WarmReason[]];
+
+const warmthSchema = z.object({
+  warm: z.boolean().describe("Whether a process of the session is there, or is starting."),
+  reason: z
+    .enum(WARM_REASON_NAMES)
+    .describe(WARM_REASON_NAMES.map((name) => `\`${name}\`: ${WARM_REASONS[name]}`).join("; ")),
+});
+
+export function sessionRoutes(parts: ServerParts): Route[] {
+  const { sessions } = parts;
+  return [
+    listSessions(sessions),
+    readSession(sessions),
+    warmSession(parts),
+    deleteSession(sessions),
+  ];
 }
 
 type Sessions = ServerParts["sessions"];
@@ -111,6 +128,39 @@ function readSession(sessions: Sessions): Route {
       return { ...toBody(session), messages: shown, isComplete, skippedLines };
     },
   };
+}
+
+function warmSession({ warm, readiness }: ServerParts): Route {
+  return {
+    method: "POST",
+    path: "/v1/sessions/:sessionId/warm",
+    access: "caller",
+    docs: {
+      operationId: "warmSession",
+      summary: "Announce a turn of a session: a process resumes it ahead, where there is room",
+      answers: [jsonAnswer("What came of it: a hint, so a no is no error", warmthSchema, 202)],
+      errors: [
+        "session_not_found",
+        "session_gone",
+        "other_session",
+        "draining",
+        "not_ready",
+        "storage_failed",
+      ],
+    },
+    async handle({ caller: { tenant }, param, reply }) {
+      checkReady(readiness);
+      const reason = await warm({ tenant, sessionId: param("sessionId") });
+      return reply.status(202).send({ warm: isWarm(reason), reason });
+    },
+  };
+}
+
+/** @throws {AppError} `draining`, `not_ready`: there, no process is to be started. */
+function checkReady({ state, reason }: Readiness): void {
+  if (state === "ready") return;
+  const code = state === "draining" ? "draining" : "not_ready";
+  throw new AppError(code, `Cannot warm the session: ${reason}`, { retryAfterSeconds: 1 });
 }
 
 function deleteSession(sessions: Sessions): Route {

@@ -1,0 +1,491 @@
+/**
+ * Goal: a process that was started ahead for a session has its next turn, which is as with a
+ * process of its own; and the hint costs nobody anything: no turn is refused or kept waiting for
+ * it, it takes no room that a turn needs, and whoever repeats it starts nothing.
+ * Method: the real server over HTTP. One agent starts slowly, since its MCP server does, so that
+ * turns, deletions and signals meet a process that is starting.
+ */
+
+import { appendFile, truncate } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { environmentOf, processesWith, until } from "../helpers/leaks.ts";
+import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
+import { ask, post, refusal, stream, textOfRequest, type Asking } from "./client.ts";
+import { sayElsewhere, transcriptOf } from "./transcripts.ts";
+
+const SCRIPT = `
+defaults: { firstTokenMs: 1, tokensPerSecond: 2000 }
+rules:
+  - when: { userText: "/slowly$/" }
+    reply: [{ tokens: 400 }]
+    tokensPerSecond: 20
+  - when: { userText: "/who am I\\\\?$/", afterTool: false }
+    reply: [{ tool: { name: mcp__tools__whoami, input: {} } }]
+  - when: { afterTool: true }
+    reply: [{ text: "{{toolResult}}" }]
+  - reply: [{ text: "Yes: {{userText}}" }]
+`;
+
+const PLAIN = `
+name: plain
+instructions: You are a test.
+tools: { functions: [$FIXTURES/tools.js] }
+`;
+const SLOW_SERVER = `sleep 1; exec node ${join(import.meta.dirname, "../turn/mcp-server.mjs")}`;
+const SLOW = `
+name: slow
+instructions: You are a test.
+tools:
+  mcp:
+    vault: { type: stdio, command: sh, args: [-c, "${SLOW_SERVER}"] }
+`;
+const LINGERS = `
+name: lingers
+instructions: You are a test.
+hosting: { linger: 10m }
+`;
+const STAYS = `
+name: stays
+instructions: You are a test.
+hosting: { pattern: long-running, idleTime: 1500ms }
+`;
+
+let server: InProcessServer;
+let threads = 0;
+
+interface Said extends Asking {
+  readonly agent: string;
+  readonly sessionId: string;
+}
+
+/** A session that has had a turn. */
+async function begin(agent: string, say: string, on: TestServer = server): Promise<Said> {
+  threads += 1;
+  const { sessionId } = await ask(on, say, { agent, threadId: `thread-${threads}` });
+  return { agent, sessionId };
+}
+
+function hint({ sessionId }: Said, on: TestServer = server, key?: string): Promise<Response> {
+  const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+  return fetch(`${on.url}/v1/sessions/${sessionId}/warm`, { method: "POST", headers });
+}
+
+async function warm(said: Said, on: TestServer = server): Promise<string> {
+  const response = await hint(said, on);
+  expect(response.status).toBe(202);
+  const answer = (await response.json()) as { warm: boolean; reason: string };
+  expect(answer.warm).toBe(["started", "already_warm"].includes(answer.reason));
+  return answer.reason;
+}
+
+/** The same, once its last process is gone. */
+async function warmOnceFree(said: Said, on: TestServer = server): Promise<string> {
+  let reason = "";
+  await until(async () => (reason = await warm(said, on)) !== "busy", "its process to be gone");
+  return reason;
+}
+
+/** Starts a process for the session, and waits until it waits. */
+async function warmed(said: Said, on: TestServer = server): Promise<number> {
+  expect(await warmOnceFree(said, on)).toBe("started");
+  await until(() => warmedPids(on).length === 1, "a process that was started ahead");
+  await startsAreOver(on);
+  const [pid = 0] = warmedPids(on);
+  return pid;
+}
+
+async function startsAreOver(on: TestServer = server): Promise<void> {
+  await until(async () => (await on.capacity()).cpu.starting === 0, "all starts to be over");
+}
+
+function agentPids({ serverId }: TestServer): readonly number[] {
+  return processesWith("PLIMSOLL_SERVER_ID", serverId);
+}
+
+/** Claude Code, without its MCP server, that was started ahead, whether it has its turn or not. */
+function warmedPids(on: TestServer): readonly number[] {
+  return agentPids(on).filter((pid) => {
+    const environment = environmentOf(pid);
+    const isAhead = environment.some((entry) => entry.startsWith("PLIMSOLL_TURN_ID=warmed-"));
+    return isAhead && !environment.some((entry) => entry.startsWith("CLAUDECODE="));
+  });
+}
+
+function sourceOf(turnId: string, { logs }: TestServer = server): unknown {
+  return logs.find((line) => line["turnId"] === turnId && "process" in line)?.["process"];
+}
+
+function lastAsked({ asked }: TestServer = server): string {
+  return textOfRequest(asked.at(-1) ?? { messages: "", system: "" });
+}
+
+async function noneLeft(on: TestServer = server): Promise<void> {
+  await until(() => agentPids(on).length === 0, "no agent process to be left");
+}
+
+async function deleteSession({ sessionId }: Said): Promise<void> {
+  const response = await fetch(`${server.url}/v1/sessions/${sessionId}`, { method: "DELETE" });
+  expect(response.status).toBe(204);
+}
+
+async function cancel(turnId: string, on: TestServer = server): Promise<void> {
+  await fetch(`${on.url}/v1/turns/${turnId}/cancel`, { method: "POST" });
+}
+
+async function residentsEnded(reason: string, of: TestServer = server): Promise<number> {
+  const page = (await of.metrics()).split("\n");
+  const line = page.find((text) => text.includes('"resident"') && text.includes(`"${reason}"`));
+  return Number(line?.split(" ").at(-1) ?? 0);
+}
+
+describe("a process that was started ahead for a session", () => {
+  beforeAll(async () => {
+    server = await startServer({ script: SCRIPT, agents: [PLAIN, SLOW, LINGERS, STAYS] });
+  });
+  afterAll(async () => {
+    await server[Symbol.asyncDispose]();
+  });
+
+  it("has its next turn, told as if it had a process of its own, and ends with it", async () => {
+    const said = await begin("plain", "My name is Ann.");
+    const asked = server.asked.length;
+    const pid = await warmed(said);
+    expect(await server.capacity()).toMatchObject({ inflight: 0, kept: { residents: 1 } });
+    expect(server.asked).toHaveLength(asked);
+
+    const turn = await stream(server, "Count slowly", said);
+    await turn.until("text_delta");
+    expect(warmedPids(server)).toEqual([pid]);
+    expect(lastAsked()).toContain("My name is Ann.");
+    await cancel(turn.turnId);
+    await turn.outcome();
+    expect(sourceOf(turn.turnId)).toBe("warmed");
+    await noneLeft();
+
+    const next = await ask(server, "Do you remember?", said);
+    expect(sourceOf(next.turnId)).toBe("started");
+    expect(lastAsked()).toContain("My name is Ann.");
+    expect(lastAsked()).toContain("Count slowly");
+  });
+
+  it("counts cost for the turn alone, teaches what it held, and calls function tools", async () => {
+    const said = await begin("plain", "Hello");
+    const read = async () => {
+      const response = await fetch(`${server.url}/v1/sessions/${said.sessionId}`);
+      return (await response.json()) as { turns: number; costUsd: number };
+    };
+    const learned = async () => (await server.capacity()).footprints["plain"]?.samples ?? 0;
+    const before = await read();
+    const samples = await learned();
+    await warmed(said);
+    const { turnId, text, usage } = await ask(server, "Now, who am I?", said);
+    expect(sourceOf(turnId)).toBe("warmed");
+    expect(text).toBe(`turn ${turnId} of session ${said.sessionId}`);
+    const after = await read();
+    expect(after.turns).toBe(2);
+    expect(await learned()).toBe(samples + 1);
+    expect(after.costUsd).toBeCloseTo(before.costUsd + usage.costUsd, 9);
+  });
+
+  it("stays after its turn where the agent's processes do", async () => {
+    const said = await begin("lingers", "Hello");
+    expect(await warm(said)).toBe("already_warm");
+    const [resident = 0] = agentPids(server);
+    process.kill(resident, "SIGKILL");
+    await until(async () => (await server.capacity()).kept.residents === 0, "it to be forgotten");
+    const pid = await warmed(said);
+    const first = await ask(server, "One", said);
+    const second = await ask(server, "Two", said);
+    expect([first, second].map(({ turnId }) => sourceOf(turnId))).toEqual(["warmed", "resident"]);
+    expect(warmedPids(server)).toEqual([pid]);
+    await deleteSession(said);
+    await noneLeft();
+  });
+
+  it("is one, however often it is asked for", async () => {
+    const said = await begin("plain", "Hello");
+    const reasons = await Promise.all(Array.from({ length: 5 }, () => warm(said)));
+    expect(reasons.toSorted()).toEqual([...Array<string>(4).fill("already_warm"), "started"]);
+    await startsAreOver();
+    expect(await warm(said)).toBe("already_warm");
+    expect(warmedPids(server)).toHaveLength(1);
+    await deleteSession(said);
+    await noneLeft();
+  });
+
+  it("has a turn that comes while it is starting", async () => {
+    const said = await begin("slow", "My name is Ben.");
+    expect(await warm(said)).toBe("started");
+    const next = await ask(server, "Do you remember?", said);
+    expect(next.status).toBe("completed");
+    expect(sourceOf(next.turnId)).toBe("warmed");
+    expect(lastAsked()).toContain("My name is Ben.");
+    await noneLeft();
+  });
+
+  it.each(["starting", "waiting"])("is replaced when it dies as it is %s", async (state) => {
+    const said = await begin(state === "waiting" ? "plain" : "slow", "My name is Cleo.");
+    expect(await warm(said)).toBe("started");
+    await until(() => warmedPids(server).length === 1, "the process");
+    if (state === "waiting") await startsAreOver();
+    const [pid = 0] = warmedPids(server);
+    const next = ask(server, "Do you remember?", said);
+    process.kill(pid, "SIGKILL");
+    expect(await next).toMatchObject({ status: "completed" });
+    expect(sourceOf((await next).turnId)).toBe("started");
+    expect(lastAsked()).toContain("My name is Cleo.");
+    await noneLeft();
+  });
+
+  it("is forgotten when it dies before its turn, and not started again at once", async () => {
+    const said = await begin("slow", "Hello");
+    expect(await warm(said)).toBe("started");
+    await until(() => warmedPids(server).length === 1, "the process");
+    for (const pid of warmedPids(server)) process.kill(pid, "SIGKILL");
+    await until(async () => (await server.capacity()).kept.residents === 0, "it to be forgotten");
+    expect(await warmOnceFree(said)).toBe("too_soon");
+    await noneLeft();
+    const line = server.logs.findLast(({ msg }) => msg === "Cannot start a process ahead");
+    expect(line).toMatchObject({ level: "warn", agent: "slow", sessionId: said.sessionId });
+  });
+
+  it.each(["starting", "waiting"])("goes with its session, also while it is %s", async (state) => {
+    const agent = state === "waiting" ? "plain" : "slow";
+    const said = await begin(agent, "Hello");
+    expect(await warm(said)).toBe("started");
+    if (state === "waiting") await startsAreOver();
+    await deleteSession(said);
+    await noneLeft();
+    expect(await refusal(hint(said))).toMatchObject({ status: 410, code: "session_gone" });
+    const anew = await ask(server, "Good morning", { agent, threadId: `thread-${threads}` });
+    expect(anew.sessionId).toBe(said.sessionId);
+    expect(lastAsked()).not.toContain("Hello");
+  });
+
+  it("is replaced when its session had a turn elsewhere", async () => {
+    const said = await begin("plain", "My name is Emil.");
+    await warmed(said);
+    await sayElsewhere(server, said.sessionId, "My name is Frida now.");
+    const next = await ask(server, "Go on", said);
+    expect(sourceOf(next.turnId)).toBe("started");
+    expect(lastAsked()).toContain("My name is Frida now.");
+    expect(await residentsEnded("outdated")).toBe(1);
+    await noneLeft();
+  });
+
+  it("resumes a transcript that was cut off", async () => {
+    const said = await begin("plain", "My name is Gerd.");
+    await appendFile(await transcriptOf(server.directory, said.sessionId), '{"type":"user","mes');
+    await warmed(said);
+    const next = await ask(server, "Do you remember?", said);
+    expect(sourceOf(next.turnId)).toBe("warmed");
+    expect(lastAsked()).toContain("My name is Gerd.");
+  });
+
+  it("is not started while a turn has the session, nor with nothing to resume", async () => {
+    const said = await begin("plain", "Hello");
+    const turn = await stream(server, "Count slowly", said);
+    await turn.until("text_delta");
+    expect(await warm(said)).toBe("busy");
+    await cancel(turn.turnId);
+    await turn.outcome();
+    await truncate(await transcriptOf(server.directory, said.sessionId));
+    expect(await warm(said)).toBe("nothing_to_resume");
+    expect(agentPids(server)).toEqual([]);
+  });
+
+  it("is not started for a long-running session: a turn brings its process", async () => {
+    const said = await begin("stays", "Hello");
+    expect(await warm(said)).toBe("already_warm");
+    await noneLeft();
+    expect(await warmOnceFree(said)).toBe("not_kept");
+    expect(agentPids(server)).toEqual([]);
+  });
+});
+
+describe("a process that was started ahead, and is not used", () => {
+  it("is gone when its time is over, and the session goes on without it", async () => {
+    const settings = { "capacity.warmTime": "1s" };
+    await using brief = await startServer({ script: SCRIPT, agents: [PLAIN], settings });
+    const said = await begin("plain", "My name is Ines.", brief);
+    expect(await warm(said, brief)).toBe("started");
+    await until(async () => (await residentsEnded("expired", brief)) === 1, "the end of its time");
+    await noneLeft(brief);
+    expect(await warmOnceFree(said, brief)).toBe("too_soon");
+    const next = await ask(brief, "Do you remember?", said);
+    expect(sourceOf(next.turnId, brief)).toBe("started");
+    expect(lastAsked(brief)).toContain("My name is Ines.");
+  });
+
+  it("gives way to one that is asked for later, where one alone may stay", async () => {
+    const settings = { "capacity.maxResidents": "1" };
+    await using single = await startServer({ script: SCRIPT, agents: [PLAIN], settings });
+    const [one, other] = [await begin("plain", "One", single), await begin("plain", "Two", single)];
+    const first = await warmed(one, single);
+    expect(await warm(other, single)).toBe("started");
+    await until(() => !warmedPids(single).includes(first), "the first to go");
+    expect(await warmOnceFree(one, single)).toBe("too_soon");
+    await until(() => warmedPids(single).length === 1, "the second alone");
+    expect((await single.capacity()).kept.residents).toBe(1);
+  });
+
+  it("is not started where none may stay", async () => {
+    const settings = { "capacity.maxResidents": "0" };
+    await using none = await startServer({ script: SCRIPT, agents: [PLAIN], settings });
+    expect(await warm(await begin("plain", "One", none), none)).toBe("no_room");
+  });
+
+  it.each(["starting", "waiting"])("ends with the server while it is %s", async (state) => {
+    const agents = [state === "waiting" ? PLAIN : SLOW];
+    await using draining = await startServer({ script: SCRIPT, agents });
+    const said = await begin(state === "waiting" ? "plain" : "slow", "Hello", draining);
+    expect(await warm(said, draining)).toBe("started");
+    if (state === "waiting") await startsAreOver(draining);
+    await draining.stop();
+    expect(agentPids(draining)).toEqual([]);
+  });
+
+  it("is not started by a server that drains", async () => {
+    await using draining = await startServer({ script: SCRIPT, agents: [PLAIN] });
+    const said = await begin("plain", "Hello", draining);
+    const turn = await stream(draining, "Count slowly", { agent: "plain", threadId: "other" });
+    await turn.until("text_delta");
+    const stopped = draining.stop();
+    await until(async () => (await fetch(`${draining.url}/readyz`)).status === 503, "unready");
+    expect(await refusal(hint(said, draining))).toMatchObject({ status: 503, code: "draining" });
+    draining.hurry();
+    await stopped;
+  });
+});
+
+describe("where memory is tight", () => {
+  const settings = { "capacity.memoryLimit": "960MiB", "capacity.admission": "static" };
+
+  it("makes room for a turn, which is admitted as if it were not there", async () => {
+    await using small = await startServer({ script: SCRIPT, agents: [PLAIN], settings });
+    const said = await begin("plain", "My name is Jan.", small);
+    await warmed(said, small);
+    const held = async () => (await small.capacity()).kept.evictableBytes > 60 * 2 ** 20;
+    await until(held, "it to be measured");
+    const turn = await stream(small, "Count slowly", { agent: "plain", threadId: "other" });
+    await turn.until("text_delta");
+    expect(warmedPids(small)).toEqual([]);
+    expect(await residentsEnded("evicted", small)).toBe(1);
+    expect(small.gate.snapshot(Date.now()).shed.memory).toBe(0);
+    turn.leave();
+  });
+
+  it("is not started without room, and takes none that a turn may need", async () => {
+    await using small = await startServer({ script: SCRIPT, agents: [PLAIN], settings });
+    const said = await begin("plain", "Hello", small);
+    const turn = await stream(small, "Count slowly", { agent: "plain", threadId: "other" });
+    await turn.until("text_delta");
+    expect(await warm(said, small)).toBe("no_room");
+    expect(warmedPids(small)).toEqual([]);
+    turn.leave();
+    await until(() => small.gate.snapshot(Date.now()).inflight === 0, "the turn to end");
+    expect(await warm(said, small)).toBe("started");
+  });
+
+  it("counts for a second one what the first will hold before it holds it", async () => {
+    await using small = await startServer({ script: SCRIPT, agents: [SLOW], settings });
+    const [one, other] = [await begin("slow", "One", small), await begin("slow", "Two", small)];
+    const reasons = await Promise.all([warm(one, small), warm(other, small)]);
+    expect(reasons.toSorted()).toEqual(["no_room", "started"]);
+  });
+
+  it("is kept for a turn that was shed", async () => {
+    const more = { "capacity.maxTurns": "1" };
+    await using full = await startServer({ script: SCRIPT, agents: [SLOW, PLAIN], settings: more });
+    const said = await begin("slow", "My name is Kai.", full);
+    const turn = await stream(full, "Count slowly", { agent: "plain", threadId: "other" });
+    await turn.until("text_delta");
+    expect(await warm(said, full)).toBe("started");
+    const shed = await refusal(post(full, "Do you remember?", said));
+    expect(shed).toMatchObject({ status: 429, reason: "max_turns" });
+    turn.leave();
+    await until(() => full.gate.snapshot(Date.now()).inflight === 0, "the turn to end");
+    const next = await ask(full, "Do you remember?", said);
+    expect(sourceOf(next.turnId, full)).toBe("warmed");
+    expect(lastAsked(full)).toContain("My name is Kai.");
+  });
+});
+
+describe("a start", () => {
+  it("is for turns first: a hint waits for none", async () => {
+    const settings = { "capacity.startsAtOnce": "1" };
+    await using one = await startServer({ script: SCRIPT, agents: [SLOW], settings });
+    const said = await begin("slow", "Hello", one);
+    const starting = post(one, "Hello", { agent: "slow", threadId: "other" });
+    await until(async () => (await one.capacity()).cpu.starting === 1, "a turn to start");
+    expect(await warm(said, one)).toBe("no_room");
+    expect((await starting).status).toBe(200);
+  });
+
+  it("that hangs holds up a turn no longer than its own could", async () => {
+    const settings = { "agentProcess.startTime": "3s" };
+    await using hung = await startServer({ script: SCRIPT, agents: [SLOW], settings });
+    const said = await begin("slow", "My name is Lea.", hung);
+    expect(await warm(said, hung)).toBe("started");
+    await until(() => warmedPids(hung).length === 1, "the process");
+    for (const pid of warmedPids(hung)) process.kill(pid, "SIGSTOP");
+    const next = await ask(hung, "Do you remember?", said);
+    expect(sourceOf(next.turnId, hung)).toBe("started");
+    expect(lastAsked(hung)).toContain("My name is Lea.");
+    expect(warmedPids(hung)).toEqual([]);
+  });
+
+  it("that hangs holds up no cancel of the turn that waits for it", async () => {
+    await using hung = await startServer({ script: SCRIPT, agents: [SLOW] });
+    const said = await begin("slow", "Hello", hung);
+    expect(await warm(said, hung)).toBe("started");
+    await until(() => warmedPids(hung).length === 1, "the process");
+    for (const pid of warmedPids(hung)) process.kill(pid, "SIGSTOP");
+    const next = ask(hung, "Do you remember?", said);
+    let turnId: string | undefined;
+    await until(async () => {
+      const list = (await (await fetch(`${hung.url}/v1/turns`)).json()) as {
+        turns: readonly { turnId: string }[];
+      };
+      turnId = list.turns[0]?.turnId;
+      return turnId !== undefined;
+    }, "the turn");
+    const cancelledAtMs = performance.now();
+    await cancel(turnId ?? "", hung);
+    expect(await next).toMatchObject({ status: "cancelled" });
+    expect(performance.now() - cancelledAtMs).toBeLessThan(10_000);
+    await noneLeft(hung);
+  });
+});
+
+describe("a session of somebody else", () => {
+  it("does not exist", async () => {
+    const sha256 = (key: string) => createHash("sha256").update(key).digest("hex");
+    const serverFile = `
+auth:
+  keys:
+    - { id: ada, tenant: ada, sha256: ${sha256("key-of-ada")} }
+    - { id: bob, tenant: bob, role: operator, sha256: ${sha256("key-of-bob")} }
+`;
+    await using keyed = await startServer({ script: SCRIPT, agents: [PLAIN], serverFile });
+    const own = { agent: "plain", threadId: "own", key: "key-of-ada" };
+    const { sessionId } = await ask(keyed, "Hello", own);
+    const said = { agent: "plain", sessionId };
+    expect(await refusal(hint(said, keyed))).toMatchObject({ status: 401 });
+    for (const [key, session] of [
+      ["key-of-bob", said],
+      ["key-of-ada", { ...said, sessionId: "none" }],
+    ] as const) {
+      const { status, code } = await refusal(hint(session, keyed, key));
+      expect([status, code]).toEqual([404, "session_not_found"]);
+    }
+    expect(agentPids(keyed)).toEqual([]);
+    expect((await hint(said, keyed, "key-of-ada")).status).toBe(202);
+    // Also not while it is there.
+    expect((await hint(said, keyed, "key-of-bob")).status).toBe(404);
+  });
+});
