@@ -30,7 +30,8 @@ export const hosting = z
       .optional()
       .describe(
         "With `hybrid`: how long the process stays after a turn, for a faster next one, while " +
-          "nobody needs its memory; 0s without it.",
+          "nobody needs its memory; 0s without it. Also how long one waits that was started ahead of a " +
+          "turn, see `capacity.warmTime`.",
       ),
     idleTime: durationSchema("1s", "168h")
       .optional()
