@@ -30,6 +30,7 @@ const SCRIPT = {
 const MEBIBYTE = 1024 * 1024;
 const RESIDENT_LIMIT_RATIO = 0.35;
 const SPARE_LIMIT_RATIO = 0.5;
+const WARMED_LIMIT_RATIO = 0.5;
 const POLL_MS = 20;
 /** After a turn, a process gives some of its memory back. */
 const SETTLE_MS = 1_500;
@@ -39,6 +40,7 @@ const PATTERNS = {
   ephemeral: "{ pattern: ephemeral }",
   hybrid: "{ pattern: hybrid }",
   linger: "{ pattern: hybrid, linger: 10m }",
+  warmed: "{ pattern: hybrid }",
   "long-running": "{ pattern: long-running }",
   spare: `{ pattern: hybrid, spares: ${SPARES} }`,
 } as const;
@@ -148,6 +150,7 @@ async function runPair(
     },
   };
   const first = await timeTurn(call);
+  if (name === "warmed") await warm(server, sessionId);
   await delay(SETTLE_MS);
   const betweenBytes = childrenOf(server.pid)
     .map(privateBytes)
@@ -158,6 +161,18 @@ async function runPair(
   }
   if (kept === 0) while (childrenOf(server.pid).length > 0) await delay(POLL_MS);
   return { firstMs: first.firstTextMs, nextMs: next.firstTextMs, activeBytes, betweenBytes };
+}
+
+/** As a client does when a user opens the conversation; resolves when the process is there. */
+async function warm({ url }: RunningServer, sessionId: string): Promise<void> {
+  const response = await fetch(`${url}/v1/sessions/${sessionId}/warm`, { method: "POST" });
+  const { reason } = (await response.json()) as { reason: string };
+  if (reason !== "started") throw new Error(`no process was started ahead: ${reason}`);
+  const starting = async () => {
+    const capacity = await (await fetch(`${url}/capacity`)).json();
+    return (capacity as { cpu: { starting: number } }).cpu.starting;
+  };
+  while ((await starting()) > 0) await delay(POLL_MS);
 }
 
 function privateBytes(pid: number): number {
@@ -236,6 +251,7 @@ function claimsOf(
   return [
     atMost(`${next}: a process that lingers`, RESIDENT_LIMIT_RATIO, nextOf("linger"), ratio),
     atMost(`${next}: long-running`, RESIDENT_LIMIT_RATIO, nextOf("long-running"), ratio),
+    atMost(`${next}: a warmed session`, WARMED_LIMIT_RATIO, nextOf("warmed"), ratio),
     atMost(first, SPARE_LIMIT_RATIO, spare, ratio),
     atMost(
       "Turns shed under full load with residents and spares, beyond those without",
@@ -261,7 +277,8 @@ function sectionsOf(
     `| ${name} | ${admitted} | ${shed} | ${failed} | ${evicted} |`;
   return [
     "Two turns of a new session of each pattern in turn, on an idle server: `linger` is `hybrid` " +
-      `with \`linger\`, \`spare\` is \`hybrid\` with ${SPARES} spares, whose memory is counted ` +
+      "with `linger`, `warmed` is `hybrid` where a client announces the next turn, " +
+      `\`spare\` is \`hybrid\` with ${SPARES} spares, whose memory is counted ` +
       "whole. Timed from the sending of the request to the first text; the model takes 1 ms of it.",
     "## Time to first token of the first turn",
     table("ms", rows("firstMs", 1)),
