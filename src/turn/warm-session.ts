@@ -28,7 +28,8 @@ export const WARM_REASONS = {
   started: "a process that resumes the session is being started",
   already_warm: "a process of the session is there, or is starting",
   busy: "a turn of the session runs, or its last process is not yet gone",
-  no_room: "others need the memory or the start, or `capacity.maxResidents` are there and must stay",
+  no_room:
+    "others need the memory or the start, or `capacity.maxResidents` are there and must stay",
   too_soon: "a process that was started for the session ended without a turn less than 10 s ago",
   not_kept: "the pattern of its agent is not `hybrid`, or the agent is not served any more",
   nothing_to_resume: "no message of the session was written yet",

@@ -23,7 +23,11 @@ describe("judgeHint", () => {
     ["started", "room for just one more", {}],
     ["already_warm", "a process, whatever else there is", { isKept: true, roomBytes: 0 }],
     ["busy", "a turn", { isLocked: true }],
-    ["busy", "a process on its way out, though it was in vain", { isLeaving: true, wasInVain: true }],
+    [
+      "busy",
+      "a process on its way out, though it was in vain",
+      { isLeaving: true, wasInVain: true },
+    ],
     ["too_soon", "one that was in vain", { wasInVain: true }],
     ["no_room", "no place among those that stay", { hasPlace: false }],
     ["no_room", "a byte too little", { roomBytes: 99 }],
