@@ -246,7 +246,13 @@ export class World {
     const slackBytes = limitBytes - usedBytes;
     const isUrgent = slackBytes < brakeBytes || this.#guard.ending.length > 0;
     if (isUrgent || this.nowMs - this.#measuredAtMs >= MEASURE_MS) this.#measure();
-    const none = { refaultedPages: null, majorFaults: null, stallMs: null };
+    const none = {
+      isOfMachine: false,
+      mappedFileBytes: null,
+      refaultedPages: null,
+      majorFaults: null,
+      stallMs: null,
+    };
     const seen = { limitBytes, brakeBytes, usedBytes, trees: this.#measured, ...none };
     const { state, actions } = stepGuard(this.#guard, seen, this.nowMs);
     this.#guard = state;

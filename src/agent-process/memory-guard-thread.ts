@@ -52,6 +52,8 @@ const NOTHING_READ = {
   limitBytes: Number.NaN,
   brakeBytes: 0,
   usedBytes: null,
+  isOfMachine: false,
+  mappedFileBytes: null,
   refaultedPages: null,
   majorFaults: null,
   stallMs: null,
@@ -99,6 +101,8 @@ function read(): Omit<GuardObservation, "trees"> {
     brakeBytes,
     // Where the system tells of this process alone, the others are what was measured.
     usedBytes: use.covers === "process" ? use.bytes + trees.bytes : use.bytes,
+    isOfMachine: limit.group === null,
+    mappedFileBytes: pressure.mappedFileBytes.value,
     refaultedPages: pressure.refaultedPages.value,
     majorFaults: pressure.majorFaults.value,
     stallMs: pressure.stallMs.value,

@@ -28,6 +28,10 @@ export interface GuardObservation extends Totals {
   readonly brakeBytes: number;
   /** Null if it cannot be read. */
   readonly usedBytes: number | null;
+  /** The totals are those of the machine, the trouble of other groups included. */
+  readonly isOfMachine: boolean;
+  /** File pages that are mapped; null if it is not told. */
+  readonly mappedFileBytes: number | null;
   /** All that live. */
   readonly trees: readonly GuardedTree[];
 }
@@ -81,6 +85,8 @@ export interface GuardState {
   readonly clockMs: number;
   readonly nowMs: number | null;
   readonly totals: readonly TotalsAt[];
+  /** The most that was ever mapped. */
+  readonly mappedPeakBytes: number;
   readonly filledPerMs: number;
   readonly evicting: readonly string[];
   readonly evictedAtMs: number;
@@ -98,6 +104,7 @@ export const FIRST_GUARD_STATE: GuardState = {
   clockMs: 0,
   nowMs: null,
   totals: [],
+  mappedPeakBytes: 0,
   filledPerMs: 0,
   evicting: [],
   evictedAtMs: -Infinity,
@@ -149,15 +156,17 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
   const { refaultedPages, majorFaults, stallMs } = seen;
   const now = { refaultedPages, majorFaults, stallMs, atMs: nowMs };
   const { kept, rates } = nextRates(hasJumped ? [] : before.totals, now);
-  const levels = nextLevel(
-    before.levels,
-    { slackBytes, brakeBytes: seen.brakeBytes, rates },
-    clockMs,
-  );
+  const { brakeBytes, isOfMachine, mappedFileBytes } = seen;
+  const mappedPeakBytes = Math.max(before.mappedPeakBytes, mappedFileBytes ?? 0);
+  const textRatio =
+    mappedFileBytes === null ? null : mappedFileBytes / Math.max(1, mappedPeakBytes);
+  const strain = { slackBytes, brakeBytes, rates, isOfMachine, textRatio };
+  const levels = nextLevel(before.levels, strain, clockMs);
   const state = { ...before, levels, usedBytes, slackBytes, rates, clockMs, nowMs, totals: kept };
   const { lastEnd, inVainAtMs } = judgeLastEnd(state, seen);
   return {
     ...state,
+    mappedPeakBytes,
     filledPerMs: pausedMs > 0 ? growth(before.usedBytes, usedBytes) / pausedMs : 0,
     evicting: before.evicting.filter((id) => seen.trees.some((tree) => isCache(tree, id))),
     ending: before.ending.filter((one) => isThere(one, seen.trees)),
@@ -259,7 +268,9 @@ function remember(
   return {
     ...state,
     totals: isForgotten ? [] : state.totals,
-    levels: isForgotten ? { ...state.levels, stalledSinceMs: null } : state.levels,
+    levels: isForgotten
+      ? { ...state.levels, stalledSinceMs: null, thrashedSinceMs: null }
+      : state.levels,
     evicting: [...state.evicting, ...evictions.map(({ id }) => id)],
     evictedAtMs: isEviction ? state.clockMs : state.evictedAtMs,
     ...(end !== null && {

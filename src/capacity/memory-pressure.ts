@@ -22,7 +22,7 @@ export interface Reading<Value = number> {
   readonly source: string;
 }
 
-/** Running totals: only their growth says something. */
+/** Running totals, of which only the growth says something; but for the last. */
 export interface MemoryPressure {
   /** File pages read again soon after they were dropped; of 4 KiB mostly. */
   readonly refaultedPages: Reading;
@@ -37,6 +37,8 @@ export interface MemoryPressure {
    * the machine only, which says nothing of a group.
    */
   readonly stallMs: Reading;
+  /** File pages that are mapped: text and data of what runs. Not a total. */
+  readonly mappedFileBytes: Reading;
 }
 
 /** How often memory was short, as the kernel counts it. */
@@ -74,6 +76,7 @@ export function readMemoryPressure({ root = "/", limit }: MemoryUseOptions): Mem
         kind === "physical"
           ? stallOf(join(root, "proc/pressure"), "memory", "machine")
           : absent("the limit is a setting, and nobody waits at it"),
+      mappedFileBytes: absent("the machine does not tell it of ours alone"),
     };
   }
   if (group.version === "cgroup1") {
@@ -82,6 +85,7 @@ export function readMemoryPressure({ root = "/", limit }: MemoryUseOptions): Mem
       refaultedPages: stat.first(["total_workingset_refault_file", "total_workingset_refault"]),
       majorFaults: stat.first(["total_pgmajfault"]),
       stallMs: absent("cgroup v1 does not tell it of a group"),
+      mappedFileBytes: stat.first(["total_mapped_file"]),
     };
   }
   const stat = openStat(group.directory, "memory.stat", "cgroup v2");
@@ -90,6 +94,7 @@ export function readMemoryPressure({ root = "/", limit }: MemoryUseOptions): Mem
     refaultedPages: stat.first(["workingset_refault_file", "workingset_refault"]),
     majorFaults: stat.first(["pgmajfault"]),
     stallMs: stallOf(group.directory, "memory.pressure", "cgroup v2"),
+    mappedFileBytes: stat.first(["file_mapped"]),
   };
 }
 

@@ -96,22 +96,18 @@ export async function withEngine<Result>(
     capacityNumbers: () => report.numbers(),
     ...(logDestination !== undefined && { logDestination }),
   });
-  for (const note of memoryNotes(memoryLimit.current)) {
-    telemetry.log.info({ note }, "About the memory limit");
-  }
+  const { log } = telemetry;
+  for (const note of memoryNotes(memoryLimit.current)) log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
   using single = options.mayBind === true ? await bindSession(options.agents, data.path) : null;
-  const learned = { dataDirectory: data.path, book: footprints, log: telemetry.log };
+  const learned = { dataDirectory: data.path, book: footprints, log };
   await using _footprints = await openFootprintFile(learned);
-  await using containment = await detectContainment({
-    ownGroup: config.agentProcess.ownGroup,
-    serverId: data.serverId,
-  });
+  const { serverId } = data;
+  await using containment = await detectContainment({ ...config.agentProcess, serverId });
   if (containment.killsAll) capacity.reserve.kernelKillsAll();
-  for (const note of containment.notes) telemetry.log.info({ note }, "About containment");
-  const { guardOptions: guard } = guardLink;
-  await using processes = openAgentProcesses({ config, data, containment, telemetry, guard });
+  for (const note of containment.notes) log.info({ note }, "About containment");
+  await using processes = openAgentProcesses({ config, data, containment, telemetry, guardLink });
   guardLink.watch(processes.guard);
   guardLink.setLimit(memoryLimit.current, capacity.reserve.brakeBytes);
   await using prepared = await prepareAgents(options.agents, config.agentEnvironment);
@@ -134,7 +130,7 @@ export async function withEngine<Result>(
     containment,
     processes,
     kept,
-    countStrays: () => countStrays(data.serverId, processes.live),
+    countStrays: () => countStrays(serverId, processes.live),
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
@@ -203,14 +199,14 @@ function openAgentProcesses(options: {
   readonly data: DataDirectory;
   readonly containment: Containment;
   readonly telemetry: Telemetry;
-  readonly guard: GuardLink["guardOptions"];
+  readonly guardLink: GuardLink;
 }): AgentProcesses {
-  const { config, containment, guard } = options;
+  const { config, containment, guardLink } = options;
   const { metrics, log } = options.telemetry;
   return new AgentProcesses({
     serverId: options.data.serverId,
     containment,
-    guard,
+    guard: guardLink.guardOptions,
     ...config.agentProcess,
     onExit: (agent, exit) => {
       metrics.agentProcessExited(exit);

@@ -21,6 +21,8 @@ const LIMIT = 2048 * MiB;
 const BRAKE = 128 * MiB;
 const MARGIN = 64 * MiB;
 
+const NOT_TOLD = { isOfMachine: false, mappedFileBytes: null };
+
 type Look = Partial<Omit<GuardObservation, "usedBytes">> & { readonly freeBytes?: number | null };
 
 /** A guard with a clock, that is shown one look after the other. */
@@ -36,6 +38,8 @@ class Watch {
       limitBytes,
       brakeBytes: BRAKE,
       usedBytes: freeBytes === null ? null : limitBytes - freeBytes,
+      isOfMachine: false,
+      mappedFileBytes: null,
       refaultedPages: null,
       majorFaults: null,
       stallMs: null,
@@ -166,6 +170,35 @@ describe("a replica in which nothing gets on, with room by the figures", () => {
     const back = new Watch();
     back.look(stuck(0), 3000);
     expect(back.look(stuck(3000), -3000)).toEqual([]);
+  });
+
+  it("rises on a slow disk too, where fewer refaults last", () => {
+    const watch = new Watch();
+    const [old, young] = trees as [GuardedTree, GuardedTree];
+    const slow =
+      (mappedMiB: number) =>
+      (ms: number): Look => ({
+        ...thrash(30, { trees: [old, young] })(ms),
+        refaultedPages: 30_000 * (ms / 1000),
+        mappedFileBytes: mappedMiB * MiB,
+      });
+    watch.look({ mappedFileBytes: 126 * MiB });
+    // Tight, but turns get on.
+    expect(watch.stay(slow(45), 6000)).toEqual([]);
+    expect(watch.level).toBe(2);
+    expect(watch.stay((ms) => slow(20)(6000 + ms), 2900)).toEqual([]);
+    expect(endsOf(watch.stay((ms) => slow(20)(8900 + ms), 200))).toEqual([["young", null]]);
+  });
+
+  it("is not seen in the stalls of others on the machine, while there is room", () => {
+    const stalls = (isOfMachine: boolean, freeBytes: number): number => {
+      const watch = new Watch();
+      watch.stay((ms) => ({ stallMs: ms * 0.9, trees, isOfMachine, freeBytes }), 4000);
+      return watch.level;
+    };
+    expect(stalls(true, 1000 * MiB)).toBe(0);
+    expect(stalls(true, BRAKE + MARGIN + MiB)).toBe(3);
+    expect(stalls(false, 1000 * MiB)).toBe(3);
   });
 
   it("waits for new rates before it ends another", () => {
@@ -330,7 +363,7 @@ describe("readings that are missing or lie", () => {
     const actions: GuardAction[] = [];
     for (let nowMs = 0; nowMs < 5000; nowMs += 20) {
       const trees = [tree("a", 500), tree("b", 120)];
-      const none = { refaultedPages: null, majorFaults: null, stallMs: null };
+      const none = { ...NOT_TOLD, refaultedPages: null, majorFaults: null, stallMs: null };
       const seen = { limitBytes: LIMIT, brakeBytes: BRAKE, usedBytes, trees, ...none };
       const step = stepGuard(watch.state, seen, nowMs);
       watch.state = step.state;

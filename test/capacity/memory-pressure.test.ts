@@ -25,27 +25,37 @@ const PRESSURE =
 
 describe("readMemoryPressure", () => {
   it("reads refaults, faults and stalls of the group that sets the limit, in v2", () => {
-    const { refaultedPages, majorFaults, stallMs } = asked(readMemoryPressure, "cgroup2", {
-      "group/memory.stat":
-        "anon 1\npgmajfault 12\nworkingset_refault_anon 5\nworkingset_refault_file 7\n",
-      "group/memory.pressure": PRESSURE,
-      "proc/vmstat": "workingset_refault_file 99\npgmajfault 99\n",
-      "proc/pressure/memory": PRESSURE.replace("61500", "99000"),
-    });
+    const { refaultedPages, majorFaults, stallMs, mappedFileBytes } = asked(
+      readMemoryPressure,
+      "cgroup2",
+      {
+        "group/memory.stat":
+          "anon 1\nfile_mapped 9\npgmajfault 12\nworkingset_refault_anon 5\nworkingset_refault_file 7\n",
+        "group/memory.pressure": PRESSURE,
+        "proc/vmstat": "workingset_refault_file 99\npgmajfault 99\n",
+        "proc/pressure/memory": PRESSURE.replace("61500", "99000"),
+      },
+    );
     expect(refaultedPages.value).toBe(7);
     expect(majorFaults.value).toBe(12);
+    expect(mappedFileBytes.value).toBe(9);
     expect(stallMs).toEqual({ value: 61.5, source: 'cgroup v2: "full" of memory.pressure' });
   });
 
   it("reads the totals of the subtree in v1, and no stalls, which are the machine's", () => {
-    const { refaultedPages, majorFaults, stallMs } = asked(readMemoryPressure, "cgroup1", {
-      "group/memory.stat":
-        "workingset_refault_file 1\npgmajfault 2\n" +
-        "total_workingset_refault_file 30\ntotal_pgmajfault 40\n",
-      "proc/pressure/memory": PRESSURE,
-    });
+    const { refaultedPages, majorFaults, stallMs, mappedFileBytes } = asked(
+      readMemoryPressure,
+      "cgroup1",
+      {
+        "group/memory.stat":
+          "workingset_refault_file 1\npgmajfault 2\n" +
+          "total_workingset_refault_file 30\ntotal_pgmajfault 40\nmapped_file 3\ntotal_mapped_file 50\n",
+        "proc/pressure/memory": PRESSURE,
+      },
+    );
     expect(refaultedPages.value).toBe(30);
     expect(majorFaults.value).toBe(40);
+    expect(mappedFileBytes.value).toBe(50);
     expect(stallMs).toEqual({ value: null, source: "cgroup v1 does not tell it of a group" });
   });
 
@@ -75,7 +85,7 @@ describe("readMemoryPressure", () => {
     "says of each figure that there is none, where no file is there (%s)",
     (whose) => {
       const readings = Object.values(asked(readMemoryPressure, whose, {}));
-      expect(readings.map(({ value }) => value)).toEqual([null, null, null]);
+      expect(readings.map(({ value }) => value)).toEqual([null, null, null, null]);
       for (const { source } of readings) expect(source).toMatch(/missing|does not tell/);
     },
   );
