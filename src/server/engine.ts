@@ -114,9 +114,8 @@ export async function withEngine<Result>(
 
   const toolShell = await writeToolShell(data.runDirectory);
   const { agents } = prepared;
-  const place = { toolShell, dataDirectory: data.path };
-  const tellCeiling = { ceilingBytesOf: ceilingOf(gate) };
-  const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place, ...tellCeiling };
+  const place = { toolShell, dataDirectory: data.path, ceilingBytesOf: ceilingOf(gate) };
+  const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place };
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
   const { locks, sessions } = openSessions(config, data, kept, single);
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };

@@ -75,6 +75,7 @@ describe("loadConfig, sources", () => {
         guard: true,
         maxTurns: null,
         maxResidents: 1000,
+        warmTimeMs: 60_000,
         shedStatus: 429,
         unreadyWhenFull: false,
       },

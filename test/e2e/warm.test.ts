@@ -427,7 +427,7 @@ describe("a start", () => {
   });
 
   it("that hangs holds up a turn no longer than its own could", async () => {
-    const settings = { "agentProcess.startTime": "3s" };
+    const settings = { "agentProcess.startTime": "8s" };
     await using hung = await startServer({ script: SCRIPT, agents: [SLOW], settings });
     const said = await begin("slow", "My name is Lea.", hung);
     expect(await warm(said, hung)).toBe("started");
