@@ -149,12 +149,17 @@ export function readShared(shared: SharedArrayBuffer): SharedStatus {
 /**
  * Whether the guard looked a moment ago and saw room. Every admission and refusal asks, so nothing
  * is made for the answer.
+ * @param startedAtMs When its thread was started, which takes its time to look.
  * @param maxAgeMs How long ago is a moment.
  */
-export function seesRoom(shared: SharedArrayBuffer, maxAgeMs: number): boolean {
+export function seesRoom(
+  shared: SharedArrayBuffer,
+  startedAtMs: number,
+  maxAgeMs: number,
+): boolean {
   const fields = new BigInt64Array(shared);
-  const isRecent = monotonicMs() - Number(Atomics.load(fields, 7)) < maxAgeMs;
-  return isRecent && Atomics.load(fields, 0) === 0n;
+  const lookedAtMs = Math.max(startedAtMs, Number(Atomics.load(fields, 7)));
+  return monotonicMs() - lookedAtMs < maxAgeMs && Atomics.load(fields, 0) === 0n;
 }
 
 /** A ratio is kept in thousandths. */

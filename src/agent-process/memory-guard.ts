@@ -87,6 +87,7 @@ export class MemoryGuard implements AsyncDisposable {
   #verdicts: MessagePort | null = null;
   #restart: NodeJS.Timeout | undefined;
   #restarts = 0;
+  #startedAtMs = 0;
   #isClosed = false;
 
   constructor(options: MemoryGuardOptions) {
@@ -105,9 +106,13 @@ export class MemoryGuard implements AsyncDisposable {
     return { ...seen, isAlive, reason };
   }
 
-  /** Whether it looks, and sees room: what an admission asks. */
+  /**
+   * Whether it looks, and sees room: what an admission asks. Before the first process there is
+   * nothing to look at, and turns of the first burst must not be shed for it.
+   */
   get seesRoom(): boolean {
-    return this.#worker !== null && seesRoom(this.#shared, ALIVE_MS);
+    if (this.#worker === null) return this.#restart === undefined;
+    return seesRoom(this.#shared, this.#startedAtMs, ALIVE_MS);
   }
 
   /** Says, or says again, where the lines are. Until then nothing is short. */
@@ -163,6 +168,7 @@ export class MemoryGuard implements AsyncDisposable {
     const { port1, port2 } = new MessageChannel();
     const { sampleIntervalMs, mayEnd, thread = THREAD } = this.#options;
     const shared = this.#shared;
+    this.#startedAtMs = monotonicMs();
     const data: GuardThreadData = { shared, verdicts: port2, sampleIntervalMs, mayEnd };
     const worker = new Worker(thread, {
       workerData: data,

@@ -78,6 +78,7 @@ function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
   return [
     get("agents", "/v1/agents"),
     get("sessions", "/v1/sessions"),
+    row(paint, "warm", `${url}/v1/sessions/{sessionId}/warm`, "POST"),
     get("turns", "/v1/turns"),
     row(paint, "cancel", `${url}/v1/turns/{turnId}/cancel`, "POST"),
     get("capacity", "/capacity"),

@@ -123,7 +123,9 @@ describe("MemoryGuard, measuring", () => {
     await using agents = guarded().agents;
     expect(agents.guard.status).toMatchObject({ isAlive: false, level: 0, usedBytes: null });
     agents.guard.setLimit(PLENTY, BRAKE);
+    expect(agents.guard.seesRoom, "there is nothing to look at").toBe(true);
     await start(agents, "polite.sh");
+    expect(agents.guard.seesRoom, "it has just been started").toBe(true);
     await until(() => agents.guard.status.usedBytes !== null);
     const { isAlive, level, slackBytes, reason } = agents.guard.status;
     expect({ isAlive, level }).toEqual({ isAlive: true, level: 0 });
@@ -144,6 +146,7 @@ describe("MemoryGuard, measuring", () => {
       isAlive: false,
       reason: "the memory guard is silent",
     });
+    expect(agents.guard.seesRoom).toBe(false);
     await until(() => agents.guard.status.isAlive);
     await until(() => (agent.currentBytes ?? 0) > 100 * MIB);
     await until(() => agents.guard.status.slackBytes === 2 ** 40);
