@@ -31,6 +31,7 @@ const MEBIBYTE = 1024 * 1024;
 const RESIDENT_LIMIT_RATIO = 0.35;
 const SPARE_LIMIT_RATIO = 0.5;
 const WARMED_LIMIT_RATIO = 0.5;
+const WARM_LIMIT_MS = 5_000;
 const POLL_MS = 20;
 /** After a turn, a process gives some of its memory back. */
 const SETTLE_MS = 1_500;
@@ -165,9 +166,16 @@ async function runPair(
 
 /** As a client does when a user opens the conversation; resolves when the process is there. */
 async function warm({ url }: RunningServer, sessionId: string): Promise<void> {
-  const response = await fetch(`${url}/v1/sessions/${sessionId}/warm`, { method: "POST" });
-  const { reason } = (await response.json()) as { reason: string };
-  if (reason !== "started") throw new Error(`no process was started ahead: ${reason}`);
+  const hint = async () => {
+    const response = await fetch(`${url}/v1/sessions/${sessionId}/warm`, { method: "POST" });
+    return (await response.json()) as { warm: boolean; reason: string };
+  };
+  const endAtMs = performance.now() + WARM_LIMIT_MS;
+  // The last turn's process may be on its way out, or another one be starting.
+  for (let answer = await hint(); !answer.warm; answer = await hint()) {
+    if (performance.now() > endAtMs) throw new Error(`nothing was started ahead: ${answer.reason}`);
+    await delay(POLL_MS);
+  }
   const starting = async () => {
     const capacity = await (await fetch(`${url}/capacity`)).json();
     return (capacity as { cpu: { starting: number } }).cpu.starting;
