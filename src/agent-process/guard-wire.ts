@@ -147,20 +147,25 @@ export function readShared(shared: SharedArrayBuffer): SharedStatus {
 }
 
 /**
- * Whether the guard looked a moment ago and saw room. Every admission and refusal asks, so nothing
- * is made for the answer.
- * @param startedAtMs When its thread was started, which takes its time to look.
- * @param maxAgeMs How long ago is a moment.
+ * Whether the guard looks. Every admission and refusal asks, so nothing is made for the answer.
+ * @param startedAtMs When its thread was started, by {@link monotonicMs}.
  */
-export function seesRoom(
-  shared: SharedArrayBuffer,
-  startedAtMs: number,
-  maxAgeMs: number,
-): boolean {
-  const fields = new BigInt64Array(shared);
-  const lookedAtMs = Math.max(startedAtMs, Number(Atomics.load(fields, 7)));
-  return monotonicMs() - lookedAtMs < maxAgeMs && Atomics.load(fields, 0) === 0n;
+export function isLooking(shared: SharedArrayBuffer, startedAtMs: number): boolean {
+  const lookedAtMs = Number(Atomics.load(new BigInt64Array(shared), 7));
+  const hasLooked = lookedAtMs >= startedAtMs;
+  const silentMs = monotonicMs() - (hasLooked ? lookedAtMs : startedAtMs);
+  return silentMs < (hasLooked ? ALIVE_MS : FIRST_LOOK_MS);
 }
+
+/** Whether nothing was wrong when the guard looked last; as cheap as {@link isLooking}. */
+export function sawRoom(shared: SharedArrayBuffer): boolean {
+  return Atomics.load(new BigInt64Array(shared), 0) === 0n;
+}
+
+/** It looks twice a second when idle, fifty times when not; starved of CPU, later. */
+const ALIVE_MS = 2_500;
+/** A thread has to load its program first, in the middle of the first burst. */
+const FIRST_LOOK_MS = 15_000;
 
 /** A ratio is kept in thousandths. */
 const PARTS = 1000;

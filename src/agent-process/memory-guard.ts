@@ -20,12 +20,13 @@ import {
   type GuardLines,
   type GuardThreadData,
   type GuardVerdict,
+  isLooking,
   makeShared,
   monotonicMs,
   type Order,
   readShared,
   type SampleMessage,
-  seesRoom,
+  sawRoom,
   type SharedStatus,
   type TreeFacts,
 } from "./guard-wire.ts";
@@ -63,8 +64,6 @@ interface Watched {
   verdict: GuardVerdict | null;
 }
 
-/** It looks twice a second when idle, fifty times when not; starved of CPU, later. */
-const ALIVE_MS = 2500;
 const RESTART_PAUSE_MS = 1000;
 /** Measured: 4 MiB are used, beside what any thread costs. */
 const HEAP_MIB = 16;
@@ -100,8 +99,8 @@ export class MemoryGuard implements AsyncDisposable {
   }
 
   get status(): GuardStatus {
-    const { lookedAtMs, cause, ...seen } = readShared(this.#shared);
-    const isAlive = this.#worker !== null && monotonicMs() - lookedAtMs < ALIVE_MS;
+    const { lookedAtMs: _, cause, ...seen } = readShared(this.#shared);
+    const isAlive = this.#worker !== null && isLooking(this.#shared, this.#startedAtMs);
     const reason = isAlive ? levelText({ ...seen, cause }) : "the memory guard is silent";
     return { ...seen, isAlive, reason };
   }
@@ -112,7 +111,7 @@ export class MemoryGuard implements AsyncDisposable {
    */
   get seesRoom(): boolean {
     if (this.#worker === null) return this.#restart === undefined;
-    return seesRoom(this.#shared, this.#startedAtMs, ALIVE_MS);
+    return isLooking(this.#shared, this.#startedAtMs) && sawRoom(this.#shared);
   }
 
   /** Says, or says again, where the lines are. Until then nothing is short. */

@@ -16,26 +16,32 @@ export interface RateLimitInput {
 /** Header names and values: `"turns";q=3;qu="concurrent-requests"` and `"turns";r=0;t=7`. */
 export function rateLimitHeaders(input: RateLimitInput): Record<string, string> {
   const { capacity, retryAfterSeconds } = input;
-  const nothingLeft = new Map([
-    ["r", 0],
-    ["t", retryAfterSeconds],
-  ]);
   return {
     "RateLimit-Policy": policyField(capacity),
-    RateLimit: serializeItem("turns", nothingLeft),
+    RateLimit: nothingLeftField(retryAfterSeconds),
   };
 }
 
-let lastPolicy = { capacity: Number.NaN, field: "" };
+const policyField = remember((capacity) => serialize({ q: capacity, qu: "concurrent-requests" }));
+const nothingLeftField = remember((seconds) => serialize({ r: 0, t: seconds }));
 
-/** The capacity seldom changes, and refusals come by the thousand: the last field is kept. */
-function policyField(capacity: number): string {
-  if (lastPolicy.capacity !== capacity) {
-    const parameters = new Map<string, number | string>([
-      ["q", capacity],
-      ["qu", "concurrent-requests"],
-    ]);
-    lastPolicy = { capacity, field: serializeItem("turns", parameters) };
-  }
-  return lastPolicy.field;
+function serialize(parameters: Readonly<Record<string, number | string>>): string {
+  return serializeItem("turns", new Map(Object.entries(parameters)));
+}
+
+/** More values than one replica answers with. */
+const MAX_REMEMBERED = 256;
+
+/** Refusals come by the thousand, with few values. */
+function remember(make: (value: number) => string): (value: number) => string {
+  const fields = new Map<number, string>();
+  return (value) => {
+    let field = fields.get(value);
+    if (field === undefined) {
+      if (fields.size === MAX_REMEMBERED) fields.clear();
+      field = make(value);
+      fields.set(value, field);
+    }
+    return field;
+  };
 }

@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { ServerResponse } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { rateLimitHeaders } from "../capacity/rate-limit-fields.ts";
 import { AppError, ERRORS, type ErrorCode, type Refusal, toAppError } from "../lib/errors.ts";
@@ -39,17 +38,15 @@ export class Refusals {
     const problem = toProblem(refusal, { instance: `urn:uuid:${request.id}`, status });
     const body = JSON.stringify(problem);
     const { raw } = reply;
-    const earlier = reply.getHeaders();
+    const headers = headersOf(refusal);
+    addMissing(headers, reply.getHeaders());
+    headers["content-type"] = PROBLEM_MEDIA_TYPE;
+    headers["content-length"] = Buffer.byteLength(body);
     reply.hijack();
-    // One by one: objects spread from one another get old before they are garbage, and collecting
-    // them stopped the server for 20 ms and more at 3,300 refusals a second.
-    setHeaders(raw, earlier);
-    setHeaders(raw, headersOf(refusal));
-    raw.setHeader("content-type", PROBLEM_MEDIA_TYPE);
-    raw.setHeader("content-length", Buffer.byteLength(body));
-    const isLast = !raw.shouldKeepAlive || raw.getHeader("connection") === "close";
+    const isLast = !raw.shouldKeepAlive || headers["connection"] === "close";
     const rest = isUnread(request.raw, isLast) ? discardRest(request.raw) : null;
-    raw.writeHead(status);
+    // All at once: Node checks and keeps what is set one by one, for a third of the whole cost.
+    raw.writeHead(status, headers);
     if (rest === null || request.method === "HEAD") raw.end(body);
     else {
       raw.write(body);
@@ -85,17 +82,19 @@ function toRefusal(thrown: unknown): AppError {
   return new AppError(known[0], known[1], { cause: thrown });
 }
 
-type Headers = Readonly<Record<string, string | number | string[] | undefined>>;
+type Headers = Record<string, string | number | string[] | undefined>;
 
-function setHeaders(response: ServerResponse, headers: Headers): void {
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) response.setHeader(name, value);
-  }
+/**
+ * Assigned one by one: objects spread from one another get old before they are garbage, and
+ * collecting them stopped the server for 20 ms and more at 3,300 refusals a second.
+ */
+function addMissing(headers: Headers, others: Readonly<Headers>): void {
+  for (const name in others) headers[name] ??= others[name];
 }
 
-function headersOf({ code, details }: Refusal): Record<string, string> {
+function headersOf({ code, details }: Refusal): Headers {
   const { retryAfterSeconds, extensions } = details;
-  const headers: Record<string, string> = { "cache-control": "no-store" };
+  const headers: Headers = { "cache-control": "no-store" };
   if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
   if (code === "unauthorized") headers["www-authenticate"] = "Bearer";
   // The connection leads to this replica for ever: the next one may lead to the right one.

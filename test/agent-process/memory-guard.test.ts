@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
 import type { GuardVerdict } from "../../src/agent-process/guard-wire.ts";
@@ -131,6 +132,17 @@ describe("MemoryGuard, measuring", () => {
     expect({ isAlive, level }).toEqual({ isAlive: true, level: 0 });
     expect(slackBytes).toBeGreaterThan(2 ** 40);
     expect(reason).toMatch(/^room for more: [\d,]+ MiB are free$/);
+  });
+
+  it("is not silent while its thread is being loaded, however late that is", async () => {
+    const thread = new URL("../fixtures/starts-late.ts", import.meta.url);
+    await using agents = guarded({ thread }).agents;
+    agents.guard.setLimit(PLENTY, BRAKE);
+    await start(agents, "polite.sh");
+    await delay(3_000);
+    expect(agents.guard.seesRoom).toBe(true);
+    expect(agents.guard.status).toMatchObject({ isAlive: true, usedBytes: null });
+    await until(() => agents.guard.status.usedBytes !== null);
   });
 
   it("is started again when its thread dies, and knows all it has to", async () => {
