@@ -165,13 +165,21 @@ interface SpawnOptions {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** Runs a command line with the benchmark's own environment and what is added to it. */
+/**
+ * Runs a command line with the benchmark's own environment and what is added to it, without what
+ * a shell's environment would have every Node do first.
+ */
 export function spawnProgram(
   [program = "", ...args]: readonly string[],
   { stdout, environment }: SpawnOptions,
 ): ChildProcess {
   return spawn(program, args, {
-    env: { ...process.env, NODE_OPTIONS: "", ...environment },
+    env: {
+      ...process.env,
+      NODE_OPTIONS: undefined,
+      NODE_EXTRA_CA_CERTS: undefined,
+      ...environment,
+    },
     stdio: ["ignore", stdout, "inherit"],
   });
 }

@@ -19,6 +19,7 @@ import {
   cpuMsOf,
   pin,
   scratchDirectory,
+  spawnProgram,
   startModel,
   startServer,
   type RunningModel,
@@ -37,7 +38,9 @@ const PHASE_MS = 8_000;
 const EDGE_MS = 300;
 const SATURATION_MS = 6_000;
 /** Until both programs are compiled for what they do; not counted. */
-const WARM_UP_MS = 2_000;
+const WARM_UP_MS = 6_000;
+/** Of a refusal's body. */
+const BODY_BYTES = 520;
 const SERVER_CORE = 0;
 const CLIENT_CORE = 1;
 
@@ -69,7 +72,7 @@ interface Placement {
 }
 
 const PLACEMENTS: readonly Placement[] = [
-  { label: "the server has one core", agentsCore: CLIENT_CORE, rounds: 4 },
+  { label: "the server has one core", agentsCore: CLIENT_CORE, rounds: 5 },
   {
     label: "the server and its agent processes share one core",
     agentsCore: SERVER_CORE,
@@ -105,18 +108,22 @@ export const shed: Benchmark = {
       ...(isPinned && { core: SERVER_CORE }),
     });
     using generator = startGenerator();
+    using bare = await startBareServer();
     if (isPinned) {
+      pin(bare.pid, SERVER_CORE);
       for (const pid of [process.pid, model.pid, generator.pid]) pin(pid, CLIENT_CORE);
     }
 
-    const parts = { server, generator, model };
+    const parts = { server, bare, generator, model };
     using streams = await openStreams(server);
     const runs: Run[] = [];
     for (const placement of isPinned ? PLACEMENTS : PLACEMENTS.slice(0, 1)) {
       if (isPinned) for (const pid of childrenOf(server.pid)) pin(pid, placement.agentsCore);
       report(`${STREAMS} turns stream; ${placement.label}`);
       await delay(STEADY_MS);
-      await runShedding(parts, { rate: OFFERED_RATE, durationMs: WARM_UP_MS });
+      const warmUp = { rate: OFFERED_RATE, durationMs: WARM_UP_MS };
+      await runShedding(parts, warmUp);
+      await runShedding(parts, warmUp, bare);
       runs.push(await measure(placement, parts, { report, signal }));
     }
     return outcomeOf(runs, streams.textAtMs, isPinned);
@@ -127,6 +134,8 @@ interface Run {
   readonly placement: Placement;
   readonly quiet: readonly Phase[];
   readonly shedding: readonly Shedding[];
+  /** The same, refused by a bare server. */
+  readonly bare: readonly Shedding[];
   readonly saturated: Shedding;
 }
 
@@ -137,15 +146,36 @@ async function measure(
 ): Promise<Run> {
   const quiet: Phase[] = [];
   const shedding: Shedding[] = [];
+  const bare: Shedding[] = [];
   for (let round = 0; round < placement.rounds; round += 1) {
     signal.throwIfAborted();
     quiet.push(await runPhase(parts, () => delay(PHASE_MS)));
     shedding.push(await runShedding(parts, { rate: OFFERED_RATE, durationMs: PHASE_MS }));
-    report(`  ${describe(shedding.at(-1)?.tally)}`);
+    bare.push(await runShedding(parts, { rate: OFFERED_RATE, durationMs: PHASE_MS }, parts.bare));
+    report(`  ${describe(shedding.at(-1)?.tally)}; bare: ${describe(bare.at(-1)?.tally)}`);
   }
   const saturated = await runShedding(parts, { rate: null, durationMs: SATURATION_MS });
   report(`  as fast as it goes: ${describe(saturated.tally)}`);
-  return { placement, quiet, shedding, saturated };
+  return { placement, quiet, shedding, bare, saturated };
+}
+
+/** A server that refuses. */
+interface Refuser {
+  readonly pid: number;
+  readonly port: number;
+}
+
+async function startBareServer(): Promise<Refuser & Disposable> {
+  const program = fileURLToPath(new URL("bare-refuser.mjs", import.meta.url));
+  const command = [process.execPath, program, String(BODY_BYTES)];
+  const child = spawnProgram(command, { stdout: "pipe", environment: {} });
+  if (child.stdout === null) throw new Error("the bare server has no output");
+  const [line] = (await once(child.stdout, "data")) as [Buffer];
+  return {
+    pid: child.pid ?? 0,
+    port: Number(String(line)),
+    [Symbol.dispose]: () => void child.kill(),
+  };
 }
 
 interface Generator extends Disposable {
@@ -207,17 +237,22 @@ async function openStreams({ url }: RunningServer): Promise<Streams> {
 
 interface Parts {
   readonly server: RunningServer;
+  readonly bare: Refuser;
   readonly generator: Generator;
   readonly model: RunningModel;
 }
 
 type Pace = Pick<Order, "rate" | "durationMs">;
 
-async function runShedding(parts: Parts, pace: Pace): Promise<Shedding> {
+async function runShedding(
+  parts: Parts,
+  pace: Pace,
+  refuser: Refuser = parts.server,
+): Promise<Shedding> {
   let tally: Tally | undefined;
-  const phase = await runPhase(parts, async () => {
+  const phase = await runPhase({ ...parts, refuser }, async () => {
     tally = await parts.generator.run({
-      port: parts.server.port,
+      port: refuser.port,
       path: "/v1/agents/streaming/turns",
       body: JSON.stringify({ input: "May I?" }),
       connections: CONNECTIONS,
@@ -230,9 +265,16 @@ async function runShedding(parts: Parts, pace: Pace): Promise<Shedding> {
   return { ...phase, tally };
 }
 
-async function runPhase(parts: Parts, work: () => Promise<void>): Promise<Phase> {
-  const { server, generator, model } = parts;
-  const pids = { server: server.pid, generator: generator.pid, model: model.pid };
+async function runPhase(
+  { server, generator, model, refuser = server }: Parts & { readonly refuser?: Refuser },
+  work: () => Promise<void>,
+): Promise<Phase> {
+  const pids = {
+    server: refuser.pid,
+    agentsOf: server.pid,
+    generator: generator.pid,
+    model: model.pid,
+  };
   const fromMs = performance.now();
   const before = cpuNow(pids);
   await work();
@@ -249,13 +291,13 @@ async function runPhase(parts: Parts, work: () => Promise<void>): Promise<Phase>
   return { fromMs, toMs, cpu };
 }
 
-type Pids = Readonly<Record<"server" | "generator" | "model", number>>;
+type Pids = Readonly<Record<"server" | "agentsOf" | "generator" | "model", number>>;
 
 /** CPU time so far, in ms. */
-function cpuNow({ server, generator, model }: Pids): Phase["cpu"] {
+function cpuNow({ server, agentsOf, generator, model }: Pids): Phase["cpu"] {
   return {
     server: cpuMsOf(server),
-    agents: childrenOf(server).reduce((sum, pid) => sum + cpuMsOf(pid), 0),
+    agents: childrenOf(agentsOf).reduce((sum, pid) => sum + cpuMsOf(pid), 0),
     generator: cpuMsOf(generator),
     model: cpuMsOf(model),
     reader: cpuMsOf(process.pid),
@@ -308,7 +350,7 @@ interface Measured extends Run {
   readonly gaps: Readonly<Record<"quiet" | "shedding" | "saturated", readonly number[]>>;
 }
 
-function sectionsOf({ placement, quiet, shedding, saturated, gaps }: Measured): string[] {
+function sectionsOf({ placement, quiet, shedding, bare, saturated, gaps }: Measured): string[] {
   const gapRows = [
     ["quiet", gaps.quiet],
     [`${OFFERED_RATE} refusals/s`, gaps.shedding],
@@ -317,11 +359,16 @@ function sectionsOf({ placement, quiet, shedding, saturated, gaps }: Measured): 
   return [
     `## When ${placement.label}`,
     "Refusals:",
-    tallyTable([...shedding, saturated]),
+    tallyTable([
+      ...shedding.map((each, at) => [`round ${at + 1}`, each] as const),
+      ["as fast as it goes", saturated],
+      ...bare.map((each, at) => [`bare, round ${at + 1}`, each] as const),
+    ]),
     "CPU time, as part of one core:",
     cpuTable([
       ["quiet", quiet],
       [`${OFFERED_RATE} refusals/s`, shedding],
+      ["the same, by a bare server", bare],
       ["as fast as it goes", [saturated]],
     ]),
     "Times between the pieces of text that the four streams receive:",
@@ -349,12 +396,12 @@ function claimsOf(shedding: readonly Shedding[], quiet: Summary, during: Summary
   );
   return [
     atLeast(
-      "Refusals a second on one core while four turns stream, the worst round",
+      "Refusals a second on one core while four turns stream, median of the rounds",
       RATE_TARGET,
-      Math.min(...rates),
+      median(rates),
       perSecond,
     ),
-    atMost("99 % of the refusals within, the worst round", LATENCY_LIMIT_MS, Math.max(...p99s), ms),
+    atMost("99 % of the refusals within, median of the rounds", LATENCY_LIMIT_MS, median(p99s), ms),
     ...growth,
   ];
 }
@@ -372,15 +419,18 @@ function methodOf(isPinned: boolean): string {
     `${PHASE_MS / 1_000} s in which ${OFFERED_RATE} turns a second are asked for on ` +
     `${CONNECTIONS} kept connections. Each request falls due by the clock and is timed from then, ` +
     "whether or not earlier answers have come, and the generator's clock adds up to 1 ms. At the " +
-    "end each connection asks again as soon as it is answered. Every answer was a 429."
+    "end each connection asks again as soon as it is answered. Every answer was a 429. After each " +
+    "round the same is asked of a bare `node:http` server on the server's core, which has one fixed " +
+    "answer of the same length and headers: what it takes is the machine's and Node's."
   );
 }
 
-function tallyTable(phases: readonly Shedding[]): string {
-  const rows = phases.map(({ tally: { answered, elapsedMs, latencyMs, unsent } }, at) => {
+function tallyTable(phases: readonly (readonly [string, Shedding])[]): string {
+  const rows = phases.map(([label, { tally }]) => {
+    const { answered, elapsedMs, latencyMs, unsent } = tally;
     const { p50, p90, p99, p999, max } = latencyMs;
     return [
-      at === phases.length - 1 ? "as fast as it goes" : `round ${at + 1}`,
+      label,
       String(Math.round((answered / elapsedMs) * 1_000)),
       ...[p50, p90, p99, p999, max].map((value) => value.toFixed(2)),
       String(unsent),

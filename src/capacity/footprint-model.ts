@@ -142,7 +142,7 @@ export function predictBytes(model: FootprintModel, carriedBytes: number): numbe
  * What to set aside for turns of these models together, one model for each turn: with what is
  * predicted for each they stay within it 99 times in a hundred, and one may be the largest seen.
  */
-export function poolBytes(models: Iterable<FootprintModel>): number {
+export function poolBytes(models: readonly FootprintModel[]): number {
   let errorBytes = 0;
   let variance = 0;
   let excessBytes = 0;

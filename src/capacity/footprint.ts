@@ -92,8 +92,8 @@ export class FootprintBook {
    * To set aside beside what is predicted for each of these turns: one name for each turn.
    * Linear in their number.
    */
-  poolBytes(agentNames: Iterable<string>): number {
-    return poolBytes(Array.from(agentNames, (agentName) => this.#modelOf(agentName)));
+  poolBytes(agentNames: readonly string[]): number {
+    return poolBytes(agentNames.map((agentName) => this.#modelOf(agentName)));
   }
 
   /**

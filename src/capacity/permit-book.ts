@@ -99,18 +99,17 @@ export class PermitBook {
 
   /** How long each turn in flight has run, the oldest first. */
   elapsedMs(nowMs: number): number[] {
-    return Array.from(this.#inflight, ({ admittedAtMs }) => Math.max(0, nowMs - admittedAtMs));
+    return [...this.#inflight].map(({ admittedAtMs }) => Math.max(0, nowMs - admittedAtMs));
   }
 
   holdings(): Holding[] {
-    return Array.from(this.#all(), ({ bytes, demand: { tenant, callerId } }) => {
+    return this.#all().map(({ bytes, demand: { tenant, callerId } }) => {
       return { tenant, callerId, bytes };
     });
   }
 
-  *#all(): Iterable<Permit> {
-    yield* this.#inflight;
-    yield* this.#resting;
+  #all(): readonly Permit[] {
+    return [...this.#inflight, ...this.#resting];
   }
 
   /** Whether it had not ended before. */

@@ -76,6 +76,7 @@ export class Metrics {
   // Without a label for the scope: there is but one.
   readonly #serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
   readonly #record: Instruments;
+  readonly #refused = new Map<ErrorCode, number>();
   readonly #onReadError: (error: unknown) => void;
 
   constructor({ capacityNumbers, resource, readers, onReadError }: MetricsDeps) {
@@ -85,6 +86,7 @@ export class Metrics {
     this.#onReadError = onReadError;
     startAtZero(this.#record);
     observeCapacity(meter, capacityNumbers);
+    observeRefused(meter, this.#refused);
   }
 
   turnAdmitted(agentName: string): void {
@@ -152,8 +154,9 @@ export class Metrics {
     this.#record.uncleanEnds(count, {});
   }
 
+  /** Counted here and told when the metrics are read: refusals come by the thousand. */
   requestRefused(code: ErrorCode): void {
-    this.#record.requestsRefused(1, { errorType: code });
+    this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
   }
 
   /** All metrics in the text format of Prometheus. */
@@ -194,7 +197,6 @@ function openInstruments(meter: Meter) {
     processExits: counterOf(meter, "processExits"),
     straysKilled: counterOf(meter, "straysKilled"),
     uncleanEnds: counterOf(meter, "uncleanEnds"),
-    requestsRefused: counterOf(meter, "requestsRefused"),
   };
 }
 
@@ -242,6 +244,13 @@ const GAUGES = [
   "spares",
   "liveStrays",
 ] as const satisfies readonly MetricKeyOf<"gauge">[];
+
+function observeRefused(meter: Meter, refused: ReadonlyMap<ErrorCode, number>): void {
+  const { name, ...spec } = METRICS.requestsRefused;
+  meter.createObservableCounter(name, spec).addCallback((result) => {
+    for (const [errorType, count] of refused) result.observe(count, named({ errorType }));
+  });
+}
 
 /** One reading answers them all, so that the numbers of one moment fit together. */
 function observeCapacity(meter: Meter, capacityNumbers: () => CapacityNumbers): void {
