@@ -38,7 +38,7 @@ const PHASE_MS = 8_000;
 const EDGE_MS = 300;
 const SATURATION_MS = 6_000;
 /** Until both programs are compiled for what they do; not counted. */
-const WARM_UP_MS = 6_000;
+const WARM_UP_MS = 20_000;
 /** Of a refusal's body. */
 const BODY_BYTES = 520;
 const SERVER_CORE = 0;
