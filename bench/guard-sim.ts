@@ -66,7 +66,8 @@ export const guardSim: Benchmark = {
     }
     const { user, system } = process.cpuUsage(began);
     const seconds = (user + system) / 1e6;
-    return { claims: claimsOf(played, seconds), data: { played }, sections: sectionsOf(played) };
+    const claims = claimsOf(played);
+    return { claims, data: { played, seconds }, sections: sectionsOf(played, seconds) };
   },
 };
 
@@ -162,7 +163,7 @@ function recordedTurns(): readonly TracedTurn[] {
   return turns.filter(({ endedForMemory }) => !endedForMemory);
 }
 
-function claimsOf(played: readonly Played[], seconds: number): Claim[] {
+function claimsOf(played: readonly Played[]): Claim[] {
   const sumOf = (of: readonly Played[], key: keyof WorldCounts) =>
     of.reduce((sum, each) => sum + each[key], 0);
   const alone = played.filter(({ kernelKillsAll }) => kernelKillsAll);
@@ -182,11 +183,10 @@ function claimsOf(played: readonly Played[], seconds: number): Claim[] {
       share,
       (value) => `${(value * 100).toFixed(3)} %`,
     ),
-    atMost("CPU time to play all of it", 90, seconds, (value) => `${value.toFixed(0)} s`),
   ];
 }
 
-function sectionsOf(played: readonly Played[]): string[] {
+function sectionsOf(played: readonly Played[], seconds: number): string[] {
   const rows = played.map((each) => [
     `${each.limitMib} MiB`,
     each.kernelKillsAll ? "ends all" : "ends one",
@@ -215,7 +215,8 @@ function sectionsOf(played: readonly Played[]): string[] {
   ];
   return [
     "Where the kernel ends all at the limit (`memory.oom.group`), the guard acts earlier. Where it " +
-      "ends one, the ladder has it take a tool: each time over the limit is such a case.",
+      "ends one, the ladder has it take a tool: each time over the limit is such a case. All of " +
+      `it took ${seconds.toFixed(0)} s of CPU time.`,
     table(head, rows),
   ];
 }

@@ -15,15 +15,17 @@ const COLD_FLOOR_BYTES = 128 * MIB;
 const LEAST_FLOOR_BYTES = 96 * MIB;
 const MOST_FLOOR_BYTES = 256 * MIB;
 
+const BESIDE_TEXT_BYTES = 32 * MIB;
+
 /**
  * Measured: with 75 to 80 MiB mapped by four turns, all went well at 135 MiB free, first tokens
- * took 40 % longer at 95, and nothing got on at 35.
+ * took 40 % longer at 95, and nothing got on at 35; with 128 MiB mapped by seven, nothing at 122.
  *
  * @param mappedFileBytes Of the group when it is well and runs turns; null where it is not told.
  */
 export function floorBytes(mappedFileBytes: number | null): number {
   if (mappedFileBytes === null) return COLD_FLOOR_BYTES;
-  const needed = Math.ceil(1.25 * mappedFileBytes) + 32 * MIB;
+  const needed = mappedFileBytes + BESIDE_TEXT_BYTES;
   return Math.min(Math.max(needed, LEAST_FLOOR_BYTES), MOST_FLOOR_BYTES);
 }
 

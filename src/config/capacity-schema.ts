@@ -37,7 +37,7 @@ export const capacity = z
       .optional()
       .describe(
         "Memory kept free below the limit. By default what the shared text of Claude Code needs, " +
-          "as measured, and 64MiB; nothing with static admission, whose reserves have a margin. " +
+          "as measured, and 16MiB; nothing with static admission, whose reserves have a margin. " +
           "Set lower than that text, the replica may come to a standstill without a kill.",
       ),
     priorityReserve: bytesSchema("0B", "64GiB")

@@ -7,7 +7,7 @@ describe("floorBytes", () => {
   it.each([
     [null, 128],
     [0, 96],
-    [78, 129.5],
+    [78, 110],
     [400, 256],
   ])("with %j MiB of mapped files is %d MiB", (mapped, floor) => {
     expect(floorBytes(mapped === null ? null : mapped * MiB)).toBe(floor * MiB);

@@ -19,7 +19,7 @@ import type { GuardedTree } from "../../src/capacity/guard-trees.ts";
 const MiB = 2 ** 20;
 const LIMIT = 2048 * MiB;
 const BRAKE = 128 * MiB;
-const MARGIN = 64 * MiB;
+const MARGIN = 16 * MiB;
 
 const NOT_TOLD = { isOfMachine: false, mappedFileBytes: null };
 
