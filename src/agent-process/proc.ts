@@ -60,38 +60,79 @@ export function processTable(stats: readonly ProcessStat[]): ProcessTable {
 
 /** Null when the process is gone, see {@link parseProcessStat}. */
 export function readProcessStat(pid: number): ProcessStat | null {
-  const text = readSmallFile(`/proc/${pid}/stat`);
-  return text === null ? null : parseProcessStat(text);
+  const length = readPage(`/proc/${pid}/stat`);
+  return length === null ? null : parseProcessStat(page.subarray(0, length));
 }
 
 /**
  * Reads a line of `/proc/<pid>/stat`, see proc(5). Null for a zombie, which holds no memory and
- * takes no signal; but one with threads left is only the first thread of a process that lives.
+ * takes no signal, but one with threads left is only the first thread of a process that lives; and
+ * null for a thread of the kernel, which is nobody's. Bytes and no strings: a look at all processes
+ * would else make a megabyte of garbage, several times a second.
  */
-export function parseProcessStat(text: string): ProcessStat | null {
+export function parseProcessStat(line: Uint8Array): ProcessStat | null {
   // The name is in parentheses and may hold spaces and parentheses itself.
-  const nameEnd = text.lastIndexOf(")");
-  const pid = Number.parseInt(text, 10);
-  const fields = text.slice(nameEnd + 2).split(" ");
-  const state = fields[0];
-  const number = (field: number) => Number(fields[field]);
-  const threads = number(17);
-  const stat = {
-    pid,
-    parentPid: number(1),
-    groupId: number(2),
-    sessionId: number(3),
-    cpuMs: (number(11) + number(12)) * TICK_MS,
-    startTicks: number(19),
-    hasOwnProgram: (number(6) & FORKED_ONLY) === 0,
+  const nameEnd = line.lastIndexOf(CLOSING_PARENTHESIS);
+  if (nameEnd < 0 || !readNumbers(line, nameEnd + STATE_OFFSET + 1)) return null;
+  const state = line[nameEnd + STATE_OFFSET];
+  const number = (field: number) => numbers[field - FIRST_NUMBER] ?? Number.NaN;
+  const flags = number(9);
+  const isGone = state === STATE_DEAD || (state === STATE_ZOMBIE && number(20) <= 1);
+  if (isGone || (flags & KERNEL_THREAD) !== 0) return null;
+  return {
+    pid: leadingNumber(line),
+    parentPid: number(4),
+    groupId: number(5),
+    sessionId: number(6),
+    cpuMs: (number(14) + number(15)) * TICK_MS,
+    startTicks: number(22),
+    hasOwnProgram: (flags & FORKED_ONLY) === 0,
   };
-  if (nameEnd < 0 || Number.isNaN(stat.startTicks)) return null;
-  const isGone = state === "X" || (state === "Z" && threads <= 1);
-  return isGone ? null : stat;
 }
 
-/** `PF_FORKNOEXEC` of the kernel's flags. */
+/** Fields 4 to 22 as proc(5) counts them, of the line that was read last. */
+const numbers = new Float64Array(19);
+const FIRST_NUMBER = 4;
+
+/** @returns Whether all of them were there. */
+function readNumbers(line: Uint8Array, from: number): boolean {
+  let at = from;
+  for (let index = 0; index < numbers.length; index += 1) {
+    if (line[at] !== SPACE) return false;
+    at += 1;
+    const isNegative = line[at] === MINUS;
+    if (isNegative) at += 1;
+    const first = at;
+    let value = 0;
+    for (let digit = digitAt(line, at); digit >= 0; digit = digitAt(line, at)) {
+      value = value * 10 + digit;
+      at += 1;
+    }
+    if (at === first) return false;
+    numbers[index] = isNegative ? -value : value;
+  }
+  return true;
+}
+
+function leadingNumber(line: Uint8Array): number {
+  let value = 0;
+  for (let at = 0; digitAt(line, at) >= 0; at += 1) value = value * 10 + digitAt(line, at);
+  return value;
+}
+
+/** Below 0 where there is none. */
+function digitAt(line: Uint8Array, at: number): number {
+  const code = line[at] ?? SPACE;
+  return code <= NINE ? code - ZERO : -1;
+}
+
+const [SPACE, CLOSING_PARENTHESIS, MINUS, ZERO, NINE] = [0x20, 0x29, 0x2d, 0x30, 0x39];
+const [STATE_DEAD, STATE_ZOMBIE] = [0x58, 0x5a];
+/** Of the state behind the parenthesis. */
+const STATE_OFFSET = 2;
+/** `PF_FORKNOEXEC` and `PF_KTHREAD` of the kernel's flags. */
 const FORKED_ONLY = 0x40;
+const KERNEL_THREAD = 0x20_0000;
 /** `USER_HZ` is 100 on every Linux that Node runs on. */
 const TICK_MS = 10;
 
@@ -160,10 +201,16 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
 
 /** Reads a file of the kernel that fits in one read; null when it cannot be read. */
 export function readSmallFile(path: string): string | null {
+  const length = readPage(path);
+  return length === null ? null : page.toString("latin1", 0, length);
+}
+
+/** Reads it into `page`; returns its length, null when it cannot be read. */
+function readPage(path: string): number | null {
   let descriptor: number | undefined;
   try {
     descriptor = openSync(path, "r");
-    return page.toString("latin1", 0, readSync(descriptor, page));
+    return readSync(descriptor, page);
   } catch {
     return null;
   } finally {

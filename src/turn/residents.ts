@@ -26,6 +26,8 @@ import type { TurnProcess } from "./turn-process.ts";
 const CLOSING_WAIT_MS = 5_000;
 /** Before a session is warmed again for which it was in vain: who asks in a loop starts nothing. */
 const IN_VAIN_PAUSE_MS = 10_000;
+/** Of one tenant in that time, so that who asks for many sessions in a loop starts little. */
+export const MAX_IN_VAIN = 8;
 
 /** A start ahead of a turn. */
 export interface Warming {
@@ -52,9 +54,9 @@ export interface SessionHeat {
   readonly isKept: boolean;
   /** Its last process is on its way out. */
   readonly isLeaving: boolean;
-  /** One was started ahead, and ended without a turn, a moment ago. */
+  /** One was started ahead, and ended without a turn, a moment ago; or several of its tenant. */
   readonly wasInVain: boolean;
-  /** One more may be kept, if need be for the least recently used. */
+  /** One more may be started ahead, if need be for the least recently used of its tenant. */
   readonly hasPlace: boolean;
 }
 
@@ -81,8 +83,8 @@ export class Residents {
   /** Until nothing is left of their processes. */
   readonly #closing = new Map<string, Promise<void>>();
   readonly #watched = new WeakSet<TurnProcess>();
-  /** When a process that was started ahead ended without a turn, the longest ago first. */
-  readonly #inVain = new Map<string, number>();
+  /** Processes that were started ahead and ended without a turn, the longest ago first. */
+  readonly #inVain = new Map<string, { readonly tenant: string; readonly atMs: number }>();
   #isClosed = false;
 
   constructor(options: ResidentsOptions) {
@@ -112,12 +114,13 @@ export class Residents {
 
   heatOf(ref: SessionRef): SessionHeat {
     const key = keyOf(ref);
-    const inVainAtMs = this.#inVain.get(key) ?? -Infinity;
+    this.#forgetOldInVain();
+    const inVain = [...this.#inVain.values()].filter(({ tenant }) => tenant === ref.tenant);
     return {
       isKept: this.#parked.has(key),
       isLeaving: this.#closing.has(key),
-      wasInVain: performance.now() - inVainAtMs < IN_VAIN_PAUSE_MS,
-      hasPlace: this.size < this.#options.maxResidents || this.#lingering().length > 0,
+      wasInVain: this.#inVain.has(key) || inVain.length >= MAX_IN_VAIN,
+      hasPlace: this.size < this.#options.maxResidents || this.#lingering(ref.tenant).length > 0,
     };
   }
 
@@ -134,12 +137,19 @@ export class Residents {
     this.#keep(resident);
   }
 
-  /** Keeps a process after a turn, or ahead of one; if there are too many, the least recently used one goes. */
+  /**
+   * Keeps a process after a turn, or ahead of one; if there are too many, the least recently used
+   * one goes. A mere hint takes no place from another tenant.
+   */
   park(resident: Resident): void {
-    resident.permit?.rest();
+    const { permit, warming, ref } = resident;
+    permit?.rest();
     this.#keep(resident);
     if (this.#parked.size <= this.#options.maxResidents) return;
-    const [oldest] = [...this.#lingering(), ...this.#parked.values()];
+    const [oldest] =
+      warming === null
+        ? [...this.#lingering(), ...this.#parked.values()]
+        : this.#lingering(ref.tenant);
     if (oldest !== undefined) this.#drop(oldest, "evicted");
   }
 
@@ -257,7 +267,10 @@ export class Residents {
   #close({ ref, process, permit, warming }: Resident, reason: KeptEndReason): void {
     const key = keyOf(ref);
     this.#options.onEnded(reason);
-    if (warming !== null) this.#noteInVain(key);
+    if (warming !== null) {
+      this.#inVain.delete(key); // A Map keeps the order of coming.
+      this.#inVain.set(key, { tenant: ref.tenant, atMs: performance.now() });
+    }
     const closing = this.#options.evictions
       .end(process, async () => {
         // Until then a start that was given up may have to do with the session's files.
@@ -273,18 +286,19 @@ export class Residents {
     this.#closing.set(key, closing);
   }
 
-  #noteInVain(key: string): void {
+  #forgetOldInVain(): void {
     const nowMs = performance.now();
-    for (const [other, atMs] of this.#inVain) {
+    for (const [key, { atMs }] of this.#inVain) {
       if (nowMs - atMs < IN_VAIN_PAUSE_MS) break;
-      this.#inVain.delete(other);
+      this.#inVain.delete(key);
     }
-    this.#inVain.delete(key);
-    this.#inVain.set(key, nowMs);
   }
 
-  #lingering(): readonly Resident[] {
-    return this.all.filter(({ permit }) => permit === null);
+  /** @param tenant Whose; everybody's without it. */
+  #lingering(tenant?: string): readonly Resident[] {
+    return this.all.filter(
+      ({ permit, ref }) => permit === null && (tenant === undefined || ref.tenant === tenant),
+    );
   }
 }
 

@@ -30,7 +30,9 @@ export const WARM_REASONS = {
   busy: "a turn of the session runs, or its last process is not yet gone",
   no_room:
     "others need the memory or the start, or `capacity.maxResidents` are there and must stay",
-  too_soon: "a process that was started for the session ended without a turn less than 10 s ago",
+  too_soon:
+    "a process that was started for the session ended without a turn less than 10 s ago, or " +
+    "those of eight sessions of its tenant did",
   not_kept: "the pattern of its agent is not `hybrid`, or the agent is not served any more",
   nothing_to_resume: "no message of the session was written yet",
 } as const;

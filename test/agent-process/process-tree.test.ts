@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import type { ProcessStat } from "../../src/agent-process/proc.ts";
@@ -125,9 +126,10 @@ describe("toolsOf", () => {
 
 describe("parseProcessStat", () => {
   const rest = "5 5 0 -1 4194304 0 0 0 0 1 2 3 4 20 0 7 0 4711 9000 100";
+  const parse = (line: string) => parseProcessStat(Buffer.from(line, "latin1"));
 
   it("reads a line with any name in it", () => {
-    expect(parseProcessStat(`42 (a) S 7 ) R (x) S 5 ${rest}`)).toEqual({
+    expect(parse(`42 (a) S 7 ) R (x) S 5 ${rest}`)).toEqual({
       pid: 42,
       parentPid: 5,
       hasOwnProgram: true,
@@ -138,21 +140,44 @@ describe("parseProcessStat", () => {
     });
   });
 
-  it("tells a process that only forked", () => {
-    const forked = rest.replace("4194304", "4194368");
-    expect(parseProcessStat(`42 (sh) S 5 ${forked}`)?.hasOwnProgram).toBe(false);
+  it("reads any numbers", () => {
+    const fields = fc.array(fc.integer({ min: -(2 ** 31), max: 2 ** 31 }), {
+      minLength: 19,
+      maxLength: 49,
+    });
+    fc.assert(
+      fc.property(fc.nat(), fc.string(), fields, (pid, name, numbers) => {
+        numbers[5] = 0x40_0000;
+        expect(parse(`${pid} (${name}) S ${numbers.join(" ")}\n`)).toEqual({
+          pid,
+          parentPid: numbers[0],
+          groupId: numbers[1],
+          sessionId: numbers[2],
+          cpuMs: ((numbers[10] ?? 0) + (numbers[11] ?? 0)) * 10,
+          startTicks: numbers[18],
+          hasOwnProgram: true,
+        });
+      }),
+    );
   });
 
-  it("takes zombies and cut lines for gone", () => {
+  it("tells a process that only forked", () => {
+    const forked = rest.replace("4194304", "4194368");
+    expect(parse(`42 (sh) S 5 ${forked}`)?.hasOwnProgram).toBe(false);
+  });
+
+  it("takes zombies, cut lines and threads of the kernel for gone", () => {
     const ofOneThread = rest.replace(" 0 7 0 ", " 0 1 0 ");
-    expect(parseProcessStat(`42 (sh) Z 5 ${ofOneThread}`)).toBeNull();
-    expect(parseProcessStat(`42 (sh) X 5 ${rest}`)).toBeNull();
-    expect(parseProcessStat("42 (sh) S 5 5")).toBeNull();
-    expect(parseProcessStat("")).toBeNull();
+    expect(parse(`42 (sh) Z 5 ${ofOneThread}`)).toBeNull();
+    expect(parse(`42 (sh) X 5 ${rest}`)).toBeNull();
+    expect(parse("42 (sh) S 5 5")).toBeNull();
+    expect(parse(`42 (sh) S 5 ${rest.slice(0, rest.indexOf(" 4711"))}`)).toBeNull();
+    expect(parse("")).toBeNull();
+    expect(parse(`2 (kthreadd) S 0 ${rest.replace("4194304", "2129984")}`)).toBeNull();
   });
 
   it("takes a zombie for alive while other threads of its process are", () => {
-    expect(parseProcessStat(`42 (sh) Z 5 ${rest}`)).toMatchObject({ pid: 42 });
+    expect(parse(`42 (sh) Z 5 ${rest}`)).toMatchObject({ pid: 42 });
   });
 });
 

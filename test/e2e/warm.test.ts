@@ -74,8 +74,8 @@ function hint({ sessionId }: Said, on: TestServer = server, key?: string): Promi
   return fetch(`${on.url}/v1/sessions/${sessionId}/warm`, { method: "POST", headers });
 }
 
-async function warm(said: Said, on: TestServer = server): Promise<string> {
-  const response = await hint(said, on);
+async function warm(said: Said, on: TestServer = server, key?: string): Promise<string> {
+  const response = await hint(said, on, key);
   expect(response.status).toBe(202);
   const answer = (await response.json()) as { warm: boolean; reason: string };
   expect(answer.warm).toBe(["started", "already_warm"].includes(answer.reason));
@@ -83,9 +83,10 @@ async function warm(said: Said, on: TestServer = server): Promise<string> {
 }
 
 /** The same, once its last process is gone. */
-async function warmOnceFree(said: Said, on: TestServer = server): Promise<string> {
+async function warmOnceFree(said: Said, on: TestServer = server, key?: string): Promise<string> {
   let reason = "";
-  await until(async () => (reason = await warm(said, on)) !== "busy", "its process to be gone");
+  const isFree = async () => (reason = await warm(said, on, key)) !== "busy";
+  await until(isFree, "its process to be gone");
   return reason;
 }
 
@@ -463,18 +464,21 @@ describe("a start", () => {
 });
 
 describe("a session of somebody else", () => {
-  it("does not exist", async () => {
-    const sha256 = (key: string) => createHash("sha256").update(key).digest("hex");
-    const serverFile = `
+  const sha256 = (key: string) => createHash("sha256").update(key).digest("hex");
+  const serverFile = `
 auth:
   keys:
     - { id: ada, tenant: ada, sha256: ${sha256("key-of-ada")} }
     - { id: bob, tenant: bob, role: operator, sha256: ${sha256("key-of-bob")} }
 `;
+  const beginAs = async (key: string, on: TestServer): Promise<Said> => {
+    const { sessionId } = await ask(on, "Hello", { agent: "plain", threadId: "own", key });
+    return { agent: "plain", sessionId };
+  };
+
+  it("does not exist", async () => {
     await using keyed = await startServer({ script: SCRIPT, agents: [PLAIN], serverFile });
-    const own = { agent: "plain", threadId: "own", key: "key-of-ada" };
-    const { sessionId } = await ask(keyed, "Hello", own);
-    const said = { agent: "plain", sessionId };
+    const said = await beginAs("key-of-ada", keyed);
     expect(await refusal(hint(said, keyed))).toMatchObject({ status: 401 });
     for (const [key, session] of [
       ["key-of-bob", said],
@@ -487,5 +491,15 @@ auth:
     expect((await hint(said, keyed, "key-of-ada")).status).toBe(202);
     // Also not while it is there.
     expect((await hint(said, keyed, "key-of-bob")).status).toBe(404);
+  });
+
+  it("loses no process to a hint", async () => {
+    const settings = { "capacity.maxResidents": "1" };
+    const options = { script: SCRIPT, agents: [PLAIN], serverFile, settings };
+    await using keyed = await startServer(options);
+    const [ofAda, ofBob] = [await beginAs("key-of-ada", keyed), await beginAs("key-of-bob", keyed)];
+    expect(await warmOnceFree(ofAda, keyed, "key-of-ada")).toBe("started");
+    expect(await warmOnceFree(ofBob, keyed, "key-of-bob")).toBe("no_room");
+    expect(await warm(ofAda, keyed, "key-of-ada")).toBe("already_warm");
   });
 });
