@@ -43,7 +43,8 @@ const evictions = new Map<string, number>();
 let lines: GuardLines | null = null;
 let state = FIRST_GUARD_STATE;
 let measuredAtMs = -Infinity;
-let measuringTookMs = 0;
+/** Of the last measurements. One that had to wait for a core took longer than it cost. */
+let measuringTookMs: readonly number[] = [0, 0, 0];
 let isSampleUnderWay = false;
 let hasSamples = false;
 let timer: NodeJS.Timeout | undefined;
@@ -117,16 +118,17 @@ function isTimeToMeasure(nowMs: number, usedBytes: number | null): boolean {
     (isShort && !state.sparesInnocent) ||
     state.levels.emergency === "stuck" ||
     state.ending.length > 0;
+  const costMs = Math.min(...measuringTookMs);
   const pause = isUrgent
-    ? Math.max(LOOK_PAUSE_MS, measuringTookMs / URGENT_LOAD_RATIO)
-    : Math.max(sampleIntervalMs, measuringTookMs / MAX_LOAD_RATIO);
+    ? Math.max(LOOK_PAUSE_MS, costMs / URGENT_LOAD_RATIO)
+    : Math.max(sampleIntervalMs, costMs / MAX_LOAD_RATIO);
   return nowMs - measuredAtMs >= Math.min(pause, MAX_MEASURE_PAUSE_MS);
 }
 
 function measure(nowMs: number): void {
   measuredAtMs = nowMs;
   trees.look(nowMs);
-  measuringTookMs = monotonicMs() - nowMs;
+  measuringTookMs = [...measuringTookMs.slice(1), monotonicMs() - nowMs];
   hasSamples = true;
 }
 

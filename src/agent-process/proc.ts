@@ -151,20 +151,31 @@ export function readPrivateBytes(pid: number): number | null {
 }
 
 /**
- * The value of a variable in the environment a process was started with. Null when it has none,
- * or may not be read.
+ * The environment a process was started with, as the kernel has it. Null when it cannot be read;
+ * empty for a process that has none, and for one in the middle of an exec.
  */
-export function readVariable(pid: number, name: string): string | null {
+export function readEnvironment(pid: number): string | null {
   try {
-    const environment = `\0${readFileSync(`/proc/${pid}/environ`, "latin1")}`;
-    const start = environment.indexOf(`\0${name}=`);
-    if (start < 0) return null;
-    const from = start + name.length + 2;
-    const end = environment.indexOf("\0", from);
-    return environment.slice(from, end < 0 ? undefined : end);
+    return readFileSync(`/proc/${pid}/environ`, "latin1");
   } catch {
     return null;
   }
+}
+
+/** The value of a variable in it; null when it has none, or cannot be read. */
+export function readVariable(pid: number, name: string): string | null {
+  const environment = readEnvironment(pid);
+  return environment === null ? null : variableIn(environment, name);
+}
+
+/** The value of a variable of an environment; null when it has none. */
+export function variableIn(environment: string, name: string): string | null {
+  const entries = `\0${environment}`;
+  const start = entries.indexOf(`\0${name}=`);
+  if (start < 0) return null;
+  const from = start + name.length + 2;
+  const end = entries.indexOf("\0", from);
+  return entries.slice(from, end < 0 ? undefined : end);
 }
 
 /** Sends a signal to exactly this process; false when it is gone or may not be signalled. */

@@ -19,8 +19,9 @@ import {
   type ProcessStat,
   type ProcessTable,
   readProcessTable,
-  readVariable,
+  readEnvironment,
   signalProcess,
+  variableIn,
 } from "./proc.ts";
 import { type MeasuredProcess, ProcessTree } from "./process-tree.ts";
 
@@ -49,7 +50,7 @@ interface Watched {
 
 export class WatchedTrees {
   readonly #trees = new Map<string, Watched>();
-  /** Every process of the last look, with its start: whose environment need not be read again. */
+  /** Processes of the last look, with their start, whose environment need not be read again. */
   #seen: ReadonlyMap<number, number> = new Map();
 
   get size(): number {
@@ -155,12 +156,21 @@ export class WatchedTrees {
   #newlyMarked(table: ProcessTable): ReadonlyMap<string, readonly ProcessIdentity[]> {
     const sinceTicks = Math.min(...Array.from(this.#trees.values(), ({ root }) => root.startTicks));
     const marked = new Map<string, ProcessIdentity[]>();
+    const seen = new Map<number, number>();
     for (const stat of table.byPid.values()) {
-      if (stat.startTicks < sinceTicks || this.#seen.get(stat.pid) === stat.startTicks) continue;
-      const turnId = readVariable(stat.pid, TURN_ID_MARKER);
-      if (turnId !== null) marked.set(turnId, [...(marked.get(turnId) ?? []), stat]);
+      if (stat.startTicks < sinceTicks) continue;
+      if (this.#seen.get(stat.pid) !== stat.startTicks) {
+        const environment = readEnvironment(stat.pid);
+        // In the middle of an exec it has none; it will at the next look.
+        if (environment === "") continue;
+        const turnId = environment === null ? null : variableIn(environment, TURN_ID_MARKER);
+        if (turnId !== null) marked.set(turnId, [...(marked.get(turnId) ?? []), stat]);
+        // Of a turn that this thread is yet to be told of: it will be found then.
+        if (turnId !== null && !this.#trees.has(turnId)) continue;
+      }
+      seen.set(stat.pid, stat.startTicks);
     }
-    this.#seen = new Map([...table.byPid.values()].map((stat) => [stat.pid, stat.startTicks]));
+    this.#seen = seen;
     return marked;
   }
 }

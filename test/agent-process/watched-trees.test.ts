@@ -1,0 +1,45 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterEach, describe, expect, it } from "vitest";
+import { readProcessStat } from "../../src/agent-process/proc.ts";
+import { WatchedTrees } from "../../src/agent-process/watched-trees.ts";
+import { TURN_ID_MARKER } from "../../src/lib/process-markers.ts";
+
+const FACTS = { kind: "turn", predictedBytes: 1, ceilingBytes: null, hasOutput: false } as const;
+const children: ChildProcess[] = [];
+
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
+});
+
+async function startProcess(turnId: string): Promise<number> {
+  const env = { PATH: process.env["PATH"] ?? "", [TURN_ID_MARKER]: turnId };
+  const child = spawn("sleep", ["60"], { env, stdio: "ignore" });
+  children.push(child);
+  await delay(50);
+  return child.pid ?? 0;
+}
+
+function watch(trees: WatchedTrees, id: string, pid: number): void {
+  const root = readProcessStat(pid);
+  if (root === null) throw new Error("the process is gone");
+  trees.watch({ type: "watch", id, root, facts: FACTS, startedAtMs: 0 });
+}
+
+function membersOf(trees: WatchedTrees, id: string): readonly number[] | undefined {
+  const sample = trees.samples().find((each) => each.id === id);
+  return sample?.members?.map(({ pid }) => pid);
+}
+
+describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
+  it("finds by its marker whoever was there before its turn was watched", async () => {
+    const trees = new WatchedTrees();
+    watch(trees, "first", await startProcess("first"));
+    const root = await startProcess("second");
+    const leftBehind = await startProcess("second");
+    trees.look(0);
+    watch(trees, "second", root);
+    trees.look(1);
+    expect(membersOf(trees, "second")?.toSorted((a, b) => a - b)).toEqual([root, leftBehind]);
+  });
+});
