@@ -110,7 +110,7 @@ async function carryWithin(limit: Limit, plan: Plan, place: Place): Promise<Carr
   report(`  ${describe(formula)}`);
   report("  without a gate");
   const probe = (turns: number) => probeAt({ ...common, turns, durationMs: probeMs });
-  const found = await findPhysical(measured.held, { limit, probe, plan, report });
+  const found = await findPhysical(measured.held.max, { limit, probe, plan, report });
   return { limit, measured, restarted, formula, ...found };
 }
 
@@ -149,15 +149,14 @@ const THERE_RATIO = 0.85;
 
 /** Steps up or down from a guess, until one more turn is too many. */
 async function findPhysical(
-  shown: Run["held"],
+  shown: number,
   { limit, probe, plan, report }: Search,
 ): Promise<Pick<Carried, "probes" | "physical" | "isCpuBound">> {
   const probes: Probe[] = [];
   const guess = Math.floor((limit.limitBytes - GUESS.base) / GUESS.turn);
-  // Medians on both sides: what is there for a moment is not carried.
-  let [physical, highest, tooMany] = [shown.median, shown.max, Infinity];
+  let [physical, highest, tooMany] = [shown, shown, Infinity];
   let isCpuBound = false;
-  for (let turns = Math.max(guess, shown.max + 1); probes.length < plan.maxProbes;) {
+  for (let turns = Math.max(guess, shown + 1); probes.length < plan.maxProbes;) {
     const found = await probe(turns);
     const { failure, reached } = found;
     probes.push(found);

@@ -66,7 +66,7 @@ export const guardSim: Benchmark = {
     }
     const { user, system } = process.cpuUsage(began);
     const seconds = (user + system) / 1e6;
-    const claims = claimsOf(played);
+    const claims = claimsOf(played, seconds);
     return { claims, data: { played, seconds }, sections: sectionsOf(played, seconds) };
   },
 };
@@ -163,7 +163,7 @@ function recordedTurns(): readonly TracedTurn[] {
   return turns.filter(({ endedForMemory }) => !endedForMemory);
 }
 
-function claimsOf(played: readonly Played[]): Claim[] {
+function claimsOf(played: readonly Played[], seconds: number): Claim[] {
   const sumOf = (of: readonly Played[], key: keyof WorldCounts) =>
     of.reduce((sum, each) => sum + each[key], 0);
   const alone = played.filter(({ kernelKillsAll }) => kernelKillsAll);
@@ -183,6 +183,7 @@ function claimsOf(played: readonly Played[]): Claim[] {
       share,
       (value) => `${(value * 100).toFixed(3)} %`,
     ),
+    atMost("CPU time to play all of it", 90, seconds, (value) => `${value.toFixed(0)} s`),
   ];
 }
 

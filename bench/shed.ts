@@ -38,7 +38,7 @@ const PHASE_MS = 8_000;
 const EDGE_MS = 300;
 const SATURATION_MS = 6_000;
 /** Until both programs are compiled for what they do; not counted. */
-const WARM_UP_MS = 20_000;
+const WARM_UP_MS = 2_000;
 /** Of a refusal's body. */
 const BODY_BYTES = 520;
 const SERVER_CORE = 0;
@@ -396,12 +396,12 @@ function claimsOf(shedding: readonly Shedding[], quiet: Summary, during: Summary
   );
   return [
     atLeast(
-      "Refusals a second on one core while four turns stream, median of the rounds",
+      "Refusals a second on one core while four turns stream, the worst round",
       RATE_TARGET,
-      median(rates),
+      Math.min(...rates),
       perSecond,
     ),
-    atMost("99 % of the refusals within, median of the rounds", LATENCY_LIMIT_MS, median(p99s), ms),
+    atMost("99 % of the refusals within, the worst round", LATENCY_LIMIT_MS, Math.max(...p99s), ms),
     ...growth,
   ];
 }

@@ -35,11 +35,8 @@ export interface Offered {
 }
 
 const TICK_MS = 5;
-/**
- * What turns that were admitted in time have to end: where the CPU binds, they wait for their start
- * as long as `capacity.startWait` allows, and then stream for 10 s.
- */
-const END_LIMIT_MS = 60_000;
+/** What turns that were admitted in time have to end. */
+const END_LIMIT_MS = 30_000;
 
 export async function offerTurns(offer: Offer, signal: AbortSignal): Promise<Offered> {
   const { url, agentName, ratePerSecond, durationMs, input, isOver = () => false } = offer;

@@ -51,7 +51,10 @@ export interface MemoryGuardOptions {
 }
 
 export interface GuardStatus extends Omit<SharedStatus, "lookedAtMs" | "cause"> {
-  /** Whether it has looked within the last seconds: nothing else here is to be relied on without. */
+  /**
+   * Whether it has looked within the last seconds, or is only just being loaded; until it has
+   * looked, `usedBytes` is null. Nothing else here is to be relied on without.
+   */
   readonly isAlive: boolean;
   /** For people: the level, and what it is for. */
   readonly reason: string;
