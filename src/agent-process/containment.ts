@@ -11,6 +11,7 @@ import { join } from "node:path";
 import {
   type CgroupVersion,
   findHierarchies,
+  groupNamesIn,
   type Hierarchy,
   readText,
 } from "../capacity/cgroup.ts";
@@ -20,7 +21,6 @@ import {
   ControlGroup,
   type GroupFiles,
   type GroupParent,
-  groupNamesIn,
   KERNEL_FILES,
   pidsIn,
   tryToRemove,

@@ -7,18 +7,10 @@
  * @module
  */
 
-import {
-  closeSync,
-  constants,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  rmdirSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, constants, mkdirSync, openSync, rmdirSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { type CgroupVersion, readText } from "../capacity/cgroup.ts";
+import { type CgroupVersion, groupsBelow, readText } from "../capacity/cgroup.ts";
 import { TEXT_ROOM_BYTES } from "../capacity/turn-ceiling.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { parseOomKillCount } from "./oom-kill-counter.ts";
@@ -234,21 +226,4 @@ export function tryToRemove(directory: string, files: GroupFiles): boolean {
     }
   }
   return true;
-}
-
-/** The directories of all groups below this one, the deepest first. */
-function groupsBelow(directory: string): readonly string[] {
-  return groupNamesIn(directory).flatMap((name) => {
-    const group = join(directory, name);
-    return [...groupsBelow(group), group];
-  });
-}
-
-export function groupNamesIn(directory: string): readonly string[] {
-  try {
-    const entries = readdirSync(directory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  } catch {
-    return []; // It has gone meanwhile.
-  }
 }

@@ -16,7 +16,7 @@ import {
 import type { GuardedTree } from "../capacity/guard-trees.ts";
 import { LOOK_PAUSE_MS, lookPauseMs } from "../capacity/guard-lines.ts";
 import { readMemoryPressure } from "../capacity/memory-pressure.ts";
-import { readMemoryUse } from "../capacity/memory-reading.ts";
+import { MemoryMeter } from "../capacity/memory-reading.ts";
 import {
   type GuardLines,
   type GuardThreadData,
@@ -38,6 +38,7 @@ const URGENT_LOAD_RATIO = 0.3;
 const EVICTION_MS = 250;
 
 const { shared, verdicts, sampleIntervalMs, mayEnd } = workerData as GuardThreadData;
+const meter = new MemoryMeter();
 const trees = new WatchedTrees();
 const evictions = new Map<string, number>();
 let lines: GuardLines | null = null;
@@ -95,7 +96,7 @@ function untouchable(tree: GuardedTree): GuardedTree {
 function read(): Omit<GuardObservation, "trees"> {
   if (lines === null) return NOTHING_READ;
   const { limit, brakeBytes } = lines;
-  const use = readMemoryUse({ limit });
+  const use = meter.read(limit);
   const pressure = readMemoryPressure({ limit });
   return {
     limitBytes: limit.bytes,

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 export type Controller = "memory" | "cpu" | "pids";
@@ -70,6 +70,37 @@ export function findHierarchies(root: string, controller: Controller): readonly 
       candidates.find((candidate) => isWithin(ownPath, candidate.topGroup)) ?? candidates[0];
     return mount === undefined ? [] : [{ version, groups: groupsOf(root, mount, ownPath) }];
   });
+}
+
+/** The directories of all groups below this one, the deepest first. */
+export function* groupsBelow(directory: string): Generator<string, void> {
+  for (const name of groupNamesIn(directory)) {
+    const group = join(directory, name);
+    yield* groupsBelow(group);
+    yield group;
+  }
+}
+
+/** What is asked group by group has to end, also in a hierarchy with thousands of them. */
+const MAX_ASKED = 256;
+
+/** As {@link groupsBelow}, the first 256 of them. */
+export function* someBelow(directory: string): Generator<string, void> {
+  let count = 0;
+  for (const group of groupsBelow(directory)) {
+    if (count >= MAX_ASKED) return;
+    count += 1;
+    yield group;
+  }
+}
+
+export function groupNamesIn(directory: string): readonly string[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch {
+    return []; // It has gone meanwhile.
+  }
 }
 
 /** From the own group up to the mount point, whose group sets limits as every ancestor does. */

@@ -13,7 +13,7 @@
 
 import { join } from "node:path";
 import { readText } from "./cgroup.ts";
-import type { MemoryUseOptions } from "./memory-reading.ts";
+import type { MemoryLimit } from "./memory-limit.ts";
 import { statField } from "./stat-field.ts";
 
 /** A figure, and where it is from or what is missing; for people. */
@@ -62,10 +62,16 @@ export interface MemoryAccount {
   readonly events: Reading<MemoryEvents>;
 }
 
+export interface PressureOptions {
+  /** Directory that stands for `/`; all files are read below it. */
+  readonly root?: string;
+  readonly limit: Pick<MemoryLimit, "kind" | "group">;
+}
+
 const KIBIBYTE_BYTES = 1024;
 
 /** Reads what the guard looks at in every round: one file in v1 (25 µs), two in v2. */
-export function readMemoryPressure({ root = "/", limit }: MemoryUseOptions): MemoryPressure {
+export function readMemoryPressure({ root = "/", limit }: PressureOptions): MemoryPressure {
   const { group, kind } = limit;
   if (group === null) {
     const vmstat = openStat(join(root, "proc"), "vmstat", "machine");
@@ -99,7 +105,7 @@ export function readMemoryPressure({ root = "/", limit }: MemoryUseOptions): Mem
 }
 
 /** Reads what is asked for now and then: up to four files, 60 µs in v1. */
-export function readMemoryAccount({ root = "/", limit }: MemoryUseOptions): MemoryAccount {
+export function readMemoryAccount({ root = "/", limit }: PressureOptions): MemoryAccount {
   const { group } = limit;
   if (group === null) return accountOfMachine(join(root, "proc"));
   return group.version === "cgroup2"

@@ -6,7 +6,6 @@
 
 import type { Containment } from "../agent-process/containment.ts";
 import type { AgentProcesses } from "../agent-process/registry.ts";
-import { readMemoryUse } from "../capacity/memory-reading.ts";
 import type { CapacityView, CpuView } from "../http/server-parts.ts";
 import type { CapacityNumbers } from "../telemetry/metrics.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
@@ -38,7 +37,7 @@ export class CapacityReport {
   }
 
   view(): CapacityView {
-    const { gate, memoryLimit, footprints } = this.#capacity;
+    const { gate, memoryLimit, meter, footprints } = this.#capacity;
     const nowMs = Date.now();
     const snapshot = gate.snapshot(nowMs);
     const cpu = this.#cpu();
@@ -46,7 +45,7 @@ export class CapacityReport {
     const { kind = "guard", text = "", killsAll = false } = containment ?? {};
     return {
       ...snapshot,
-      memory: readMemoryUse({ limit: memoryLimit.current }),
+      memory: meter.read(memoryLimit.current),
       binds: (cpu.turnsThatFit ?? Infinity) < snapshot.turnsThatFit ? "cpu" : "memory",
       cpu,
       containment: { kind, text, killsAll },
@@ -58,7 +57,7 @@ export class CapacityReport {
   }
 
   numbers(): CapacityNumbers {
-    const { gate, memoryLimit, lane } = this.#capacity;
+    const { gate, memoryLimit, meter, lane } = this.#capacity;
     const kept = this.#server?.kept.summary();
     const snapshot = gate.snapshot(Date.now());
     return {
@@ -66,7 +65,7 @@ export class CapacityReport {
       turnsThatFit: snapshot.turnsThatFit,
       memoryLimitBytes: snapshot.limitBytes,
       loadLineBytes: snapshot.loadLineBytes,
-      memoryUsedBytes: readMemoryUse({ limit: memoryLimit.current }).bytes,
+      memoryUsedBytes: meter.read(memoryLimit.current).bytes,
       committedBytes: snapshot.committedBytes,
       promisedBytes: snapshot.promisedBytes,
       poolBytes: snapshot.poolBytes,

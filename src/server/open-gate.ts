@@ -13,7 +13,7 @@ import { FootprintBook } from "../capacity/footprint.ts";
 import { TurnGate } from "../capacity/gate.ts";
 import { LimitWatch } from "../capacity/limit-watch.ts";
 import { type MemoryLimit, readMemoryLimit } from "../capacity/memory-limit.ts";
-import { readMemoryUse } from "../capacity/memory-reading.ts";
+import { MemoryMeter } from "../capacity/memory-reading.ts";
 import { SafetyReserve } from "../capacity/safety-reserve.ts";
 import { StartLane } from "../capacity/start-lane.ts";
 import { MeasuredWeights, staticWeights, type Weights } from "../capacity/weights.ts";
@@ -31,6 +31,7 @@ export interface GateOptions {
 
 export interface OpenGate {
   readonly memoryLimit: LimitWatch;
+  readonly meter: MemoryMeter;
   readonly gate: TurnGate;
   readonly lane: StartLane;
   readonly cpu: CpuMeter;
@@ -57,10 +58,11 @@ export function openGate(options: GateOptions): OpenGate {
   const settingBytes = capacity.safetyReserveBytes;
   const reserve = new SafetyReserve({ settingBytes, cores: cpu.limit.cpus });
   const footprints = openFootprints(options);
+  const meter = new MemoryMeter();
   const measure = (): Weights =>
     new MeasuredWeights({
       limit,
-      readUse: (now) => readMemoryUse({ limit: now }),
+      readUse: (now) => meter.read(now),
       readParentBytes: () => readPrivateBytes(process.pid),
       safetyReserveBytes: () => reserve.bytes,
       footprints,
@@ -70,7 +72,7 @@ export function openGate(options: GateOptions): OpenGate {
   const weights = isStatic ? staticWeights({ ...capacity, limit }) : measure();
   const { pressure } = options;
   const gate = new TurnGate({ ...capacity, weights, lane, pressure });
-  return { memoryLimit, gate, lane, cpu, reserve, footprints };
+  return { memoryLimit, meter, gate, lane, cpu, reserve, footprints };
 }
 
 function openFootprints({ config, agents, sdkVersion }: GateOptions): FootprintBook {

@@ -1,7 +1,10 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { readMemoryAccount, readMemoryPressure } from "../../src/capacity/memory-pressure.ts";
-import type { MemoryUseOptions } from "../../src/capacity/memory-reading.ts";
+import {
+  type PressureOptions,
+  readMemoryAccount,
+  readMemoryPressure,
+} from "../../src/capacity/memory-pressure.ts";
 import { writeTree } from "./system-tree.ts";
 
 type Files = Readonly<Record<string, string>>;
@@ -9,7 +12,7 @@ type Whose = "cgroup2" | "cgroup1" | "physical" | "setting";
 
 /** Calls a reader on files that stand for the system's. */
 function asked<Answer>(
-  read: (options: MemoryUseOptions) => Answer,
+  read: (options: PressureOptions) => Answer,
   whose: Whose,
   files: Files,
 ): Answer {

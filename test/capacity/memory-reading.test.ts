@@ -1,20 +1,32 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { readMemoryUse } from "../../src/capacity/memory-reading.ts";
+import { MemoryMeter } from "../../src/capacity/memory-reading.ts";
 import { writeTree } from "./system-tree.ts";
 
 const MiB = 2 ** 20;
 
-function useOf(files: Readonly<Record<string, string>>, version: "cgroup2" | "cgroup1") {
-  using tree = writeTree(files);
-  const directory = join(tree.root, "group");
-  return readMemoryUse({
-    root: tree.root,
-    limit: { kind: version, group: { version, directory } },
-  });
+/** Two readings by one meter, with other files in between. */
+function usesOf(
+  version: "cgroup2" | "cgroup1",
+  first: Readonly<Record<string, string>>,
+  then: Readonly<Record<string, string>> = first,
+) {
+  using tree = writeTree(first);
+  const meter = new MemoryMeter(tree.root);
+  const group = { version, directory: join(tree.root, "group") };
+  const limit = { bytes: 1024 * MiB, kind: version, group };
+  const before = meter.read(limit);
+  tree.write(then);
+  return [before, meter.read(limit)] as const;
 }
 
-describe("readMemoryUse", () => {
+function useOf(files: Readonly<Record<string, string>>, version: "cgroup2" | "cgroup1") {
+  return usesOf(version, files)[0];
+}
+
+const NO_GROUP = { bytes: 1024 * MiB, group: null };
+
+describe("MemoryMeter", () => {
   it("leaves out page cache and reclaimable slab of cgroup v2, at usage = limit too", () => {
     const use = useOf(
       {
@@ -62,13 +74,65 @@ describe("readMemoryUse", () => {
       "group/memory.stat": `total_rss ${128 * MiB}\ntotal_shmem 0\n`,
       "group/memory.kmem.usage_in_bytes": `${200 * MiB}\n`,
     };
-    const loadavg = { "proc/loadavg": "0.23 0.81 0.89 2/80 10444\n" };
-    expect(useOf({ ...group, ...loadavg }, "cgroup1").bytes).toBe((128 + 80 / 16 + 1) * MiB);
-    // A sandbox that has no tasks to tell of: then all of it counts.
+    const tasks = {
+      "group/cgroup.procs": "1\n2\n",
+      "group/tasks": "1\n2\n",
+      "group/turn/cgroup.procs": "3\n4\n",
+      "group/turn/tasks": "3\n4\n5\n6\n",
+    };
+    // Four processes with 128 KiB, six threads with 32, and page tables for what is mapped.
+    const keptBytes = (4 / 8 + 6 / 32 + 1) * MiB;
+    expect(useOf({ ...group, ...tasks }, "cgroup1").bytes).toBe(128 * MiB + keptBytes);
+    // Where nobody tells of tasks all of it counts.
     expect(useOf(group, "cgroup1").bytes).toBe(328 * MiB);
-    expect(useOf({ ...group, "proc/loadavg": "0.00 0.00 0.00 0/0 0\n" }, "cgroup1").bytes).toBe(
-      328 * MiB,
-    );
+  });
+
+  it("counts what the kernel's part grows by as kept, until the tasks are counted again", () => {
+    const files = (kernelBytes: number, tasks: string) => ({
+      "group/memory.stat": "total_rss 0\ntotal_shmem 0\n",
+      "group/memory.kmem.usage_in_bytes": String(kernelBytes),
+      "group/cgroup.procs": tasks,
+    });
+    const first = files(100 * MiB, "1\n");
+    const grown = usesOf("cgroup1", first, files(101 * MiB, "1\n"));
+    expect(grown[0].bytes).toBe(MiB / 8);
+    expect(grown[1].bytes).toBe(MiB / 8 + MiB);
+    const counted = usesOf("cgroup1", first, files(150 * MiB, "1\n".repeat(8)));
+    expect(counted[1].bytes).toBe(MiB);
+  });
+
+  it("asks the groups below one by one where the sum of v1 lags behind the charge", () => {
+    const files = (chargedMiB: number) => ({
+      "group/memory.usage_in_bytes": String(chargedMiB * MiB),
+      "group/memory.kmem.usage_in_bytes": "0",
+      "group/memory.stat": `rss ${5 * MiB}\nshmem 0\ntotal_rss ${20 * MiB}\ntotal_shmem 0\ntotal_cache ${300 * MiB}\n`,
+      "group/app/memory.stat": `rss ${30 * MiB}\nshmem ${MiB}\nswap ${MiB}\ntotal_rss ${99 * MiB}\n`,
+      "group/app/turn/memory.stat": `rss ${40 * MiB}\nshmem 0\n`,
+    });
+    expect(useOf(files(320), "cgroup1").bytes).toBe(20 * MiB);
+    expect(useOf(files(390), "cgroup1").bytes).toBe(77 * MiB);
+    // A full group may exchange cache for other memory, and the charge says nothing.
+    const full = { ...files(1000), "group/memory.kmem.usage_in_bytes": String(680 * MiB) };
+    expect(useOf(full, "cgroup1").bytes).toBe((77 + 680) * MiB);
+  });
+
+  it("asks the groups below one by one where the sum of v2 lags behind the charge", () => {
+    const stat = (anonMiB: number, fileMiB: number) =>
+      `anon ${anonMiB * MiB}\nfile ${fileMiB * MiB}\nkernel ${MiB}\nsock 0\n` +
+      `active_file 0\ninactive_file ${fileMiB * MiB}\nslab_reclaimable 0\n`;
+    const files = (chargedMiB: number) => ({
+      "group/memory.current": String(chargedMiB * MiB),
+      "group/memory.stat": stat(20, 79),
+      // An inner group, whose processes are in the groups below it.
+      "group/turns/memory.current": String(200 * MiB),
+      "group/turns/memory.stat": stat(199, 0),
+      "group/turns/a/memory.current": String(60 * MiB),
+      "group/turns/a/memory.stat": stat(49, 10),
+      "group/server/memory.current": String(40 * MiB),
+      "group/server/memory.stat": stat(19, 20),
+    });
+    expect(useOf(files(100), "cgroup2").bytes).toBe(21 * MiB);
+    expect(useOf(files(120), "cgroup2").bytes).toBe(70 * MiB);
   });
 
   it("counts what is in swap as if it were in memory, and only once", () => {
@@ -87,7 +151,7 @@ describe("readMemoryUse", () => {
     using tree = writeTree({
       "proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 700 kB\nSwapTotal: 9 kB\nSwapFree: 1 kB\n",
     });
-    const use = readMemoryUse({ root: tree.root, limit: { kind: "physical", group: null } });
+    const use = new MemoryMeter(tree.root).read({ ...NO_GROUP, kind: "physical" });
     expect(use.bytes).toBe(300 * 1024);
   });
 
@@ -100,7 +164,7 @@ describe("readMemoryUse", () => {
     using tree = writeTree({
       "proc/meminfo": "MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    700 kB\n",
     });
-    const use = readMemoryUse({ root: tree.root, limit: { kind: "physical", group: null } });
+    const use = new MemoryMeter(tree.root).read({ ...NO_GROUP, kind: "physical" });
     expect(use).toMatchObject({
       bytes: 300 * 1024,
       covers: "machine",
@@ -126,7 +190,7 @@ describe("readMemoryUse", () => {
 
   it("has an answer where there is no /proc at all", () => {
     using tree = writeTree({});
-    const use = readMemoryUse({ root: tree.root, limit: { kind: "setting", group: null } });
+    const use = new MemoryMeter(tree.root).read({ ...NO_GROUP, kind: "setting" });
     expect(use.source).toBe("rss of this process alone");
     expect(use.bytes).toBeGreaterThan(10 * MiB);
   });

@@ -5,16 +5,21 @@ import { dirname, join } from "node:path";
 /** A directory that stands for `/`, with real files in it; gone when disposed. */
 export interface SystemTree extends Disposable {
   readonly root: string;
+  /** Writes more files, over those that are there. */
+  write(files: Readonly<Record<string, string>>): void;
 }
 
 /** Writes the files (path below the root to text) into a new directory. */
 export function writeTree(files: Readonly<Record<string, string>>): SystemTree {
   const root = mkdtempSync(join(tmpdir(), "plimsoll-tree-"));
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), text);
-  }
-  return { root, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }) };
+  const write = (more: typeof files): void => {
+    for (const [path, text] of Object.entries(more)) {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      writeFileSync(join(root, path), text);
+    }
+  };
+  write(files);
+  return { root, write, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }) };
 }
 
 /** A line of mountinfo for cgroup v2. */
