@@ -183,8 +183,10 @@ describe("the real agent process", () => {
     await using agents = startAgents();
     command = `it='s "quoted"'; echo "rank $(cat /proc/self/oom_score_adj) of $PLIMSOLL_TURN_ID $it"`;
     asked.length = 0;
-    const agent = await runTurn(agents, async ({ pid }) => {
+    const agent = await runTurn(agents, async ({ pid, tree }) => {
       expect(oomScoreOf(pid ?? 0)).toBe(agentOomScore(oomScoreOf("self")));
+      // The turn can be shorter than its guard's thread takes to load from the sources.
+      await until(() => tree.sample !== null, 20_000);
     });
     expect(await agent.exited).toMatchObject({ code: 0, step: "exited", survivors: 0 });
     expect(asked.at(-1)).toContain(`rank 1000 of ${agent.turnId} s \\"quoted\\"`);

@@ -50,9 +50,9 @@ const ownBytes = () =>
 const besideBytes = holding.use - ownBytes();
 let worstLagBytes = 0;
 for (let round = 0; round < ROUNDS; round += 1) {
-  const block = Buffer.alloc((20 + (round % 4) * 20) * MiB, 1);
+  const taken = Buffer.alloc((20 + (round % 4) * 20) * MiB, 1);
   worstLagBytes = Math.max(worstLagBytes, ownBytes() + besideBytes - readNow().use);
-  if (block.length > 0) globalThis.gc();
+  if (taken.length > 0) globalThis.gc();
 }
 
 process.stdout.write(
