@@ -26,9 +26,17 @@ export function pageOf(result: BenchmarkResult, sections: readonly string[]): st
       `- ${machine.processor}, ${machine.cores} cores, ${(machine.memoryBytes / 2 ** 30).toFixed(1)} GiB, ${machine.system}`,
       `- Node ${machine.node}, Claude Agent SDK ${machine.sdk}, Plimsoll ${machine.plimsoll}`,
       `- Load average (1 minute) before ${before.toFixed(2)}, after ${after.toFixed(2)}, the benchmark itself included`,
+      ...stolenLine(machine.stolenRatio),
     ].join("\n"),
     "",
   ].join("\n\n");
+}
+
+function stolenLine(ratio: number | null): string[] {
+  if (ratio === null) return [];
+  return [
+    `- The host gave ${(100 * ratio).toFixed(1)} % of the CPU time that was asked for to others`,
+  ];
 }
 
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -57,6 +57,8 @@ export interface Machine {
   readonly plimsoll: string;
   /** Average of the last minute. */
   readonly load: { readonly before: number; readonly after: number };
+  /** CPU time that the host gave to others while it was asked for; null where it is not told. */
+  readonly stolenRatio: number | null;
 }
 
 export interface BenchmarkResult {
@@ -87,11 +89,12 @@ export async function runAndWrite(
   signal: AbortSignal,
 ): Promise<BenchmarkResult> {
   const before = loadAverage();
+  const cpuBefore = readCpuTime();
   const { claims, data, sections, pictures = {} } = await benchmark.run(report, signal, "full");
   const result: BenchmarkResult = {
     name: benchmark.name,
     commit: commit(),
-    machine: machineOf({ before, after: loadAverage() }),
+    machine: machineOf({ before, after: loadAverage() }, stolenRatioSince(cpuBefore)),
     date: new Date().toISOString(),
     claims,
     data,
@@ -103,7 +106,31 @@ export async function runAndWrite(
   return result;
 }
 
-function machineOf(load: Machine["load"]): Machine {
+interface CpuTime {
+  readonly busy: number;
+  readonly stolen: number;
+}
+
+/** In ticks, from the first line of /proc/stat; null where it is missing. */
+function readCpuTime(): CpuTime | null {
+  try {
+    const fields = readFileSync("/proc/stat", "utf8").split("\n", 1)[0]?.split(/\s+/).slice(1);
+    const [user, nice, system, , , irq, softirq, stolen] = (fields ?? []).map(Number);
+    const busy = [user, nice, system, irq, softirq].reduce<number>((a, b = 0) => a + b, 0);
+    return { busy, stolen: stolen ?? 0 };
+  } catch {
+    return null;
+  }
+}
+
+function stolenRatioSince(before: CpuTime | null): number | null {
+  const after = readCpuTime();
+  if (before === null || after === null) return null;
+  const stolen = after.stolen - before.stolen;
+  return stolen / Math.max(1, after.busy - before.busy + stolen);
+}
+
+function machineOf(load: Machine["load"], stolenRatio: number | null): Machine {
   const own = JSON.parse(readText("../package.json")) as { version: string };
   const sdk = JSON.parse(
     readText("../node_modules/@anthropic-ai/claude-agent-sdk/package.json"),
@@ -117,6 +144,7 @@ function machineOf(load: Machine["load"]): Machine {
     sdk: sdk.version,
     plimsoll: own.version,
     load,
+    stolenRatio,
   };
 }
 
