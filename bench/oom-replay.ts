@@ -7,7 +7,7 @@
 
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { cpSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -27,13 +27,17 @@ const LIMIT_BYTES = 2_048 * MIB;
 const BALLAST_BYTES = 275 * MIB;
 const WORDS_PER_SECOND = 25;
 
-/** What a tool of a turn holds, beside its own Node, and for how long. */
-const TOOL_BYTES = 120 * MIB;
+/**
+ * What the command of a turn holds. With it a turn that works weighs about 400 MiB at its peak, as
+ * in the post, whose replica ended with 137 at four such turns beside five idle sessions.
+ */
+const TOOL_BYTES = 280 * MIB;
 
 interface Plan {
   readonly rounds: number;
-  /** Turns of the first burst and of the second. */
+  /** Turns of the first burst, which talk, and of the second, which work. */
   readonly bursts: readonly [number, number];
+  readonly talkWords: number;
   readonly wordsBefore: number;
   readonly wordsAfter: number;
   readonly toolMs: number;
@@ -44,7 +48,8 @@ const PLANS: Readonly<Record<Size, Plan>> = {
   full: {
     rounds: 3,
     bursts: [5, 8],
-    wordsBefore: 75,
+    talkWords: 150,
+    wordsBefore: 50,
     wordsAfter: 50,
     toolMs: 4_000,
     gapMs: 60_000,
@@ -52,6 +57,7 @@ const PLANS: Readonly<Record<Size, Plan>> = {
   small: {
     rounds: 1,
     bursts: [5, 8],
+    talkWords: 20,
     wordsBefore: 10,
     wordsAfter: 10,
     toolMs: 3_000,
@@ -61,15 +67,22 @@ const PLANS: Readonly<Record<Size, Plan>> = {
 
 /** What a burst may take to end; of a replica that hangs, the rest is lost. */
 const BURST_LIMIT_MS = 90_000;
-const AGENT = `
+const TALKER = `
 name: talker
 model:
   provider: anthropic
 instructions: Talk.
 tools:
-  builtin: [Bash]
   functions:
     - ./ballast.mjs
+`;
+const WORKER = `
+name: worker
+model:
+  provider: anthropic
+instructions: Work.
+tools:
+  builtin: [Bash]
 `;
 const TOOL = `
 const ballast = Buffer.alloc(${BALLAST_BYTES}, 1);
@@ -111,12 +124,14 @@ export const oomReplay: Benchmark = {
   async run(report, signal, size) {
     const plan = PLANS[size];
     using scratch = scratchDirectory();
-    const agentFile = join(scratch.path, "agent.yaml");
-    writeFileSync(agentFile, AGENT);
-    writeFileSync(join(scratch.path, "ballast.mjs"), TOOL);
+    const agents = join(scratch.path, "agents");
+    mkdirSync(agents);
+    writeFileSync(join(agents, "talker.yaml"), TALKER);
+    writeFileSync(join(agents, "worker.yaml"), WORKER);
+    writeFileSync(join(agents, "ballast.mjs"), TOOL);
     const image = makeReplicaImage(join(scratch.path, "image"));
     const sessionCap = addSessionCapServer(image);
-    await using model = await startModel(scratch.path, scriptOf(plan, image));
+    await using model = await startModel(scratch.path, scriptOf(plan));
     const replays = new Map(ALL.map((policy) => [policy, [] as Replay[]]));
     for (let round = 0; round < plan.rounds; round += 1) {
       for (const policy of ALL) {
@@ -125,7 +140,7 @@ export const oomReplay: Benchmark = {
         const options: ReplicaOptions = {
           limitBytes: LIMIT_BYTES,
           image,
-          agentFile,
+          agentFile: agents,
           dataDirectory: join(scratch.path, data),
           environment: { ...model.environment, BENCH_BALLAST_BYTES: String(BALLAST_BYTES) },
           args: policy.args,
@@ -142,14 +157,18 @@ export const oomReplay: Benchmark = {
   },
 };
 
-function scriptOf({ wordsBefore, wordsAfter, toolMs }: Plan, { node }: ReplicaImage) {
-  const program = `const held = Buffer.alloc(${TOOL_BYTES}, 1); setTimeout(() => held, ${toolMs})`;
-  const command = `${node} -e '${program}'`;
+function scriptOf({ talkWords, wordsBefore, wordsAfter, toolMs }: Plan) {
+  // Without a line's end tail has to keep all of it, and it needs next to nothing to run.
+  const command = `(head -c ${TOOL_BYTES} /dev/zero; sleep ${toolMs / 1_000}) | tail > /dev/null`;
   return {
     defaults: { firstTokenMs: 200, tokensPerSecond: WORDS_PER_SECOND },
     rules: [
       { when: { afterTool: true }, reply: [{ tokens: wordsAfter }] },
-      { reply: [{ tokens: wordsBefore }, { tool: { name: "Bash", input: { command } } }] },
+      {
+        when: { userText: "Work" },
+        reply: [{ tokens: wordsBefore }, { tool: { name: "Bash", input: { command } } }],
+      },
+      { reply: [{ tokens: talkWords }] },
     ],
   };
 }
@@ -167,15 +186,15 @@ async function replayBursts(
 ): Promise<Replay> {
   return withReplica(options, async ({ server }) => {
     const beganAtMs = performance.now();
-    const burst = (turns: number) => {
+    const burst = (turns: number, agentName: string, input: string) => {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(BURST_LIMIT_MS)]);
       setMaxListeners(0, limit);
-      const call = { url: server.url, agentName: "talker", input: "Talk", signal: limit };
+      const call = { url: server.url, agentName, input, signal: limit };
       return Promise.all(Array.from({ length: turns }, () => askTurn(call)));
     };
-    const first = burst(plan.bursts[0]);
+    const first = burst(plan.bursts[0], "talker", "Talk");
     await delay(plan.gapMs, undefined, { signal });
-    const second = await burst(plan.bursts[1]);
+    const second = await burst(plan.bursts[1], "worker", "Work");
     return { beganAtMs, bursts: [await first, second] };
   });
 }
@@ -212,7 +231,7 @@ function describe(replay: Replay): string {
 }
 
 function outcomeOf(outcomes: readonly Outcome[], plan: Plan): BenchmarkOutcome {
-  const { bursts, wordsBefore, wordsAfter, toolMs, gapMs } = plan;
+  const { bursts, talkWords, wordsBefore, wordsAfter, toolMs, gapMs } = plan;
   return {
     claims: claimsOf(outcomes),
     data: {
@@ -227,12 +246,13 @@ function outcomeOf(outcomes: readonly Outcome[], plan: Plan): BenchmarkOutcome {
     sections: [
       `A memory control group of ${LIMIT_BYTES / MIB} MiB, its programs read from the disk by the ` +
         `replica itself. ${bursts[0]} turns are asked for at once, each in a session of its own, ` +
-        `and ${gapMs / 1_000} s later ${bursts[1]} more in new sessions. A turn streams for ` +
-        `${wordsBefore / WORDS_PER_SECOND} s, runs a command that holds ${TOOL_BYTES / MIB} MiB ` +
-        `for ${toolMs / 1_000} s, and streams for ${wordsAfter / WORDS_PER_SECOND} s more. So the ` +
-        `weights are: the server about 400 MiB, of which ${BALLAST_BYTES / MIB} MiB are what its ` +
-        "tools hold; an agent process about 120 MiB, in a turn or idle; and the command of a turn " +
-        "about 140 MiB. The cap on open sessions is that of a small server on the SDK's " +
+        `which stream for ${talkWords / WORDS_PER_SECOND} s; ${gapMs / 1_000} s later ` +
+        `${bursts[1]} more in new sessions, which stream for ${wordsBefore / WORDS_PER_SECOND} s, ` +
+        `run a command that holds ${TOOL_BYTES / MIB} MiB for ${toolMs / 1_000} s, and stream for ` +
+        `${wordsAfter / WORDS_PER_SECOND} s more. So the weights are those of the post: the ` +
+        `server about 400 MiB, of which ${BALLAST_BYTES / MIB} MiB are what its tools hold; an ` +
+        "agent process about 120 MiB, in a turn or idle; a turn of the second burst about 400 MiB " +
+        "at its peak. The cap on open sessions is that of a small server on the SDK's " +
         "`query()` (bench/session-cap-server.mjs), which keeps the agent process of each open " +
         "session for its next turn, as servers did for which this cap was thought enough. Exit " +
         "code 137 is the kernel's SIGKILL. Killed are processes that the kernel ended for memory; " +
