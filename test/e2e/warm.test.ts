@@ -9,6 +9,8 @@
 import { appendFile, truncate } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -141,6 +143,17 @@ async function residentsEnded(reason: string, of: TestServer = server): Promise<
   const page = (await of.metrics()).split("\n");
   const line = page.find((text) => text.includes('"resident"') && text.includes(`"${reason}"`));
   return Number(line?.split(" ").at(-1) ?? 0);
+}
+
+/** Takes so much that less is free than the guard can bear. The server is in this process. */
+async function fillToTheBrake(on: TestServer): Promise<Buffer> {
+  const { limitBytes, safetyReserveBytes, memory } = await on.capacity();
+  return Buffer.alloc(limitBytes - memory.bytes - safetyReserveBytes / 2, 1);
+}
+
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc()");
 }
 
 describe("a process that was started ahead for a session", () => {
@@ -425,6 +438,28 @@ describe("a start", () => {
     await until(async () => (await one.capacity()).cpu.starting === 1, "a turn to start");
     expect(await warm(said, one)).toBe("no_room");
     expect((await starting).status).toBe(200);
+  });
+
+  it.each(["starting", "waiting"])("goes when memory is short, also as it is %s", async (state) => {
+    const settings = { "capacity.memoryLimit": "3GiB" };
+    await using tight = await startServer({ script: SCRIPT, agents: [SLOW], settings });
+    const said = await begin("slow", "My name is Ivo.", tight);
+    expect(await warmOnceFree(said, tight)).toBe("started");
+    await until(() => warmedPids(tight).length === 1, "the process");
+    if (state === "waiting") await startsAreOver(tight);
+
+    let others: Buffer | null = await fillToTheBrake(tight);
+    await noneLeft(tight);
+    expect(others.length).toBeGreaterThan(0);
+    await until(async () => (await tight.capacity()).kept.residents === 0, "it to be forgotten");
+    expect(await residentsEnded("evicted", tight)).toBe(1);
+
+    others = null;
+    collectGarbage();
+    await until(async () => (await tight.capacity()).guard.level === 0, "room to be back");
+    const next = await ask(tight, "Do you remember?", said);
+    expect(next.status).toBe("completed");
+    expect(lastAsked(tight)).toContain("My name is Ivo.");
   });
 
   it("that hangs holds up a turn no longer than its own could", async () => {
