@@ -22,6 +22,7 @@ const FLOOD = { pieces: 100, characters: 500_000 };
 /** A ceiling that the flood crosses: Claude Code alone does not reach the limit of the replica. */
 const FLOOD_CEILING = "320MiB";
 const SPIN_MS = 2_000;
+const BASH = "tools: { builtin: [Bash] }";
 
 interface Parts {
   readonly image: ReplicaImage;
@@ -68,12 +69,14 @@ export function balloonScript(parts: Parts): string {
 }
 
 /**
- * Agents that stream and spin; and for each trial one of every kind that balloons, so that nothing
- * has been learned of it: a replica that knows what it takes would not admit it.
+ * Agents that stream and spin; and for each trial one that balloons, so that nothing has been
+ * learned of it: a replica that knows what it takes would not admit it.
+ *
+ * @param kinds Of the trials, in their order.
  */
 export function writeBalloonAgents(
   directory: string,
-  { image, count, ...rest }: Parts & { readonly count: number },
+  { image, kinds, ...rest }: Parts & { readonly kinds: readonly Kind[] },
 ): void {
   const write = (name: string, lines: readonly string[]) =>
     writeFileSync(join(directory, `${name}.yaml`), [`name: ${name}`, ...lines, ""].join("\n"));
@@ -85,13 +88,23 @@ export function writeBalloonAgents(
   write("talker", model);
   write("spinner", [...model, "tools: { functions: [./spin.mjs] }"]);
   const mcp = { grow: { type: "stdio", command: image.node, args: [server] } };
-  for (let at = 0; at < count; at += 1) {
-    for (const kind of ["bash", "pair", "pair-too", "swarm", "blocked-loop"]) {
-      write(`balloon-${kind}-${at}`, [...model, "tools: { builtin: [Bash] }"]);
-    }
-    write(`balloon-mcp-${at}`, [...model, `tools: { mcp: ${JSON.stringify(mcp)} }`]);
-    write(`balloon-flood-${at}`, [...model, `limits: { turnMemory: ${FLOOD_CEILING} }`]);
+  const settingsOf: Readonly<Record<Kind, string>> = {
+    bash: BASH,
+    pair: BASH,
+    swarm: BASH,
+    "blocked loop": BASH,
+    mcp: `tools: { mcp: ${JSON.stringify(mcp)} }`,
+    flood: `limits: { turnMemory: ${FLOOD_CEILING} }`,
+  };
+  for (const [at, kind] of kinds.entries()) {
+    for (const name of agentsOf(kind, at)) write(name, [...model, settingsOf[kind]]);
   }
+}
+
+/** The agents that balloon in the trial of this number. */
+export function agentsOf(kind: Kind, at: number): readonly string[] {
+  const name = `balloon-${kind.replace(" ", "-")}`;
+  return kind === "pair" ? [`${name}-${at}`, `${name}-too-${at}`] : [`${name}-${at}`];
 }
 
 function growServer(): string {

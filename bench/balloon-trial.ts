@@ -7,7 +7,7 @@
 import { spawn } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Kind } from "./balloon-agents.ts";
+import { agentsOf, type Kind } from "./balloon-agents.ts";
 import { readCapacity, type Replica, type ReplicaRecord } from "./replica.ts";
 import { askTurn, type TurnAnswer } from "./turn-client.ts";
 
@@ -67,10 +67,7 @@ export async function runTrial(
     untilAdmitted(url, "talker", "talk", () => (streaming += 1)),
   );
   await until(() => streaming >= STREAMS, STREAMING_LIMIT_MS);
-  const names = kind === "pair" ? ["pair", "pair-too"] : [kind.replace(" ", "-")];
-  const growing = names.map((name) =>
-    untilAdmitted(url, `balloon-${name}-${at}`, `balloon ${kind}`),
-  );
+  const growing = agentsOf(kind, at).map((name) => untilAdmitted(url, name, `balloon ${kind}`));
   const spinner = kind === "blocked loop" ? untilAdmitted(url, "spinner", "spin") : null;
   // The loop is to be blocked when the balloon grows: it waits for the file that the tool makes.
   if (spinner === null) writeFileSync(goFile, "");

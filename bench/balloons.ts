@@ -51,7 +51,7 @@ export const balloons: Benchmark = {
     const goFile = join(scratch.path, "go");
     const agents = join(scratch.path, "agents");
     mkdirSync(agents);
-    writeBalloonAgents(agents, { image, goFile, count: plan.length });
+    writeBalloonAgents(agents, { image, goFile, kinds: plan.map(({ kind }) => kind) });
     await using model = await startModel(scratch.path, balloonScript({ image, goFile }));
     const place = { directory: scratch.path, agents, goFile, image, model, report, signal };
     const all: Contained[] = [];
