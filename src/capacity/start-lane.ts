@@ -29,6 +29,7 @@ export class StartLane {
   readonly slots: number;
   readonly maxWaitMs: number;
   readonly #waiting = new Set<() => void>();
+  #coming = 0;
   #starting = 0;
   #meanStartMs = PRESUMED_START_MS;
 
@@ -47,7 +48,7 @@ export class StartLane {
 
   /** Whether a process that nobody waits for may start: none that somebody waits for is later. */
   get hasIdleSlot(): boolean {
-    return this.#waiting.size === 0 && this.#starting < this.slots;
+    return this.#waiting.size === 0 && this.#starting + this.#coming < this.slots;
   }
 
   /** How long a start takes, once it is its turn. */
@@ -57,8 +58,23 @@ export class StartLane {
 
   /** How long one who comes now would wait. */
   expectedWaitMs(): number {
-    if (this.#starting < this.slots) return 0;
-    return (Math.floor(this.#waiting.size / this.slots) + 1) * this.#meanStartMs;
+    const before = this.#starting + this.#waiting.size + this.#coming - this.slots;
+    return before < 0 ? 0 : (Math.floor(before / this.slots) + 1) * this.#meanStartMs;
+  }
+
+  /**
+   * One has been admitted and will enter, once its session is open: who comes meanwhile is to
+   * expect it. Disposed as it enters, or when it will not.
+   */
+  announce(): Disposable {
+    this.#coming += 1;
+    let isComing = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (isComing) this.#coming -= 1;
+        isComing = false;
+      },
+    };
   }
 
   /** Waits for a slot. @throws the signal's reason; the place is then another's. */

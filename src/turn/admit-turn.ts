@@ -7,6 +7,7 @@
 import type { TurnGate } from "../capacity/gate.ts";
 import type { Demand, Permit } from "../capacity/permit.ts";
 import { shedError } from "../capacity/shed-error.ts";
+import type { StartLane } from "../capacity/start-lane.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
@@ -16,12 +17,15 @@ export interface AdmissionDeps {
   readonly gate: TurnGate;
   readonly sessions: Pick<FileSessions, "transcriptBytes">;
   readonly kept: Pick<KeptProcesses, "take" | "putBack">;
+  readonly lane: Pick<StartLane, "announce">;
 }
 
 export interface AdmittedTurn {
   readonly permit: Permit;
   /** The process that it can go on in, which is its own from now on; null to start one. */
   readonly taken: TakenProcess | null;
+  /** Of one that has to start a process: to be disposed as it enters the lane, or when it will not. */
+  readonly coming: Disposable | null;
 }
 
 /**
@@ -33,7 +37,7 @@ export interface AdmittedTurn {
 export async function admitTurn(
   request: TurnRequest,
   session: SessionRef | null,
-  { gate, sessions, kept }: AdmissionDeps,
+  { gate, sessions, kept, lane }: AdmissionDeps,
 ): Promise<AdmittedTurn> {
   const transcriptBytes = session === null ? 0 : await sessions.transcriptBytes(session);
   const { agentName, caller, input } = request;
@@ -50,7 +54,9 @@ export async function admitTurn(
     ...(taken !== null && resting === null && { process: taken.process }),
   };
   const decision = gate.tryAdmit(demand, Date.now());
-  if (decision.admitted) return { permit: decision.permit, taken };
+  if (decision.admitted) {
+    return { permit: decision.permit, taken, coming: taken === null ? lane.announce() : null };
+  }
   if (taken !== null) kept.putBack(taken);
   throw shedError(decision.shed);
 }

@@ -90,7 +90,8 @@ async function* runAdmitted(
   using hold = new TurnHold();
   const ref = isKept ? sessionRefOf(input) : null;
   if (ref !== null) hold.take(deps.locks.lock(ref));
-  const { permit, taken } = await admitTurn(request, ref, deps);
+  const { permit, taken, coming: announced } = await admitTurn(request, ref, deps);
+  using coming = announced;
   hold.take(permit);
   const admittedAtMs = performance.now();
   await using lease = new ProcessLease(taken, deps.kept);
@@ -114,7 +115,7 @@ async function* runAdmitted(
     (err) =>
       observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process"),
   );
-  using slot = lease.source === "started" ? await takeStartSlot(deps.lane, signal) : null;
+  using slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
   process.workFor(turnAtWork(parts));
   const { connection } = process;
   const run = {
@@ -156,7 +157,12 @@ function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): 
 }
 
 /** Null for a turn that was ended while it waited: it need not start any more. */
-async function takeStartSlot(lane: StartLane, signal: AbortSignal): Promise<StartSlot | null> {
+async function takeStartSlot(
+  lane: StartLane,
+  coming: Disposable | null,
+  signal: AbortSignal,
+): Promise<StartSlot | null> {
+  coming?.[Symbol.dispose]();
   return lane.enter(signal).catch(() => null);
 }
 

@@ -77,6 +77,19 @@ describe("StartLane", () => {
     expect(starts.expectedWaitMs()).toBe(2 * starts.meanStartMs);
   });
 
+  it("expects those who were admitted and have not come yet, until they come or will not", async () => {
+    const starts = lane(2);
+    const announced = [1, 2, 3].map(() => starts.announce());
+    expect(starts.expectedWaitMs()).toBe(starts.meanStartMs);
+    expect(starts.tryEnter(), "it would be ahead of those").toBeNull();
+    announced[0]?.[Symbol.dispose]();
+    announced[0]?.[Symbol.dispose]();
+    await starts.enter(NEVER);
+    expect(starts.expectedWaitMs()).toBe(starts.meanStartMs);
+    for (const each of announced) each[Symbol.dispose]();
+    expect(starts.expectedWaitMs()).toBe(0);
+  });
+
   it("gives a slot back once, however often it is disposed", async () => {
     const starts = lane(1);
     const slot = await starts.enter(NEVER);

@@ -137,6 +137,26 @@ describe("a server told to shed with 503 and to be unready while full", () => {
   });
 });
 
+describe("a server that starts one process at a time, and has nobody wait for more than 2 s", () => {
+  it("sheds those who would, also when all come at once", async () => {
+    const starts = { "capacity.startsAtOnce": "1", "capacity.startWait": "2s" };
+    await using server = await startServer({
+      script: SCRIPT,
+      settings: { "capacity.memoryLimit": "16GiB", "capacity.admission": "static", ...starts },
+    });
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, () => post(server, "Hi", { accept: "text/event-stream" })),
+    );
+    const refused = answers.filter(({ status }) => status === 429);
+    // A start is presumed to take half a second: one starts, and four wait.
+    expect(refused).toHaveLength(7);
+    for (const answer of refused) {
+      expect(await refusal(answer)).toMatchObject({ code: "at_capacity", reason: "start" });
+    }
+    for (const answer of answers) if (!answer.bodyUsed) await answer.text();
+  });
+});
+
 describe("a server that gives each caller one stream", () => {
   it("refuses a second one, though there is room, until the first has ended", async () => {
     await using server = await startServer({
