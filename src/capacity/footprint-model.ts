@@ -94,7 +94,8 @@ export function fitFootprint({ samples, startPeakBytes, priorBytes }: ModelInput
   const rests = points.map(rest);
   const largestRest = Math.max(...rests);
   const typical = meanOf(points.map(({ heldBytes }) => heldBytes));
-  const scatter = deviationOf(others.map(rest));
+  // A process that was only started is no turn: how turns differ is told by turns alone.
+  const scatter = deviationOf(seen.filter((point) => point !== largest).map(rest));
   const deviation = Math.max(scatter, LEAST_DEVIATION_RATIO * typical);
   const count = points.length;
   const isSettled = count >= SETTLED_SAMPLES;

@@ -66,6 +66,13 @@ describe("fitFootprint", () => {
     expect(predictBytes(started, 10 * MiB)).toBe(380 * MiB);
   });
 
+  it("sets no more aside for turns of one size because a process that only started is smaller", () => {
+    const turns = Array(5).fill(sampleOf(400 * MiB));
+    const alone = modelOf(turns);
+    const beside = modelOf(turns, 100 * MiB);
+    expect(poolBytes([beside, beside])).toBeLessThanOrEqual(poolBytes([alone, alone]));
+  });
+
   it("comes down from twice the first turn to the mean of eight", () => {
     const predicted = [1, 4, 7, 8].map((count) =>
       Math.round(predictBytes(modelOf(Array(count).fill(sampleOf(120 * MiB))), 0) / MiB),

@@ -18,7 +18,7 @@ import { readMemoryLimit } from "../../build/capacity/memory-limit.js";
 import { MemoryMeter } from "../../build/capacity/memory-reading.js";
 
 const MiB = 2 ** 20;
-const ROUNDS = 100;
+const ROUNDS = 40;
 const [filePath = "", fileMiB = "0", fileCount = "0", usageFile = ""] = process.argv.slice(2);
 
 const limit = readMemoryLimit({ explicitBytes: null, totalMemoryBytes: totalmem() });
