@@ -138,8 +138,9 @@ function labelsOf(
 
 function markOf(x: number, bottom: number, label: string): string {
   const top = bottom - PANEL_HEIGHT;
-  // Towards the end of the panel the words go before the line, off the names of the lines.
-  const [at, anchor] = x > WIDTH / 2 ? [x - 6, "end"] : [x + 6, "start"];
+  // Towards the end of the panel the words go before the line, off the names of the lines, and off
+  // a curve that rises to it.
+  const [at, anchor] = x > WIDTH / 2 ? [x - 16, "end"] : [x + 6, "start"];
   return (
     `<line x1="${x}" x2="${x}" y1="${top}" y2="${bottom}" stroke="${COLOURS.red}" stroke-width="1"/>` +
     `<text x="${at}" y="${top + 36}" text-anchor="${anchor}" fill="${COLOURS.red}">${escaped(label)}</text>`
