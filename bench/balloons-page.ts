@@ -153,7 +153,10 @@ function pictureOf({ label, readings, oomKills }: Contained): string {
             colour: "red",
             points: [
               [0, 0],
-              ...oomKills.map(({ atMs }, at) => [seconds(atMs), at + 1] as const),
+              ...oomKills.flatMap(({ atMs }, at) => [
+                [seconds(atMs), at] as const,
+                [seconds(atMs), at + 1] as const,
+              ]),
               [end, oomKills.length],
             ],
           },
