@@ -81,6 +81,8 @@ export interface MeasuredWeightsOptions {
   readonly safetyReserveBytes: () => number;
   readonly footprints: Footprints;
   readonly agentNames: readonly string[];
+  /** What readings are timed by, in ms. */
+  readonly clock?: () => number;
 }
 
 /**
@@ -88,6 +90,10 @@ export interface MeasuredWeightsOptions {
  * fills 2.5 GiB/s, the fastest seen, takes 25 MiB: less than the margin.
  */
 const USE_MAX_AGE_MS = 10;
+/** In a full group with many turns a reading takes a millisecond; it is to take no more than this. */
+const READING_LOAD_RATIO = 0.05;
+/** One that had to wait for a core took longer than it cost. */
+const DEAR_USE_MAX_AGE_MS = 50;
 /** What the server itself may still grow by, from where it was at its start. */
 const PARENT_GROWTH_BYTES = 48 * 2 ** 20;
 
@@ -97,6 +103,7 @@ export class MeasuredWeights implements Weights {
   readonly #parentAtStartBytes: number;
   #use: MemoryUse = { bytes: 0, source: "", covers: "process" };
   #useAtMs = -Infinity;
+  #useMaxAgeMs = USE_MAX_AGE_MS;
   #parentGrowthBytes = 0;
   #parentPeakBytes = 0;
 
@@ -115,10 +122,9 @@ export class MeasuredWeights implements Weights {
 
   usedBytes({ turnsBytes, cacheBytes }: OwnBytes, nowMs: number): number {
     // Also after the clock was set back.
-    if (nowMs - this.#useAtMs >= USE_MAX_AGE_MS || nowMs < this.#useAtMs) {
+    if (nowMs - this.#useAtMs >= this.#useMaxAgeMs || nowMs < this.#useAtMs) {
       this.#useAtMs = nowMs;
-      this.#use = this.#options.readUse(this.limit());
-      this.#weighParent(this.#options.readParentBytes() ?? 0);
+      this.#read();
     }
     const others = this.#use.covers === "process" ? turnsBytes + cacheBytes : 0;
     return this.#use.bytes + others + this.#parentGrowthBytes;
@@ -143,6 +149,15 @@ export class MeasuredWeights implements Weights {
 
   poolBytes(agentNames: readonly string[]): number {
     return this.#options.footprints.poolBytes(agentNames);
+  }
+
+  #read(): void {
+    const { clock = () => performance.now() } = this.#options;
+    const beganAtMs = clock();
+    this.#use = this.#options.readUse(this.limit());
+    this.#weighParent(this.#options.readParentBytes() ?? 0);
+    const maxAgeMs = (clock() - beganAtMs) / READING_LOAD_RATIO;
+    this.#useMaxAgeMs = Math.min(Math.max(USE_MAX_AGE_MS, maxAgeMs), DEAR_USE_MAX_AGE_MS);
   }
 
   /** It may become as large again as it was, and larger than at its start. */

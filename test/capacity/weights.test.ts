@@ -10,6 +10,7 @@ const NOTHING = { turnsBytes: 0, cacheBytes: 0 };
 /** Weights of a system that a test plays: what is read can be changed, and is counted. */
 function system() {
   const seen = { limitMiB: 2048, useMiB: 100, parentMiB: 70 as number | null, reads: 0 };
+  const cost = { timeMs: 0, readingMs: 0.1 };
   let covers: MemoryUse["covers"] = "group";
   const limit = (): MemoryLimit => {
     const bytes = seen.limitMiB * MiB;
@@ -19,6 +20,7 @@ function system() {
     limit,
     readUse: () => {
       seen.reads += 1;
+      cost.timeMs += cost.readingMs;
       return { bytes: seen.useMiB * MiB, covers, source: "a test" };
     },
     readParentBytes: () => (seen.parentMiB === null ? null : seen.parentMiB * MiB),
@@ -28,8 +30,9 @@ function system() {
       poolBytes: (agentNames) => agentNames.length * MiB,
     },
     agentNames: ["small", "large"],
+    clock: () => cost.timeMs,
   });
-  return { weights, seen, cover: (what: MemoryUse["covers"]) => (covers = what) };
+  return { weights, seen, cost, cover: (what: MemoryUse["covers"]) => (covers = what) };
 }
 
 describe("MeasuredWeights", () => {
@@ -37,6 +40,17 @@ describe("MeasuredWeights", () => {
     const { weights, seen } = system();
     for (let nowMs = 0; nowMs < 100; nowMs += 1) weights.usedBytes(NOTHING, nowMs);
     expect(seen.reads).toBe(10);
+  });
+
+  it.each([
+    [1, 5],
+    // One that had to wait for a core makes nobody blind.
+    [100, 2],
+  ])("reads less often where a reading takes %d ms", (readingMs, reads) => {
+    const { weights, seen, cost } = system();
+    cost.readingMs = readingMs;
+    for (let nowMs = 0; nowMs < 100; nowMs += 1) weights.usedBytes(NOTHING, nowMs);
+    expect(seen.reads).toBe(reads);
   });
 
   it("reads again after the clock was set back", () => {
