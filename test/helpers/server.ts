@@ -278,7 +278,13 @@ async function openWorld(options: TestServerOptions): Promise<World> {
     ANTHROPIC_API_KEY: "sk-ant-e2e-0123456789",
     ...options.environment,
   };
-  const flags = { "listen.port": "0", "data.directory": join(directory, "data"), ...settings };
+  const flags = {
+    "listen.port": "0",
+    "data.directory": join(directory, "data"),
+    // How many starts a CPU is good for is a matter of one test, not of the machine of all.
+    "capacity.startWait": "1m",
+    ...settings,
+  };
   return {
     directory,
     agentsPath,
