@@ -82,13 +82,13 @@ export function* groupsBelow(directory: string): Generator<string, void> {
 }
 
 /** What is asked group by group has to end, also in a hierarchy with thousands of them. */
-const MAX_ASKED = 256;
+const MAX_ASKED_GROUPS = 256;
 
 /** As {@link groupsBelow}, the first 256 of them. */
 export function* someBelow(directory: string): Generator<string, void> {
   let count = 0;
   for (const group of groupsBelow(directory)) {
-    if (count >= MAX_ASKED) return;
+    if (count >= MAX_ASKED_GROUPS) return;
     count += 1;
     yield group;
   }

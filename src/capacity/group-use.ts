@@ -16,7 +16,7 @@
 
 import { groupNamesIn, readText, someBelow } from "./cgroup.ts";
 import { KernelShare } from "./kernel-share.ts";
-import { statField } from "./stat-field.ts";
+import { statField, sumOf } from "./stat-field.ts";
 
 /** Above what the kernel charges ahead: 64 pages for each processor and group. */
 const LAG_BYTES = 8 * 2 ** 20;
@@ -114,15 +114,4 @@ function processBytesOf1(text: string, prefix: string): number | null {
 function numberIn(directory: string, name: string): number {
   const file = readText(directory, name);
   return file.status === "read" ? Number(file.text) || 0 : 0;
-}
-
-/** Null if one is missing: a sum without it would be a wrong figure, not a smaller one. */
-export function sumOf(text: string, names: readonly string[], first = 0): number | null {
-  let total = first;
-  for (const name of names) {
-    const value = statField(text, name);
-    if (value === null) return null;
-    total += value;
-  }
-  return total;
 }

@@ -12,9 +12,9 @@
  */
 
 import { readText } from "./cgroup.ts";
-import { GroupMeter, sumOf } from "./group-use.ts";
+import { GroupMeter } from "./group-use.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
-import { statField } from "./stat-field.ts";
+import { statField, sumOf } from "./stat-field.ts";
 
 export interface MemoryUse {
   /** Bytes that cannot be reclaimed now. */

@@ -19,3 +19,17 @@ export function statField(text: string, name: string): number | null {
   }
   return null;
 }
+
+/**
+ * Several figures added up. Null if one is missing: a sum without it would be a wrong figure, not a
+ * smaller one.
+ */
+export function sumOf(text: string, names: readonly string[], first = 0): number | null {
+  let total = first;
+  for (const name of names) {
+    const value = statField(text, name);
+    if (value === null) return null;
+    total += value;
+  }
+  return total;
+}
