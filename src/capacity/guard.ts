@@ -11,6 +11,7 @@
  * @module
  */
 
+import { type Ends, isTimeForNext, judgeLastEnd, othersBytes, PAUSE_MS } from "./guard-last-end.ts";
 import {
   FIRST_LEVEL,
   type LevelState,
@@ -60,18 +61,7 @@ export interface EndAction {
   readonly reason: EndReason;
 }
 
-interface LastEnd extends EndingOne {
-  readonly atMs: number;
-  readonly bytes: number;
-  /** What none of our processes held at the time. */
-  readonly othersBytes: number;
-  /** What was free after the pause; null during the pause. */
-  readonly slackBytes: number | null;
-  /** Whether it is known if it helped. */
-  readonly isJudged: boolean;
-}
-
-export interface GuardState {
+export interface GuardState extends Ends {
   readonly levels: LevelState;
   readonly usedBytes: number | null;
   /** Limit less use; negative when more is used than there may be. */
@@ -91,8 +81,6 @@ export interface GuardState {
   readonly evicting: readonly string[];
   readonly evictedAtMs: number;
   readonly ending: readonly EndingOne[];
-  readonly lastEnd: LastEnd | null;
-  readonly inVainAtMs: readonly number[];
 }
 
 export const FIRST_GUARD_STATE: GuardState = {
@@ -113,17 +101,8 @@ export const FIRST_GUARD_STATE: GuardState = {
   inVainAtMs: [],
 };
 
-const MIB = 2 ** 20;
-
-/** At most one is ended in this time. */
-const PAUSE_MS = 60;
-/** Who is not gone by then hangs in the kernel, and is waited for no longer. */
-const PATIENCE_MS = 1000;
-/** Smaller changes are those of other turns. */
-const STILL_FALLING_BYTES = 16 * MIB;
-/** How often ending somebody may be of no use before the innocent are spared, in that time. */
+/** How often ending somebody may be of no use before the innocent are spared. */
 const IN_VAIN_MOST = 2;
-const IN_VAIN_MEMORY_MS = 600_000;
 /** A longer pause is a clock that jumped, or a thread that was held up. */
 const LOOK_MOST_MS = 1000;
 
@@ -162,49 +141,33 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
     mappedFileBytes === null ? null : mappedFileBytes / Math.max(1, mappedPeakBytes);
   const strain = { slackBytes, brakeBytes, rates, isOfMachine, textRatio };
   const levels = nextLevel(before.levels, strain, clockMs);
-  const state = { ...before, levels, usedBytes, slackBytes, rates, clockMs, nowMs, totals: kept };
-  const { lastEnd, inVainAtMs } = judgeLastEnd(state, seen);
+  const { trees } = seen;
+  const isShort = levels.emergency === "short";
+  const moment = { clockMs, usedBytes, slackBytes, trees };
+  const { lastEnd, inVainAtMs } = judgeLastEnd(before, moment, isShort);
+  // Named one by one: there are fifty looks a second, and a spread is half the cost of one.
   return {
-    ...state,
+    levels,
+    usedBytes,
+    slackBytes,
+    rates,
+    sparesInnocent: isShort && (inVainAtMs.length >= IN_VAIN_MOST || !wouldHelp(slackBytes, seen)),
+    clockMs,
+    nowMs,
+    totals: kept,
     mappedPeakBytes,
     filledPerMs: pausedMs > 0 ? growth(before.usedBytes, usedBytes) / pausedMs : 0,
-    evicting: before.evicting.filter((id) => seen.trees.some((tree) => isCache(tree, id))),
-    ending: before.ending.filter((one) => isThere(one, seen.trees)),
+    evicting: before.evicting.filter((id) => trees.some((tree) => isCache(tree, id))),
+    evictedAtMs: before.evictedAtMs,
+    ending: before.ending.filter((one) => isThere(one, trees)),
     lastEnd,
     inVainAtMs,
-    sparesInnocent:
-      levels.emergency === "short" &&
-      (inVainAtMs.length >= IN_VAIN_MOST || !wouldHelp(slackBytes, seen)),
   };
 }
 
 /** Whether there would be room if all our agent processes were gone. */
 function wouldHelp(slackBytes: number | null, seen: GuardObservation): boolean {
   return slackBytes !== null && slackBytes + heldBy(seen.trees) >= seen.brakeBytes;
-}
-
-/** Whether the last one that was ended made room, as soon as that can be told. */
-function judgeLastEnd(
-  state: GuardState,
-  seen: GuardObservation,
-): Pick<GuardState, "lastEnd" | "inVainAtMs"> {
-  const { lastEnd, clockMs, slackBytes, levels } = state;
-  const inVainAtMs = state.inVainAtMs.filter((atMs) => clockMs - atMs < IN_VAIN_MEMORY_MS);
-  if (lastEnd === null || clockMs - lastEnd.atMs < PAUSE_MS) return { lastEnd, inVainAtMs };
-  const isGone = !isThere(lastEnd, seen.trees);
-  const isTold = isGone || clockMs - lastEnd.atMs >= PATIENCE_MS;
-  const judged = {
-    ...lastEnd,
-    slackBytes: lastEnd.slackBytes ?? slackBytes,
-    isJudged: lastEnd.isJudged || isTold,
-  };
-  if (lastEnd.isJudged || !isTold || levels.emergency !== "short") {
-    return { lastEnd: judged, inVainAtMs };
-  }
-  // If what it held is in use still, and by none of ours, others have taken it.
-  const othersTook = othersBytes(state, seen) - lastEnd.othersBytes >= lastEnd.bytes / 2;
-  const isInVain = !isGone || othersTook;
-  return { lastEnd: judged, inVainAtMs: isInVain ? [...inVainAtMs, clockMs] : inVainAtMs };
 }
 
 function toEvict(state: GuardState, { trees, brakeBytes }: GuardObservation): EvictAction[] {
@@ -232,20 +195,13 @@ function toEnd(state: GuardState, seen: GuardObservation, evictsNow: boolean): E
   if (lastEnd !== null && clockMs - lastEnd.atMs < PAUSE_MS) return null;
   if (emergency === null && seen.trees.every((tree) => overCeiling(tree) === null)) return null;
   const trees = seen.trees.flatMap((tree) => withoutEnding(tree, state.ending));
-  if (emergency !== null && isTimeForNext(state, seen) && !waitsForCache(state, seen, evictsNow)) {
+  const isTime = isTimeForNext(lastEnd, { ...state, trees: seen.trees });
+  if (emergency !== null && isTime && !waitsForCache(state, seen, evictsNow)) {
     const victim = nextVictim(trees, state.sparesInnocent);
     if (victim !== null) return endOf(victim, emergency);
   }
   const over = trees.map(overCeiling).find((victim) => victim !== null);
   return over === undefined ? null : endOf(over, "ceiling");
-}
-
-/** Not while the last one may still make room. */
-function isTimeForNext({ lastEnd, clockMs, slackBytes }: GuardState, seen: GuardObservation) {
-  if (lastEnd === null || !isThere(lastEnd, seen.trees)) return true;
-  if (clockMs - lastEnd.atMs >= PATIENCE_MS) return true;
-  if (lastEnd.slackBytes === null || slackBytes === null) return false;
-  return lastEnd.slackBytes - slackBytes >= STILL_FALLING_BYTES;
 }
 
 /** Cache that goes makes room within the pause, if memory does not fill faster than that. */
@@ -280,7 +236,7 @@ function remember(
         toolId: end.toolId,
         atMs: state.clockMs,
         bytes: end.bytes,
-        othersBytes: othersBytes(state, seen),
+        othersBytes: othersBytes({ usedBytes: state.usedBytes, trees: seen.trees }),
         slackBytes: null,
         isJudged: end.reason !== "short",
       },
@@ -296,10 +252,6 @@ function endOf({ tree, tool }: Victim, reason: EndReason): EndAction {
 
 function isCache({ id, kind }: GuardedTree, wanted: string): boolean {
   return id === wanted && (kind === "spare" || kind === "resident");
-}
-
-function othersBytes({ usedBytes }: GuardState, { trees }: GuardObservation): number {
-  return (usedBytes ?? 0) - heldBy(trees);
 }
 
 function growth(from: number | null, to: number | null): number {
