@@ -73,13 +73,18 @@ export interface WorldCounts {
  * Share of the footprint that a process holds so long after its start: recorded from Claude Code,
  * 41, 86 and 117 of 117 MiB after 100, 270 and 430 ms; the rest comes with what it does.
  */
-const RAMP = [
-  [0, 0],
-  [100, 0.3],
-  [270, 0.63],
-  [430, 0.86],
-  [8000, 1],
-] as const;
+const RAMP: readonly [RampPoint, ...RampPoint[]] = [
+  { ms: 0, share: 0 },
+  { ms: 100, share: 0.3 },
+  { ms: 270, share: 0.63 },
+  { ms: 430, share: 0.86 },
+  { ms: 8000, share: 1 },
+];
+
+interface RampPoint {
+  readonly ms: number;
+  readonly share: number;
+}
 
 const RAMPED_MS = 8000;
 
@@ -195,11 +200,15 @@ export class World {
     const isGrowing = isDue && plan.mischief === "growth";
     const planned = rampAt(ageMs) * plan.peakBytes;
     const grown = isGrowing ? (ageMs - plan.mischiefAtMs) * plan.fillBytesPerMs : 0;
-    change(agent, fromMs, toMs, () => planned + grown);
+    if (agent.diesAtMs > fromMs) agent.bytes = planned + grown;
+    giveBack(agent, fromMs, toMs);
     if (turn.tool !== null) {
       const { tool } = turn;
-      const most = plan.balloonBytes;
-      change(tool, fromMs, toMs, (ms) => Math.min(most, tool.bytes + ms * plan.fillBytesPerMs));
+      const filledMs = Math.min(toMs, tool.diesAtMs) - fromMs;
+      if (filledMs > 0) {
+        tool.bytes = Math.min(plan.balloonBytes, tool.bytes + filledMs * plan.fillBytesPerMs);
+      }
+      giveBack(tool, fromMs, toMs);
       if (tool.diesAtMs <= toMs && tool.bytes === 0) turn.tool = null;
     }
     const isDone = ageMs >= plan.durationMs && turn.tool === null && agent.diesAtMs === Infinity;
@@ -297,9 +306,8 @@ export class World {
   }
 }
 
-/** Until it dies a part is what it wants to be; then it gives back. */
-function change(part: Part, fromMs: number, toMs: number, want: (ms: number) => number): void {
-  if (part.diesAtMs > fromMs) part.bytes = want(Math.min(toMs, part.diesAtMs) - fromMs);
+/** What was told to die gives back what it took. */
+function giveBack(part: Part, fromMs: number, toMs: number): void {
   if (part.diesAtMs >= toMs) return;
   const freedMs = toMs - Math.max(fromMs, part.diesAtMs);
   part.bytes = Math.max(0, part.bytes - freedMs * FREED_BYTES_PER_MS);
@@ -311,10 +319,13 @@ function bytesOf({ agent, tool }: LiveTurn): number {
 
 function rampAt(ageMs: number): number {
   if (ageMs >= RAMPED_MS) return 1;
-  for (let index = 1; index < RAMP.length; index += 1) {
-    const [toMs = 0, to = 1] = RAMP[index] ?? [];
-    const [fromMs = 0, from = 0] = RAMP[index - 1] ?? [];
-    if (ageMs < toMs) return from + ((to - from) * (ageMs - fromMs)) / (toMs - fromMs);
+  let before = RAMP[0];
+  for (const point of RAMP) {
+    if (ageMs < point.ms) {
+      const passed = (ageMs - before.ms) / (point.ms - before.ms);
+      return before.share + (point.share - before.share) * passed;
+    }
+    before = point;
   }
   return 1;
 }
