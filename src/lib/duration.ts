@@ -1,5 +1,5 @@
 /**
- * Durations as people write them: `250ms`, `30s`, `5m`, `1h`. Milliseconds everywhere else.
+ * Durations as people write them: `250ms`, `30s`, `5m`, `1h`, `30d`. Milliseconds everywhere else.
  *
  * @module
  */
@@ -7,8 +7,8 @@
 import { z } from "zod";
 import { needs } from "./schema-issues.ts";
 
-const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
-const DURATION = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/u;
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const DURATION = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/u;
 
 /** Whole milliseconds; undefined if the text is not a number with a unit. */
 export function parseDuration(text: string): number | undefined {
@@ -20,7 +20,8 @@ export function parseDuration(text: string): number | undefined {
 /** The same duration in the largest unit that divides it: 90000 is `90s`. */
 export function formatDuration(durationMs: number): string {
   if (durationMs === 0) return "0s";
-  const unit = (["h", "m", "s"] as const).find((each) => durationMs % UNIT_MS[each] === 0) ?? "ms";
+  const unit =
+    (["d", "h", "m", "s"] as const).find((each) => durationMs % UNIT_MS[each] === 0) ?? "ms";
   return `${durationMs / UNIT_MS[unit]}${unit}`;
 }
 
@@ -30,7 +31,10 @@ export function durationSchema(least: string, most: string) {
     least: parseDuration(least) ?? Number.NaN,
     most: parseDuration(most) ?? Number.NaN,
   };
-  const message = needs("a duration with a unit", "Write for example `250ms`, `30s`, `5m` or `1h`");
+  const message = needs(
+    "a duration with a unit",
+    "Write for example `250ms`, `30s`, `5m`, `1h` or `30d`",
+  );
   return z
     .string({ error: message })
     .regex(DURATION, { error: message, abort: true })

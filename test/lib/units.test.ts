@@ -10,6 +10,7 @@ describe("parseDuration", () => {
     ["1.5s", 1_500],
     ["5m", 300_000],
     ["1h", 3_600_000],
+    ["30d", 2_592_000_000],
     ["0s", 0],
   ])("reads %s", (text, durationMs) => expect(parseDuration(text)).toBe(durationMs));
 
@@ -46,6 +47,7 @@ describe("formatDuration and formatBytes", () => {
 
   it("choose the largest unit that divides", () => {
     expect(formatDuration(90_000)).toBe("90s");
+    expect(formatDuration(172_800_000)).toBe("2d");
     expect(formatBytes(1_048_576)).toBe("1MiB");
     expect(formatBytes(500_000_000)).toBe("500000000B");
   });
