@@ -77,6 +77,16 @@ export interface Config {
     readonly ownGroup: boolean;
   };
   readonly sessions: { readonly maxPerTenant: number };
+  /** When sessions are deleted by themselves; null for no limit. */
+  readonly retention: {
+    readonly maxIdleMs: number | null;
+    readonly maxAgeMs: number | null;
+    readonly sessionsPerTenant: number | null;
+    readonly bytesPerTenant: number | null;
+    readonly maxBytes: number | null;
+    readonly keepFreeBytes: number | null;
+    readonly sweepIntervalMs: number;
+  };
   /** Absolute path. */
   readonly dataDirectory: string;
   readonly drain: {

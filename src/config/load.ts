@@ -204,7 +204,8 @@ function effectiveOf(settings: ServerSettings): Map<string, string> {
 }
 
 function toConfig(settings: ServerSettings, base: string, environment: Environment): Config {
-  const { listen, http, auth, capacity, agentProcess, sessions, data, drain, telemetry } = settings;
+  const { listen, http, auth, capacity, agentProcess, sessions, retention, ...rest } = settings;
+  const { data, drain, telemetry } = rest;
   return {
     listen,
     http: {
@@ -244,6 +245,15 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       ownGroup: agentProcess.ownGroup,
     },
     sessions,
+    retention: {
+      maxIdleMs: retention.maxIdle,
+      maxAgeMs: retention.maxAge ?? null,
+      sessionsPerTenant: retention.sessionsPerTenant ?? null,
+      bytesPerTenant: retention.bytesPerTenant ?? null,
+      maxBytes: retention.maxBytes ?? null,
+      keepFreeBytes: retention.keepFree ?? null,
+      sweepIntervalMs: retention.sweepInterval,
+    },
     dataDirectory: resolve(base, data.directory),
     drain: { graceMs: drain.grace },
     telemetry: { ...telemetry, otlpEndpoint: telemetry.otlpEndpoint ?? null },

@@ -10,6 +10,7 @@ import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
 import { capacity } from "./capacity-schema.ts";
+import { retention } from "./retention-schema.ts";
 
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/u, {
   error: needs("a name of 1 to 64 letters, digits, `.`, `_` or `-`", "Choose another name"),
@@ -199,6 +200,7 @@ export const ServerFile = z
       })
       .prefault({})
       .describe("Conversations that are kept."),
+    retention: retention.prefault({}).describe("When sessions are deleted by themselves."),
     data: z
       .strictObject({
         directory: z

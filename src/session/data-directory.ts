@@ -69,6 +69,18 @@ export async function openDataDirectory(path: string, nowMs: number): Promise<Da
   });
 }
 
+/**
+ * Takes the directory for a command while no server has it, and leaves it as it was: what a run
+ * that was killed left behind is for the next server to find.
+ *
+ * @throws {AppError} `data_directory_in_use`, `storage_failed`.
+ */
+export async function borrowDataDirectory(path: string, nowMs: number): Promise<AsyncDisposable> {
+  return storing("take the data directory", () =>
+    takeDirectoryLock(dataPathsOf(path).lock, nowMs, true),
+  );
+}
+
 function lastRunOf(isKnown: boolean, abandonedBy: DirectoryLock["abandonedBy"]): LastRun {
   if (abandonedBy === null) return { ended: isKnown ? "clean" : "first" };
   if (abandonedBy === "unknown") return { ended: "unclean", startedAtMs: null, pid: null };

@@ -44,24 +44,34 @@ export interface DirectoryLock extends AsyncDisposable {
 /**
  * Takes the lock until it is disposed. A dead holder's is taken over.
  *
+ * @param isBorrowed What a dead holder wrote is put back at the end: it is for the next server.
  * @throws {AppError} `data_directory_in_use` when its holder lives.
  */
-export async function takeDirectoryLock(file: string, nowMs: number): Promise<DirectoryLock> {
+export async function takeDirectoryLock(
+  file: string,
+  nowMs: number,
+  isBorrowed = false,
+): Promise<DirectoryLock> {
   const own = await describeSelf(nowMs);
   const draft = `${file}.${own.nonce}`;
   await writeDurably(draft, JSON.stringify(own));
   try {
-    const abandonedBy = (await tryLink(draft, file)) ? null : await takeOver(draft, file);
+    const dead = (await tryLink(draft, file)) ? undefined : await takeOver(draft, file);
     // The lock must outlive a power cut too: it is how the next run learns of it.
     await syncDirectory(dirname(file));
-    return startHeartbeat(file, own, abandonedBy);
+    const release = startHeartbeat(file, own, isBorrowed ? dead : undefined);
+    const abandonedBy = dead === undefined ? null : (parseHolder(dead) ?? "unknown");
+    return { abandonedBy, [Symbol.asyncDispose]: release };
   } finally {
     await rm(draft, { force: true });
   }
 }
 
-/** Two servers may find the same dead holder: the claim lets one of them replace it. */
-async function takeOver(draft: string, file: string): Promise<DirectoryLock["abandonedBy"]> {
+/**
+ * Two servers may find the same dead holder: the claim lets one of them replace it.
+ * @returns What that one wrote; undefined if it is gone after all.
+ */
+async function takeOver(draft: string, file: string): Promise<string | undefined> {
   const dead = await readDead(file);
   const claim = `${file}.claim`;
   if (!(await tryLink(draft, claim))) {
@@ -76,7 +86,7 @@ async function takeOver(draft: string, file: string): Promise<DirectoryLock["aba
   } finally {
     await rm(claim, { force: true });
   }
-  return dead === undefined ? null : (parseHolder(dead) ?? "unknown");
+  return dead;
 }
 
 /**
@@ -108,24 +118,27 @@ async function isBeating(file: string): Promise<boolean> {
   return false;
 }
 
+/**
+ * @param left To be in the file again at the end; nothing if undefined.
+ * @returns What ends it, and gives the lock back.
+ */
 function startHeartbeat(
   file: string,
   own: LockHolder,
-  abandonedBy: DirectoryLock["abandonedBy"],
-): DirectoryLock {
+  left: string | undefined,
+): () => Promise<void> {
   const timer = setInterval(() => {
     const now = new Date();
     // A beat that fails is only missed: whatever ails the directory shows where it is used.
     utimes(file, now, now).catch(() => undefined);
   }, HEARTBEAT_MS);
   timer.unref();
-  return {
-    abandonedBy,
-    [Symbol.asyncDispose]: async () => {
-      clearInterval(timer);
-      const text = await ifPresent(readFile(file, "utf8"));
-      if (text !== undefined && parseHolder(text)?.nonce === own.nonce) await rm(file);
-    },
+  return async () => {
+    clearInterval(timer);
+    const text = await ifPresent(readFile(file, "utf8"));
+    if (text === undefined || parseHolder(text)?.nonce !== own.nonce) return;
+    if (left === undefined) await rm(file);
+    else await writeDurably(file, left);
   };
 }
 

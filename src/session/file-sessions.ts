@@ -12,6 +12,7 @@
 import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { AppError } from "../lib/errors.ts";
 import { makeDirectoriesBelow } from "./durable-file.ts";
 import { SessionCounts } from "./session-counts.ts";
 import {
@@ -228,33 +229,76 @@ export class FileSessions {
    * Removes a session and everything in it.
    *
    * @returns What was removed.
-   * @throws {AppError} `session_busy`, `session_not_found`, `session_gone`, `other_session`.
+   * @throws {AppError} `session_busy`, `session_on_hold`, `session_not_found`, `session_gone`,
+   *   `other_session`.
    */
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
     const own = parseSessionRef(ref);
     using _lock = this.#locks.lock(own);
-    const paths = sessionPathsOf(this.#data, own);
     return storing("delete the session", async () => {
-      await requireRecord(this.#data, own, nowMs);
-      await this.#beforeDelete(own);
-      // Counted before it goes: a first count taken afterwards would miss it twice.
-      await this.#counts.count(own.tenant);
-      await writeTombstone(paths.tombstone, nowMs);
-      // One rename takes it away whole; a crash after it leaves only rubbish.
-      const trash = join(dataPathsOf(this.#data).trash, randomUUID());
-      await rename(paths.directory, trash);
-      this.#single?.deleted();
-      await this.#counts.giveBack(own.tenant);
-      const removed = await treeSizeOf(trash);
-      await rm(trash, { recursive: true, force: true });
-      await rm(paths.tmp, { recursive: true, force: true });
-      return removed;
+      const record = await requireRecord(this.#data, own, nowMs);
+      if (record.onHoldSinceMs !== undefined) throw onHold();
+      return this.#remove(own, nowMs);
+    });
+  }
+
+  /**
+   * The same for a session that nobody has used since it was looked at.
+   *
+   * @returns Whether it was removed; false when it had a turn since, or was put on hold.
+   * @throws {AppError} As {@link delete}.
+   */
+  async deleteUnused(
+    seen: SessionRef & Pick<SessionRecord, "lastTurnAtMs">,
+    nowMs: number,
+  ): Promise<boolean> {
+    const own = parseSessionRef(seen);
+    using _lock = this.#locks.lock(own);
+    return storing("delete the session", async () => {
+      const { lastTurnAtMs, onHoldSinceMs } = await requireRecord(this.#data, own, nowMs);
+      if (lastTurnAtMs !== seen.lastTurnAtMs || onHoldSinceMs !== undefined) return false;
+      await this.#remove(own, nowMs);
+      return true;
+    });
+  }
+
+  /**
+   * Keeps a session from being deleted by anyone, or lets it go again. Turns go on either way.
+   *
+   * @throws {AppError} `session_busy`, `session_not_found`, `session_gone`, `other_session`.
+   */
+  async hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary> {
+    const own = parseSessionRef(ref);
+    using _lock = this.#locks.lock(own);
+    return storing("hold the session", async () => {
+      const { onHoldSinceMs, ...record } = await requireRecord(this.#data, own, nowMs);
+      const held = isOnHold ? { ...record, onHoldSinceMs: onHoldSinceMs ?? nowMs } : record;
+      await writeRecord(sessionPathsOf(this.#data, own).record, held);
+      return { ...this.#summaryOf(held), isBusy: false };
     });
   }
 
   /** Sessions of the tenant. */
   async count(tenant: string): Promise<number> {
     return storing("count the sessions", () => this.#counts.count(tenant));
+  }
+
+  /** Takes a session away whose lock is held. */
+  async #remove(own: SessionRef, nowMs: number): Promise<TreeSize> {
+    const paths = sessionPathsOf(this.#data, own);
+    await this.#beforeDelete(own);
+    // Counted before it goes: a first count taken afterwards would miss it twice.
+    await this.#counts.count(own.tenant);
+    await writeTombstone(paths.tombstone, nowMs);
+    // One rename takes it away whole; a crash after it leaves only rubbish.
+    const trash = join(dataPathsOf(this.#data).trash, randomUUID());
+    await rename(paths.directory, trash);
+    this.#single?.deleted();
+    await this.#counts.giveBack(own.tenant);
+    const removed = await treeSizeOf(trash);
+    await rm(trash, { recursive: true, force: true });
+    await rm(paths.tmp, { recursive: true, force: true });
+    return removed;
   }
 
   /** Makes the directory and the record of a new session. */
@@ -289,4 +333,8 @@ export class FileSessions {
   }: SessionRecord): SessionSummary {
     return { ...shown, isBusy: this.#locks.isLocked({ tenant, sessionId: shown.sessionId }) };
   }
+}
+
+function onHold(): AppError {
+  return new AppError("session_on_hold", "Cannot delete the session: it is on hold");
 }

@@ -75,6 +75,11 @@ export function parseSessionRef({ tenant, sessionId }: SessionRef): SessionRef {
   return { tenant, sessionId: canonical };
 }
 
+/** Whether it is one of our ids as we write them. */
+export function isSessionId(text: string): boolean {
+  return UUID_V5.test(text);
+}
+
 /** One message for unknown, foreign and malformed ids: a caller cannot tell them apart. */
 export function sessionNotFound(): AppError {
   return new AppError("session_not_found", "Cannot find the session: there is none with this id");

@@ -109,19 +109,48 @@ async function positionOf(directory: string, sessionId: string): Promise<Positio
 
 /** Of all tenants, in no order; looks no further than `limit`. @throws {AppError} `storage_failed` */
 export async function anySessions(dataDirectory: string, limit: number): Promise<SessionRecord[]> {
-  const { tenants } = dataPathsOf(dataDirectory);
   const found: SessionRecord[] = [];
+  for await (const directory of sessionDirectories(dataDirectory)) {
+    if (found.length === limit) break;
+    const record = await readAnyRecord(join(directory, RECORD_NAME));
+    if (record !== undefined) found.push(record);
+  }
+  return found;
+}
+
+/** Of all tenants, the newest first; records that cannot be read are left out. */
+export async function allSessions(dataDirectory: string): Promise<SessionRecord[]> {
+  const found: SessionRecord[] = [];
+  for await (const directory of sessionDirectories(dataDirectory)) {
+    const record = await readAnyRecord(join(directory, RECORD_NAME)).catch(() => undefined);
+    if (record !== undefined) found.push(record);
+  }
+  return found.toSorted(newestFirst);
+}
+
+/** Whoever's it is; undefined if there is none. @param sessionId That `isSessionId`. */
+export async function findSession(
+  dataDirectory: string,
+  sessionId: string,
+): Promise<SessionRecord | undefined> {
+  const { tenants } = dataPathsOf(dataDirectory);
+  for (const tenant of await namesIn(tenants)) {
+    const directory = join(tenants, tenant, "sessions", sessionId.slice(0, 2), sessionId);
+    const record = await readAnyRecord(join(directory, RECORD_NAME));
+    if (record !== undefined) return record;
+  }
+  return undefined;
+}
+
+/** Of all tenants, in no order; also of a session whose start was cut short. */
+export async function* sessionDirectories(dataDirectory: string): AsyncGenerator<string> {
+  const { tenants } = dataPathsOf(dataDirectory);
   for (const tenant of await namesIn(tenants)) {
     const root = join(tenants, tenant, "sessions");
     for (const shard of await namesIn(root)) {
-      for (const name of await namesIn(join(root, shard))) {
-        if (found.length === limit) return found;
-        const record = await readAnyRecord(join(root, shard, name, RECORD_NAME));
-        if (record !== undefined) found.push(record);
-      }
+      for (const name of await namesIn(join(root, shard))) yield join(root, shard, name);
     }
   }
-  return found;
 }
 
 async function namesIn(directory: string): Promise<string[]> {

@@ -45,6 +45,8 @@ const SessionRecord = z.object({
   totals: SessionTotals,
   /** Claude Code's own id of it, where that is not ours: its first turn ran in a spare. */
   transcriptId: z.uuid().optional(),
+  /** Since when it must not be deleted, if it is on hold. */
+  onHoldSinceMs: count.optional(),
 });
 export type SessionRecord = Readonly<z.infer<typeof SessionRecord>>;
 

@@ -34,6 +34,8 @@ import {
   type GuardTarget,
   type ProcessSource,
   PROVIDER_NAMES,
+  RETENTION_REASONS,
+  type RetentionReason,
   SHED_REASONS,
   type ShedReason,
 } from "./values.ts";
@@ -140,6 +142,10 @@ export class Metrics {
     this.#record.processExits(1, { exitReason: exitReason(exit) });
   }
 
+  sessionExpired(retentionReason: RetentionReason): void {
+    this.#record.sessionsExpired(1, { retentionReason });
+  }
+
   guardActed(guardTarget: GuardTarget, guardReason: GuardReason): void {
     this.#record.guardActions(1, { guardTarget, guardReason });
   }
@@ -197,6 +203,7 @@ function openInstruments(meter: Meter) {
     processExits: counterOf(meter, "processExits"),
     straysKilled: counterOf(meter, "straysKilled"),
     uncleanEnds: counterOf(meter, "uncleanEnds"),
+    sessionsExpired: counterOf(meter, "sessionsExpired"),
   };
 }
 
@@ -209,6 +216,7 @@ function startAtZero(record: Instruments): void {
   for (const keptKind of KEPT_KINDS) {
     for (const keptEndReason of KEPT_END_REASONS) record.keptEnded(0, { keptKind, keptEndReason });
   }
+  for (const retentionReason of RETENTION_REASONS) record.sessionsExpired(0, { retentionReason });
   record.straysKilled(0, {});
   record.uncleanEnds(0, {});
 }

@@ -19,6 +19,7 @@ import {
   KEPT_KINDS,
   PROCESS_SOURCES,
   PROVIDER_NAMES,
+  RETENTION_REASONS,
   SHED_REASONS,
 } from "./values.ts";
 
@@ -52,6 +53,7 @@ export const ATTRIBUTES = {
   keptEndReason: { name: "plimsoll.kept.end_reason", values: KEPT_END_REASONS },
   guardTarget: { name: "plimsoll.guard.target", values: GUARD_TARGETS },
   guardReason: { name: "plimsoll.guard.reason", values: GUARD_REASONS },
+  retentionReason: { name: "plimsoll.retention.reason", values: RETENTION_REASONS },
 } as const satisfies Record<string, AttributeSpec>;
 
 /** What the span of a turn carries besides attributes of {@link ATTRIBUTES}. */
@@ -314,6 +316,14 @@ export const METRICS = {
     unit: "{process}",
     description: "Processes of an earlier run of the server that were ended when this one started",
     attributes: [],
+  },
+  sessionsExpired: {
+    name: "plimsoll.session.expired",
+    kind: "counter",
+    unit: "{session}",
+    description:
+      "Sessions that were deleted by themselves, by the limit of `retention` they crossed",
+    attributes: ["retentionReason"],
   },
   uncleanEnds: {
     name: "plimsoll.replica.unclean_ends",

@@ -62,3 +62,14 @@ export const KEPT_END_REASONS = [
   "draining",
 ] as const;
 export type KeptEndReason = (typeof KEPT_END_REASONS)[number];
+
+/** Why a session was deleted by itself; what each means is in `session/retention.ts`. */
+export const RETENTION_REASONS = [
+  "age",
+  "idle",
+  "tenant_sessions",
+  "tenant_bytes",
+  "total_bytes",
+  "disk",
+] as const;
+export type RetentionReason = (typeof RETENTION_REASONS)[number];

@@ -87,6 +87,15 @@ describe("loadConfig, sources", () => {
         ownGroup: true,
       },
       sessions: { maxPerTenant: 100_000 },
+      retention: {
+        maxIdleMs: 90 * 86_400_000,
+        maxAgeMs: null,
+        sessionsPerTenant: null,
+        bytesPerTenant: null,
+        maxBytes: null,
+        keepFreeBytes: null,
+        sweepIntervalMs: 3_600_000,
+      },
       dataDirectory: join(folder, ".plimsoll"),
       drain: { graceMs: 25_000 },
       telemetry: { logLevel: "info", otlpEndpoint: null, otlpHeaders: {}, publicMetrics: false },
@@ -189,11 +198,11 @@ describe("loadConfig, problems", () => {
     ["listen: {port: 70000}", "plimsoll.yaml:1:16 listen.port needs at most 65535: got 70000 | "],
     [
       "drain: {grace: 30}",
-      "plimsoll.yaml:1:16 drain.grace needs a duration with a unit: got 30 | Write for example `250ms`, `30s`, `5m` or `1h`",
+      "plimsoll.yaml:1:16 drain.grace needs a duration with a unit: got 30 | Write for example `250ms`, `30s`, `5m`, `1h` or `30d`",
     ],
     [
       "drain: {grace: 30x}",
-      'plimsoll.yaml:1:16 drain.grace needs a duration with a unit: got "30x" | Write for example `250ms`, `30s`, `5m` or `1h`',
+      'plimsoll.yaml:1:16 drain.grace needs a duration with a unit: got "30x" | Write for example `250ms`, `30s`, `5m`, `1h` or `30d`',
     ],
     [
       "drain: {grace: 2h}",
@@ -250,10 +259,10 @@ describe("loadConfig, problems", () => {
       environment: { PLIMSOLL_HTTP_HEARTBEAT: "15", PLIMSOLL_LISTEN_PROT: "1" },
     });
     expect(found).toEqual([
-      "plimsoll.yaml:1:16 drain.grace needs a duration with a unit: got 30 | Write for example `250ms`, `30s`, `5m` or `1h`",
+      "plimsoll.yaml:1:16 drain.grace needs a duration with a unit: got 30 | Write for example `250ms`, `30s`, `5m`, `1h` or `30d`",
       "plimsoll.yaml:2:10 listen.prot is not a key that is known here | Did you mean `port`?",
       '--listen.port:1:1 listen.port needs a whole number: got "eighty" | ',
-      'PLIMSOLL_HTTP_HEARTBEAT:1:1 http.heartbeat needs a duration with a unit: got "15" | Write for example `250ms`, `30s`, `5m` or `1h`',
+      'PLIMSOLL_HTTP_HEARTBEAT:1:1 http.heartbeat needs a duration with a unit: got "15" | Write for example `250ms`, `30s`, `5m`, `1h` or `30d`',
       "--listen.hots:1:1  does not name a setting | Did you mean `--listen.host`?",
       "PLIMSOLL_LISTEN_PROT:1:1  does not name a setting | Did you mean `PLIMSOLL_LISTEN_PORT`?",
     ]);

@@ -1,0 +1,140 @@
+/**
+ * Which sessions have to go. Pure; what is done about it is `session-sweeper.ts`. The limits are
+ * those of a journal: each holds for itself, and whichever is reached first counts.
+ *
+ *     1  by time       what is older, or was idle for longer, than it may be
+ *     2  of a tenant   what is over its number or its bytes
+ *     3  of all        what is over the bytes of all, or leaves too little of the disk free
+ *
+ * In 2 and 3 those go first that were idle the longest. A session in use, or on hold, stays; what it
+ * takes counts all the same.
+ *
+ * @module
+ */
+
+import type { RetentionReason } from "../telemetry/values.ts";
+import type { SessionRef } from "./session-id.ts";
+
+export interface StoredSession extends SessionRef {
+  readonly createdAtMs: number;
+  readonly lastTurnAtMs: number;
+  /** All of its files. */
+  readonly bytes: number;
+  /** Must not be deleted, whatever the limits say. */
+  readonly isOnHold: boolean;
+  /** A turn of it is running, or something else has it. */
+  readonly isBusy: boolean;
+}
+
+/** Null where there is no limit. */
+export interface RetentionLimits {
+  /** From the start of the session. */
+  readonly maxAgeMs: number | null;
+  /** From the end of its last turn. */
+  readonly maxIdleMs: number | null;
+  readonly sessionsPerTenant: number | null;
+  readonly bytesPerTenant: number | null;
+  readonly maxBytes: number | null;
+  /** Of the file system that the sessions are on. */
+  readonly keepFreeBytes: number | null;
+}
+
+export interface Expired {
+  readonly session: StoredSession;
+  readonly reason: RetentionReason;
+}
+
+export interface Surroundings {
+  readonly nowMs: number;
+  /** Free on the disk; null where it cannot be told. */
+  readonly freeBytes: number | null;
+}
+
+/**
+ * In the order in which they are to go. Holds: none in use or on hold is among them, none twice,
+ * and without any one of them a limit would be crossed.
+ */
+export function expiredSessions(
+  sessions: readonly StoredSession[],
+  limits: RetentionLimits,
+  { nowMs, freeBytes }: Surroundings,
+): readonly Expired[] {
+  const idleLongestFirst = sessions.toSorted(
+    (one, other) =>
+      one.lastTurnAtMs - other.lastTurnAtMs || (one.sessionId < other.sessionId ? -1 : 1),
+  );
+  const gone = new Map<StoredSession, RetentionReason>();
+  for (const session of idleLongestFirst) {
+    const reason = reasonOfTime(session, limits, nowMs);
+    if (reason !== null && mayGo(session)) gone.set(session, reason);
+  }
+  const isKept = (session: StoredSession) => !gone.has(session);
+  const letGo = (surplus: readonly StoredSession[], reason: RetentionReason) => {
+    for (const session of surplus) gone.set(session, reason);
+  };
+  for (const ofTenant of byTenant(idleLongestFirst)) {
+    const { sessionsPerTenant, bytesPerTenant } = limits;
+    letGo(
+      surplusOf(ofTenant.filter(isKept), sessionsPerTenant, () => 1),
+      "tenant_sessions",
+    );
+    letGo(surplusOf(ofTenant.filter(isKept), bytesPerTenant, bytesOf), "tenant_bytes");
+  }
+  letGo(surplusOf(idleLongestFirst.filter(isKept), limits.maxBytes, bytesOf), "total_bytes");
+  if (limits.keepFreeBytes !== null && freeBytes !== null) {
+    const freedBytes = sumOf([...gone.keys()], bytesOf);
+    const missingBytes = Math.max(0, limits.keepFreeBytes - freeBytes - freedBytes);
+    const kept = idleLongestFirst.filter(isKept);
+    letGo(surplusOf(kept, sumOf(kept, bytesOf) - missingBytes, bytesOf), "disk");
+  }
+  return Array.from(gone, ([session, reason]) => ({ session, reason }));
+}
+
+function reasonOfTime(
+  { createdAtMs, lastTurnAtMs }: StoredSession,
+  { maxAgeMs, maxIdleMs }: RetentionLimits,
+  nowMs: number,
+): RetentionReason | null {
+  if (maxAgeMs !== null && nowMs - createdAtMs > maxAgeMs) return "age";
+  if (maxIdleMs !== null && nowMs - lastTurnAtMs > maxIdleMs) return "idle";
+  return null;
+}
+
+type Size = (session: StoredSession) => number;
+
+/** Those to let go, from the first on, for no more than `most` to be left; null for no limit. */
+function surplusOf(
+  sessions: readonly StoredSession[],
+  most: number | null,
+  sizeOf: Size,
+): readonly StoredSession[] {
+  if (most === null) return [];
+  let size = sumOf(sessions, sizeOf);
+  return sessions.filter((session) => {
+    if (size <= most || !mayGo(session)) return false;
+    size -= sizeOf(session);
+    return true;
+  });
+}
+
+function byTenant(sessions: readonly StoredSession[]): Iterable<readonly StoredSession[]> {
+  const tenants = new Map<string, StoredSession[]>();
+  for (const session of sessions) {
+    const others = tenants.get(session.tenant);
+    if (others === undefined) tenants.set(session.tenant, [session]);
+    else others.push(session);
+  }
+  return tenants.values();
+}
+
+function sumOf(sessions: readonly StoredSession[], sizeOf: Size): number {
+  return sessions.reduce((sum, session) => sum + sizeOf(session), 0);
+}
+
+function mayGo({ isOnHold, isBusy }: StoredSession): boolean {
+  return !isOnHold && !isBusy;
+}
+
+function bytesOf({ bytes }: StoredSession): number {
+  return bytes;
+}

@@ -1,0 +1,156 @@
+/**
+ * Deletes the sessions that have to go, by the limits of `retention.ts`. It looks at one session
+ * after the other and at nothing twice, so that turns hardly feel it: a sweep of thousands takes
+ * seconds and may, since it comes once an hour.
+ *
+ * @module
+ */
+
+import { statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { AppError } from "../lib/errors.ts";
+import type { RetentionReason } from "../telemetry/values.ts";
+import type { FileSessions } from "./file-sessions.ts";
+import {
+  expiredSessions,
+  type Expired,
+  type RetentionLimits,
+  type StoredSession,
+} from "./retention.ts";
+import { sessionDirectories } from "./session-list.ts";
+import type { SessionLocks } from "./session-locks.ts";
+import { RECORD_NAME } from "./session-paths.ts";
+import { readAnyRecord } from "./session-record.ts";
+import { ifPresent, storing } from "./storage-errors.ts";
+import { treeSizeOf } from "./tree-size.ts";
+
+export interface SweeperOptions {
+  readonly dataDirectory: string;
+  readonly sessions: Pick<FileSessions, "deleteUnused">;
+  readonly locks: Pick<SessionLocks, "isLocked">;
+  readonly limits: RetentionLimits;
+}
+
+export interface SweptSession {
+  readonly tenant: string;
+  readonly sessionId: string;
+  readonly lastTurnAtMs: number;
+  readonly bytes: number;
+  readonly reason: RetentionReason;
+}
+
+export interface Sweep {
+  /** Sessions looked at. */
+  readonly seen: number;
+  readonly seenBytes: number;
+  /** On hold, and so kept whatever the limits say. */
+  readonly onHold: number;
+  /** Records that could not be read: their sessions are left alone. */
+  readonly unreadable: number;
+  /** What went; or, of a dry run, what would. */
+  readonly swept: readonly SweptSession[];
+  /** Had to go, and had a turn meanwhile or could not be deleted: the next sweep looks again. */
+  readonly skipped: number;
+}
+
+export interface SweepOptions {
+  /** Says what would go, and deletes nothing. */
+  readonly isDryRun?: boolean;
+  /** Ends the sweep between two sessions; what was deleted by then is told all the same. */
+  readonly signal?: AbortSignal;
+}
+
+export class SessionSweeper {
+  readonly #options: SweeperOptions;
+  /** One at a time: two would delete the same sessions, and both tell of them. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: SweeperOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * One look at all sessions, after any that is under way.
+   *
+   * @throws {AppError} `storage_failed` when the sessions cannot be looked at.
+   */
+  sweep(nowMs: number, options: SweepOptions = {}): Promise<Sweep> {
+    const next = this.#last.then(() => this.#sweep(nowMs, options));
+    this.#last = next.catch(() => {});
+    return next;
+  }
+
+  async #sweep(nowMs: number, { isDryRun = false, signal }: SweepOptions): Promise<Sweep> {
+    const { dataDirectory, limits } = this.#options;
+    const { stored, unreadable } = await storing("look at the sessions", () => this.#look(signal));
+    const freeBytes = await freeBytesOf(dataDirectory);
+    const expired = expiredSessions(stored, limits, { nowMs, freeBytes });
+    const swept: SweptSession[] = [];
+    let skipped = 0;
+    for (const each of expired) {
+      if (signal?.aborted === true) break;
+      if (isDryRun || (await this.#delete(each, nowMs))) swept.push(told(each));
+      else skipped += 1;
+    }
+    return {
+      seen: stored.length,
+      seenBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
+      onHold: stored.filter(({ isOnHold }) => isOnHold).length,
+      unreadable,
+      swept,
+      skipped,
+    };
+  }
+
+  async #look(signal: AbortSignal | undefined) {
+    const { dataDirectory, locks } = this.#options;
+    const stored: StoredSession[] = [];
+    let unreadable = 0;
+    for await (const directory of sessionDirectories(dataDirectory)) {
+      if (signal?.aborted === true) break;
+      try {
+        const record = await readAnyRecord(join(directory, RECORD_NAME));
+        const size = record && (await ifPresent(treeSizeOf(directory)));
+        if (record === undefined || size === undefined) continue;
+        const { tenant, sessionId, createdAtMs, lastTurnAtMs, onHoldSinceMs } = record;
+        stored.push({
+          tenant,
+          sessionId,
+          createdAtMs,
+          lastTurnAtMs,
+          bytes: size.bytes,
+          isOnHold: onHoldSinceMs !== undefined,
+          isBusy: locks.isLocked({ tenant, sessionId }),
+        });
+      } catch {
+        // What is damaged may be worth a rescue: it is told, and left for people.
+        unreadable += 1;
+      }
+    }
+    return { stored, unreadable };
+  }
+
+  /** Whether it is gone. It may have had a turn since it was looked at. */
+  async #delete({ session }: Expired, nowMs: number): Promise<boolean> {
+    try {
+      return await this.#options.sessions.deleteUnused(session, nowMs);
+    } catch (thrown) {
+      if (thrown instanceof AppError) return false;
+      throw thrown;
+    }
+  }
+}
+
+function told({ session, reason }: Expired): SweptSession {
+  const { tenant, sessionId, lastTurnAtMs, bytes } = session;
+  return { tenant, sessionId, lastTurnAtMs, bytes, reason };
+}
+
+async function freeBytesOf(directory: string): Promise<number | null> {
+  try {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  } catch {
+    return null;
+  }
+}

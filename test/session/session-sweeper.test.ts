@@ -1,0 +1,149 @@
+/**
+ * Goal: a sweep deletes from a real data directory what the limits let go, all of it, and touches
+ * nothing that is in use, on hold or damaged.
+ */
+import { readdir, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { borrowDataDirectory, openDataDirectory } from "../../src/session/data-directory.ts";
+import type { RetentionLimits } from "../../src/session/retention.ts";
+import { allSessions, findSession } from "../../src/session/session-list.ts";
+import { dataPathsOf } from "../../src/session/session-paths.ts";
+import { SessionSweeper } from "../../src/session/session-sweeper.ts";
+import { codeOf, openSessions, takeTurn, temporaryDirectory, thread } from "./fixture.ts";
+
+const DAY_MS = 86_400_000;
+const NOW_MS = 400 * DAY_MS;
+const LIMITS: RetentionLimits = {
+  maxAgeMs: null,
+  maxIdleMs: 90 * DAY_MS,
+  sessionsPerTenant: null,
+  bytesPerTenant: null,
+  maxBytes: null,
+  keepFreeBytes: null,
+};
+
+async function prepare(limits: Partial<RetentionLimits> = {}) {
+  const opened = await openSessions();
+  const { data: dataDirectory, sessions, locks } = opened;
+  const all = { ...LIMITS, ...limits };
+  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits: all });
+  return { ...opened, sweeper };
+}
+
+const idsIn = async (data: string) =>
+  (await allSessions(data)).map(({ threadId, tenant }) => `${tenant}/${threadId}`).toSorted();
+
+describe("SessionSweeper", () => {
+  it("deletes what is due of all tenants, with all files, and the thread can begin anew", async () => {
+    const { data, sessions, sweeper } = await prepare();
+    const old = await takeTurn(sessions, thread("old"), NOW_MS - 91 * DAY_MS);
+    await writeFile(join(old.directories.work, "made by a tool"), "x".repeat(1000));
+    await takeTurn(sessions, thread("old", { tenant: "other" }), NOW_MS - 91 * DAY_MS);
+    await takeTurn(sessions, thread("new"), NOW_MS - 89 * DAY_MS);
+
+    const swept = await sweeper.sweep(NOW_MS);
+    expect(swept).toMatchObject({ seen: 3, onHold: 0, unreadable: 0, skipped: 0 });
+    expect(swept.swept.map(({ tenant, reason }) => `${tenant} ${reason}`).toSorted()).toEqual([
+      "acme idle",
+      "other idle",
+    ]);
+    expect(swept.swept.find(({ tenant }) => tenant === "acme")?.bytes).toBeGreaterThan(1000);
+    expect(await idsIn(data)).toEqual(["acme/new"]);
+    await expect(stat(old.directories.work)).rejects.toThrow("ENOENT");
+    expect(await readdir(dataPathsOf(data).trash)).toEqual([]);
+    // As after any deletion.
+    const ref = { tenant: "acme", sessionId: old.sessionId };
+    expect(await codeOf(sessions.read(ref, NOW_MS))).toBe("session_gone");
+    expect((await sessions.open(thread("old"), NOW_MS)).isNew).toBe(true);
+    expect(await sessions.count("acme")).toBe(2);
+  });
+
+  it("says of a dry run the same, and changes nothing", async () => {
+    const { data, sessions, sweeper } = await prepare({ sessionsPerTenant: 1 });
+    await takeTurn(sessions, thread("one"), NOW_MS - 2);
+    await takeTurn(sessions, thread("two"), NOW_MS - 1);
+    const dry = await sweeper.sweep(NOW_MS, { isDryRun: true });
+    expect(await idsIn(data)).toEqual(["acme/one", "acme/two"]);
+    expect(await sweeper.sweep(NOW_MS)).toEqual(dry);
+    expect(await idsIn(data)).toEqual(["acme/two"]);
+  });
+
+  it("leaves alone what has a turn, also one that began while it looked", async () => {
+    const { data, sessions, locks, sweeper } = await prepare();
+    const { sessionId } = await takeTurn(sessions, thread("busy"), NOW_MS - 100 * DAY_MS);
+    const lock = locks.lock({ tenant: "acme", sessionId });
+    expect((await sweeper.sweep(NOW_MS)).swept).toEqual([]);
+    lock[Symbol.dispose]();
+
+    const seen = { tenant: "acme", sessionId, lastTurnAtMs: NOW_MS - 100 * DAY_MS };
+    await takeTurn(sessions, thread("busy"), NOW_MS);
+    expect(await sessions.deleteUnused(seen, NOW_MS)).toBe(false);
+    expect(await idsIn(data)).toEqual(["acme/busy"]);
+  });
+
+  it("never deletes a session on hold, by whatever way, until it is released", async () => {
+    const { data, sessions, sweeper } = await prepare();
+    const { sessionId } = await takeTurn(sessions, thread("held"), NOW_MS - 100 * DAY_MS);
+    const ref = { tenant: "acme", sessionId };
+    await sessions.hold(ref, true, NOW_MS);
+    expect(await sweeper.sweep(NOW_MS)).toMatchObject({ onHold: 1, swept: [] });
+    expect(await codeOf(sessions.delete(ref, NOW_MS))).toBe("session_on_hold");
+    // A turn goes on, and does not take it off.
+    await takeTurn(sessions, thread("held"), NOW_MS - 99 * DAY_MS);
+    expect(await sweeper.sweep(NOW_MS)).toMatchObject({ onHold: 1, swept: [] });
+    await sessions.hold(ref, false, NOW_MS);
+    expect((await sweeper.sweep(NOW_MS)).swept).toHaveLength(1);
+    expect(await idsIn(data)).toEqual([]);
+  });
+
+  it("keeps and counts a session whose record is damaged", async () => {
+    const { data, sessions, sweeper } = await prepare();
+    const { directories } = await takeTurn(sessions, thread("damaged"), NOW_MS - 100 * DAY_MS);
+    await takeTurn(sessions, thread("old"), NOW_MS - 100 * DAY_MS);
+    const record = join(directories.work, "..", "session.json");
+    await writeFile(record, "{ half");
+    const swept = await sweeper.sweep(NOW_MS);
+    expect(swept).toMatchObject({ seen: 1, unreadable: 1 });
+    expect(swept.swept).toHaveLength(1);
+    expect((await stat(record)).isFile()).toBe(true);
+    expect(await idsIn(data)).toEqual([]);
+  });
+
+  it("stops between two sessions, and two sweeps come one after the other", async () => {
+    const { sessions, sweeper } = await prepare();
+    for (let at = 0; at < 5; at += 1) {
+      await takeTurn(sessions, thread(`old-${at}`), NOW_MS - 100 * DAY_MS);
+    }
+    expect((await sweeper.sweep(NOW_MS, { signal: AbortSignal.abort() })).swept).toEqual([]);
+    const [first, second] = await Promise.all([sweeper.sweep(NOW_MS), sweeper.sweep(NOW_MS)]);
+    expect(first.swept).toHaveLength(5);
+    expect(second).toMatchObject({ seen: 0, swept: [] });
+  });
+});
+
+describe("findSession", () => {
+  it("finds a session without its tenant, and none that is not there", async () => {
+    const { data, sessions } = await prepare();
+    const { sessionId } = await takeTurn(sessions, thread("x", { tenant: "far" }), NOW_MS);
+    expect(await findSession(data, sessionId)).toMatchObject({ tenant: "far", threadId: "x" });
+    expect(await findSession(data, sessionId.replace(/^./, "0"))).toBeUndefined();
+  });
+});
+
+describe("borrowDataDirectory", () => {
+  it("is refused while a server has the directory", async () => {
+    const { data } = await prepare();
+    expect(await codeOf(borrowDataDirectory(data, NOW_MS))).toBe("data_directory_in_use");
+  });
+
+  it("leaves the mark of a run that was killed to the next server", async () => {
+    const data = join(await temporaryDirectory(), "data");
+    await (await openDataDirectory(data, 1))[Symbol.asyncDispose]();
+    const holder = { nonce: "n", pid: 4_000_000, startTicks: null, pidSpace: null, takenAtMs: 7 };
+    await writeFile(dataPathsOf(data).lock, JSON.stringify(holder));
+    await (await borrowDataDirectory(data, 2))[Symbol.asyncDispose]();
+    await using server = await openDataDirectory(data, 3);
+    expect(server.lastRun).toEqual({ ended: "unclean", startedAtMs: 7, pid: 4_000_000 });
+  }, 20_000);
+});
