@@ -79,6 +79,8 @@ function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
     get("agents", "/v1/agents"),
     get("sessions", "/v1/sessions"),
     row(paint, "warm", `${url}/v1/sessions/{sessionId}/warm`, "POST"),
+    row(paint, "hold", `${url}/v1/sessions/{sessionId}/hold`, "POST"),
+    row(paint, "sweep", `${url}/v1/sessions/sweep`, "POST"),
     get("turns", "/v1/turns"),
     row(paint, "cancel", `${url}/v1/turns/{turnId}/cancel`, "POST"),
     get("capacity", "/capacity"),

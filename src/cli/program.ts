@@ -4,13 +4,14 @@
  * @module
  */
 
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { DIAGNOSTICS_FORMATS, DiagnosticsError, formatDiagnostics } from "../lib/diagnostics.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
+import { type CommonFlags, type Done, loadOptions, parsePort, withCommonFlags } from "./flags.ts";
 import type { Io } from "./io.ts";
-import type { LoadOptions } from "./load.ts";
+import { addSessions } from "./session-commands.ts";
 import { packageVersion } from "./version.ts";
 
 /** Runs a command; resolves to the exit code. Never rejects. */
@@ -35,49 +36,10 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
     .showSuggestionAfterError()
     .showHelpAfterError("(see plimsoll --help)");
-  for (const add of [addInit, addServe, addChat, addCheck, addKeys, addRehearse]) {
+  for (const add of [addInit, addServe, addChat, addCheck, addSessions, addKeys, addRehearse]) {
     add(program, io, done);
   }
   return program;
-}
-
-type Done = (exitCode: number) => void;
-
-interface CommonFlags {
-  readonly config?: string;
-  readonly set?: Readonly<Record<string, string>>;
-  readonly model?: string;
-  readonly rehearse?: boolean;
-}
-
-/** Flags of every command that loads agents and settings. */
-function withCommonFlags(command: Command): Command {
-  return command
-    .option("-c, --config <file>", "server file; plimsoll.yaml if it is there")
-    .option("--set <name=value>", "a setting, e.g. --set capacity.maxTurns=4", collectSetting)
-    .option("--model <id>", "model to use instead of the one in the agent file")
-    .option("--rehearse", "let a script answer in place of Claude: no key, no network");
-}
-
-function collectSetting(text: string, before: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf("=");
-  if (at < 1) throw new InvalidArgumentError("must be name=value.");
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-}
-
-/** @param settings Of the command's own flags; they go before `--set`. */
-function loadOptions(
-  path: string,
-  { set, config, model, rehearse }: CommonFlags,
-  settings: Readonly<Record<string, string>> = {},
-): LoadOptions {
-  return {
-    path,
-    flags: { ...set, ...settings },
-    ...(config !== undefined && { serverFile: config }),
-    ...(rehearse === true && { provider: "rehearsal" as const }),
-    ...(model !== undefined && { modelId: model }),
-  };
 }
 
 function addServe(program: Command, io: Io, done: Done): void {
@@ -215,12 +177,6 @@ function addRehearse(program: Command, io: Io, done: Done): void {
       await runRehearse(options, { write: io.stdout }, signals.stop);
       done(0);
     });
-}
-
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError("must be 0 to 65535.");
-  return port;
 }
 
 function reportFailure(thrown: unknown, io: Io): number {

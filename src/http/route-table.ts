@@ -8,6 +8,7 @@ import { openApiRoute } from "./openapi.ts";
 import type { Route } from "./route.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { retentionRoutes } from "./routes/retention.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { turnRoutes } from "./routes/turns.ts";
 import type { ServerParts } from "./server-parts.ts";
@@ -16,6 +17,7 @@ export function routeTable(parts: ServerParts): readonly Route[] {
   const routes = [
     ...turnRoutes(parts),
     ...sessionRoutes(parts),
+    ...retentionRoutes(parts),
     ...agentRoutes(parts),
     ...operationRoutes(parts),
   ];

@@ -13,6 +13,7 @@ import type { MemoryUse } from "../capacity/memory-reading.ts";
 import type { Config } from "../config/config.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
+import type { Sweep } from "../session/session-sweeper.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { KeptSummary } from "../turn/kept-processes.ts";
 import type { LiveTurns } from "../turn/live-turns.ts";
@@ -28,6 +29,8 @@ export interface ServerParts {
   readonly sessions: FileSessions;
   /** Starts a process for the session's next turn, if it can, and says what came of it. */
   readonly warm: (ref: SessionRef) => Promise<WarmReason>;
+  /** Deletes the sessions that have to go now, or says which those are. */
+  readonly sweep: (isDryRun: boolean) => Promise<Sweep>;
   readonly telemetry: Telemetry;
   readonly readiness: Readiness;
   /** Whether the one session that the replica serves has come; false where it serves many. */

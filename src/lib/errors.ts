@@ -102,6 +102,13 @@ export const ERRORS = {
     title: "Another turn of this session is running",
     remedy: "Wait for that turn to end, or cancel it; a session takes one turn at a time",
   },
+  session_on_hold: {
+    status: 409,
+    fault: "caller",
+    retryable: false,
+    title: "The session is on hold",
+    remedy: "Take it off hold first: `DELETE /v1/sessions/:sessionId/hold`, which is for operators",
+  },
   other_session: {
     status: 421,
     fault: "caller",

@@ -21,6 +21,7 @@ import { openDataDirectory, type DataDirectory } from "../session/data-directory
 import { FileSessions } from "../session/file-sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import { SessionLocks } from "../session/session-locks.ts";
+import { SessionSweeper } from "../session/session-sweeper.ts";
 import type { SingleSession } from "../session/single-session.ts";
 import type { LogDestination, Logger } from "../telemetry/log.ts";
 import { startTelemetry, type Telemetry } from "../telemetry/start.ts";
@@ -56,6 +57,7 @@ export interface Engine {
   readonly processes: AgentProcesses;
   readonly agents: ReadonlyMap<string, ServedAgent>;
   readonly sessions: FileSessions;
+  readonly sweeper: SessionSweeper;
   /** The one session that is served; null where there are many. */
   readonly single: SingleSession | null;
   readonly kept: KeptProcesses;
@@ -117,7 +119,7 @@ export async function withEngine<Result>(
   const place = { toolShell, dataDirectory: data.path, ceilingBytesOf: ceilingOf(gate) };
   const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place };
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
-  const { locks, sessions } = openSessions(config, data, kept, single);
+  const { locks, sessions, sweeper } = openSessions(config, data, kept, single);
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };
   await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, turnDeps, signal),
@@ -133,7 +135,7 @@ export async function withEngine<Result>(
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
-  return await use({ ...parts, agents, sessions, single, kept, turns, warm });
+  return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, warm });
 }
 
 function memoryNotes({ notes, group }: MemoryLimit): readonly string[] {
@@ -182,15 +184,17 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
 }
 
 function openSessions(
-  { sessions: { maxPerTenant } }: Config,
+  { sessions: { maxPerTenant }, retention: limits }: Config,
   { path: dataDirectory }: DataDirectory,
   { residents }: KeptProcesses,
   single: SingleSession | null,
-): { locks: SessionLocks; sessions: FileSessions } {
+): { locks: SessionLocks; sessions: FileSessions; sweeper: SessionSweeper } {
   const locks = new SessionLocks(single);
   const beforeDelete = (ref: SessionRef) => residents.endOf(ref, "deleted");
   const options = { dataDirectory, maxPerTenant, locks, beforeDelete, single };
-  return { locks, sessions: new FileSessions(options) };
+  const sessions = new FileSessions(options);
+  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits });
+  return { locks, sessions, sweeper };
 }
 
 function openAgentProcesses(options: {

@@ -14,6 +14,7 @@ import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { checkReadiness } from "./check-readiness.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
+import { keepSwept, tell } from "./keep-swept.ts";
 
 export interface ServeOptions extends EngineOptions {
   readonly version: string;
@@ -60,13 +61,29 @@ async function serveEngine(
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
-  const { agents, data, kept, processes, sessions, single, telemetry, turns, warm } = engine;
+  const { agents, data, processes, sessions, single, sweeper, telemetry, turns, warm } = engine;
   const { gate, footprints } = engine.capacity;
   const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   const capacity = () => engine.report.view();
   const isBound = () => single?.isTaken === true;
-  const served = { agents, turns, gate, sessions, warm, telemetry, readiness, capacity, isBound };
+  const sweep = async (isDryRun: boolean) => {
+    const swept = await sweeper.sweep(Date.now(), { isDryRun });
+    if (!isDryRun) tell(swept, telemetry);
+    return swept;
+  };
+  const served = {
+    agents,
+    turns,
+    gate,
+    sessions,
+    warm,
+    sweep,
+    telemetry,
+    readiness,
+    capacity,
+    isBound,
+  };
   const parts = { config, version, ...served };
   const { log } = telemetry;
   // Begun before the rest of the program is loaded: the process starts on another core meanwhile.
@@ -89,20 +106,28 @@ async function serveEngine(
   log.info(facts, "Listening");
   const containment = engine.containment.text;
   const killNow = () => processes.killAllNow();
+  const { sweepIntervalMs: intervalMs } = config.retention;
+  // Of a replica with one session the dispatcher decides what stays.
+  await using _swept = single === null ? keepSwept({ sweeper, intervalMs, telemetry }) : null;
   onListening({ url, memoryLimit, gate, containment, ready, killNow });
 
   await aborted(ended);
   const over = single?.over.reason as unknown;
   if (over !== undefined) log.info({ reason: over }, "The session of this replica is over");
-  readiness.state = "draining";
-  readiness.reason = "the server is shutting down";
-  gate.drain();
-  log.info({ turns: turns.size }, "Draining");
-  const keptEnded = kept.close();
-  await turns.drain(config.drain.graceMs, signals.hurry);
-  await keptEnded;
+  Object.assign(readiness, { state: "draining", reason: "the server is shutting down" });
+  await drain(engine, config.drain.graceMs, signals.hurry);
   await ready;
   log.info("Stopped");
+}
+
+/** Takes no more turns, and lets those that run end within the grace. */
+async function drain(engine: Engine, graceMs: number, hurry: AbortSignal): Promise<void> {
+  const { capacity, kept, telemetry, turns } = engine;
+  capacity.gate.drain();
+  telemetry.log.info({ turns: turns.size }, "Draining");
+  const keptEnded = kept.close();
+  await turns.drain(graceMs, hurry);
+  await keptEnded;
 }
 
 async function listen(app: FastifyInstance, { host, port }: Config["listen"]): Promise<string> {

@@ -27,6 +27,7 @@ describe("plimsoll", () => {
       "serve",
       "chat",
       "check",
+      "sessions",
       "keys",
       "rehearse",
       "help",

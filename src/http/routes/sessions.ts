@@ -1,5 +1,5 @@
 /**
- * Listing, reading, warming and deleting sessions. A session of another tenant does not exist here.
+ * Listing, reading, warming and deleting sessions; keeping them is `retention.ts`. A session of another tenant does not exist here.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { isWarm, WARM_REASONS, type WarmReason } from "../../turn/warm-session.t
 import { jsonAnswer, type Route } from "../route.ts";
 import type { Readiness, ServerParts } from "../server-parts.ts";
 
-const sessionSchema = z.object({
+export const sessionSchema = z.object({
   sessionId: z.string(),
   threadId: z.string(),
   agent: z.string(),
@@ -24,6 +24,7 @@ const sessionSchema = z.object({
   transcriptBytes: z.int(),
   costUsd: z.number(),
   isBusy: z.boolean().describe("Whether a turn of it runs now."),
+  isOnHold: z.boolean().describe("Whether an operator keeps it from being deleted."),
 });
 
 const messageSchema = z.object({
@@ -176,6 +177,7 @@ function deleteSession(sessions: Sessions): Route {
         "session_not_found",
         "session_gone",
         "session_busy",
+        "session_on_hold",
         "other_session",
         "storage_failed",
       ],
@@ -187,7 +189,7 @@ function deleteSession(sessions: Sessions): Route {
   };
 }
 
-function toBody(session: SessionSummary): z.infer<typeof sessionSchema> {
+export function toBody(session: SessionSummary): z.infer<typeof sessionSchema> {
   const { sessionId, threadId, agentName, turns, transcriptBytes, isBusy } = session;
   return {
     sessionId,
@@ -199,5 +201,6 @@ function toBody(session: SessionSummary): z.infer<typeof sessionSchema> {
     transcriptBytes,
     costUsd: session.totals.costUsd,
     isBusy,
+    isOnHold: session.onHoldSinceMs !== undefined,
   };
 }

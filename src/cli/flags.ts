@@ -1,0 +1,63 @@
+/**
+ * Flags that several commands have, and what their texts mean.
+ *
+ * @module
+ */
+
+import { type Command, InvalidArgumentError } from "commander";
+import type { LoadOptions } from "./load.ts";
+
+/** Gets the exit code of the command that ran. */
+export type Done = (exitCode: number) => void;
+
+export interface CommonFlags {
+  readonly config?: string;
+  readonly set?: Readonly<Record<string, string>>;
+  readonly model?: string;
+  readonly rehearse?: boolean;
+}
+
+/** Flags of every command that loads agents and settings. */
+export function withCommonFlags(command: Command): Command {
+  return command
+    .option("-c, --config <file>", "server file; plimsoll.yaml if it is there")
+    .option("--set <name=value>", "a setting, e.g. --set capacity.maxTurns=4", collectSetting)
+    .option("--model <id>", "model to use instead of the one in the agent file")
+    .option("--rehearse", "let a script answer in place of Claude: no key, no network");
+}
+
+export function collectSetting(
+  text: string,
+  before: Record<string, string> = {},
+): Record<string, string> {
+  const at = text.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("must be name=value.");
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** @param settings Of the command's own flags; they go before `--set`. */
+export function loadOptions(
+  path: string,
+  { set, config, model, rehearse }: CommonFlags,
+  settings: Readonly<Record<string, string>> = {},
+): LoadOptions {
+  return {
+    path,
+    flags: { ...set, ...settings },
+    ...(config !== undefined && { serverFile: config }),
+    ...(rehearse === true && { provider: "rehearsal" as const }),
+    ...(model !== undefined && { modelId: model }),
+  };
+}
+
+export function parseLimit(text: string): number {
+  const limit = Number(text);
+  if (!/^\d{1,7}$/.test(text) || limit < 1) throw new InvalidArgumentError("must be 1 or more.");
+  return limit;
+}
+
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError("must be 0 to 65535.");
+  return port;
+}

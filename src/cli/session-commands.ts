@@ -1,0 +1,95 @@
+/**
+ * The commands `plimsoll sessions …` and their flags; what they do is `sessions.ts`.
+ *
+ * @module
+ */
+
+import type { Command } from "commander";
+import { collectSetting, type Done, parseLimit } from "./flags.ts";
+import type { Io } from "./io.ts";
+
+interface SessionsFlags {
+  readonly config?: string;
+  readonly set?: Readonly<Record<string, string>>;
+  readonly data?: string;
+}
+
+/** Flags that say which data directory. */
+function withDataFlags(command: Command): Command {
+  return command
+    .option("--data <directory>", "where sessions are kept; as the server file says without it")
+    .option("-c, --config <file>", "server file; plimsoll.yaml if it is there")
+    .option("--set <name=value>", "a setting, e.g. --set retention.maxIdle=30d", collectSetting);
+}
+
+function sessionsOptions({ config, set, data }: SessionsFlags) {
+  return {
+    flags: { ...set, ...(data !== undefined && { "data.directory": data }) },
+    ...(config !== undefined && { serverFile: config }),
+  };
+}
+
+export function addSessions(program: Command, io: Io, done: Done): void {
+  const sessions = program
+    .command("sessions")
+    .description("what is kept of conversations: list, show, export, delete, hold, sweep");
+  withDataFlags(sessions.command("list").description("sessions, the newest first"))
+    .option("--tenant <name>", "of this tenant alone")
+    .option("--agent <name>", "of this agent alone")
+    .option("-n, --limit <number>", "how many at most", parseLimit, 50)
+    .option("--json", "a record a line")
+    .action(async (flags: SessionsFlags & ListFlags) => {
+      const { runSessionsList } = await import("./sessions.ts");
+      const { tenant, agent, limit, json } = flags;
+      const options = {
+        ...sessionsOptions(flags),
+        limit,
+        asJson: json === true,
+        ...(tenant !== undefined && { tenant }),
+        ...(agent !== undefined && { agentName: agent }),
+      };
+      done(await runSessionsList(options, io));
+    });
+  const one = (name: string, description: string) =>
+    withDataFlags(sessions.command(name).description(description).argument("<session>", "its id"));
+  one("show", "what was said in a session").action(async (id: string, flags: SessionsFlags) => {
+    const { runSessionsShow } = await import("./sessions.ts");
+    done(await runSessionsShow({ ...sessionsOptions(flags), sessionId: id }, io));
+  });
+  one("export", "its transcript as Claude Code has it, a JSON object a line").action(
+    async (id: string, flags: SessionsFlags) => {
+      const { runSessionsExport } = await import("./sessions.ts");
+      done(await runSessionsExport({ ...sessionsOptions(flags), sessionId: id }, io));
+    },
+  );
+  for (const [change, description] of SESSION_CHANGES) {
+    one(change, description).action(async (id: string, flags: SessionsFlags) => {
+      const { runSessionsChange } = await import("./sessions.ts");
+      done(await runSessionsChange({ ...sessionsOptions(flags), sessionId: id, change }, io));
+    });
+  }
+  withDataFlags(
+    sessions.command("sweep").description("delete the sessions that have to go by `retention`"),
+  )
+    .option("--dry-run", "say which those are, and delete none")
+    .option("--json", "what went, as JSON")
+    .action(async (flags: SessionsFlags & { dryRun?: boolean; json?: boolean }) => {
+      const { runSessionsSweep } = await import("./sessions.ts");
+      const { dryRun, json } = flags;
+      const how = { isDryRun: dryRun === true, asJson: json === true };
+      done(await runSessionsSweep({ ...sessionsOptions(flags), ...how }, io));
+    });
+}
+
+interface ListFlags {
+  readonly tenant?: string;
+  readonly agent?: string;
+  readonly limit: number;
+  readonly json?: boolean;
+}
+
+const SESSION_CHANGES = [
+  ["delete", "delete a session and all its files"],
+  ["hold", "put a session on hold: nobody can delete it, no limit lets it go"],
+  ["release", "take a session off hold"],
+] as const;

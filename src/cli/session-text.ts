@@ -1,0 +1,141 @@
+/**
+ * Sessions as people read them in a terminal. Pure.
+ *
+ * @module
+ */
+
+import { printable } from "../lib/diagnostics.ts";
+import { formatDuration } from "../lib/duration.ts";
+import type { SessionRecord } from "../session/session-record.ts";
+import type { Sweep } from "../session/session-sweeper.ts";
+import type { MessagePart, Transcript } from "../session/transcript.ts";
+import { count, countOf, dollars } from "./figures.ts";
+import type { Paint } from "./paint.ts";
+
+const UNITS_MS = [86_400_000, 3_600_000, 60_000] as const;
+
+/** `3d`, `5h`, `12m`: how long ago, in whole ones of the largest unit; `now` below a minute. */
+export function ago(fromMs: number, nowMs: number): string {
+  const elapsedMs = Math.max(0, nowMs - fromMs);
+  const unitMs = UNITS_MS.find((each) => elapsedMs >= each);
+  if (unitMs === undefined) return "now";
+  const unit = formatDuration(unitMs).slice(1);
+  return `${Math.floor(elapsedMs / unitMs)}${unit}`;
+}
+
+const COLUMNS = ["session", "tenant", "agent", "thread", "turns", "KiB", "cost", "last turn"];
+/** Of a name that the client chose. */
+const MOST_OF_A_NAME = 32;
+
+/** One session a line, under a head. */
+export function sessionTable(
+  records: readonly SessionRecord[],
+  nowMs: number,
+  paint: Paint,
+): string {
+  const rows = records.map((record) => [
+    record.sessionId,
+    shortened(record.tenant),
+    record.agentName,
+    shortened(record.threadId),
+    count(record.turns),
+    count(Math.ceil(record.transcriptBytes / 1024)),
+    dollars(record.totals.costUsd),
+    `${ago(record.lastTurnAtMs, nowMs)}${record.onHoldSinceMs === undefined ? "" : "  on hold"}`,
+  ]);
+  const widths = COLUMNS.map((name, at) =>
+    Math.max(name.length, ...rows.map((row) => row[at]?.length ?? 0)),
+  );
+  const isNumber = (at: number) => at >= 4 && at <= 6;
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, at) => {
+        const width = widths[at] ?? 0;
+        return isNumber(at) ? cell.padStart(width) : cell.padEnd(width);
+      })
+      .join("  ")
+      .trimEnd();
+  return `${[paint("dim", line(COLUMNS)), ...rows.map(line)].join("\n")}\n`;
+}
+
+/** A conversation under its head, with the tools that were used. */
+export function transcriptText(head: string, transcript: Transcript, paint: Paint): string {
+  const lines = [paint("bold", head), ""];
+  if (!transcript.isComplete) lines.push(paint("dim", "(older messages are left out)"), "");
+  for (const { role, parts } of transcript.messages) {
+    const said = parts.map((part) => partText(part, paint)).filter((text) => text !== "");
+    if (said.length > 0) lines.push(paint("cyan", role), ...said, "");
+  }
+  if (transcript.skippedLines > 0) {
+    lines.push(paint("dim", `${countOf(transcript.skippedLines, "line")} could not be read`), "");
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** Of a tool's input and result. */
+const MOST_OF_A_TOOL = 400;
+
+function partText(part: MessagePart, paint: Paint): string {
+  switch (part.type) {
+    case "text":
+      return printableLines(part.text);
+    case "reasoning":
+      return paint("dim", printableLines(part.text));
+    case "image":
+    case "document":
+      return paint("dim", `[${part.type}, ${part.mediaType}]`);
+    case "tool_call":
+      return paint("dim", `→ ${part.toolName} ${shortened(json(part.input), MOST_OF_A_TOOL)}`);
+    case "tool_result":
+      return paint("dim", `${part.isError ? "✗" : "←"} ${shortened(part.content, MOST_OF_A_TOOL)}`);
+  }
+}
+
+/** Sessions named one by one; all are counted. */
+const MOST_NAMED = 20;
+
+/** What a sweep did, or would do. */
+export function sweepText(sweep: Sweep, isDryRun: boolean, paint: Paint): string {
+  const { seen, seenBytes, onHold, unreadable, swept, skipped } = sweep;
+  const bytes = swept.reduce((sum, session) => sum + session.bytes, 0);
+  const lines = swept
+    .slice(0, MOST_NAMED)
+    .map(({ sessionId, reason }) => `${sessionId}  ${paint("dim", REASONS[reason])}`);
+  if (swept.length > MOST_NAMED) lines.push(`and ${count(swept.length - MOST_NAMED)} more`);
+  const did = isDryRun ? "would go" : "are gone";
+  lines.push(
+    `${countOf(seen, "session")} of ${size(seenBytes)}: ` +
+      `${count(swept.length)} of ${size(bytes)} ${did}` +
+      (onHold > 0 ? `, ${count(onHold)} on hold` : "") +
+      (skipped > 0 ? `, ${count(skipped)} left for the next sweep` : "") +
+      (unreadable > 0 ? `, ${count(unreadable)} unreadable and left alone` : ""),
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+const REASONS: Readonly<Record<Sweep["swept"][number]["reason"], string>> = {
+  age: "older than retention.maxAge",
+  idle: "no turn for longer than retention.maxIdle",
+  tenant_sessions: "over retention.sessionsPerTenant",
+  tenant_bytes: "over retention.bytesPerTenant",
+  total_bytes: "over retention.maxBytes",
+  disk: "less free than retention.keepFree",
+};
+
+function size(bytes: number): string {
+  const mebibytes = bytes / 2 ** 20;
+  return mebibytes >= 10 ? `${count(Math.round(mebibytes))} MiB` : `${mebibytes.toFixed(2)} MiB`;
+}
+
+function json(value: unknown): string {
+  return JSON.stringify(value) ?? "";
+}
+
+function shortened(text: string, most = MOST_OF_A_NAME): string {
+  const line = printable(text).replaceAll(/\s+/g, " ").trim();
+  return line.length <= most ? line : `${line.slice(0, most - 1)}…`;
+}
+
+function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}
