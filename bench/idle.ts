@@ -5,13 +5,9 @@
  * @module
  */
 
-import { mkdirSync, writeFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { openDataDirectory } from "../src/session/data-directory.ts";
-import { FileSessions } from "../src/session/file-sessions.ts";
-import { SessionLocks } from "../src/session/session-locks.ts";
+import { makeSessions, realTranscript } from "./made-sessions.ts";
 import { boxPlot, summaryTable } from "./page.ts";
 import {
   EXAMPLE_AGENT,
@@ -31,9 +27,6 @@ const ROUNDS = 5;
 const PAGES = 5;
 const SESSIONS_READ = 200;
 const SETTLE_MS = 2_000;
-const WRITES_AT_ONCE = 32;
-/** What `plimsoll` calls whoever asks without a key. */
-const TENANT = "default";
 
 const MIB = 2 ** 20;
 const IDLE_LIMIT_BYTES = 150 * MIB;
@@ -80,7 +73,7 @@ export const idle: Benchmark = {
     // The first start also warms the disk.
     const transcript = await realTranscript(await startOn("few"), directories.few);
     report(`making ${SESSIONS} sessions with a transcript of ${transcript.text.length} bytes`);
-    await makeSessions(directories.many, transcript, signal);
+    await makeSessions({ dataDirectory: directories.many, count: SESSIONS, transcript }, signal);
 
     const rounds: Record<Store, Round[]> = { few: [], many: [] };
     for (let round = 0; round < ROUNDS; round += 1) {
@@ -136,59 +129,6 @@ async function getJson(url: string): Promise<unknown> {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url} was answered with ${response.status}`);
   return response.json();
-}
-
-interface RealTranscript {
-  readonly sessionId: string;
-  readonly text: string;
-}
-
-/** Runs a turn, and reads what Claude Code wrote down of it. */
-async function realTranscript(
-  started: RunningServer,
-  dataDirectory: string,
-): Promise<RealTranscript> {
-  {
-    await using server = started;
-    await timeTurn({ url: server.url, agentName: "hello", input: "Good morning" });
-  }
-  const names = await readdir(dataDirectory, { recursive: true });
-  const name = names.find((each) => each.endsWith(".jsonl"));
-  if (name === undefined) throw new Error("the turn left no transcript");
-  const text = await readFile(join(dataDirectory, name), "utf8");
-  return { text, sessionId: name.replace(/^.*\/|\.jsonl$/g, "") };
-}
-
-/** As the server makes them, with the transcript of the real turn under each one's own id. */
-async function makeSessions(
-  dataDirectory: string,
-  { text, sessionId }: RealTranscript,
-  signal: AbortSignal,
-): Promise<void> {
-  const data = await openDataDirectory(dataDirectory, Date.now());
-  const sessions = new FileSessions({
-    dataDirectory,
-    maxPerTenant: SESSIONS,
-    locks: new SessionLocks(),
-  });
-  const make = async (index: number) => {
-    const target = { by: "thread", threadId: `thread-${index}`, expectsHistory: false } as const;
-    const input = { tenant: TENANT, agentName: "hello", target };
-    const session = await sessions.open(input, Date.now());
-    const project = join(session.directories.config, "projects", "work");
-    mkdirSync(project, { recursive: true });
-    const own = text.replaceAll(sessionId, session.sessionId);
-    writeFileSync(join(project, `${session.sessionId}.jsonl`), own);
-    const ref = { tenant: TENANT, sessionId: session.sessionId };
-    const totals = { costUsd: 0.01, byModel: [] };
-    await sessions.finish(ref, { totals, endedAtMs: Date.now() });
-  };
-  for (let first = 0; first < SESSIONS; first += WRITES_AT_ONCE) {
-    signal.throwIfAborted();
-    const count = Math.min(WRITES_AT_ONCE, SESSIONS - first);
-    await Promise.all(Array.from({ length: count }, (_, index) => make(first + index)));
-  }
-  await data[Symbol.asyncDispose]();
 }
 
 function outcomeOf(rounds: Rounds, transcriptBytes: number) {

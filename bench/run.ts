@@ -18,6 +18,7 @@ import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
 import { patterns } from "./patterns.ts";
 import { prediction } from "./prediction.ts";
+import { retention } from "./retention.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
 import { shed } from "./shed.ts";
 import { soak } from "./soak.ts";
@@ -35,6 +36,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   soak,
   patterns,
   prediction,
+  retention,
   guardSim,
   livelock,
 ];
