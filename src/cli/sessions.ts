@@ -125,7 +125,7 @@ export async function runSessionsSweep(options: SweepCommandOptions, io: Io): Pr
   await using _taken = isDryRun ? null : await borrowDataDirectory(dataDirectory, Date.now());
   const locks = new SessionLocks();
   const sessions = sessionsIn(dataDirectory, locks);
-  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits });
+  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits, loadRatio: 1 });
   const swept = await sweeper.sweep(Date.now(), { isDryRun });
   if (options.asJson) io.stdout(`${JSON.stringify(swept)}\n`);
   else io.stdout(sweepText(swept, isDryRun, painter(io.color)));

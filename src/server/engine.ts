@@ -119,7 +119,8 @@ export async function withEngine<Result>(
   const place = { toolShell, dataDirectory: data.path, ceilingBytesOf: ceilingOf(gate) };
   const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place };
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
-  const { locks, sessions, sweeper } = openSessions(config, data, kept, single);
+  const { locks, sessions, ...opened } = openSessions(config, data, kept, single);
+  await using sweeper = opened.sweeper;
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };
   await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, turnDeps, signal),
@@ -183,6 +184,9 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
   if (killed > 0) telemetry.log.warn({ killed }, "Killed processes that the last run left behind");
 }
 
+/** A sweep may take its time: 10,000 sessions are looked at in a minute or two. */
+const SWEEP_LOAD_RATIO = 0.05;
+
 function openSessions(
   { sessions: { maxPerTenant }, retention: limits }: Config,
   { path: dataDirectory }: DataDirectory,
@@ -193,7 +197,13 @@ function openSessions(
   const beforeDelete = (ref: SessionRef) => residents.endOf(ref, "deleted");
   const options = { dataDirectory, maxPerTenant, locks, beforeDelete, single };
   const sessions = new FileSessions(options);
-  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits });
+  const sweeper = new SessionSweeper({
+    dataDirectory,
+    sessions,
+    locks,
+    limits,
+    loadRatio: SWEEP_LOAD_RATIO,
+  });
   return { locks, sessions, sweeper };
 }
 

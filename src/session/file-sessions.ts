@@ -51,7 +51,7 @@ import {
 } from "./session-record.ts";
 import type { SingleSession } from "./single-session.ts";
 import { storing } from "./storage-errors.ts";
-import { writeTombstone } from "./tombstones.ts";
+import { Tombstones } from "./tombstones.ts";
 import {
   hasConversation,
   readLines,
@@ -111,6 +111,7 @@ export class FileSessions {
   readonly #data: string;
   readonly #locks: SessionLocks;
   readonly #counts: SessionCounts;
+  readonly #tombstones = new Tombstones();
   readonly #beforeDelete: (ref: SessionRef) => Promise<void>;
   readonly #single: SingleSession | null;
 
@@ -289,7 +290,7 @@ export class FileSessions {
     await this.#beforeDelete(own);
     // Counted before it goes: a first count taken afterwards would miss it twice.
     await this.#counts.count(own.tenant);
-    await writeTombstone(paths.tombstone, nowMs);
+    await this.#tombstones.write(paths.tombstone, nowMs);
     // One rename takes it away whole; a crash after it leaves only rubbish.
     const trash = join(dataPathsOf(this.#data).trash, randomUUID());
     await rename(paths.directory, trash);

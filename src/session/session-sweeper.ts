@@ -1,7 +1,6 @@
 /**
- * Deletes the sessions that have to go, by the limits of `retention.ts`. It looks at one session
- * after the other and at nothing twice, so that turns hardly feel it: a sweep of thousands takes
- * seconds and may, since it comes once an hour.
+ * Deletes the sessions that have to go, by the limits of `retention.ts`: one after the other, and
+ * beside a server with pauses, so that turns hardly feel it.
  *
  * @module
  */
@@ -9,6 +8,7 @@
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../lib/errors.ts";
+import { Pacer } from "../lib/pacer.ts";
 import type { RetentionReason } from "../telemetry/values.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import {
@@ -29,6 +29,11 @@ export interface SweeperOptions {
   readonly sessions: Pick<FileSessions, "deleteUnused">;
   readonly locks: Pick<SessionLocks, "isLocked">;
   readonly limits: RetentionLimits;
+  /**
+   * The most of the time that a sweep works, up to 1. Measured: without pauses, turns on two busy
+   * cores take half as long again.
+   */
+  readonly loadRatio: number;
 }
 
 export interface SweptSession {
@@ -42,6 +47,7 @@ export interface SweptSession {
 export interface Sweep {
   /** Sessions looked at. */
   readonly seen: number;
+  /** What they take of the disk: all files where a limit is of bytes, else transcripts alone. */
   readonly seenBytes: number;
   /** On hold, and so kept whatever the limits say. */
   readonly onHold: number;
@@ -60,8 +66,10 @@ export interface SweepOptions {
   readonly signal?: AbortSignal;
 }
 
-export class SessionSweeper {
+/** Disposing ends a sweep that is under way, and waits for no more than the session it deletes. */
+export class SessionSweeper implements AsyncDisposable {
   readonly #options: SweeperOptions;
+  readonly #stop = new AbortController();
   /** One at a time: two would delete the same sessions, and both tell of them. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -74,21 +82,31 @@ export class SessionSweeper {
    *
    * @throws {AppError} `storage_failed` when the sessions cannot be looked at.
    */
-  sweep(nowMs: number, options: SweepOptions = {}): Promise<Sweep> {
-    const next = this.#last.then(() => this.#sweep(nowMs, options));
+  sweep(nowMs: number, { isDryRun = false, signal }: SweepOptions = {}): Promise<Sweep> {
+    const { signal: stop } = this.#stop;
+    const either = signal === undefined ? stop : AbortSignal.any([signal, stop]);
+    const next = this.#last.then(() => this.#sweep(nowMs, isDryRun, either));
     this.#last = next.catch(() => {});
     return next;
   }
 
-  async #sweep(nowMs: number, { isDryRun = false, signal }: SweepOptions): Promise<Sweep> {
-    const { dataDirectory, limits } = this.#options;
-    const { stored, unreadable } = await storing("look at the sessions", () => this.#look(signal));
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#last;
+  }
+
+  async #sweep(nowMs: number, isDryRun: boolean, signal: AbortSignal): Promise<Sweep> {
+    const { dataDirectory, limits, loadRatio } = this.#options;
+    const pacer = new Pacer(loadRatio);
+    const look = () => this.#look(pacer, signal);
+    const { stored, unreadable } = await storing("look at the sessions", look);
     const freeBytes = await freeBytesOf(dataDirectory);
     const expired = expiredSessions(stored, limits, { nowMs, freeBytes });
     const swept: SweptSession[] = [];
     let skipped = 0;
     for (const each of expired) {
-      if (signal?.aborted === true) break;
+      if (!isDryRun) await pacer.pause(signal);
+      if (signal.aborted) break;
       if (isDryRun || (await this.#delete(each, nowMs))) swept.push(told(each));
       else skipped += 1;
     }
@@ -102,23 +120,25 @@ export class SessionSweeper {
     };
   }
 
-  async #look(signal: AbortSignal | undefined) {
-    const { dataDirectory, locks } = this.#options;
+  async #look(pacer: Pacer, signal: AbortSignal) {
+    const { dataDirectory, locks, limits } = this.#options;
+    const needsBytes = hasLimitOfBytes(limits);
     const stored: StoredSession[] = [];
     let unreadable = 0;
     for await (const directory of sessionDirectories(dataDirectory)) {
-      if (signal?.aborted === true) break;
+      await pacer.pause(signal);
+      if (signal.aborted) break;
       try {
         const record = await readAnyRecord(join(directory, RECORD_NAME));
-        const size = record && (await ifPresent(treeSizeOf(directory)));
-        if (record === undefined || size === undefined) continue;
+        if (record === undefined) continue;
+        const size = needsBytes ? await ifPresent(treeSizeOf(directory)) : undefined;
         const { tenant, sessionId, createdAtMs, lastTurnAtMs, onHoldSinceMs } = record;
         stored.push({
           tenant,
           sessionId,
           createdAtMs,
           lastTurnAtMs,
-          bytes: size.bytes,
+          bytes: size?.bytes ?? record.transcriptBytes,
           isOnHold: onHoldSinceMs !== undefined,
           isBusy: locks.isLocked({ tenant, sessionId }),
         });
@@ -139,6 +159,10 @@ export class SessionSweeper {
       throw thrown;
     }
   }
+}
+
+function hasLimitOfBytes({ bytesPerTenant, maxBytes, keepFreeBytes }: RetentionLimits): boolean {
+  return bytesPerTenant !== null || maxBytes !== null || keepFreeBytes !== null;
 }
 
 function told({ session, reason }: Expired): SweptSession {

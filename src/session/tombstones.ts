@@ -23,20 +23,32 @@ export async function hasTombstone(file: string, nowMs: number): Promise<boolean
   return found !== undefined && nowMs - found.mtimeMs < TOMBSTONE_AGE_MS;
 }
 
-/** Its directory must exist. */
-export async function writeTombstone(
-  file: string,
-  nowMs: number,
-  maxCount = MAX_TOMBSTONES_PER_TENANT,
-): Promise<void> {
-  await writeFile(file, "", { mode: 0o600 });
-  await utimes(file, new Date(nowMs), new Date(nowMs));
-  await prune(dirname(file), maxCount);
+export class Tombstones {
+  readonly #maxCount: number;
+  /** By directory, that of a tenant; never fewer than there are. Nobody else writes there. */
+  readonly #counts = new Map<string, number>();
+
+  constructor(maxCount = MAX_TOMBSTONES_PER_TENANT) {
+    this.#maxCount = maxCount;
+  }
+
+  /** Its directory must exist. */
+  async write(file: string, nowMs: number): Promise<void> {
+    await writeFile(file, "", { mode: 0o600 });
+    await utimes(file, new Date(nowMs), new Date(nowMs));
+    const directory = dirname(file);
+    // A directory is read once, not for each of the thousands that a sweep writes.
+    const known = this.#counts.get(directory);
+    const count = known === undefined ? (await readdir(directory)).length : known + 1;
+    const isFull = count > this.#maxCount;
+    this.#counts.set(directory, isFull ? await prune(directory, this.#maxCount) : count);
+  }
 }
 
-async function prune(directory: string, maxCount: number): Promise<void> {
+/** @returns How many are left. */
+async function prune(directory: string, maxCount: number): Promise<number> {
   const names = await readdir(directory);
-  if (names.length <= maxCount) return;
+  if (names.length <= maxCount) return names.length;
   const aged: { file: string; mtimeMs: number }[] = [];
   for (const name of names) {
     const file = join(directory, name);
@@ -47,4 +59,5 @@ async function prune(directory: string, maxCount: number): Promise<void> {
   aged.sort((a, b) => a.mtimeMs - b.mtimeMs);
   const surplus = names.length - Math.floor(maxCount * (1 - PRUNE_RATIO));
   for (const { file } of aged.slice(0, surplus)) await rm(file, { force: true });
+  return names.length - surplus;
 }

@@ -27,7 +27,7 @@ async function prepare(limits: Partial<RetentionLimits> = {}) {
   const opened = await openSessions();
   const { data: dataDirectory, sessions, locks } = opened;
   const all = { ...LIMITS, ...limits };
-  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits: all });
+  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits: all, loadRatio: 1 });
   return { ...opened, sweeper };
 }
 
@@ -36,7 +36,7 @@ const idsIn = async (data: string) =>
 
 describe("SessionSweeper", () => {
   it("deletes what is due of all tenants, with all files, and the thread can begin anew", async () => {
-    const { data, sessions, sweeper } = await prepare();
+    const { data, sessions, sweeper } = await prepare({ maxBytes: 2 ** 40 });
     const old = await takeTurn(sessions, thread("old"), NOW_MS - 91 * DAY_MS);
     await writeFile(join(old.directories.work, "made by a tool"), "x".repeat(1000));
     await takeTurn(sessions, thread("old", { tenant: "other" }), NOW_MS - 91 * DAY_MS);
@@ -119,6 +119,24 @@ describe("SessionSweeper", () => {
     const [first, second] = await Promise.all([sweeper.sweep(NOW_MS), sweeper.sweep(NOW_MS)]);
     expect(first.swept).toHaveLength(5);
     expect(second).toMatchObject({ seen: 0, swept: [] });
+  });
+});
+
+describe("a sweep beside a server", () => {
+  it("rests between its steps, and ends at once when the server stops", async () => {
+    const { data, sessions, locks } = await openSessions();
+    for (let at = 0; at < 40; at += 1) {
+      await takeTurn(sessions, thread(`old-${at}`), NOW_MS - 100 * DAY_MS);
+    }
+    const shared = { dataDirectory: data, sessions, locks, limits: LIMITS };
+    const sweeper = new SessionSweeper({ ...shared, loadRatio: 0.0001 });
+    const sweeping = sweeper.sweep(NOW_MS);
+    const beganAtMs = performance.now();
+    await sweeper[Symbol.asyncDispose]();
+    // A rest would be of a minute.
+    expect(performance.now() - beganAtMs).toBeLessThan(10_000);
+    expect((await sweeping).swept.length).toBeLessThan(40);
+    expect((await sweeper.sweep(NOW_MS)).seen).toBe(0);
   });
 });
 

@@ -30,12 +30,14 @@ const sweepQuerySchema = z.strictObject({
 
 const sweepSchema = z.object({
   seen: z.int().describe("Sessions looked at."),
-  seenBytes: z.int().describe("What they take of the disk."),
+  seenBytes: z
+    .int()
+    .describe("What they take of the disk; without a limit of bytes, their transcripts alone."),
   onHold: z.int().describe("On hold, and so kept whatever the limits say."),
   unreadable: z.int().describe("Records that could not be read: their sessions are left alone."),
   skipped: z.int().describe("Had to go, and had a turn meanwhile or could not be deleted."),
   deleted: z.int().describe("Sessions that went; of a dry run, that would."),
-  deletedBytes: z.int(),
+  deletedBytes: z.int().describe("What that took of the disk, as above."),
   byReason: z.record(z.enum(RETENTION_REASONS), z.int()),
   sessions: z
     .array(

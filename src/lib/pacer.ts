@@ -1,0 +1,33 @@
+/**
+ * Keeps a long job to a share of the time, so that others hardly feel it.
+ *
+ * @module
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Worked at a stretch before a pause: many timers would cost more than they spare. */
+const STRETCH_MS = 5;
+
+export class Pacer {
+  readonly #loadRatio: number;
+  #beganAtMs = performance.now();
+
+  /** @param loadRatio The most of the time that is worked, above 0; 1 for no pauses. */
+  constructor(loadRatio: number) {
+    this.#loadRatio = loadRatio;
+  }
+
+  /**
+   * To be awaited between two steps of the job: rests as long as the work since the last rest asks
+   * for. Work that took long because others had the cores rests the longer. Returns at once when the
+   * signal aborts; never rejects.
+   */
+  async pause(signal?: AbortSignal): Promise<void> {
+    const workedMs = performance.now() - this.#beganAtMs;
+    if (workedMs < STRETCH_MS) return;
+    const restMs = workedMs * (1 / this.#loadRatio - 1);
+    if (restMs > 0) await delay(restMs, undefined, { ...(signal && { signal }) }).catch(() => {});
+    this.#beganAtMs = performance.now();
+  }
+}

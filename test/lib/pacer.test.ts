@@ -1,0 +1,49 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { Pacer } from "../../src/lib/pacer.ts";
+
+function work(ms: number): void {
+  const untilMs = performance.now() + ms;
+  while (performance.now() < untilMs);
+}
+
+async function timeOf(job: () => Promise<void>): Promise<number> {
+  const beganAtMs = performance.now();
+  await job();
+  return performance.now() - beganAtMs;
+}
+
+describe("Pacer", () => {
+  it("rests so long that the work is its share of the time", async () => {
+    const pacer = new Pacer(0.25);
+    const elapsedMs = await timeOf(async () => {
+      for (let step = 0; step < 40; step += 1) {
+        work(2);
+        await pacer.pause();
+      }
+    });
+    // 80 ms of work, the last stretch of which may have had no rest yet.
+    expect(elapsedMs).toBeGreaterThan(4 * (80 - 6) - 5);
+  });
+
+  it("does not rest at all at 1, nor after next to no work", async () => {
+    const all = new Pacer(1);
+    const restMs = await timeOf(async () => {
+      work(20);
+      await all.pause();
+    });
+    expect(restMs).toBeLessThan(150);
+    const lazy = new Pacer(0.001);
+    expect(await timeOf(() => lazy.pause())).toBeLessThan(100);
+  });
+
+  it("ends its rest when the signal aborts", async () => {
+    const pacer = new Pacer(0.0001);
+    work(6);
+    const leave = new AbortController();
+    const rested = timeOf(() => pacer.pause(leave.signal));
+    await delay(20);
+    leave.abort();
+    expect(await rested).toBeLessThan(5_000);
+  });
+});
