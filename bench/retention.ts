@@ -21,13 +21,13 @@ import { median, summaryOf } from "./statistics.ts";
 import { askTurn } from "./turn-client.ts";
 
 const SESSIONS = 10_000;
-const ROUNDS = 3;
-const SWEPT_A_ROUND = 1_000;
+const ROUNDS = 2;
+const SWEPT_A_ROUND = 500;
 /** So many turns run all the time. */
 const TURNS_AT_ONCE = 2;
-/** What the turns of a round are compared with: as many before the sweep as after it. */
-const QUIET_TURNS = 24;
-const WARM_UP_TURNS = 6;
+/** A server sweeps by itself so long after its start; what runs before is compared with. */
+const FIRST_SWEEP_MS = 60_000;
+const WARM_UP_MS = 10_000;
 /** Beside every sweep one runs in a session that would have to go before all others. */
 const BUSY_INPUT = "slowly";
 const SLOWDOWN_LIMIT_RATIO = 0.05;
@@ -36,7 +36,7 @@ const DAY_MS = 86_400_000;
 const SCRIPT = {
   defaults: { firstTokenMs: 0, tokensPerSecond: 1_000 },
   rules: [
-    { when: { userText: BUSY_INPUT }, tokensPerSecond: 10, reply: [{ tokens: 1_200 }] },
+    { when: { userText: BUSY_INPUT }, tokensPerSecond: 10, reply: [{ tokens: 6_000 }] },
     { reply: [{ text: "Good morning to you, whoever you are." }] },
   ],
 };
@@ -63,12 +63,14 @@ export const retention: Benchmark = {
     await using model = await startModel(scratch.path, SCRIPT);
     const few = join(scratch.path, "few");
     const dataDirectory = join(scratch.path, "many");
+    const logFile = join(scratch.path, "server.log");
     const start = (directory: string, most: number) =>
       startServer({
         agentFile: EXAMPLE_AGENT,
         dataDirectory: directory,
         environment: model.environment,
         args: ["--set", `retention.sessionsPerTenant=${most}`],
+        logFile,
       });
     const transcript = await realTranscript(await start(few, SESSIONS), few);
     report(`making ${SESSIONS} sessions`);
@@ -81,18 +83,24 @@ export const retention: Benchmark = {
       signal.throwIfAborted();
       const most = SESSIONS - round * SWEPT_A_ROUND;
       await using server = await start(dataDirectory, most);
-      rounds.push(await runRound(server, dataDirectory, most));
+      rounds.push(await runRound(server, { dataDirectory, logFile, most, round }));
       report(`  ${describe(rounds.at(-1))}`);
     }
     return outcomeOf(rounds, transcript.text.length);
   },
 };
 
-async function runRound(
-  server: RunningServer,
-  dataDirectory: string,
-  most: number,
-): Promise<Round> {
+interface RoundOrder {
+  readonly dataDirectory: string;
+  readonly logFile: string;
+  readonly most: number;
+  /** From 1 on. */
+  readonly round: number;
+}
+
+async function runRound(server: RunningServer, order: RoundOrder): Promise<Round> {
+  const { dataDirectory, logFile, most, round } = order;
+  const beganAtMs = performance.now();
   const threadId = `busy-${most}`;
   const { sessionId } = await turn(server, { threadId, input: "Good morning" });
   makeOld(dataDirectory, sessionId);
@@ -100,43 +108,53 @@ async function runRound(
   const busy = turn(server, { threadId, input: BUSY_INPUT, signal: leave.signal });
 
   const turns = runTurns(server);
-  await turns.next(WARM_UP_TURNS);
-  const before = await turns.next(QUIET_TURNS / 2);
-  const began = performance.now();
-  let isOver = false;
-  const sweeping = fetch(`${server.url}/v1/sessions/sweep`, { method: "POST" })
-    .then((response) => response.json() as Promise<SweepAnswer>)
-    .finally(() => (isOver = true));
-  const sweptMs: number[] = [];
-  while (!isOver) sweptMs.push(...(await turns.next(1)));
-  const sweep = await sweeping;
-  const sweepMs = performance.now() - began;
-  // The last turns have hardly felt it.
-  await turns.next(TURNS_AT_ONCE);
-  const after = await turns.next(QUIET_TURNS / 2);
+  const sweep = await sweepOf(logFile, round);
+  const overAtMs = performance.now();
   await turns.end();
-
   const there = await fetch(`${server.url}/v1/sessions/${sessionId}`);
   await there.arrayBuffer();
   leave.abort();
   const { outcome } = await busy;
+  const sweptAtMs = beganAtMs + FIRST_SWEEP_MS;
+  const timesOf = (fromMs: number, toMs: number) =>
+    turns.ended.filter((each) => each.fromMs >= fromMs && each.toMs <= toMs).map(lengthOf);
   return {
     most,
     left: sweep.seen - sweep.deleted,
     deleted: sweep.deleted,
-    freedMib: sweep.deletedBytes / 2 ** 20,
-    sweepMs,
-    quietMs: [...before, ...after],
-    sweptMs,
+    freedMib: sweep.bytes / 2 ** 20,
+    sweepMs: overAtMs - sweptAtMs,
+    quietMs: timesOf(beganAtMs + WARM_UP_MS, sweptAtMs),
+    sweptMs: timesOf(sweptAtMs, overAtMs),
     busyOutcome: outcome,
     busyIsThere: there.ok,
   };
 }
 
-interface SweepAnswer {
+const POLL_MS = 500;
+
+/** What the server says of a sweep that let sessions go. */
+interface SweepLine {
+  readonly msg: string;
   readonly seen: number;
   readonly deleted: number;
-  readonly deletedBytes: number;
+  readonly bytes: number;
+}
+
+/** Waits for the sweep of that number, from 1 on. */
+async function sweepOf(logFile: string, number: number): Promise<SweepLine> {
+  for (;;) {
+    const sweep = sweepsIn(logFile)[number - 1];
+    if (sweep !== undefined) return sweep;
+    await delay(POLL_MS);
+  }
+}
+
+function sweepsIn(logFile: string): SweepLine[] {
+  const lines = readFileSync(logFile, "utf8").split("\n");
+  return lines
+    .filter((line) => line.includes('"msg":"Sessions had to go"'))
+    .map((line) => JSON.parse(line) as SweepLine);
 }
 
 interface TurnOrder {
@@ -149,7 +167,7 @@ async function turn({ url }: RunningServer, order: TurnOrder) {
   let sessionId = "";
   const onStart = (_turnId: string, id: string) => (sessionId = id);
   const answer = await askTurn({ url, agentName: "hello", onStart, ...order });
-  return { sessionId, ms: answer.endedAtMs - answer.askedAtMs, outcome: answer.outcome };
+  return { sessionId, outcome: answer.outcome };
 }
 
 /** As if nobody had talked in it for ever. */
@@ -162,33 +180,33 @@ function makeOld(dataDirectory: string, sessionId: string): void {
   writeFileSync(file, JSON.stringify({ ...record, lastTurnAtMs: 1 }));
 }
 
+interface EndedTurn {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+function lengthOf({ fromMs, toMs }: EndedTurn): number {
+  return toMs - fromMs;
+}
+
 /** Turns in new sessions, some at once, until they are ended. */
 function runTurns(server: RunningServer) {
-  let isOver = false;
-  const ended: number[] = [];
-  const wake: (() => void)[] = [];
+  const over = new AbortController();
+  const ended: EndedTurn[] = [];
   const client = async () => {
-    while (!isOver) {
-      const { ms, outcome } = await turn(server, { input: "Good morning" });
+    while (!over.signal.aborted) {
+      const fromMs = performance.now();
+      const { outcome } = await turn(server, { input: "Good morning" });
       if (outcome !== "completed") throw new Error(`a turn ended otherwise: ${outcome}`);
-      ended.push(ms);
-      for (const go of wake.splice(0)) go();
+      ended.push({ fromMs, toMs: performance.now() });
     }
   };
   const clients = Promise.all(Array.from({ length: TURNS_AT_ONCE }, client));
   return {
-    /** How long the next ones took that end. */
-    async next(count: number): Promise<number[]> {
-      ended.length = 0;
-      while (ended.length < count) {
-        await Promise.race([new Promise<void>((resolve) => wake.push(resolve)), clients]);
-      }
-      return ended.slice(0, count);
-    },
+    ended: ended as readonly EndedTurn[],
     async end(): Promise<void> {
-      isOver = true;
+      over.abort();
       await clients;
-      await delay(0);
     },
   };
 }
@@ -213,10 +231,9 @@ function outcomeOf(rounds: readonly Round[], transcriptBytes: number) {
       `A data directory with ${SESSIONS.toLocaleString("en")} sessions, each with the transcript ` +
         `(${transcriptBytes} bytes) of a real turn. In each of ${ROUNDS} rounds a server is started ` +
         `that may keep ${SWEPT_A_ROUND.toLocaleString("en")} fewer than the one before ` +
-        "(`retention.sessionsPerTenant`), and is asked to sweep (`POST /v1/sessions/sweep`). " +
-        `${TURNS_AT_ONCE} turns run at once, each in a new session: ${QUIET_TURNS} of them half ` +
-        "before and half after the sweep, and as many as end meanwhile. One more turn streams all " +
-        "the time in a session that had no turn for longer than any other, and would go first.",
+        "(`retention.sessionsPerTenant`), and sweeps by itself a minute later. " +
+        `${TURNS_AT_ONCE} turns run at once all the time, each in a new session. One more streams ` +
+        "in a session that had no turn for longer than any other, and would go first.",
       "## Sweeps",
       table(
         ["may stay", "gone", "left", "MiB freed", "s", "the session in a turn"],
@@ -231,8 +248,8 @@ function outcomeOf(rounds: readonly Round[], transcriptBytes: number) {
       ),
       "## Turns, from the request to the end",
       summaryTable("ms", [
-        ["without a sweep", summaryOf(quiet)],
-        ["during one", summaryOf(swept)],
+        ["in the minute before", summaryOf(quiet)],
+        ["during the sweep", summaryOf(swept)],
       ]),
     ],
   };

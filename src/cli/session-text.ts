@@ -34,9 +34,9 @@ export function sessionTable(
   paint: Paint,
 ): string {
   const rows = records.map((record) => [
-    record.sessionId,
+    shortened(record.sessionId, 36),
     shortened(record.tenant),
-    record.agentName,
+    shortened(record.agentName),
     shortened(record.threadId),
     count(record.turns),
     count(Math.ceil(record.transcriptBytes / 1024)),
@@ -60,7 +60,7 @@ export function sessionTable(
 
 /** A conversation under its head, with the tools that were used. */
 export function transcriptText(head: string, transcript: Transcript, paint: Paint): string {
-  const lines = [paint("bold", head), ""];
+  const lines = [paint("bold", printable(head)), ""];
   if (!transcript.isComplete) lines.push(paint("dim", "(older messages are left out)"), "");
   for (const { role, parts } of transcript.messages) {
     const said = parts.map((part) => partText(part, paint)).filter((text) => text !== "");
@@ -83,9 +83,12 @@ function partText(part: MessagePart, paint: Paint): string {
       return paint("dim", printableLines(part.text));
     case "image":
     case "document":
-      return paint("dim", `[${part.type}, ${part.mediaType}]`);
+      return paint("dim", `[${part.type}, ${shortened(part.mediaType)}]`);
     case "tool_call":
-      return paint("dim", `→ ${part.toolName} ${shortened(json(part.input), MOST_OF_A_TOOL)}`);
+      return paint(
+        "dim",
+        `→ ${shortened(part.toolName)} ${shortened(json(part.input), MOST_OF_A_TOOL)}`,
+      );
     case "tool_result":
       return paint("dim", `${part.isError ? "✗" : "←"} ${shortened(part.content, MOST_OF_A_TOOL)}`);
   }
@@ -96,11 +99,13 @@ const MOST_NAMED = 20;
 
 /** What a sweep did, or would do. */
 export function sweepText(sweep: Sweep, isDryRun: boolean, paint: Paint): string {
-  const { seen, seenBytes, onHold, unreadable, swept, skipped } = sweep;
+  const { seen, seenBytes, onHold, unreadable, swept, skipped, failed, missingBytes } = sweep;
   const bytes = swept.reduce((sum, session) => sum + session.bytes, 0);
   const lines = swept
     .slice(0, MOST_NAMED)
-    .map(({ sessionId, reason }) => `${sessionId}  ${paint("dim", REASONS[reason])}`);
+    .map(
+      ({ sessionId, reason }) => `${shortened(sessionId, 36)}  ${paint("dim", REASONS[reason])}`,
+    );
   if (swept.length > MOST_NAMED) lines.push(`and ${count(swept.length - MOST_NAMED)} more`);
   const did = isDryRun ? "would go" : "are gone";
   lines.push(
@@ -108,6 +113,8 @@ export function sweepText(sweep: Sweep, isDryRun: boolean, paint: Paint): string
       `${count(swept.length)} of ${size(bytes)} ${did}` +
       (onHold > 0 ? `, ${count(onHold)} on hold` : "") +
       (skipped > 0 ? `, ${count(skipped)} left for the next sweep` : "") +
+      (failed > 0 ? `, ${count(failed)} could not be deleted` : "") +
+      (missingBytes > 0 ? `, ${size(missingBytes)} of keepFree not to be had from sessions` : "") +
       (unreadable > 0 ? `, ${count(unreadable)} unreadable and left alone` : ""),
   );
   return `${lines.join("\n")}\n`;

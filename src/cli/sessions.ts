@@ -10,7 +10,7 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../config/config.ts";
-import { loadConfig } from "../config/load.ts";
+import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { printable } from "../lib/diagnostics.ts";
 import { AppError } from "../lib/errors.ts";
 import { borrowDataDirectory } from "../session/data-directory.ts";
@@ -21,11 +21,13 @@ import { SessionLocks } from "../session/session-locks.ts";
 import { transcriptFileOf } from "../session/session-lookup.ts";
 import type { SessionRecord } from "../session/session-record.ts";
 import { SessionSweeper } from "../session/session-sweeper.ts";
+import { storing } from "../session/storage-errors.ts";
 import { EXIT } from "./exit-codes.ts";
 import { count, countOf, dollars } from "./figures.ts";
 import type { Io } from "./io.ts";
 import { painter } from "./paint.ts";
 import { sessionTable, sweepText, transcriptText } from "./session-text.ts";
+import { listenToSignals } from "./signals.ts";
 
 /** Which data directory: as `serve` finds it. */
 export interface SessionsOptions {
@@ -45,7 +47,7 @@ export async function runSessionsList(options: ListOptions, io: Io): Promise<num
   const { dataDirectory } = await settingsOf(options, io);
   await mustBeThere(dataDirectory);
   const { tenant, agentName, limit } = options;
-  const all = await allSessions(dataDirectory);
+  const all = await storing("list the sessions", () => allSessions(dataDirectory));
   const wanted = all.filter(
     (each) =>
       (tenant === undefined || each.tenant === tenant) &&
@@ -56,7 +58,8 @@ export async function runSessionsList(options: ListOptions, io: Io): Promise<num
     for (const record of shown) io.stdout(`${JSON.stringify(record)}\n`);
     return EXIT.ok;
   }
-  if (shown.length === 0) io.stdout(`There is no session in ${dataDirectory}\n`);
+  const asked = tenant === undefined && agentName === undefined ? "session" : "such session";
+  if (shown.length === 0) io.stdout(`There is no ${asked} in ${dataDirectory}\n`);
   else io.stdout(sessionTable(shown, Date.now(), painter(io.color)));
   const rest = wanted.length - shown.length;
   if (rest > 0) io.stdout(`and ${count(rest)} more; --limit shows them\n`);
@@ -97,6 +100,8 @@ export async function runSessionsChange(
 ): Promise<number> {
   const { dataDirectory } = await settingsOf(options, io);
   const ref = refOf(await recordOf(dataDirectory, options.sessionId));
+  // A signal waits for the end: it takes a moment, and the directory has to be given back.
+  using _signals = listenToSignals();
   await using _taken = await borrowDataDirectory(dataDirectory, Date.now());
   const sessions = sessionsIn(dataDirectory);
   if (options.change === "delete") {
@@ -118,26 +123,39 @@ export interface SweepCommandOptions extends SessionsOptions {
 
 /** Deletes what has to go by `retention`, or says what that is. */
 export async function runSessionsSweep(options: SweepCommandOptions, io: Io): Promise<number> {
-  const { dataDirectory, retention: limits } = await settingsOf(options, io);
-  await mustBeThere(dataDirectory);
   const { isDryRun } = options;
+  const { config, file, sources } = await loadSettings(options, io);
+  const { dataDirectory, retention: limits } = config;
+  await mustBeThere(dataDirectory);
+  const isTold = [...sources].some(
+    ([name, source]) => name.startsWith("retention.") && source !== "default",
+  );
+  if (!isDryRun && file === null && !isTold) {
+    const cure = "name its server file by --config, or a limit by --set retention.…";
+    throw new AppError("usage", `Cannot sweep by limits that may not be the server's: ${cure}`);
+  }
+  using signals = listenToSignals();
   // A dry run changes nothing, so it may look while a server is at work.
   await using _taken = isDryRun ? null : await borrowDataDirectory(dataDirectory, Date.now());
   const locks = new SessionLocks();
   const sessions = sessionsIn(dataDirectory, locks);
-  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits, loadRatio: 1 });
-  const swept = await sweeper.sweep(Date.now(), { isDryRun });
+  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits });
+  const swept = await sweeper.sweep(Date.now(), { isDryRun, signal: signals.stop });
   if (options.asJson) io.stdout(`${JSON.stringify(swept)}\n`);
   else io.stdout(sweepText(swept, isDryRun, painter(io.color)));
   return EXIT.ok;
 }
 
-async function settingsOf(
+async function settingsOf(options: SessionsOptions, io: Io): Promise<Config> {
+  return (await loadSettings(options, io)).config;
+}
+
+async function loadSettings(
   { serverFile, flags }: SessionsOptions,
   { environment, workingDirectory }: Io,
-): Promise<Config> {
+): Promise<LoadedConfig> {
   const file = serverFile === undefined ? {} : { file: serverFile };
-  return (await loadConfig({ ...file, flags, environment, workingDirectory })).config;
+  return loadConfig({ ...file, flags, environment, workingDirectory });
 }
 
 /** @throws {AppError} `usage` where no server has ever kept anything, or nothing can be read. */
@@ -155,7 +173,8 @@ async function mustBeThere(dataDirectory: string): Promise<void> {
 /** @throws {AppError} `usage` when there is no such session: the command line names it. */
 async function recordOf(dataDirectory: string, sessionId: string): Promise<SessionRecord> {
   await mustBeThere(dataDirectory);
-  const record = isSessionId(sessionId) ? await findSession(dataDirectory, sessionId) : undefined;
+  const find = () => findSession(dataDirectory, sessionId);
+  const record = isSessionId(sessionId) ? await storing("find the session", find) : undefined;
   if (record !== undefined) return record;
   const cure = "`plimsoll sessions list` tells the ids there are";
   throw new AppError("usage", `Cannot find the session ${printable(sessionId)}: ${cure}`);

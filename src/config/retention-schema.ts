@@ -36,7 +36,7 @@ export const retention = z.strictObject({
       "What must be left free of the file system of `data.directory`: with less, sessions go; no " +
         "limit by default.",
     ),
-  sweepInterval: durationSchema("1m", "30d")
+  sweepInterval: durationSchema("1m", "24d")
     .prefault("1h")
     .describe("How often the sessions are looked through for those that have to go."),
 });

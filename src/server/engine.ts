@@ -184,9 +184,6 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
   if (killed > 0) telemetry.log.warn({ killed }, "Killed processes that the last run left behind");
 }
 
-/** A sweep may take its time: alone, 10,000 sessions are looked at in 1 s, and 350 go in one. */
-const SWEEP_LOAD_RATIO = 0.05;
-
 function openSessions(
   { sessions: { maxPerTenant }, retention: limits }: Config,
   { path: dataDirectory }: DataDirectory,
@@ -197,13 +194,7 @@ function openSessions(
   const beforeDelete = (ref: SessionRef) => residents.endOf(ref, "deleted");
   const options = { dataDirectory, maxPerTenant, locks, beforeDelete, single };
   const sessions = new FileSessions(options);
-  const sweeper = new SessionSweeper({
-    dataDirectory,
-    sessions,
-    locks,
-    limits,
-    loadRatio: SWEEP_LOAD_RATIO,
-  });
+  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits });
   return { locks, sessions, sweeper };
 }
 

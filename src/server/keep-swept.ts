@@ -20,6 +20,10 @@ export interface KeepSweptOptions {
 
 /** A server that has just started has turns to catch up with. */
 const FIRST_SWEEP_MS = 60_000;
+/** Nobody waits for it, and turns are not to feel it. */
+const UNASKED_LOAD_RATIO = 0.05;
+/** Somebody waits, and was told that turns feel it. */
+export const ASKED_LOAD_RATIO = 0.5;
 
 /**
  * Sweeps until it is disposed, which waits for no more than the session that is being deleted.
@@ -49,7 +53,8 @@ async function sweepOnce(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    tell(await sweeper.sweep(Date.now(), { signal }), { log, metrics });
+    const loadRatio = UNASKED_LOAD_RATIO;
+    tell(await sweeper.sweep(Date.now(), { loadRatio, signal }), { log, metrics });
   } catch (err) {
     log.error({ err }, "Cannot look for sessions that have to go");
   }
@@ -57,7 +62,7 @@ async function sweepOnce(
 
 /** Also counts what was swept on request. */
 export function tell(
-  { swept, skipped, unreadable, seen, seenBytes }: Sweep,
+  { swept, skipped, failed, unreadable, missingBytes, seen, seenBytes }: Sweep,
   { log, metrics }: Pick<Telemetry, "log" | "metrics">,
 ): void {
   const reasons: Partial<Record<RetentionReason, number>> = {};
@@ -70,6 +75,11 @@ export function tell(
     log.debug({ tenant, sessionId, reason }, "A session had to go");
   }
   if (unreadable > 0) log.warn({ unreadable }, "Sessions whose record cannot be read are kept");
+  if (failed > 0) log.warn({ failed }, "Sessions had to go and could not be deleted");
+  if (missingBytes > 0) {
+    const text = "`retention.keepFree` cannot be kept by deleting sessions: none goes for it";
+    log.warn({ missingBytes }, text);
+  }
   if (swept.length === 0) return;
   const figures = { deleted: swept.length, bytes, reasons, skipped, seen, seenBytes };
   log.info(figures, "Sessions had to go");

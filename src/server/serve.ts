@@ -13,8 +13,9 @@ import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { checkReadiness } from "./check-readiness.ts";
+import { NOTHING_SWEPT } from "../session/session-sweeper.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
-import { keepSwept, tell } from "./keep-swept.ts";
+import { ASKED_LOAD_RATIO, keepSwept, tell } from "./keep-swept.ts";
 
 export interface ServeOptions extends EngineOptions {
   readonly version: string;
@@ -68,7 +69,9 @@ async function serveEngine(
   const capacity = () => engine.report.view();
   const isBound = () => single?.isTaken === true;
   const sweep = async (isDryRun: boolean) => {
-    const swept = await sweeper.sweep(Date.now(), { isDryRun });
+    // Of a replica with one session the dispatcher decides what stays.
+    if (single !== null) return NOTHING_SWEPT;
+    const swept = await sweeper.sweep(Date.now(), { isDryRun, loadRatio: ASKED_LOAD_RATIO });
     if (!isDryRun) tell(swept, telemetry);
     return swept;
   };
@@ -107,7 +110,6 @@ async function serveEngine(
   const containment = engine.containment.text;
   const killNow = () => processes.killAllNow();
   const { sweepIntervalMs: intervalMs } = config.retention;
-  // Of a replica with one session the dispatcher decides what stays.
   await using _swept = single === null ? keepSwept({ sweeper, intervalMs, telemetry }) : null;
   onListening({ url, memoryLimit, gate, containment, ready, killNow });
 
@@ -122,12 +124,14 @@ async function serveEngine(
 
 /** Takes no more turns, and lets those that run end within the grace. */
 async function drain(engine: Engine, graceMs: number, hurry: AbortSignal): Promise<void> {
-  const { capacity, kept, telemetry, turns } = engine;
+  const { capacity, kept, sweeper, telemetry, turns } = engine;
   capacity.gate.drain();
+  const sweepEnded = sweeper[Symbol.asyncDispose]();
   telemetry.log.info({ turns: turns.size }, "Draining");
   const keptEnded = kept.close();
   await turns.drain(graceMs, hurry);
   await keptEnded;
+  await sweepEnded;
 }
 
 async function listen(app: FastifyInstance, { host, port }: Config["listen"]): Promise<string> {

@@ -6,10 +6,11 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { readFile, readdir, rm } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type DirectoryLock, takeDirectoryLock } from "./directory-lock.ts";
 import { makeDirectory, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
+import { removeTree } from "./remove-tree.ts";
 import { dataPathsOf } from "./session-paths.ts";
 import { ifPresent, storing } from "./storage-errors.ts";
 
@@ -90,6 +91,6 @@ function lastRunOf(isKnown: boolean, abandonedBy: DirectoryLock["abandonedBy"]):
 /** The directory itself stays: an operator may have mounted it. */
 async function emptyDirectory(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
-    await rm(join(directory, name), { recursive: true, force: true });
+    await removeTree(join(directory, name));
   }
 }

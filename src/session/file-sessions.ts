@@ -45,12 +45,15 @@ import {
 import {
   newRecord,
   type SessionRecord,
+  lastUseOf,
+  markUsed,
   type SessionTotals,
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
+import { removeTree } from "./remove-tree.ts";
 import type { SingleSession } from "./single-session.ts";
-import { storing } from "./storage-errors.ts";
+import { storing, unlessFull } from "./storage-errors.ts";
 import { Tombstones } from "./tombstones.ts";
 import {
   hasConversation,
@@ -141,6 +144,8 @@ export class FileSessions {
     return storing("open the session", async () => {
       const known = await recordForTurn(this.#data, input, ref, nowMs);
       const record = known ?? (await this.#start(input, ref, nowMs));
+      // A turn that is cut off never finishes: its session was used all the same.
+      if (known !== undefined) await markUsed(sessionPathsOf(this.#data, ref).record, nowMs);
       this.#single?.begun();
       const directories = await makeSessionDirectories(this.#data, ref, processStayed);
       const found = await transcriptFileOf(this.#data, record);
@@ -250,14 +255,15 @@ export class FileSessions {
    * @throws {AppError} As {@link delete}.
    */
   async deleteUnused(
-    seen: SessionRef & Pick<SessionRecord, "lastTurnAtMs">,
+    seen: SessionRef & { readonly lastUseAtMs: number },
     nowMs: number,
   ): Promise<boolean> {
     const own = parseSessionRef(seen);
     using _lock = this.#locks.lock(own);
     return storing("delete the session", async () => {
-      const { lastTurnAtMs, onHoldSinceMs } = await requireRecord(this.#data, own, nowMs);
-      if (lastTurnAtMs !== seen.lastTurnAtMs || onHoldSinceMs !== undefined) return false;
+      const record = await requireRecord(this.#data, own, nowMs);
+      const lastUseAtMs = await lastUseOf(sessionPathsOf(this.#data, own).record, record);
+      if (lastUseAtMs !== seen.lastUseAtMs || record.onHoldSinceMs !== undefined) return false;
       await this.#remove(own, nowMs);
       return true;
     });
@@ -290,15 +296,16 @@ export class FileSessions {
     await this.#beforeDelete(own);
     // Counted before it goes: a first count taken afterwards would miss it twice.
     await this.#counts.count(own.tenant);
-    await this.#tombstones.write(paths.tombstone, nowMs);
+    await unlessFull(this.#tombstones.write(paths.tombstone, nowMs));
     // One rename takes it away whole; a crash after it leaves only rubbish.
     const trash = join(dataPathsOf(this.#data).trash, randomUUID());
     await rename(paths.directory, trash);
     this.#single?.deleted();
     await this.#counts.giveBack(own.tenant);
     const removed = await treeSizeOf(trash);
-    await rm(trash, { recursive: true, force: true });
-    await rm(paths.tmp, { recursive: true, force: true });
+    // It is gone as a session. What of it cannot be removed is tried again at the next start.
+    await removeTree(trash).catch(() => {});
+    await removeTree(paths.tmp).catch(() => {});
     return removed;
   }
 

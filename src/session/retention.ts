@@ -6,8 +6,9 @@
  *     2  of a tenant   what is over its number or its bytes
  *     3  of all        what is over the bytes of all, or leaves too little of the disk free
  *
- * In 2 and 3 those go first that were idle the longest. A session in use, or on hold, stays; what it
- * takes counts all the same.
+ * In 2 and 3 those go first that were idle the longest, until the limit holds. A session in use, or on
+ * hold, stays; what it takes counts all the same, and others go for it. But where no deletion of
+ * sessions can leave enough of the disk free, others fill it: then none goes for that.
  *
  * @module
  */
@@ -17,8 +18,9 @@ import type { SessionRef } from "./session-id.ts";
 
 export interface StoredSession extends SessionRef {
   readonly createdAtMs: number;
-  readonly lastTurnAtMs: number;
-  /** All of its files. */
+  /** When its last turn ended, or one began that never ended. */
+  readonly lastUseAtMs: number;
+  /** What it takes of the disk. */
   readonly bytes: number;
   /** Must not be deleted, whatever the limits say. */
   readonly isOnHold: boolean;
@@ -50,18 +52,21 @@ export interface Surroundings {
   readonly freeBytes: number | null;
 }
 
-/**
- * In the order in which they are to go. Holds: none in use or on hold is among them, none twice,
- * and without any one of them a limit would be crossed.
- */
-export function expiredSessions(
+export interface SweepPlan {
+  /** In the order in which they are to go; none twice, and none that is in use or on hold. */
+  readonly expired: readonly Expired[];
+  /** What is missing of `keepFree` that no deletion of sessions can free; 0 if nothing is. */
+  readonly missingBytes: number;
+}
+
+export function planSweep(
   sessions: readonly StoredSession[],
   limits: RetentionLimits,
   { nowMs, freeBytes }: Surroundings,
-): readonly Expired[] {
+): SweepPlan {
   const idleLongestFirst = sessions.toSorted(
     (one, other) =>
-      one.lastTurnAtMs - other.lastTurnAtMs || (one.sessionId < other.sessionId ? -1 : 1),
+      one.lastUseAtMs - other.lastUseAtMs || (one.sessionId < other.sessionId ? -1 : 1),
   );
   const gone = new Map<StoredSession, RetentionReason>();
   for (const session of idleLongestFirst) {
@@ -81,22 +86,24 @@ export function expiredSessions(
     letGo(surplusOf(ofTenant.filter(isKept), bytesPerTenant, bytesOf), "tenant_bytes");
   }
   letGo(surplusOf(idleLongestFirst.filter(isKept), limits.maxBytes, bytesOf), "total_bytes");
-  if (limits.keepFreeBytes !== null && freeBytes !== null) {
-    const freedBytes = sumOf([...gone.keys()], bytesOf);
-    const missingBytes = Math.max(0, limits.keepFreeBytes - freeBytes - freedBytes);
-    const kept = idleLongestFirst.filter(isKept);
-    letGo(surplusOf(kept, sumOf(kept, bytesOf) - missingBytes, bytesOf), "disk");
+  const freedBytes = sumOf([...gone.keys()], bytesOf);
+  const isFree = limits.keepFreeBytes === null || freeBytes === null;
+  const wantedBytes = isFree ? 0 : Math.max(0, limits.keepFreeBytes - freeBytes - freedBytes);
+  const kept = idleLongestFirst.filter(isKept);
+  const missingBytes = Math.max(0, wantedBytes - sumOf(kept.filter(mayGo), bytesOf));
+  if (missingBytes === 0) {
+    letGo(surplusOf(kept, sumOf(kept, bytesOf) - wantedBytes, bytesOf), "disk");
   }
-  return Array.from(gone, ([session, reason]) => ({ session, reason }));
+  return { expired: Array.from(gone, ([session, reason]) => ({ session, reason })), missingBytes };
 }
 
 function reasonOfTime(
-  { createdAtMs, lastTurnAtMs }: StoredSession,
+  { createdAtMs, lastUseAtMs }: StoredSession,
   { maxAgeMs, maxIdleMs }: RetentionLimits,
   nowMs: number,
 ): RetentionReason | null {
   if (maxAgeMs !== null && nowMs - createdAtMs > maxAgeMs) return "age";
-  if (maxIdleMs !== null && nowMs - lastTurnAtMs > maxIdleMs) return "idle";
+  if (maxIdleMs !== null && nowMs - lastUseAtMs > maxIdleMs) return "idle";
   return null;
 }
 

@@ -9,11 +9,12 @@
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { sessionIdOf } from "./session-id.ts";
 import { dataPathsOf, RECORD_NAME, sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
 import { readAnyRecord, readRecord, type SessionRecord } from "./session-record.ts";
-import { ifPresent } from "./storage-errors.ts";
+import { ifPresent, storageFailed } from "./storage-errors.ts";
 
 export const DEFAULT_PAGE_LIMIT = 50;
 export const MAX_PAGE_LIMIT = 200;
@@ -124,8 +125,7 @@ export async function anySessions(dataDirectory: string, limit: number): Promise
 export async function allSessions(dataDirectory: string): Promise<SessionRecord[]> {
   const found: SessionRecord[] = [];
   for await (const directories of sessionDirectories(dataDirectory)) {
-    const read = (directory: string) =>
-      readAnyRecord(join(directory, RECORD_NAME)).catch(() => undefined);
+    const read = (directory: string) => recordIn(dataDirectory, directory).catch(() => undefined);
     const records = await Promise.all(directories.map(read));
     found.push(...records.filter((record) => record !== undefined));
   }
@@ -140,10 +140,28 @@ export async function findSession(
   const { tenants } = dataPathsOf(dataDirectory);
   for (const tenant of await namesIn(tenants)) {
     const directory = join(tenants, tenant, "sessions", sessionId.slice(0, 2), sessionId);
-    const record = await readAnyRecord(join(directory, RECORD_NAME));
+    const record = await recordIn(dataDirectory, directory);
     if (record !== undefined) return record;
   }
   return undefined;
+}
+
+/**
+ * The record of the session that this directory is; undefined if it was never begun, or is gone.
+ *
+ * @throws {AppError} `storage_failed` for one that is damaged, or speaks of another session: tools run
+ *   as the server's user, and may copy a session or write what they like beside it.
+ */
+export async function recordIn(
+  dataDirectory: string,
+  directory: string,
+): Promise<SessionRecord | undefined> {
+  const record = await readAnyRecord(join(directory, RECORD_NAME));
+  if (record === undefined) return undefined;
+  const { tenant, sessionId } = record;
+  const own = sessionPathsOf(dataDirectory, { tenant, sessionId });
+  if (own.directory !== directory) throw storageFailed("read the session's record");
+  return record;
 }
 
 /** Looked at side by side: more would keep turns from the few threads that do the work. */
@@ -167,7 +185,13 @@ export async function* sessionDirectories(
 }
 
 async function namesIn(directory: string): Promise<string[]> {
-  return (await ifPresent(readdir(directory))) ?? [];
+  try {
+    return await readdir(directory);
+  } catch (thrown) {
+    // A stray file among the directories holds no session.
+    if (["ENOENT", "ENOTDIR"].includes(errnoOf(thrown) ?? "")) return [];
+    throw thrown;
+  }
 }
 
 /** Undefined when the session was deleted since its directory was read. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readFile } from "node:fs/promises";
+import { readFile, stat, utimes } from "node:fs/promises";
 import { z } from "zod";
 import { writeDurably } from "./durable-file.ts";
 import type { SessionRef } from "./session-id.ts";
@@ -100,6 +100,19 @@ export async function readAnyRecord(file: string): Promise<SessionRecord | undef
 }
 
 const READING = "read the session's record";
+
+/** The session is used now, whether or not its turn comes to an end that is recorded. */
+export async function markUsed(file: string, nowMs: number): Promise<void> {
+  await utimes(file, new Date(nowMs), new Date(nowMs));
+}
+
+/** When the last turn ended, or the last one began that did not. */
+export async function lastUseOf(
+  file: string,
+  { lastTurnAtMs }: Pick<SessionRecord, "lastTurnAtMs">,
+): Promise<number> {
+  return Math.max(lastTurnAtMs, Math.round((await stat(file)).mtimeMs));
+}
 
 /** The file's time is the time of the last turn, so that listing need not open every record. */
 export async function writeRecord(file: string, record: SessionRecord): Promise<void> {

@@ -12,16 +12,17 @@ import { Pacer } from "../lib/pacer.ts";
 import type { RetentionReason } from "../telemetry/values.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import {
-  expiredSessions,
   type Expired,
+  planSweep,
   type RetentionLimits,
   type StoredSession,
+  type SweepPlan,
 } from "./retention.ts";
-import { sessionDirectories } from "./session-list.ts";
+import { recordIn, sessionDirectories } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { RECORD_NAME } from "./session-paths.ts";
-import { readAnyRecord } from "./session-record.ts";
-import { ifPresent, storing } from "./storage-errors.ts";
+import { lastUseOf } from "./session-record.ts";
+import { storing } from "./storage-errors.ts";
 import { treeSizeOf } from "./tree-size.ts";
 
 export interface SweeperOptions {
@@ -29,17 +30,12 @@ export interface SweeperOptions {
   readonly sessions: Pick<FileSessions, "deleteUnused">;
   readonly locks: Pick<SessionLocks, "isLocked">;
   readonly limits: RetentionLimits;
-  /**
-   * The most of the time that a sweep works, up to 1. Measured: without pauses, turns on two busy
-   * cores take half as long again (see docs/benchmarks.md).
-   */
-  readonly loadRatio: number;
 }
 
 export interface SweptSession {
   readonly tenant: string;
   readonly sessionId: string;
-  readonly lastTurnAtMs: number;
+  readonly lastUseAtMs: number;
   readonly bytes: number;
   readonly reason: RetentionReason;
 }
@@ -55,68 +51,96 @@ export interface Sweep {
   readonly unreadable: number;
   /** What went; or, of a dry run, what would. */
   readonly swept: readonly SweptSession[];
-  /** Had to go, and had a turn meanwhile or could not be deleted: the next sweep looks again. */
+  /** Had to go, and was used meanwhile: the next sweep looks again. */
   readonly skipped: number;
+  /** Had to go, and could not be deleted. */
+  readonly failed: number;
+  /** By how much `keepFree` is missed that no deletion of sessions can help; 0 if it is not. */
+  readonly missingBytes: number;
 }
+
+export const NOTHING_SWEPT: Sweep = {
+  seen: 0,
+  seenBytes: 0,
+  onHold: 0,
+  unreadable: 0,
+  swept: [],
+  skipped: 0,
+  failed: 0,
+  missingBytes: 0,
+};
 
 export interface SweepOptions {
   /** Says what would go, and deletes nothing. */
   readonly isDryRun?: boolean;
-  /** Ends the sweep between two sessions; what was deleted by then is told all the same. */
+  /**
+   * The most of the time that the sweep works, up to 1, which it is without it. Measured: turns on
+   * two busy cores take half as long again beside one without pauses (see docs/benchmarks.md).
+   */
+  readonly loadRatio?: number;
+  /** Ends the sweep between two steps; what was deleted by then is told all the same. */
   readonly signal?: AbortSignal;
 }
 
-/** Disposing ends a sweep that is under way, and waits for no more than the session it deletes. */
+interface Running {
+  readonly pacer: Pacer;
+  readonly sweep: Promise<Sweep>;
+}
+
+/** Disposing ends a sweep that is under way, between two of its steps. */
 export class SessionSweeper implements AsyncDisposable {
   readonly #options: SweeperOptions;
   readonly #stop = new AbortController();
-  /** One at a time: two would delete the same sessions, and both tell of them. */
-  #last: Promise<unknown> = Promise.resolve();
+  /** The one that deletes, if there is one: a second would only get in its way. */
+  #running: Running | null = null;
 
   constructor(options: SweeperOptions) {
     this.#options = options;
   }
 
   /**
-   * One look at all sessions, after any that is under way.
+   * One look at all sessions. Who asks for a sweep while one is under way gets what that one finds,
+   * which goes on at the faster pace of the two.
    *
    * @throws {AppError} `storage_failed` when the sessions cannot be looked at.
    */
-  sweep(nowMs: number, { isDryRun = false, signal }: SweepOptions = {}): Promise<Sweep> {
-    const { signal: stop } = this.#stop;
-    const either = signal === undefined ? stop : AbortSignal.any([signal, stop]);
-    const next = this.#last.then(() => this.#sweep(nowMs, isDryRun, either));
-    this.#last = next.catch(() => {});
-    return next;
+  async sweep(nowMs: number, options: SweepOptions = {}): Promise<Sweep> {
+    const { isDryRun = false, loadRatio = 1 } = options;
+    if (isDryRun) return this.#sweep(nowMs, options, new Pacer(loadRatio));
+    this.#running?.pacer.atLeast(loadRatio);
+    this.#running ??= this.#start(nowMs, options, new Pacer(loadRatio));
+    return this.#running.sweep;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    await this.#last;
+    await this.#running?.sweep.catch(() => {});
   }
 
-  async #sweep(nowMs: number, isDryRun: boolean, signal: AbortSignal): Promise<Sweep> {
-    const { dataDirectory, limits, loadRatio } = this.#options;
-    const pacer = new Pacer(loadRatio);
+  #start(nowMs: number, options: SweepOptions, pacer: Pacer): Running {
+    const sweep = this.#sweep(nowMs, options, pacer).finally(() => (this.#running = null));
+    return { pacer, sweep };
+  }
+
+  async #sweep(nowMs: number, options: SweepOptions, pacer: Pacer): Promise<Sweep> {
+    const { dataDirectory, limits } = this.#options;
+    const { signal: stop } = this.#stop;
+    const signal = options.signal === undefined ? stop : AbortSignal.any([options.signal, stop]);
     const look = () => this.#look(pacer, signal);
     const { stored, unreadable } = await storing("look at the sessions", look);
     const freeBytes = await freeBytesOf(dataDirectory);
-    const expired = expiredSessions(stored, limits, { nowMs, freeBytes });
-    const swept: SweptSession[] = [];
-    let skipped = 0;
-    for (const each of expired) {
-      if (!isDryRun) await pacer.pause(signal);
-      if (signal.aborted) break;
-      if (isDryRun || (await this.#delete(each, nowMs))) swept.push(told(each));
-      else skipped += 1;
-    }
+    const plan = planSweep(stored, limits, { nowMs, freeBytes });
+    const counts =
+      options.isDryRun === true
+        ? dryCounts(plan)
+        : await this.#deleteAll(plan, nowMs, pacer, signal);
     return {
+      ...counts,
       seen: stored.length,
       seenBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
       onHold: stored.filter(({ isOnHold }) => isOnHold).length,
       unreadable,
-      swept,
-      skipped,
+      missingBytes: plan.missingBytes,
     };
   }
 
@@ -135,19 +159,18 @@ export class SessionSweeper implements AsyncDisposable {
 
   /** Undefined when it is gone by now, or was never begun. */
   async #lookAt(directory: string): Promise<StoredSession | "unreadable" | undefined> {
-    const { limits, locks } = this.#options;
+    const { dataDirectory, limits, locks } = this.#options;
     try {
-      const record = await readAnyRecord(join(directory, RECORD_NAME));
+      const record = await recordIn(dataDirectory, directory);
       if (record === undefined) return undefined;
-      const needsSize = hasLimitOfBytes(limits);
-      const size = needsSize ? await ifPresent(treeSizeOf(directory)) : undefined;
-      const { tenant, sessionId, createdAtMs, lastTurnAtMs, onHoldSinceMs } = record;
+      const size = hasLimitOfBytes(limits) ? await treeSizeOf(directory) : undefined;
+      const { tenant, sessionId, createdAtMs, onHoldSinceMs } = record;
       return {
         tenant,
         sessionId,
         createdAtMs,
-        lastTurnAtMs,
-        bytes: size?.bytes ?? record.transcriptBytes,
+        lastUseAtMs: await lastUseOf(join(directory, RECORD_NAME), record),
+        bytes: size?.diskBytes ?? record.transcriptBytes,
         isOnHold: onHoldSinceMs !== undefined,
         isBusy: locks.isLocked({ tenant, sessionId }),
       };
@@ -157,24 +180,53 @@ export class SessionSweeper implements AsyncDisposable {
     }
   }
 
-  /** Whether it is gone. It may have had a turn since it was looked at. */
-  async #delete({ session }: Expired, nowMs: number): Promise<boolean> {
+  async #deleteAll({ expired }: SweepPlan, nowMs: number, pacer: Pacer, signal: AbortSignal) {
+    const { dataDirectory, limits } = this.#options;
+    const swept: SweptSession[] = [];
+    let [skipped, failed] = [0, 0];
+    for (const each of expired) {
+      await pacer.pause(signal);
+      if (signal.aborted) break;
+      // Others may have made room since.
+      if (each.reason === "disk" && hasFree(await freeBytesOf(dataDirectory), limits)) continue;
+      const outcome = await this.#delete(each, nowMs);
+      if (outcome === "deleted") swept.push(told(each));
+      else if (outcome === "skipped") skipped += 1;
+      else failed += 1;
+    }
+    return { swept, skipped, failed };
+  }
+
+  /** It may have had a turn since it was looked at, or be gone. */
+  async #delete({ session }: Expired, nowMs: number): Promise<"deleted" | "skipped" | "failed"> {
     try {
-      return await this.#options.sessions.deleteUnused(session, nowMs);
+      return (await this.#options.sessions.deleteUnused(session, nowMs)) ? "deleted" : "skipped";
     } catch (thrown) {
-      if (thrown instanceof AppError) return false;
-      throw thrown;
+      return isInUse(thrown) ? "skipped" : "failed";
     }
   }
+}
+
+function isInUse(thrown: unknown): boolean {
+  if (!(thrown instanceof AppError)) return false;
+  return ["session_busy", "session_gone", "session_not_found"].includes(thrown.code);
+}
+
+function dryCounts({ expired }: SweepPlan) {
+  return { swept: expired.map(told), skipped: 0, failed: 0 };
 }
 
 function hasLimitOfBytes({ bytesPerTenant, maxBytes, keepFreeBytes }: RetentionLimits): boolean {
   return bytesPerTenant !== null || maxBytes !== null || keepFreeBytes !== null;
 }
 
+function hasFree(freeBytes: number | null, { keepFreeBytes }: RetentionLimits): boolean {
+  return freeBytes !== null && keepFreeBytes !== null && freeBytes >= keepFreeBytes;
+}
+
 function told({ session, reason }: Expired): SweptSession {
-  const { tenant, sessionId, lastTurnAtMs, bytes } = session;
-  return { tenant, sessionId, lastTurnAtMs, bytes, reason };
+  const { tenant, sessionId, lastUseAtMs, bytes } = session;
+  return { tenant, sessionId, lastUseAtMs, bytes, reason };
 }
 
 async function freeBytesOf(directory: string): Promise<number | null> {

@@ -20,10 +20,23 @@ export async function storing<T>(action: string, work: () => Promise<T>): Promis
   }
 }
 
+/** Does without what there is no space for: what frees space must not need some. */
+export async function unlessFull(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (thrown) {
+    if (!isFull(errnoOf(thrown))) throw thrown;
+  }
+}
+
+function isFull(errno: string | undefined): boolean {
+  return errno === "ENOSPC" || errno === "EDQUOT";
+}
+
 function storageErrorOf(action: string, thrown: unknown): unknown {
   const errno = errnoOf(thrown);
   if (errno === undefined) return thrown;
-  return errno === "ENOSPC" || errno === "EDQUOT"
+  return isFull(errno)
     ? new AppError("storage_full", `Cannot ${action}: no space is left`, { cause: thrown })
     : storageFailed(action, thrown);
 }

@@ -35,12 +35,22 @@ describe("plimsoll sessions, without a server", () => {
     expect(refused.stderr).toContain("Take it off hold first");
     await plimsoll("sessions", "release", sessionId);
 
+    const guess = await plimsoll("sessions", "sweep");
+    expect(guess).toMatchObject({ code: 64 });
+    expect(guess.stderr).toContain("--config");
     const sweep = ["sessions", "sweep", "--set", "retention.maxBytes=1MiB"];
     expect((await plimsoll(...sweep)).stdout).toMatch(/^1 session of 0\.\d\d MiB: 0 of /);
     expect(lastTurnAtMs).toBeGreaterThan(0);
+    const other = ["chat", HELLO_AGENT, "--rehearse", "--thread", randomUUID()];
+    await run(other, { directory, input: "Hello\n" });
+    const one = ["sessions", "sweep", "--set", "retention.sessionsPerTenant=1"];
+    expect((await plimsoll(...one, "--dry-run")).stdout).toContain(": 1 of 0.01 MiB would go");
+    await plimsoll("sessions", "hold", sessionId);
+    expect((await plimsoll(...one)).stdout).toContain("are gone, 1 on hold");
+    await plimsoll("sessions", "release", sessionId);
     expect((await plimsoll("sessions", "delete", sessionId)).stdout).toMatch(/: [4-9] files, /);
     expect((await plimsoll("sessions", "list")).stdout).toContain("There is no session in ");
-  }, 60_000);
+  }, 90_000);
 });
 
 describe("ago", () => {

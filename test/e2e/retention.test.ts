@@ -130,7 +130,11 @@ describe("plimsoll sessions", () => {
     expect(lines.map((line) => (JSON.parse(line) as { type: string }).type)).toContain("assistant");
 
     expect((await command("sweep", "--dry-run", "--json")).code).toBe(0);
-    for (const change of [["delete", sessionId], ["hold", sessionId], ["sweep"]]) {
+    for (const change of [
+      ["delete", sessionId],
+      ["hold", sessionId],
+      ["sweep", "--set", "retention.maxIdle=1d"],
+    ]) {
       const refused = await command(...change);
       expect(refused.code, change[0]).toBe(69);
       expect(refused.stderr).toContain("another server is using it");

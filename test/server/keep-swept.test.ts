@@ -5,16 +5,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { keepSwept, type KeepSweptOptions } from "../../src/server/keep-swept.ts";
-import type { Sweep, SweepOptions } from "../../src/session/session-sweeper.ts";
+import { NOTHING_SWEPT, type Sweep, type SweepOptions } from "../../src/session/session-sweeper.ts";
 
-const NOTHING: Sweep = {
-  seen: 3,
-  seenBytes: 30,
-  onHold: 0,
-  unreadable: 0,
-  swept: [],
-  skipped: 0,
-};
+const NOTHING: Sweep = { ...NOTHING_SWEPT, seen: 3, seenBytes: 30 };
 
 function setUp(sweep: (options: SweepOptions) => Promise<Sweep>) {
   const lines: string[] = [];
@@ -30,7 +23,7 @@ function setUp(sweep: (options: SweepOptions) => Promise<Sweep>) {
 
 describe("keepSwept", () => {
   it("sweeps after the start and at every interval, and tells what went", async () => {
-    const session = { tenant: "a", sessionId: "s", lastTurnAtMs: 1, bytes: 5 };
+    const session = { tenant: "a", sessionId: "s", lastUseAtMs: 1, bytes: 5 };
     const swept = [
       { ...session, reason: "idle" as const },
       { ...session, reason: "disk" as const },
@@ -38,13 +31,17 @@ describe("keepSwept", () => {
     let sweeps = 0;
     const { keep, lines, expired } = setUp(async () => {
       sweeps += 1;
-      return sweeps === 1 ? { ...NOTHING, swept, unreadable: 2 } : NOTHING;
+      return sweeps === 1
+        ? { ...NOTHING, swept, unreadable: 2, failed: 1, missingBytes: 7 }
+        : NOTHING;
     });
     await using _swept = keep();
     await vi.waitFor(() => expect(sweeps).toBeGreaterThanOrEqual(3));
     expect(expired).toEqual(["idle", "disk"]);
     expect(lines.filter((line) => line === "Sessions had to go")).toHaveLength(1);
     expect(lines).toContain("Sessions whose record cannot be read are kept");
+    expect(lines).toContain("Sessions had to go and could not be deleted");
+    expect(lines.some((line) => line.includes("keepFree"))).toBe(true);
   });
 
   it("goes on after a sweep that failed", async () => {

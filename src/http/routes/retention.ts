@@ -35,7 +35,11 @@ const sweepSchema = z.object({
     .describe("What they take of the disk; without a limit of bytes, their transcripts alone."),
   onHold: z.int().describe("On hold, and so kept whatever the limits say."),
   unreadable: z.int().describe("Records that could not be read: their sessions are left alone."),
-  skipped: z.int().describe("Had to go, and had a turn meanwhile or could not be deleted."),
+  skipped: z.int().describe("Had to go, and was used meanwhile."),
+  failed: z.int().describe("Had to go, and could not be deleted."),
+  missingBytes: z
+    .int()
+    .describe("Missing of `retention.keepFree`, and not to be had by deleting sessions."),
   deleted: z.int().describe("Sessions that went; of a dry run, that would."),
   deletedBytes: z.int().describe("What that took of the disk, as above."),
   byReason: z.record(z.enum(RETENTION_REASONS), z.int()),
@@ -44,7 +48,7 @@ const sweepSchema = z.object({
       z.object({
         tenant: z.string(),
         sessionId: z.string(),
-        lastTurnAt: z.iso.datetime(),
+        lastUseAt: z.iso.datetime(),
         bytes: z.int(),
         reason: z.enum(RETENTION_REASONS),
       }),
@@ -74,6 +78,7 @@ function holdRoute(sessions: ServerParts["sessions"], isOnHold: boolean): Route 
         "session_gone",
         "session_busy",
         "other_session",
+        "storage_full",
         "storage_failed",
       ],
     },
@@ -117,9 +122,9 @@ function answerOf({ swept, ...counts }: Sweep): z.infer<typeof sweepSchema> {
     deleted: swept.length,
     deletedBytes: swept.reduce((sum, { bytes }) => sum + bytes, 0),
     byReason: byReason as Record<(typeof RETENTION_REASONS)[number], number>,
-    sessions: swept.slice(0, MOST_NAMED).map(({ lastTurnAtMs, ...session }) => ({
+    sessions: swept.slice(0, MOST_NAMED).map(({ lastUseAtMs, ...session }) => ({
       ...session,
-      lastTurnAt: new Date(lastTurnAtMs).toISOString(),
+      lastUseAt: new Date(lastUseAtMs).toISOString(),
     })),
   };
 }
