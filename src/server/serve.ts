@@ -8,7 +8,7 @@ import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
-import type { Readiness } from "../http/server-parts.ts";
+import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
@@ -62,32 +62,11 @@ async function serveEngine(
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
-  const { agents, data, processes, sessions, single, sweeper, telemetry, turns, warm } = engine;
+  const { agents, data, processes, single, sweeper, telemetry } = engine;
   const { gate, footprints } = engine.capacity;
   const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
-  const capacity = () => engine.report.view();
-  const isBound = () => single?.isTaken === true;
-  const sweep = async (isDryRun: boolean) => {
-    // Of a replica with one session the dispatcher decides what stays.
-    if (single !== null) return NOTHING_SWEPT;
-    const swept = await sweeper.sweep(Date.now(), { isDryRun, loadRatio: ASKED_LOAD_RATIO });
-    if (!isDryRun) tell(swept, telemetry);
-    return swept;
-  };
-  const served = {
-    agents,
-    turns,
-    gate,
-    sessions,
-    warm,
-    sweep,
-    telemetry,
-    readiness,
-    capacity,
-    isBound,
-  };
-  const parts = { config, version, ...served };
+  const parts = serverParts(engine, { config, version, readiness });
   const { log } = telemetry;
   // Begun before the rest of the program is loaded: the process starts on another core meanwhile.
   const failed = new AbortController();
@@ -120,6 +99,32 @@ async function serveEngine(
   await drain(engine, config.drain.graceMs, signals.hurry);
   await ready;
   log.info("Stopped");
+}
+
+/** What the HTTP side works with. */
+function serverParts(
+  engine: Engine,
+  given: Pick<ServerParts, "config" | "version" | "readiness">,
+): ServerParts {
+  const { agents, capacity, report, sessions, single, sweeper, telemetry, turns, warm } = engine;
+  return {
+    ...given,
+    agents,
+    turns,
+    gate: capacity.gate,
+    sessions,
+    warm,
+    telemetry,
+    capacity: () => report.view(),
+    isBound: () => single?.isTaken === true,
+    async sweep(isDryRun) {
+      // Of a replica with one session the dispatcher decides what stays.
+      if (single !== null) return NOTHING_SWEPT;
+      const swept = await sweeper.sweep(Date.now(), { isDryRun, loadRatio: ASKED_LOAD_RATIO });
+      if (!isDryRun) tell(swept, telemetry);
+      return swept;
+    },
+  };
 }
 
 /** Takes no more turns, and lets those that run end within the grace. */

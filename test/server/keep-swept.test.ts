@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
+import { aborted } from "../../src/lib/aborted.ts";
 import { keepSwept, type KeepSweptOptions } from "../../src/server/keep-swept.ts";
 import { NOTHING_SWEPT, type Sweep, type SweepOptions } from "../../src/session/session-sweeper.ts";
 
@@ -60,7 +61,7 @@ describe("keepSwept", () => {
     let sawAbort = false;
     const { keep } = setUp(async ({ signal }) => {
       sweeps += 1;
-      while (signal?.aborted !== true) await delay(5);
+      if (signal !== undefined) await aborted(signal);
       sawAbort = true;
       return NOTHING;
     });
