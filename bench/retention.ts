@@ -9,13 +9,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { makeSessions, realTranscript } from "./made-sessions.ts";
 import { summaryTable, table } from "./page.ts";
-import {
-  EXAMPLE_AGENT,
-  scratchDirectory,
-  startModel,
-  startServer,
-  type RunningServer,
-} from "./processes.ts";
+import { scratchDirectory, startModel, startServer, type RunningServer } from "./processes.ts";
 import { atMost, type Benchmark, type Claim } from "./result.ts";
 import { median, summaryOf } from "./statistics.ts";
 import { askTurn } from "./turn-client.ts";
@@ -32,6 +26,14 @@ const WARM_UP_MS = 10_000;
 const BUSY_INPUT = "slowly";
 const SLOWDOWN_LIMIT_RATIO = 0.05;
 const DAY_MS = 86_400_000;
+
+const AGENT = `
+name: hello
+description: Greets, and in one turn for as long as the sweep lasts.
+model: { provider: anthropic }
+instructions: Talk.
+limits: { turnTime: 30m }
+`;
 
 const SCRIPT = {
   defaults: { firstTokenMs: 0, tokensPerSecond: 1_000 },
@@ -61,12 +63,14 @@ export const retention: Benchmark = {
   async run(report, signal) {
     using scratch = scratchDirectory();
     await using model = await startModel(scratch.path, SCRIPT);
+    const agentFile = join(scratch.path, "agent.yaml");
+    writeFileSync(agentFile, AGENT);
     const few = join(scratch.path, "few");
     const dataDirectory = join(scratch.path, "many");
     const logFile = join(scratch.path, "server.log");
     const start = (directory: string, most: number) =>
       startServer({
-        agentFile: EXAMPLE_AGENT,
+        agentFile,
         dataDirectory: directory,
         environment: model.environment,
         args: ["--set", `retention.sessionsPerTenant=${most}`],
