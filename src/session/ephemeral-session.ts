@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { rm } from "node:fs/promises";
+import { removeTree } from "./remove-tree.ts";
 import { join } from "node:path";
 import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import type { OpenSession } from "./file-sessions.ts";
@@ -40,8 +40,8 @@ export async function openEphemeralSession(
     tmp: join(run, "tmp", name),
   };
   const remove = async (): Promise<void> => {
-    await rm(root, { recursive: true, force: true });
-    await rm(directories.tmp, { recursive: true, force: true });
+    await removeTree(root);
+    await removeTree(directories.tmp);
   };
   await storing("open the session", async () => {
     try {

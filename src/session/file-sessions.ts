@@ -194,7 +194,7 @@ export class FileSessions {
         transcriptBytes: transcript?.bytes ?? 0,
         totals: totals ?? record.totals,
       });
-      if (!processStays) await rm(paths.tmp, { recursive: true, force: true });
+      if (!processStays) await removeTree(paths.tmp);
     });
   }
 
@@ -324,7 +324,7 @@ export class FileSessions {
       await writeRecord(paths.record, record);
       await rm(paths.tombstone, { force: true });
     } catch (thrown) {
-      if (isNew) await rm(paths.directory, { recursive: true, force: true });
+      if (isNew) await removeTree(paths.directory);
       await this.#counts.giveBack(ref.tenant);
       throw thrown;
     }

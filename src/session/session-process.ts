@@ -5,7 +5,7 @@
  * @module
  */
 
-import { rm } from "node:fs/promises";
+import { removeTree } from "./remove-tree.ts";
 import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
 import { requireRecord, transcriptFileOf, transcriptIfAny } from "./session-lookup.ts";
@@ -53,7 +53,7 @@ export async function makeSessionDirectories(
   const { work, config, home, tmp } = sessionPathsOf(dataDirectory, ref);
   await makeDirectoriesBelow(dataPathsOf(dataDirectory).run, ["tmp"]);
   // What a crashed turn left there is not this turn's.
-  if (!processStayed) await rm(tmp, { recursive: true, force: true });
+  if (!processStayed) await removeTree(tmp);
   for (const directory of [work, config, home, tmp]) await makeDirectory(directory);
   return { work, config, home, tmp };
 }
@@ -122,5 +122,5 @@ export async function lastMessageIdOf(
 /** Removes the scratch directory, once a process that stayed after its turn is gone. */
 export async function clearScratch(dataDirectory: string, ref: SessionRef): Promise<void> {
   const { tmp } = sessionPathsOf(dataDirectory, parseSessionRef(ref));
-  await storing("clear the session's scratch", () => rm(tmp, { recursive: true, force: true }));
+  await storing("clear the session's scratch", () => removeTree(tmp));
 }

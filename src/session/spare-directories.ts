@@ -10,7 +10,8 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { readdir, rename, rm, symlink } from "node:fs/promises";
+import { readdir, rename, symlink } from "node:fs/promises";
+import { removeTree } from "./remove-tree.ts";
 import { join } from "node:path";
 import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import { dataPathsOf, type SessionDirectories } from "./session-paths.ts";
@@ -37,8 +38,8 @@ export async function openSpareDirectories(dataDirectory: string): Promise<Spare
   const tmp = join(run, "tmp", name);
   const [work, config, home] = TAKEN.map((part) => join(root, part)) as [string, string, string];
   const remove = async (): Promise<void> => {
-    await rm(root, { recursive: true, force: true });
-    await rm(tmp, { recursive: true, force: true });
+    await removeTree(root);
+    await removeTree(tmp);
   };
   await storing("make room for a spare", async () => {
     try {
