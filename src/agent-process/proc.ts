@@ -185,20 +185,23 @@ export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals)
 }
 
 /**
- * Sends SIGKILL to exactly these processes, and at once to the process groups they are in, so that
- * none of them can start another in the meantime.
+ * Sends SIGKILL to these processes and to the process groups they are in. A group is ended in one
+ * step of the kernel's, in which none of it can start another; one after the other, a swarm would
+ * live on for as long as its number and a crowded host make it.
  * @param ofAgent The agent process, whose group is not only theirs.
  */
 export function killAll(members: readonly ProcessStat[], ofAgent: ProcessStat | null): void {
-  const groups = new Set<number>();
+  const ended = new Set<number>();
   for (const member of members) {
     const now = readProcessStat(member.pid);
-    if (now?.startTicks !== member.startTicks) continue;
-    sendSignal(member.pid, "SIGKILL");
-    // As long as it has a member, the number of a group is not given again.
-    if (now.groupId > 1 && now.groupId !== ofAgent?.groupId) groups.add(now.groupId);
+    if (now?.startTicks !== member.startTicks || ended.has(now.groupId)) continue;
+    if (now.groupId <= 1 || now.groupId === ofAgent?.groupId) sendSignal(member.pid, "SIGKILL");
+    else {
+      // As long as it has a member, the number of a group is not given again.
+      sendSignal(-now.groupId, "SIGKILL");
+      ended.add(now.groupId);
+    }
   }
-  for (const groupId of groups) sendSignal(-groupId, "SIGKILL");
 }
 
 /** Sends a signal to a pid, or to a process group when negative; false when there is none. */

@@ -22,6 +22,8 @@ interface Group {
   readonly directory: string;
   /** Processes that the kernel has killed for memory. */
   oomKills(): number;
+  /** How many processes in it have this on their command line. */
+  holders(text: string): number;
 }
 
 /** A control group that may hold so much, v1 or v2; null where that is not allowed. */
@@ -36,12 +38,24 @@ function makeGroup(limitBytes: number): Group | null {
       writeFileSync(`${directory}/${limit}`, String(limitBytes));
       const oomKills = () =>
         Number(/^oom_kill (\d+)/m.exec(readFileSync(`${directory}/${counter}`, "utf8"))?.[1]);
-      return { directory, oomKills };
+      const holders = (text: string) =>
+        readFileSync(`${directory}/cgroup.procs`, "utf8")
+          .split("\n")
+          .filter((pid) => pid !== "" && commandLineOf(pid).includes(text)).length;
+      return { directory, oomKills, holders };
     } catch {
       isRemoved(directory);
     }
   }
   return null;
+}
+
+function commandLineOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 function isRemoved(directory: string): boolean {
@@ -136,6 +150,8 @@ describe.skipIf(!canMakeGroups)("the race with the kernel", { timeout: 90_000 },
     const verdicts = server.lines.flatMap(({ verdict }) => verdict ?? []);
     expect(verdicts.map(({ id, what }) => [id.slice(0, 6), what])).toEqual([["turn-1", "tool"]]);
     expect(server.lines.some(({ text }) => text === "tool ended: SIGKILL")).toBe(true);
+    // The guard ends all of it while it lives; nothing is left to whoever ends the turn.
+    await until(() => group.holders("held.push") === 0);
     expect(server.lines.filter(({ exit }) => exit !== undefined)).toEqual([]);
     expect(group.oomKills()).toBe(0);
     expect(server.process.exitCode).toBeNull();
@@ -148,6 +164,7 @@ describe.skipIf(!canMakeGroups)("the race with the kernel", { timeout: 90_000 },
     await server.says(({ verdict }) => verdict !== undefined);
     const verdicts = server.lines.flatMap(({ verdict }) => verdict ?? []);
     expect(verdicts.map(({ what }) => what)).toEqual(["tool"]);
+    await until(() => group.holders("held.push") === 0);
     expect(server.lines.filter(({ exit }) => exit !== undefined)).toEqual([]);
     expect(group.oomKills()).toBe(0);
   });
