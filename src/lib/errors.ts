@@ -278,6 +278,20 @@ export const ERRORS = {
     title: "The replica cannot use its data directory",
     remedy: "Check that `data.directory` exists and can be written",
   },
+  store_unavailable: {
+    status: 503,
+    fault: "operator",
+    retryable: true,
+    title: "The session store does not answer",
+    remedy: "Send the request again later; check the store that `sessions.store` names",
+  },
+  store_unusable: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The session store cannot be used",
+    remedy: "Correct `sessions.store`, or what it names",
+  },
   turn_output_too_large: {
     status: 502,
     fault: "agent",
