@@ -102,6 +102,21 @@ export const ERRORS = {
     title: "Another turn of this session is running",
     remedy: "Wait for that turn to end, or cancel it; a session takes one turn at a time",
   },
+  session_taken_over: {
+    status: 409,
+    fault: "operator",
+    retryable: true,
+    title: "Another replica has taken the session over",
+    remedy:
+      "Send the turn again; a replica that stands still for `sessions.leaseTime` loses its turns",
+  },
+  session_unreadable: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "What the store keeps of the session cannot be read",
+    remedy: "Restore it from a backup of the store, or delete the session",
+  },
   session_on_hold: {
     status: 409,
     fault: "caller",

@@ -1,0 +1,42 @@
+/**
+ * Of what size pieces are: large ones are cut, so that no write is long; many small ones become
+ * one, so that no session is of thousands. Pure.
+ *
+ * @module
+ */
+
+import { bytesOf, type SessionHead } from "./session-head.ts";
+
+/** The most that is written at once. */
+const PIECE_BYTES = 4 * 2 ** 20;
+/** Not worth being merged any more. */
+const LARGE_PIECE_BYTES = 2 ** 20;
+/** So many of one level at the end become one of the next: a byte is written once for each level. */
+const PIECES_OF_LEVEL = 16;
+const LEVEL_0_BYTES = 16 * 1024;
+
+export function chunksOf(bytes: Buffer): readonly Buffer[] {
+  const chunks: Buffer[] = [];
+  for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
+    chunks.push(bytes.subarray(start, start + PIECE_BYTES));
+  }
+  return chunks;
+}
+
+/** Where the next write of a transcript begins: at its end, or before many small pieces. */
+export function writeStartOf(head: SessionHead, path: string): number {
+  const pieces = head.pieces[path] ?? [];
+  const endBytes = bytesOf(head, path);
+  const level = levelOf(pieces.at(-1)?.bytes ?? 0);
+  const lastAbove = pieces.findLastIndex(({ bytes }) => levelOf(bytes) > level);
+  const run = pieces.slice(lastAbove + 1);
+  if (level === Infinity || run.length < PIECES_OF_LEVEL) return endBytes;
+  return endBytes - run.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function levelOf(bytes: number): number {
+  if (bytes >= LARGE_PIECE_BYTES) return Infinity;
+  return bytes < LEVEL_0_BYTES ? 0 : 1 + Math.floor(Math.log(bytes / LEVEL_0_BYTES) / LOG_16);
+}
+
+const LOG_16 = Math.log(PIECES_OF_LEVEL);

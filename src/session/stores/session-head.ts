@@ -1,0 +1,211 @@
+/**
+ * What a session is now, as one object in the store: who may write to it, what its transcript is
+ * made of, and what is told of it. Pure: each change takes a head and gives the next one, and the
+ * store takes that only from whoever knew the last (`session-log.ts`).
+ *
+ *     free ──taken──▶ leased, fence + 1 ──appended, renewed──▶ leased ──released──▶ free
+ *                       └─ not renewed in time: whoever takes it next has a higher fence,
+ *                          and every write with the old one is refused
+ *
+ * So a lease that was judged by a wrong clock costs somebody a turn, never a transcript.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { AppError } from "../../lib/errors.ts";
+
+const count = z.number().int().nonnegative();
+
+/** Some bytes of a transcript, which is all of them in their order. */
+const Piece = z.object({ name: z.string(), bytes: count });
+export type Piece = Readonly<z.infer<typeof Piece>>;
+
+const Lease = z.object({
+  /** Id of the server that has it. */
+  holder: z.string(),
+  /** By the clock of the holder. */
+  expiresAtMs: count,
+});
+export type Lease = Readonly<z.infer<typeof Lease>>;
+
+export const SessionHead = z.object({
+  version: z.literal(1),
+  sessionId: z.string(),
+  /** One more with every write: no two heads of a session are ever the same bytes. */
+  revision: count,
+  /** Of the last lease that was given; never falls. Who writes with a lower one is refused. */
+  fence: count,
+  lease: Lease.nullable(),
+  /** Times that something was added. Two copies with the same number are the same. */
+  appends: count,
+  /** By the path of the transcript: "" is the session's own, others are of subagents. */
+  pieces: z.record(z.string(), z.array(Piece)),
+  /** What its owner keeps of it beside the transcript; of no meaning here. */
+  record: z.unknown(),
+  /** Its place in the list of its owner; null while it is in none. */
+  listedAtMs: count.nullable(),
+  /** Present once it was deleted: nothing else of it is left. */
+  deletedAtMs: count.optional(),
+});
+export type SessionHead = Readonly<z.infer<typeof SessionHead>>;
+
+/** Of a session that was never written. */
+export function newHead(sessionId: string): SessionHead {
+  return {
+    version: 1,
+    sessionId,
+    revision: 0,
+    fence: 0,
+    lease: null,
+    appends: 0,
+    pieces: {},
+    record: null,
+    listedAtMs: null,
+  };
+}
+
+/** Undefined for bytes that are no head. */
+export function parseHead(body: Buffer): SessionHead | undefined {
+  try {
+    return SessionHead.parse(JSON.parse(body.toString("utf8")));
+  } catch {
+    // Damage of any kind is one case to the caller of this function.
+    return undefined;
+  }
+}
+
+/** Whether somebody else may be writing to it. */
+export function isLeasedElsewhere(head: SessionHead, holder: string, nowMs: number): boolean {
+  const { lease } = head;
+  return lease !== null && lease.holder !== holder && lease.expiresAtMs > nowMs;
+}
+
+export interface LeaseTerms {
+  readonly holder: string;
+  readonly nowMs: number;
+  readonly leaseTimeMs: number;
+}
+
+/**
+ * Gives the session to a server, with a fence that nobody had before. A server takes over from
+ * itself at once: no two run on one data directory, so the one before is dead.
+ *
+ * @throws {AppError} `session_busy` while another has it.
+ */
+export function taken(head: SessionHead, { holder, nowMs, leaseTimeMs }: LeaseTerms): SessionHead {
+  if (isLeasedElsewhere(head, holder, nowMs)) throw busyElsewhere(head, nowMs);
+  const lease = { holder, expiresAtMs: nowMs + leaseTimeMs };
+  return { ...head, fence: head.fence + 1, lease };
+}
+
+/** @throws {AppError} `session_taken_over` */
+export function renewed(head: SessionHead, fence: number, expiresAtMs: number): SessionHead {
+  requireFence(head, fence);
+  // One that was given back already need not be kept.
+  return head.lease === null ? head : { ...head, lease: { ...head.lease, expiresAtMs } };
+}
+
+/** Lets the session go; that of somebody else is left alone, and the head is the same. */
+export function released(head: SessionHead, fence: number): SessionHead {
+  return head.fence === fence && head.lease !== null ? { ...head, lease: null } : head;
+}
+
+/** What is added to one transcript. */
+export interface Addition {
+  /** As in {@link SessionHead.pieces}. */
+  readonly path: string;
+  /**
+   * How many bytes come before it: the end of a piece. Those after it are in `added` again, so that
+   * many small pieces become one. Null for the end, wherever it is.
+   */
+  readonly fromBytes: number | null;
+  /** Nothing is to be done unless the transcript has so many bytes now: where others write, too. */
+  readonly ifBytes?: number;
+  readonly added: readonly Piece[];
+}
+
+/**
+ * The head with these additions, or the same one if it has them already: a write whose answer was
+ * lost may be tried again.
+ *
+ * @param fence Null for an owner without leases.
+ * @throws {AppError} `session_taken_over`
+ */
+export function appended(
+  head: SessionHead,
+  fence: number | null,
+  additions: readonly Addition[],
+): SessionHead {
+  if (fence !== null) requireFence(head, fence);
+  const pieces = { ...head.pieces };
+  let hasChanged = false;
+  for (const { path, fromBytes, ifBytes, added } of additions) {
+    const storedBytes = bytesOf(head, path);
+    if (ifBytes !== undefined && ifBytes !== storedBytes) continue;
+    const startBytes = fromBytes ?? storedBytes;
+    const isThere = startBytes + sizeOf(added) === storedBytes && fromBytes !== null;
+    if (isThere || added.length === 0) continue;
+    pieces[path] = [...piecesBefore(head.pieces[path] ?? [], startBytes), ...added];
+    hasChanged = true;
+  }
+  return hasChanged ? { ...head, pieces, appends: head.appends + 1 } : head;
+}
+
+/** @throws Where no piece ends there: whoever writes has read another head. */
+function piecesBefore(pieces: readonly Piece[], endBytes: number): readonly Piece[] {
+  let bytes = 0;
+  const before: Piece[] = [];
+  for (const piece of pieces) {
+    if (bytes >= endBytes) break;
+    before.push(piece);
+    bytes += piece.bytes;
+  }
+  if (bytes !== endBytes) throw new Error("what is added does not follow what is stored");
+  return before;
+}
+
+/**
+ * Leaves nothing but the memory that there was one. The fence moves on: nobody who had the session
+ * can write to it any more.
+ *
+ * @throws {AppError} `session_busy` while a server has it.
+ */
+export function deleted(head: SessionHead, holder: string, nowMs: number): SessionHead {
+  if (isLeasedElsewhere(head, holder, nowMs)) throw busyElsewhere(head, nowMs);
+  const { sessionId, revision, fence, appends } = head;
+  const next = { ...newHead(sessionId), revision, appends: appends + 1 };
+  return { ...next, fence: fence + 1, deletedAtMs: nowMs };
+}
+
+/** A new life of a session that was deleted, or never was; its numbers go on. */
+export function begun(head: SessionHead, record: unknown): SessionHead {
+  const { sessionId, revision, fence, lease, appends } = head;
+  return { ...newHead(sessionId), revision, fence, lease, appends, record };
+}
+
+/** Bytes of one transcript of it. */
+export function bytesOf(head: SessionHead, path = ""): number {
+  return sizeOf(head.pieces[path] ?? []);
+}
+
+function sizeOf(pieces: readonly Piece[]): number {
+  return pieces.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function requireFence(head: SessionHead, fence: number): void {
+  if (head.fence === fence && head.deletedAtMs === undefined) return;
+  throw new AppError(
+    "session_taken_over",
+    "Cannot write to the session: another replica has taken it over",
+  );
+}
+
+function busyElsewhere({ lease }: SessionHead, nowMs: number): AppError {
+  const expiresAtMs = lease?.expiresAtMs ?? nowMs;
+  const message = "Cannot use the session: another replica has it";
+  return new AppError("session_busy", message, {
+    retryAfterSeconds: Math.max(1, Math.ceil((expiresAtMs - nowMs) / 1000)),
+    extensions: { expiresAt: new Date(expiresAtMs).toISOString() },
+  });
+}

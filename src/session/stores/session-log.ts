@@ -1,0 +1,209 @@
+/**
+ * Sessions in an object store: a head each, and the pieces of its transcripts. Knows nothing of
+ * what is in them.
+ *
+ *     write pieces ─▶ replace the head, if it is still the one that was read ─▶ drop what it lost
+ *
+ * The head is the session: pieces that it does not name do not exist. A crash between two of these
+ * steps leaves pieces that nobody names, which go with the session.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { AppError } from "../../lib/errors.ts";
+import { headNameOf, type LogKey, prefixOf } from "./names.ts";
+import type { ObjectStore, StoredObject } from "./object-store.ts";
+import { appended, newHead, parseHead, type Piece, type SessionHead } from "./session-head.ts";
+
+/** What follows the bytes that the store has of one transcript. */
+export interface Tail {
+  readonly path: string;
+  /** See `Addition` of `session-head.ts`. */
+  readonly fromBytes: number | null;
+  readonly ifBytes?: number;
+  /** Each becomes a piece. */
+  readonly chunks: readonly Buffer[];
+}
+
+/** Others replaced the head each time: so many at once do not write to one session. */
+const MAX_TRIES = 50;
+const TRY_PAUSE_MS = 5;
+const DELETED_AT_ONCE = 500;
+
+export class SessionLog {
+  readonly #store: ObjectStore;
+
+  constructor(store: ObjectStore) {
+    this.#store = store;
+  }
+
+  /**
+   * Null when there is none.
+   *
+   * @throws {AppError} `session_unreadable`, `store_unavailable`.
+   */
+  async read(key: LogKey): Promise<SessionHead | null> {
+    const found = await this.#store.get(headNameOf(key));
+    return found === null ? null : headIn(found, key);
+  }
+
+  /**
+   * Replaces the head by what `change` makes of it, however often others come in between.
+   *
+   * @param change Pure; called again for each newer head. The same head means that nothing is to
+   *   be written; what it throws is thrown.
+   * @returns The head there is now.
+   * @throws {AppError} `session_unreadable`; `store_unavailable`: it may have been written then.
+   */
+  async update(key: LogKey, change: (head: SessionHead) => SessionHead): Promise<SessionHead> {
+    return (await this.#replace(key, change)).after;
+  }
+
+  async #replace(key: LogKey, change: (head: SessionHead) => SessionHead) {
+    const name = headNameOf(key);
+    for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
+      const found = await this.#store.get(name);
+      const before = found === null ? newHead(key.sessionId) : headIn(found, key);
+      const changed = change(before);
+      if (changed === before) return { before, after: before };
+      const after = { ...changed, revision: before.revision + 1 };
+      const condition = found === null ? "absent" : { version: found.version };
+      const body = Buffer.from(JSON.stringify(after));
+      if ((await this.#store.put(name, body, condition)) !== null) return { before, after };
+      await delay(Math.random() * TRY_PAUSE_MS * tries);
+    }
+    throw new AppError("store_unavailable", "Cannot write to the session: too many others do");
+  }
+
+  /**
+   * Adds to transcripts, whole or not at all.
+   *
+   * @param then What else becomes of the head in the same step.
+   * @throws {AppError} As {@link update}, and `session_taken_over`.
+   */
+  async append(
+    key: LogKey,
+    fence: number | null,
+    tails: readonly Tail[],
+    then: (head: SessionHead) => SessionHead = (head) => head,
+  ): Promise<SessionHead> {
+    const additions = await Promise.all(
+      tails.map(async ({ chunks, ...where }) => {
+        const added = await Promise.all(chunks.map((chunk) => this.#addPiece(key, chunk)));
+        return { ...where, added };
+      }),
+    );
+    const added = additions.flatMap((addition) => addition.added);
+    try {
+      const { before, after } = await this.#replace(key, (head) =>
+        then(appended(head, fence, additions)),
+      );
+      // What cannot be removed now goes with the session.
+      await this.#drop(key, [...allPieces(before), ...added], after).catch(() => {});
+      return after;
+    } catch (thrown) {
+      // Unless it is not known whether the head names them.
+      if (!(thrown instanceof AppError && thrown.code === "store_unavailable")) {
+        await this.#drop(key, added, null).catch(() => {});
+      }
+      throw thrown;
+    }
+  }
+
+  /**
+   * The bytes of a transcript, piece by piece.
+   *
+   * @param head As it was read; what others merged since is read by their new names.
+   * @throws {AppError} `session_gone` when a piece is lost, or the session was deleted.
+   */
+  async *load(
+    key: LogKey,
+    head: SessionHead,
+    path = "",
+    fromBytes = 0,
+  ): AsyncGenerator<Buffer, void, undefined> {
+    let doneBytes = fromBytes;
+    let at = head;
+    for (;;) {
+      const [piece, skipBytes] = pieceAt(at.pieces[path] ?? [], doneBytes);
+      if (piece === undefined) return;
+      const found = await this.#store.get(prefixOf(key) + piece.name);
+      if (found !== null) {
+        const body = found.body.subarray(skipBytes);
+        doneBytes += body.length;
+        yield body;
+        continue;
+      }
+      const now = await this.read(key);
+      if (now === null || now.revision === at.revision || now.deletedAtMs !== undefined)
+        throw pieceLost();
+      at = now;
+    }
+  }
+
+  /**
+   * Removes everything of a session but its head, and looks that nothing is left.
+   *
+   * @throws {AppError} `store_unavailable`, also when something is left.
+   */
+  async clear(key: LogKey): Promise<void> {
+    for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
+      const names = await this.#store.list({ prefix: prefixOf(key), limit: DELETED_AT_ONCE });
+      const left = names.filter((name) => name !== headNameOf(key));
+      if (left.length === 0) return;
+      await this.#store.delete(left);
+      // A long list is many pages, not many tries.
+      if (names.length === DELETED_AT_ONCE) tries = 0;
+    }
+    throw new AppError("store_unavailable", "Cannot delete the session: something of it stays");
+  }
+
+  /** Forgets that there was one. Nobody may come back to it. */
+  async forget(key: LogKey): Promise<void> {
+    await this.clear(key);
+    await this.#store.delete([headNameOf(key)]);
+  }
+
+  async #addPiece(key: LogKey, chunk: Buffer): Promise<Piece> {
+    const name = randomUUID();
+    await this.#store.put(prefixOf(key) + name, chunk, "absent");
+    return { name, bytes: chunk.length };
+  }
+
+  /** Those that the head does not name. */
+  async #drop(key: LogKey, pieces: readonly Piece[], head: SessionHead | null): Promise<void> {
+    const named = new Set(head === null ? [] : allPieces(head).map(({ name }) => name));
+    const lost = pieces.filter(({ name }) => !named.has(name));
+    if (lost.length > 0) await this.#store.delete(lost.map(({ name }) => prefixOf(key) + name));
+  }
+}
+
+function headIn(found: StoredObject, key: LogKey): SessionHead {
+  const head = parseHead(found.body);
+  if (head?.sessionId === key.sessionId) return head;
+  const message = "Cannot use the session: what the store keeps of it cannot be read";
+  throw new AppError("session_unreadable", message);
+}
+
+function allPieces({ pieces }: SessionHead): readonly Piece[] {
+  return Object.values(pieces).flat();
+}
+
+/** The piece with the byte at this position, and how many of its bytes come before. */
+function pieceAt(
+  pieces: readonly Piece[],
+  positionBytes: number,
+): [piece: Piece | undefined, skipBytes: number] {
+  let startBytes = 0;
+  for (const piece of pieces) {
+    if (positionBytes < startBytes + piece.bytes) return [piece, positionBytes - startBytes];
+    startBytes += piece.bytes;
+  }
+  return [undefined, 0];
+}
+
+function pieceLost(): AppError {
+  return new AppError("session_gone", "Cannot use the session: a part of its transcript is lost");
+}
