@@ -56,7 +56,7 @@ describe("two at once", () => {
       }),
     );
     const lines = (await contentOf(new SessionLog(store))).trimEnd().split("\n");
-    expect(lines.map(Number).sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(lines.map(Number).sort((one, other) => one - other)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
   });
 });
 
