@@ -1,0 +1,98 @@
+/**
+ * A database server of a test's own: a child on a loopback port, in a directory of its own, that can
+ * be killed and started again in the same place.
+ *
+ * @module
+ */
+
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+
+/** Stops a test from waiting for a server that never comes. */
+export const STARTS_WITHIN_MS = 40_000;
+
+export interface Service extends AsyncDisposable {
+  readonly port: number;
+  /** Asks it to end, and waits until it has. */
+  stop(): Promise<void>;
+  /** Ends it as a crash does; what it has not written is lost. */
+  kill(): Promise<void>;
+  /** Stops its process, so that it holds its connections and answers nothing; or lets it go on. */
+  freeze(isFrozen: boolean): void;
+  /** Starts it again after a stop or kill: same port, same data. */
+  restart(): Promise<void>;
+}
+
+/**
+ * Whether the program is there. Where `PLIMSOLL_TEST_SERVICES` is `required` a missing one fails.
+ *
+ * @param remedy What to install.
+ */
+export function hasService(program: string, remedy: string): boolean {
+  const { error } = spawnSync(program, ["--version"], { stdio: "ignore" });
+  if (error === undefined) return true;
+  const text = `${program} is not there: install ${remedy}`;
+  if (process.env["PLIMSOLL_TEST_SERVICES"] === "required") throw new Error(text);
+  console.warn(`Skipped: ${text}`);
+  return false;
+}
+
+/** One that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("The server has no port");
+  return address.port;
+}
+
+export interface Program {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly cwd: string;
+  /** User to run as; that of this process if absent. */
+  readonly uid?: number;
+  readonly gid?: number;
+  /** What it writes when it takes connections. */
+  readonly readyText: string;
+}
+
+/** Starts it and waits until it is ready; rejects with what it wrote if it ends before. */
+export async function startProgram(program: Program): Promise<ChildProcess> {
+  const { command, args, cwd, uid, gid, readyText } = program;
+  const child = spawn(command, args, {
+    cwd,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { PATH: process.env["PATH"], LC_ALL: "C" },
+    ...(uid !== undefined && { uid }),
+    ...(gid !== undefined && { gid }),
+  });
+  let written = "";
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => child.kill("SIGKILL"), STARTS_WITHIN_MS);
+    const look = (text: string): void => {
+      if (written.length < 100_000) written += text;
+      if (!written.includes(readyText)) return;
+      clearTimeout(timer);
+      resolve();
+    };
+    child.stdout.setEncoding("utf8").on("data", look);
+    child.stderr.setEncoding("utf8").on("data", look);
+    child.once("error", reject);
+    child.once("exit", () => {
+      clearTimeout(timer);
+      reject(new Error(`${command} ended: ${written}`));
+    });
+  });
+  return child;
+}
+
+export async function endProgram(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill(signal);
+  await exit;
+}
