@@ -15,7 +15,7 @@ import { until } from "./leaks.ts";
 import { endProgram, freePort, hasService, type Service, startProgram } from "./service.ts";
 
 const USER = "plimsoll";
-export const POSTGRES_PASSWORD = "p@ss/w:rd";
+const POSTGRES_PASSWORD = "p@ss/w:rd";
 
 export interface PostgresServer extends Service {
   /** With user and password, and without a database: `postgres` is there. */

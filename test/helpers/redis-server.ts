@@ -11,7 +11,7 @@ import { join } from "node:path";
 
 import { endProgram, freePort, hasService, type Service, startProgram } from "./service.ts";
 
-export const REDIS_PASSWORD = "p@ss/w:rd";
+const REDIS_PASSWORD = "p@ss/w:rd";
 
 export interface RedisServer extends Service {
   /** With the password, and without a database. */

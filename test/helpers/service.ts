@@ -10,7 +10,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 
 /** Stops a test from waiting for a server that never comes. */
-export const STARTS_WITHIN_MS = 40_000;
+const STARTS_WITHIN_MS = 40_000;
 
 export interface Service extends AsyncDisposable {
   readonly port: number;

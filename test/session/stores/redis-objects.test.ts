@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { openObjectStore } from "../../../src/session/stores/open-object-store.ts";
 import { hasRedis, type RedisServer, startRedis } from "../../helpers/redis-server.ts";
+import { hasService } from "../../helpers/service.ts";
 import { cleanAfterTest, errorOf, temporaryDirectory } from "../fixture.ts";
 import { countOf, countUp, countUpElsewhere } from "./count-up.ts";
 import { describeObjectStore, textOf } from "./object-store-conformance.ts";
@@ -134,15 +135,18 @@ describe.runIf(isHere)("a Redis", () => {
     ]);
   });
 
-  it("is spoken to over TLS, if its certificate can be verified", async () => {
-    const certificate = await makeCertificate();
-    await using server = await startRedis({ tls: certificate });
-    const error = await errorOf(openObjectStore({ url: new URL(server.url), timeoutMs: 5_000 }));
-    expect(error.code).toBe("store_unusable");
-    expect(error.message).toContain("its TLS certificate cannot be verified");
-    const trusting = { NODE_EXTRA_CA_CERTS: certificate.certificate };
-    await countUpElsewhere(new URL(server.url), "count", 1, 1, trusting);
-  });
+  it.runIf(hasService("openssl", "openssl"))(
+    "is spoken to over TLS, if its certificate can be verified",
+    async () => {
+      const certificate = await makeCertificate();
+      await using server = await startRedis({ tls: certificate });
+      const error = await errorOf(openObjectStore({ url: new URL(server.url), timeoutMs: 5_000 }));
+      expect(error.code).toBe("store_unusable");
+      expect(error.message).toContain("its TLS certificate cannot be verified");
+      const trusting = { NODE_EXTRA_CA_CERTS: certificate.certificate };
+      await countUpElsewhere(new URL(server.url), "count", 1, 1, trusting);
+    },
+  );
 
   describeOutages({
     start: () => startRedis(),
