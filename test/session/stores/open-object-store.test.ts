@@ -62,6 +62,12 @@ describe("openObjectStore", () => {
     expect(error.message).not.toContain("s3cret");
   });
 
+  it.runIf(process.platform === "linux")("refuses where nobody may write", async () => {
+    const error = await errorOf(openFiles("/sys"));
+    expect(error).toMatchObject({ code: "store_unusable" });
+    expect(error.message).toContain("this process may not write there");
+  });
+
   it("refuses files where there should be directories", async () => {
     const directory = await temporaryDirectory();
     await writeFile(join(directory, "file"), "");
