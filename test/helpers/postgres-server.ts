@@ -6,16 +6,23 @@
  */
 
 import { type ChildProcess, spawnSync } from "node:child_process";
-import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { readdirSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { until } from "./leaks.ts";
-import { endProgram, freePort, hasService, type Service, startProgram } from "./service.ts";
+import {
+  type Certificate,
+  endProgram,
+  freePort,
+  hasService,
+  type Service,
+  startProgram,
+} from "./service.ts";
 
 const USER = "plimsoll";
-export const POSTGRES_PASSWORD = "p@ss/w:rd";
+const POSTGRES_PASSWORD = "p@ss/w:rd";
 
 export interface PostgresServer extends Service {
   /** With user and password, and without a database: `postgres` is there. */
@@ -26,8 +33,14 @@ export function hasPostgres(): boolean {
   return hasService(programOf("postgres"), "PostgreSQL (Debian: apt-get install postgresql)");
 }
 
-/** @param args Further arguments, e.g. `-c`, `fsync=off`. */
-export async function startPostgres(args: readonly string[] = []): Promise<PostgresServer> {
+/**
+ * @param args Further arguments, e.g. `-c`, `fsync=off`.
+ * @param tls It then speaks TLS to those who ask for it.
+ */
+export async function startPostgres(
+  args: readonly string[] = [],
+  tls?: Certificate,
+): Promise<PostgresServer> {
   const directory = await mkdtemp(join(tmpdir(), "plimsoll-postgres-"));
   const data = join(directory, "data");
   const owner = await giveAway(directory);
@@ -41,8 +54,10 @@ export async function startPostgres(args: readonly string[] = []): Promise<Postg
   });
   if (made.status !== 0) throw new Error(`initdb failed: ${made.stdout}${made.stderr}`);
 
+  const tlsSettings = tls === undefined ? [] : await giveCertificate(directory, tls, owner);
   const port = await freePort();
   const settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=60"];
+  settings.push(...tlsSettings);
   const program = {
     command: programOf("postgres"),
     args: ["-D", data, "-p", `${port}`, ...settings.flatMap((text) => ["-c", text]), ...args],
@@ -96,6 +111,26 @@ async function giveAway(directory: string): Promise<{ uid?: number; gid?: number
   const [uid, gid] = [idOf("-u"), idOf("-g")];
   await chown(directory, uid, gid);
   return { uid, gid };
+}
+
+/** It takes a key only if it is its own. @returns Settings. */
+async function giveCertificate(
+  directory: string,
+  tls: Certificate,
+  { uid, gid }: { uid?: number; gid?: number },
+): Promise<string[]> {
+  const settings = ["ssl=on"];
+  for (const [setting, from] of [
+    ["ssl_cert_file", tls.certificate],
+    ["ssl_key_file", tls.key],
+  ] as const) {
+    const file = join(directory, setting);
+    await copyFile(from, file);
+    await chmod(file, 0o600);
+    if (uid !== undefined && gid !== undefined) await chown(file, uid, gid);
+    settings.push(`${setting}=${file}`);
+  }
+  return settings;
 }
 
 /** All processes of PostgreSQL work in its data directory. */

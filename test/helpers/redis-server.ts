@@ -9,9 +9,16 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { endProgram, freePort, hasService, type Service, startProgram } from "./service.ts";
+import {
+  type Certificate,
+  endProgram,
+  freePort,
+  hasService,
+  type Service,
+  startProgram,
+} from "./service.ts";
 
-export const REDIS_PASSWORD = "p@ss/w:rd";
+const REDIS_PASSWORD = "p@ss/w:rd";
 
 export interface RedisServer extends Service {
   /** With the password, and without a database. */
@@ -26,7 +33,7 @@ export interface RedisServerOptions {
   /** Further arguments, e.g. `--maxmemory-policy`, `allkeys-lru`. */
   readonly args?: readonly string[];
   /** Files of a certificate; TLS is then all that it speaks. */
-  readonly tls?: { readonly certificate: string; readonly key: string };
+  readonly tls?: Certificate;
 }
 
 export async function startRedis({
@@ -70,7 +77,7 @@ export async function startRedis({
   };
 }
 
-function tlsArgs(port: number, tls: { certificate: string; key: string }): string[] {
+function tlsArgs(port: number, tls: Certificate): string[] {
   const files = ["--tls-cert-file", tls.certificate, "--tls-key-file", tls.key];
   return ["--port", "0", "--tls-port", `${port}`, ...files, "--tls-auth-clients", "no"];
 }

@@ -8,9 +8,10 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { join } from "node:path";
 
 /** Stops a test from waiting for a server that never comes. */
-export const STARTS_WITHIN_MS = 40_000;
+const STARTS_WITHIN_MS = 40_000;
 
 export interface Service extends AsyncDisposable {
   readonly port: number;
@@ -36,6 +37,22 @@ export function hasService(program: string, remedy: string): boolean {
   if (process.env["PLIMSOLL_TEST_SERVICES"] === "required") throw new Error(text);
   console.warn(`Skipped: ${text}`);
   return false;
+}
+
+export interface Certificate {
+  /** Files. */
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** One for 127.0.0.1 that only those trust who are told to; needs openssl. */
+export function makeCertificate(directory: string): Certificate {
+  const [key, certificate] = [join(directory, "key.pem"), join(directory, "certificate.pem")];
+  const names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const args = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", ...names];
+  const { status } = spawnSync("openssl", [...args, "-keyout", key, "-out", certificate]);
+  if (status !== 0) throw new Error("openssl made no certificate");
+  return { certificate, key };
 }
 
 /** One that nobody listens on now. */

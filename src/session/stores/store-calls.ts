@@ -156,11 +156,15 @@ const SYSTEM_STATES: Readonly<Record<string, string>> = {
   EDQUOT: "no space is left",
 };
 
+const LATE = /\btime(?:d )?out\b|^TimeoutError$|^AbortError$/i;
+
 const CERTIFICATE =
   /^(?:CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(?:GET|VERIFY)_|ERR_TLS_CERT_|HOSTNAME_MISMATCH)/;
 
-function systemTroubleOf({ code = "" }: DriverError): Trouble | undefined {
-  const state = SYSTEM_STATES[code];
+function systemTroubleOf({ code = "", name, message }: DriverError): Trouble | undefined {
+  // The time of a driver's own may be up just before ours.
+  const isLate = LATE.test(name) || LATE.test(message);
+  const state = SYSTEM_STATES[isLate ? "ETIMEDOUT" : code];
   if (state !== undefined) return { code: "store_unavailable", state };
   if (CERTIFICATE.test(code)) {
     const refused =

@@ -33,13 +33,34 @@ export async function countUpElsewhere(
   environment: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const ends = Array.from({ length: processes }, async () => {
-    const args = ["--import", "jiti/register", CHILD, url.href, name, String(rounds)];
-    const child = spawn(process.execPath, args, {
-      stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, ...environment },
-    });
-    const [code, signal] = (await once(child, "exit")) as [number | null, string | null];
-    if (code !== 0) throw new Error(`A counting process ended with ${code ?? signal}`);
+    const { code } = await startCounting(url, name, rounds, environment).ended;
+    if (code !== 0) throw new Error(`A counting process ended with ${code}`);
   });
   await Promise.all(ends);
+}
+
+export interface Counting {
+  readonly kill: () => void;
+  /** `counted` are those that the process knows of. */
+  readonly ended: Promise<{ readonly code: number | null; readonly counted: number }>;
+}
+
+export function startCounting(
+  url: URL,
+  name: string,
+  rounds: number,
+  environment: Readonly<Record<string, string>> = {},
+): Counting {
+  const args = ["--import", "jiti/register", CHILD, url.href, name, String(rounds)];
+  const child = spawn(process.execPath, args, {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...environment },
+  });
+  let written = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (written += text));
+  const ended = once(child, "close").then(([code]) => ({
+    code: code as number | null,
+    counted: written.split("\n").length - 1,
+  }));
+  return { kill: () => void child.kill("SIGKILL"), ended };
 }

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { openObjectStore } from "../../../src/session/stores/open-object-store.ts";
 import { cleanAfterTest, errorOf, temporaryDirectory } from "../fixture.ts";
-import { countOf, countUp, countUpElsewhere } from "./count-up.ts";
+import { until } from "../../helpers/leaks.ts";
+import { countOf, countUp, countUpElsewhere, startCounting } from "./count-up.ts";
 import { describeObjectStore, textOf } from "./object-store-conformance.ts";
 
 async function openFiles(directory: string) {
@@ -43,6 +44,36 @@ describe("objects as files", () => {
     const elsewhere = countUpElsewhere(pathToFileURL(directory), "p/count", 60, 2);
     await Promise.all([elsewhere, countUp(store, "p/count", 60)]);
     expect(countOf((await store.get("p/count"))?.body)).toBe(180);
+  });
+
+  it("loses no count, and is not held up, when processes are killed", async () => {
+    const store = await openFiles(directory);
+    const url = pathToFileURL(directory);
+    let least = 0;
+    let most = 0;
+    for (let round = 0; round < 3; round += 1) {
+      const countings = [0, 1].map(() => startCounting(url, "k/count", 100_000));
+      await until(async () => {
+        const found = await store.get("k/count");
+        return countOf(found?.body) > most + 20;
+      }, "the processes to count");
+      for (const { kill } of countings) kill();
+      for (const { counted } of await Promise.all(countings.map(({ ended }) => ended))) {
+        least += counted;
+        // One may be killed after it has written, and before it has said so.
+        most += counted + 1;
+      }
+      await countUp(store, "k/count", 5);
+      [least, most] = [least + 5, most + 5];
+      const count = countOf((await store.get("k/count"))?.body);
+      expect(count).toBeGreaterThanOrEqual(least);
+      expect(count).toBeLessThanOrEqual(most);
+    }
+    const object = join(directory, "objects", "k", "count@");
+    expect(await readdir(object)).toHaveLength(2);
+    // What those left that were killed is removed when it is old.
+    await rm(join(directory, "drafts"), { recursive: true });
+    await mkdir(join(directory, "drafts"));
   });
 
   it("leaves no drafts, and of each object only what is needed", async () => {

@@ -2,8 +2,11 @@ import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { openObjectStore } from "../../../src/session/stores/open-object-store.ts";
+import { until } from "../../helpers/leaks.ts";
+import { startLossyProxy } from "../../helpers/lossy-proxy.ts";
 import { hasPostgres, type PostgresServer, startPostgres } from "../../helpers/postgres-server.ts";
-import { cleanAfterTest, errorOf } from "../fixture.ts";
+import { hasService, makeCertificate } from "../../helpers/service.ts";
+import { cleanAfterTest, errorOf, temporaryDirectory } from "../fixture.ts";
 import { countOf, countUp, countUpElsewhere } from "./count-up.ts";
 import { describeObjectStore, textOf } from "./object-store-conformance.ts";
 import { describeOutages } from "./object-store-outages.ts";
@@ -48,6 +51,28 @@ describe.runIf(isHere)("objects in PostgreSQL", () => {
     const elsewhere = countUpElsewhere(new URL(url), "p/count", 60, 2);
     await Promise.all([elsewhere, countUp(store, "p/count", 60)]);
     expect(countOf((await store.get("p/count"))?.body)).toBe(180);
+  });
+
+  it("never says that nothing was written when the answer was lost", async () => {
+    await using proxy = await startLossyProxy(server.port);
+    const to = new URL(url);
+    to.port = `${proxy.port}`;
+    const store = await openPostgres(to.href, 3_000);
+    for (let round = 0; round < 5; round += 1) {
+      proxy.losesAnswers = true;
+      const put = store.put(`lost/${round}`, Buffer.from("1"), "absent");
+      expect((await errorOf(put)).code).toBe("store_unavailable");
+      proxy.losesAnswers = false;
+      await until(
+        () =>
+          store.get("none").then(
+            () => true,
+            () => false,
+          ),
+        "the store to answer",
+      );
+      expect(await textOf(store, `lost/${round}`)).toBe("1");
+    }
   });
 
   it("may be opened by many at once where there is nothing yet", async () => {
@@ -156,6 +181,25 @@ describe.runIf(isHere)("objects in PostgreSQL", () => {
 });
 
 describe.runIf(isHere)("a PostgreSQL", () => {
+  it.runIf(hasService("openssl", "openssl"))(
+    "is spoken to over TLS, if its certificate can be verified",
+    async () => {
+      const certificate = makeCertificate(await temporaryDirectory());
+      await using server = await startPostgres([], certificate);
+      const url = new URL(`${server.url}/postgres?sslmode=verify-full`);
+      const error = await errorOf(openObjectStore({ url, timeoutMs: 5_000 }));
+      expect(error.code).toBe("store_unusable");
+      expect(error.message).toContain("its TLS certificate cannot be verified");
+      url.searchParams.set("sslrootcert", certificate.certificate);
+      const store = await openPostgres(url.href);
+      expect(await store.put("a", Buffer.from("1"), "absent")).not.toBeNull();
+      // A certificate for another name.
+      url.hostname = "localhost";
+      const other = await errorOf(openObjectStore({ url, timeoutMs: 5_000 }));
+      expect(other.message).toContain("its TLS certificate cannot be verified");
+    },
+  );
+
   describeOutages({
     start: () => startPostgres(),
     urlOf: (server) => new URL(`${(server as PostgresServer).url}/postgres`),

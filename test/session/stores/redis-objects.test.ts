@@ -1,11 +1,11 @@
-import { spawnSync } from "node:child_process";
-import { join } from "node:path";
-
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { openObjectStore } from "../../../src/session/stores/open-object-store.ts";
+import { until } from "../../helpers/leaks.ts";
+import { startLossyProxy } from "../../helpers/lossy-proxy.ts";
 import { hasRedis, type RedisServer, startRedis } from "../../helpers/redis-server.ts";
+import { hasService, makeCertificate } from "../../helpers/service.ts";
 import { cleanAfterTest, errorOf, temporaryDirectory } from "../fixture.ts";
 import { countOf, countUp, countUpElsewhere } from "./count-up.ts";
 import { describeObjectStore, textOf } from "./object-store-conformance.ts";
@@ -39,6 +39,28 @@ describe.runIf(isHere)("objects in Redis", () => {
     const elsewhere = countUpElsewhere(new URL(server.url), "p/count", 200, 2);
     await Promise.all([elsewhere, countUp(store, "p/count", 200)]);
     expect(countOf((await store.get("p/count"))?.body)).toBe(600);
+  });
+
+  it("never says that nothing was written when the answer was lost", async () => {
+    await using proxy = await startLossyProxy(server.port);
+    const to = new URL(server.url);
+    to.port = `${proxy.port}`;
+    const store = await openRedis(to.href, 3_000);
+    for (let round = 0; round < 5; round += 1) {
+      proxy.losesAnswers = true;
+      const put = store.put(`lost/${round}`, Buffer.from("1"), "absent");
+      expect((await errorOf(put)).code).toBe("store_unavailable");
+      proxy.losesAnswers = false;
+      await until(
+        () =>
+          store.get("none").then(
+            () => true,
+            () => false,
+          ),
+        "the store to answer",
+      );
+      expect(await textOf(store, `lost/${round}`)).toBe("1");
+    }
   });
 
   it("keeps stores of different prefixes and databases apart", async () => {
@@ -134,31 +156,24 @@ describe.runIf(isHere)("a Redis", () => {
     ]);
   });
 
-  it("is spoken to over TLS, if its certificate can be verified", async () => {
-    const certificate = await makeCertificate();
-    await using server = await startRedis({ tls: certificate });
-    const error = await errorOf(openObjectStore({ url: new URL(server.url), timeoutMs: 5_000 }));
-    expect(error.code).toBe("store_unusable");
-    expect(error.message).toContain("its TLS certificate cannot be verified");
-    const trusting = { NODE_EXTRA_CA_CERTS: certificate.certificate };
-    await countUpElsewhere(new URL(server.url), "count", 1, 1, trusting);
-  });
+  it.runIf(hasService("openssl", "openssl"))(
+    "is spoken to over TLS, if its certificate can be verified",
+    async () => {
+      const certificate = makeCertificate(await temporaryDirectory());
+      await using server = await startRedis({ tls: certificate });
+      const error = await errorOf(openObjectStore({ url: new URL(server.url), timeoutMs: 5_000 }));
+      expect(error.code).toBe("store_unusable");
+      expect(error.message).toContain("its TLS certificate cannot be verified");
+      const trusting = { NODE_EXTRA_CA_CERTS: certificate.certificate };
+      await countUpElsewhere(new URL(server.url), "count", 1, 1, trusting);
+    },
+  );
 
   describeOutages({
     start: () => startRedis(),
     urlOf: (server) => new URL((server as RedisServer).url),
   });
 });
-
-async function makeCertificate(): Promise<{ certificate: string; key: string }> {
-  const directory = await temporaryDirectory();
-  const [key, certificate] = [join(directory, "key.pem"), join(directory, "certificate.pem")];
-  const names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"];
-  const args = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", ...names];
-  const { status } = spawnSync("openssl", [...args, "-keyout", key, "-out", certificate]);
-  if (status !== 0) throw new Error("openssl made no certificate");
-  return { certificate, key };
-}
 
 /** Neither in the message nor in what a log may show of the cause. */
 function expectNoSecret(error: Error, secret: string): void {
