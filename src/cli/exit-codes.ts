@@ -27,6 +27,8 @@ const EXIT_OF_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
   data_directory_in_use: EXIT.unavailable,
   storage_full: EXIT.unavailable,
   storage_failed: EXIT.unavailable,
+  store_unusable: EXIT.config,
+  store_unavailable: EXIT.unavailable,
   session_busy: EXIT.unavailable,
   session_on_hold: EXIT.unavailable,
 };

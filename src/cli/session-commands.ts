@@ -32,7 +32,7 @@ function sessionsOptions({ config, set, data }: SessionsFlags) {
 export function addSessions(program: Command, io: Io, done: Done): void {
   const sessions = program
     .command("sessions")
-    .description("what is kept of conversations: list, show, export, delete, hold, sweep");
+    .description("what is kept of conversations: list, show, export, copy, delete, hold, sweep");
   withDataFlags(sessions.command("list").description("sessions, the newest first"))
     .option("--tenant <name>", "of this tenant alone")
     .option("--agent <name>", "of this agent alone")
@@ -50,6 +50,7 @@ export function addSessions(program: Command, io: Io, done: Done): void {
       };
       done(await runSessionsList(options, io));
     });
+  addCopy(sessions, io, done);
   const one = (name: string, description: string) =>
     withDataFlags(sessions.command(name).description(description).argument("<session>", "its id"));
   one("show", "what was said in a session").action(async (id: string, flags: SessionsFlags) => {
@@ -79,6 +80,36 @@ export function addSessions(program: Command, io: Io, done: Done): void {
       const how = { isDryRun: dryRun === true, asJson: json === true };
       done(await runSessionsSweep({ ...sessionsOptions(flags), ...how }, io));
     });
+}
+
+function addCopy(sessions: Command, io: Io, done: Done): void {
+  withDataFlags(
+    sessions
+      .command("copy")
+      .description("copy sessions to a shared store, or from one; those copied from stay")
+      .argument("[session]", "the id of one; all of them without it"),
+  )
+    .option("--to <url>", "the store to fill from where the server keeps its sessions")
+    .option("--from <url>", "the store to fill that place from")
+    .option("--replace", "also those that are there already")
+    .action(async (id: string | undefined, flags: SessionsFlags & CopyFlags) => {
+      const { runSessionsCopy } = await import("./sessions.ts");
+      const { to, from, replace } = flags;
+      const options = {
+        ...sessionsOptions(flags),
+        replaces: replace === true,
+        ...(id !== undefined && { sessionId: id }),
+        ...(to !== undefined && { to }),
+        ...(from !== undefined && { from }),
+      };
+      done(await runSessionsCopy(options, io));
+    });
+}
+
+interface CopyFlags {
+  readonly to?: string;
+  readonly from?: string;
+  readonly replace?: boolean;
 }
 
 interface ListFlags {

@@ -1,35 +1,28 @@
 /**
- * `plimsoll sessions …`: looking at what is kept and deciding what stays, on the data directory
- * itself. Whatever changes something needs the directory for itself; of a running server the same
- * is asked over HTTP.
+ * `plimsoll sessions …`: looking at what is kept and deciding what stays, in the data directory or
+ * the store itself. Of a running server the same is asked over HTTP.
  *
  * @module
  */
 
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { StringDecoder } from "node:string_decoder";
 import type { Config } from "../config/config.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { printable } from "../lib/diagnostics.ts";
 import { AppError } from "../lib/errors.ts";
-import { borrowDataDirectory } from "../session/data-directory.ts";
-import { FileSessions } from "../session/file-sessions.ts";
+import type { SessionArchive } from "../session/session-archive.ts";
 import { isSessionId, type SessionRef } from "../session/session-id.ts";
-import { allSessions, findSession } from "../session/session-list.ts";
-import { SessionLocks } from "../session/session-locks.ts";
-import { transcriptFileOf } from "../session/session-lookup.ts";
 import type { SessionRecord } from "../session/session-record.ts";
-import { SessionSweeper } from "../session/session-sweeper.ts";
-import { storing } from "../session/storage-errors.ts";
+import { openObjectStore } from "../session/stores/open-object-store.ts";
 import { EXIT } from "./exit-codes.ts";
 import { count, countOf, dollars } from "./figures.ts";
 import type { Io } from "./io.ts";
 import { painter } from "./paint.ts";
+import { archiveOf, openArchive, openPlace } from "./session-place.ts";
 import { sessionTable, sweepText, transcriptText } from "./session-text.ts";
 import { listenToSignals } from "./signals.ts";
 
-/** Which data directory: as `serve` finds it. */
+/** Which data directory or store: as `serve` finds it. */
 export interface SessionsOptions {
   readonly serverFile?: string;
   readonly flags: Readonly<Record<string, string | undefined>>;
@@ -44,10 +37,9 @@ export interface ListOptions extends SessionsOptions {
 
 /** The newest first. */
 export async function runSessionsList(options: ListOptions, io: Io): Promise<number> {
-  const { dataDirectory } = await settingsOf(options, io);
-  await mustBeThere(dataDirectory);
+  await using place = await openPlace(await settingsOf(options, io), false);
   const { tenant, agentName, limit } = options;
-  const all = await storing("list the sessions", () => allSessions(dataDirectory));
+  const all = await place.archive.all();
   const wanted = all.filter(
     (each) =>
       (tenant === undefined || each.tenant === tenant) &&
@@ -59,7 +51,7 @@ export async function runSessionsList(options: ListOptions, io: Io): Promise<num
     return EXIT.ok;
   }
   const asked = tenant === undefined && agentName === undefined ? "session" : "such session";
-  if (shown.length === 0) io.stdout(`There is no ${asked} in ${dataDirectory}\n`);
+  if (shown.length === 0) io.stdout(`There is no ${asked} in ${place.archive.place}\n`);
   else io.stdout(sessionTable(shown, Date.now(), painter(io.color)));
   const rest = wanted.length - shown.length;
   if (rest > 0) io.stdout(`and ${count(rest)} more; --limit shows them\n`);
@@ -72,10 +64,9 @@ export interface OneSession extends SessionsOptions {
 
 /** What was said. */
 export async function runSessionsShow(options: OneSession, io: Io): Promise<number> {
-  const { dataDirectory } = await settingsOf(options, io);
-  const record = await recordOf(dataDirectory, options.sessionId);
-  const sessions = sessionsIn(dataDirectory);
-  const transcript = await sessions.transcript(refOf(record), Date.now());
+  await using place = await openPlace(await settingsOf(options, io), false);
+  const record = await recordOf(place.archive, options.sessionId);
+  const transcript = await place.sessions.transcript(refOf(record), Date.now());
   const { agentName, threadId, turns, totals } = record;
   const head = `${agentName} · ${threadId} · ${countOf(turns, "turn")} · ${dollars(totals.costUsd)}`;
   io.stdout(transcriptText(head, transcript, painter(io.color)));
@@ -84,12 +75,13 @@ export async function runSessionsShow(options: OneSession, io: Io): Promise<numb
 
 /** The transcript as Claude Code has it: a JSON object a line. */
 export async function runSessionsExport(options: OneSession, io: Io): Promise<number> {
-  const { dataDirectory } = await settingsOf(options, io);
-  const record = await recordOf(dataDirectory, options.sessionId);
-  const transcript = await transcriptFileOf(dataDirectory, record);
-  if (transcript === undefined) return EXIT.ok;
-  const text = createReadStream(transcript.path, { encoding: "utf8" });
-  for await (const chunk of text) io.stdout(String(chunk));
+  await using place = await openPlace(await settingsOf(options, io), false);
+  const record = await recordOf(place.archive, options.sessionId);
+  const { load } = await place.archive.transcripts(record);
+  // Characters may be cut in two where chunks are.
+  const decoder = new StringDecoder("utf8");
+  for await (const chunk of load("")) io.stdout(decoder.write(chunk));
+  io.stdout(decoder.end());
   return EXIT.ok;
 }
 
@@ -98,12 +90,12 @@ export async function runSessionsChange(
   options: OneSession & { readonly change: "delete" | "hold" | "release" },
   io: Io,
 ): Promise<number> {
-  const { dataDirectory } = await settingsOf(options, io);
-  const ref = refOf(await recordOf(dataDirectory, options.sessionId));
   // A signal waits for the end: it takes a moment, and the directory has to be given back.
   using _signals = listenToSignals();
-  await using _taken = await borrowDataDirectory(dataDirectory, Date.now());
-  const sessions = sessionsIn(dataDirectory);
+  const config = await settingsOf(options, io);
+  const ref = await refIn(config, options.sessionId);
+  await using place = await openPlace(config, true);
+  const { sessions } = place;
   if (options.change === "delete") {
     const { files, bytes } = await sessions.delete(ref, Date.now());
     io.stdout(`Deleted ${ref.sessionId}: ${countOf(files, "file")}, ${count(bytes)} bytes\n`);
@@ -125,8 +117,6 @@ export interface SweepCommandOptions extends SessionsOptions {
 export async function runSessionsSweep(options: SweepCommandOptions, io: Io): Promise<number> {
   const { isDryRun } = options;
   const { config, file, sources } = await loadSettings(options, io);
-  const { dataDirectory, retention: limits } = config;
-  await mustBeThere(dataDirectory);
   const isTold = [...sources].some(
     ([name, source]) => name.startsWith("retention.") && source !== "default",
   );
@@ -136,14 +126,58 @@ export async function runSessionsSweep(options: SweepCommandOptions, io: Io): Pr
   }
   using signals = listenToSignals();
   // A dry run changes nothing, so it may look while a server is at work.
-  await using _taken = isDryRun ? null : await borrowDataDirectory(dataDirectory, Date.now());
-  const locks = new SessionLocks();
-  const sessions = sessionsIn(dataDirectory, locks);
-  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits });
-  const swept = await sweeper.sweep(Date.now(), { isDryRun, signal: signals.stop });
+  await using place = await openPlace(config, !isDryRun);
+  const swept = await place.sweeper.sweep(Date.now(), { isDryRun, signal: signals.stop });
   if (options.asJson) io.stdout(`${JSON.stringify(swept)}\n`);
   else io.stdout(sweepText(swept, isDryRun, painter(io.color)));
   return EXIT.ok;
+}
+
+export interface CopyOptions extends SessionsOptions {
+  /** The one that is copied; all of them without it. */
+  readonly sessionId?: string;
+  /** URL of the store that they are copied to, or from: the other side is what the settings name. */
+  readonly to?: string;
+  readonly from?: string;
+  readonly replaces: boolean;
+}
+
+/** Copies sessions between a data directory and a store, or two stores; those copied from stay. */
+export async function runSessionsCopy(options: CopyOptions, io: Io): Promise<number> {
+  const { sessionId, to, from, replaces } = options;
+  if ((to === undefined) === (from === undefined)) {
+    throw new AppError("usage", "Cannot copy sessions: name one store, by --to or by --from");
+  }
+  using signals = listenToSignals();
+  const config = await settingsOf(options, io);
+  const timeoutMs = config.sessions.storeTimeoutMs;
+  const url = storeUrlOf(to ?? from ?? "");
+  await using own = await openArchive(config, from !== undefined);
+  await using other = archiveOf(await openObjectStore({ url, timeoutMs }));
+  const [source, target] = to === undefined ? [other, own] : [own, other];
+  const all = sessionId === undefined ? await source.all() : [await recordOf(source, sessionId)];
+  const counts = { copied: 0, present: 0, busy: 0 };
+  for (const record of all) {
+    if (signals.stop.aborted) break;
+    counts[await target.put(record, await source.transcripts(record), replaces)] += 1;
+  }
+  const { copied, present, busy } = counts;
+  const left = [
+    ...(present > 0
+      ? [`${count(present)} were there already: --replace copies them all the same`]
+      : []),
+    ...(busy > 0 ? [`${count(busy)} are in a turn`] : []),
+  ];
+  const places = `from ${source.place} to ${target.place}`;
+  io.stdout(`${[`Copied ${countOf(copied, "session")} ${places}`, ...left].join("; ")}\n`);
+  return busy > 0 || signals.stop.aborted ? EXIT.unavailable : EXIT.ok;
+}
+
+function storeUrlOf(text: string): URL {
+  if (URL.canParse(text)) return new URL(text);
+  // Not told again: it may have a password.
+  const cure = "write it as `redis://…`, `postgres://…`, `s3://…` or `file:///…`";
+  throw new AppError("usage", `Cannot read the URL of the store: ${cure}`);
 }
 
 async function settingsOf(options: SessionsOptions, io: Io): Promise<Config> {
@@ -158,33 +192,20 @@ async function loadSettings(
   return loadConfig({ ...file, flags, environment, workingDirectory });
 }
 
-/** @throws {AppError} `usage` where no server has ever kept anything, or nothing can be read. */
-async function mustBeThere(dataDirectory: string): Promise<void> {
-  const tenants = join(dataDirectory, "tenants");
-  const isThere = await stat(tenants).then(
-    () => true,
-    () => false,
-  );
-  if (isThere) return;
-  const cure = "say by --data where the server keeps them";
-  throw new AppError("usage", `Cannot find sessions in ${dataDirectory}: ${cure}`);
-}
-
 /** @throws {AppError} `usage` when there is no such session: the command line names it. */
-async function recordOf(dataDirectory: string, sessionId: string): Promise<SessionRecord> {
-  await mustBeThere(dataDirectory);
-  const find = () => findSession(dataDirectory, sessionId);
-  const record = isSessionId(sessionId) ? await storing("find the session", find) : undefined;
+async function recordOf(archive: SessionArchive, sessionId: string): Promise<SessionRecord> {
+  const record = isSessionId(sessionId) ? await archive.find(sessionId) : undefined;
   if (record !== undefined) return record;
   const cure = "`plimsoll sessions list` tells the ids there are";
   throw new AppError("usage", `Cannot find the session ${printable(sessionId)}: ${cure}`);
 }
 
-function refOf({ tenant, sessionId }: SessionRecord): SessionRef {
-  return { tenant, sessionId };
+/** Found before the directory is taken: a wrong id disturbs nobody. */
+async function refIn(config: Config, sessionId: string): Promise<SessionRef> {
+  await using place = await openPlace(config, false);
+  return refOf(await recordOf(place.archive, sessionId));
 }
 
-function sessionsIn(dataDirectory: string, locks = new SessionLocks()): FileSessions {
-  // Nothing is begun here, so there is nothing to limit.
-  return new FileSessions({ dataDirectory, maxPerTenant: Number.MAX_SAFE_INTEGER, locks });
+function refOf({ tenant, sessionId }: SessionRecord): SessionRef {
+  return { tenant, sessionId };
 }

@@ -76,7 +76,14 @@ export interface Config {
     /** Whether each process gets a control group of its own where the system allows it. */
     readonly ownGroup: boolean;
   };
-  readonly sessions: { readonly maxPerTenant: number };
+  readonly sessions: {
+    readonly maxPerTenant: number;
+    /** Where replicas share them; null where they are in the data directory of this one. */
+    readonly store: URL | null;
+    readonly storeTimeoutMs: number;
+    readonly leaseTimeMs: number;
+    readonly outboxBytes: number;
+  };
   /** When sessions are deleted by themselves; null for no limit. */
   readonly retention: {
     readonly maxIdleMs: number | null;

@@ -244,19 +244,33 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       sampleIntervalMs: agentProcess.sampleInterval,
       ownGroup: agentProcess.ownGroup,
     },
-    sessions,
-    retention: {
-      maxIdleMs: retention.maxIdle,
-      maxAgeMs: retention.maxAge ?? null,
-      sessionsPerTenant: retention.sessionsPerTenant ?? null,
-      bytesPerTenant: retention.bytesPerTenant ?? null,
-      maxBytes: retention.maxBytes ?? null,
-      keepFreeBytes: retention.keepFree ?? null,
-      sweepIntervalMs: retention.sweepInterval,
-    },
+    sessions: sessionsConfig(sessions),
+    retention: retentionConfig(retention),
     dataDirectory: resolve(base, data.directory),
     drain: { graceMs: drain.grace },
     telemetry: { ...telemetry, otlpEndpoint: telemetry.otlpEndpoint ?? null },
     agentEnvironment: agentEnvironmentOf(environment),
+  };
+}
+
+function sessionsConfig(sessions: ServerSettings["sessions"]): Config["sessions"] {
+  return {
+    maxPerTenant: sessions.maxPerTenant,
+    store: sessions.store === undefined ? null : new URL(sessions.store),
+    storeTimeoutMs: sessions.storeTime,
+    leaseTimeMs: sessions.leaseTime,
+    outboxBytes: sessions.outboxSize,
+  };
+}
+
+function retentionConfig(retention: ServerSettings["retention"]): Config["retention"] {
+  return {
+    maxIdleMs: retention.maxIdle,
+    maxAgeMs: retention.maxAge ?? null,
+    sessionsPerTenant: retention.sessionsPerTenant ?? null,
+    bytesPerTenant: retention.bytesPerTenant ?? null,
+    maxBytes: retention.maxBytes ?? null,
+    keepFreeBytes: retention.keepFree ?? null,
+    sweepIntervalMs: retention.sweepInterval,
   };
 }

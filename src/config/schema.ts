@@ -11,6 +11,7 @@ import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
 import { capacity } from "./capacity-schema.ts";
 import { retention } from "./retention-schema.ts";
+import { sessions } from "./sessions-schema.ts";
 
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/u, {
   error: needs("a name of 1 to 64 letters, digits, `.`, `_` or `-`", "Choose another name"),
@@ -189,17 +190,7 @@ export const ServerFile = z
     agentProcess: agentProcess
       .prefault({})
       .describe("Starting, watching and ending agent processes."),
-    sessions: z
-      .strictObject({
-        maxPerTenant: z
-          .int()
-          .min(1)
-          .max(100_000_000)
-          .default(100_000)
-          .describe("Sessions kept for one tenant."),
-      })
-      .prefault({})
-      .describe("Conversations that are kept."),
+    sessions: sessions.prefault({}).describe("Conversations that are kept, and where."),
     retention: retention.prefault({}).describe("When sessions are deleted by themselves."),
     data: z
       .strictObject({

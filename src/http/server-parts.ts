@@ -11,7 +11,7 @@ import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
 import type { FootprintDescription } from "../capacity/footprint.ts";
 import type { MemoryUse } from "../capacity/memory-reading.ts";
 import type { Config } from "../config/config.ts";
-import type { FileSessions } from "../session/file-sessions.ts";
+import type { Sessions } from "../session/sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { Sweep } from "../session/session-sweeper.ts";
 import type { Telemetry } from "../telemetry/start.ts";
@@ -26,7 +26,7 @@ export interface ServerParts {
   readonly agents: ReadonlyMap<string, ServedAgent>;
   readonly turns: LiveTurns;
   readonly gate: TurnGate;
-  readonly sessions: FileSessions;
+  readonly sessions: Sessions;
   /** Starts a process for the session's next turn, if it can, and says what came of it. */
   readonly warm: (ref: SessionRef) => Promise<WarmReason>;
   /** Deletes the sessions that have to go now, or says which those are. */

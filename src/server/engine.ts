@@ -18,10 +18,8 @@ import type { TurnGate } from "../capacity/gate.ts";
 import { turnCeilingBytes } from "../capacity/turn-ceiling.ts";
 import type { Config } from "../config/config.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
-import { FileSessions } from "../session/file-sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
-import { SessionLocks } from "../session/session-locks.ts";
-import { SessionSweeper } from "../session/session-sweeper.ts";
+import type { Sessions } from "../session/sessions.ts";
 import type { SingleSession } from "../session/single-session.ts";
 import type { LogDestination, Logger } from "../telemetry/log.ts";
 import { startTelemetry, type Telemetry } from "../telemetry/start.ts";
@@ -36,6 +34,7 @@ import { GuardLink } from "./guard-link.ts";
 import { openFootprintFile } from "./footprint-file.ts";
 import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
 import { openGate, type OpenGate } from "./open-gate.ts";
+import { openSessions, type Sweeper } from "./open-sessions.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 import { sdkVersion } from "./sdk-version.ts";
 
@@ -56,8 +55,8 @@ export interface Engine {
   readonly data: DataDirectory;
   readonly processes: AgentProcesses;
   readonly agents: ReadonlyMap<string, ServedAgent>;
-  readonly sessions: FileSessions;
-  readonly sweeper: SessionSweeper;
+  readonly sessions: Sessions;
+  readonly sweeper: Sweeper;
   /** The one session that is served; null where there are many. */
   readonly single: SingleSession | null;
   readonly kept: KeptProcesses;
@@ -73,8 +72,8 @@ export interface Engine {
  * the scripted models, end the agent processes, give the data directory back, send the last
  * telemetry.
  *
- * @throws {AppError} `data_directory_in_use`, `storage_failed`, `agent_invalid`, `config_invalid`,
- *   and what `use` throws.
+ * @throws {AppError} `data_directory_in_use`, `storage_failed`, `store_unusable`,
+ *   `store_unavailable`, `agent_invalid`, `config_invalid`, and what `use` throws.
  */
 export async function withEngine<Result>(
   options: EngineOptions,
@@ -119,8 +118,8 @@ export async function withEngine<Result>(
   const place = { toolShell, dataDirectory: data.path, ceilingBytesOf: ceilingOf(gate) };
   const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place };
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
-  const { locks, sessions, ...opened } = openSessions(config, data, kept, single);
-  await using sweeper = opened.sweeper;
+  await using opened = await openSessions({ config, data, telemetry, single, kept });
+  const { locks, sessions, sweeper } = opened;
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };
   await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, turnDeps, signal),
@@ -182,20 +181,6 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
   const killed = await sweepStrays(serverId);
   telemetry.metrics.straysKilled(killed);
   if (killed > 0) telemetry.log.warn({ killed }, "Killed processes that the last run left behind");
-}
-
-function openSessions(
-  { sessions: { maxPerTenant }, retention: limits }: Config,
-  { path: dataDirectory }: DataDirectory,
-  { residents }: KeptProcesses,
-  single: SingleSession | null,
-): { locks: SessionLocks; sessions: FileSessions; sweeper: SessionSweeper } {
-  const locks = new SessionLocks(single);
-  const beforeDelete = (ref: SessionRef) => residents.endOf(ref, "deleted");
-  const options = { dataDirectory, maxPerTenant, locks, beforeDelete, single };
-  const sessions = new FileSessions(options);
-  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits });
-  return { locks, sessions, sweeper };
 }
 
 function openAgentProcesses(options: {

@@ -6,12 +6,13 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
-import type { SessionSweeper, Sweep } from "../session/session-sweeper.ts";
+import type { Sweep } from "../session/session-sweeper.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { RetentionReason } from "../telemetry/values.ts";
+import type { Sweeper } from "./open-sessions.ts";
 
 export interface KeepSweptOptions {
-  readonly sweeper: Pick<SessionSweeper, "sweep">;
+  readonly sweeper: Pick<Sweeper, "sweep">;
   readonly intervalMs: number;
   readonly telemetry: Pick<Telemetry, "log" | "metrics">;
   /** From the start to the first sweep; {@link FIRST_SWEEP_MS} without it. */

@@ -8,7 +8,7 @@ import { randomUUID } from "node:crypto";
 import { removeTree } from "./remove-tree.ts";
 import { join } from "node:path";
 import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
-import type { OpenSession } from "./file-sessions.ts";
+import type { OpenSession } from "./sessions.ts";
 import { type SessionInput, sessionNotFound, sessionRefOf } from "./session-id.ts";
 import { dataPathsOf } from "./session-paths.ts";
 import { NO_TOTALS } from "./session-record.ts";

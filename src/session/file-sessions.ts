@@ -4,13 +4,11 @@
  *
  *     lock ─▶ open ─▶ (a turn) ─▶ finish ─▶ unlock        delete ─▶ tombstone
  *
- * Whoever calls `open` or `finish` holds the lock of the session.
- *
  * @module
  */
 
 import { randomUUID } from "node:crypto";
-import { rename, rm } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../lib/errors.ts";
 import { makeDirectoriesBelow } from "./durable-file.ts";
@@ -36,31 +34,30 @@ import {
   transcriptFileOf,
   transcriptIfAny,
 } from "./session-lookup.ts";
-import {
-  dataPathsOf,
-  type SessionDirectories,
-  sessionPathsOf,
-  sessionSegmentsOf,
-} from "./session-paths.ts";
+import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
 import {
   newRecord,
   type SessionRecord,
   lastUseOf,
   markUsed,
-  type SessionTotals,
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
+import { lookAtFiles } from "./look-at-files.ts";
+import type { StoredSession } from "./retention.ts";
 import { removeTree } from "./remove-tree.ts";
-import type { SingleSession } from "./single-session.ts";
-import { storing, unlessFull } from "./storage-errors.ts";
-import { Tombstones } from "./tombstones.ts";
 import {
-  hasConversation,
-  readLines,
-  repairTranscript,
-  type TranscriptRepair,
-} from "./transcript-file.ts";
+  NO_CLAIM,
+  type OpenSession,
+  type SessionClaim,
+  type Sessions,
+  type SessionSummary,
+  type TurnEnd,
+} from "./sessions.ts";
+import type { SingleSession } from "./single-session.ts";
+import { ifPresent, storing, unlessFull } from "./storage-errors.ts";
+import { Tombstones } from "./tombstones.ts";
+import { hasConversation, readLines, repairTranscript } from "./transcript-file.ts";
 import {
   type Transcript,
   TRANSCRIPT_LIMITS,
@@ -68,33 +65,6 @@ import {
   transcriptOf,
 } from "./transcript.ts";
 import { type TreeSize, treeSizeOf } from "./tree-size.ts";
-
-export interface OpenSession extends TranscriptRepair {
-  readonly sessionId: string;
-  readonly threadId: string;
-  /** Claude Code's own id of the session. */
-  readonly transcriptId: string;
-  /** True: start it under that id (SDK `sessionId`). False: continue it (SDK `resume`). */
-  readonly isNew: boolean;
-  readonly directories: SessionDirectories;
-  /** What is continued; 0 for a new session. */
-  readonly transcriptBytes: number;
-  /** As they stood before this turn. */
-  readonly totals: SessionTotals;
-}
-
-export interface TurnEnd {
-  /** The session's running totals; null when the agent process ended without a result. */
-  readonly totals: SessionTotals | null;
-  readonly endedAtMs: number;
-  /** A process of the session lives on, and has its scratch directory. */
-  readonly processStays?: boolean;
-}
-
-export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant" | "transcriptId"> {
-  /** Whether a turn of it is running now. */
-  readonly isBusy: boolean;
-}
 
 export interface FileSessionsOptions {
   /** Path of an open data directory. */
@@ -110,7 +80,7 @@ export interface FileSessionsOptions {
 /** Of a transcript that a live process writes to. */
 const AS_IT_IS = { repairedLines: 0, wasSetAside: false, transcript: undefined };
 
-export class FileSessions {
+export class FileSessions implements Sessions {
   readonly #data: string;
   readonly #locks: SessionLocks;
   readonly #counts: SessionCounts;
@@ -130,15 +100,13 @@ export class FileSessions {
     });
   }
 
-  /**
-   * Makes the session ready for a turn: its directories, its record, a transcript without torn
-   * lines. A crash at any point leaves a session that can be opened again.
-   *
-   * @param processStayed The turn goes on in a process that is there: what that has is left alone.
-   * @throws {AppError} `session_not_found` for a session, or a thread with history, that is not
-   *   known; `session_gone` when it was deleted or its transcript is lost; `too_many_sessions`,
-   *   `storage_full`, `storage_failed`.
-   */
+  /** Nobody else writes to the data directory. */
+  async claim(): Promise<SessionClaim> {
+    return NO_CLAIM;
+  }
+
+  async refresh(): Promise<void> {}
+
   async open(input: SessionInput, nowMs: number, processStayed = false): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     return storing("open the session", async () => {
@@ -165,19 +133,10 @@ export class FileSessions {
     });
   }
 
-  /**
-   * Size of the transcript that a turn of the session would resume; 0 if there is none, or none
-   * that can be read: opening the session says what is wrong with it.
-   */
   async transcriptBytes(ref: SessionRef): Promise<number> {
     return (await transcriptIfAny(this.#data, parseSessionRef(ref)))?.bytes ?? 0;
   }
 
-  /**
-   * Records how a turn ended, once its processes are gone or at rest.
-   *
-   * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`.
-   */
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
     const { totals, endedAtMs, processStays = false } = end;
     const own = parseSessionRef(ref);
@@ -198,7 +157,6 @@ export class FileSessions {
     });
   }
 
-  /** The newest first. @throws {AppError} `invalid_request` for a bad cursor or limit. */
   async list(query: SessionQuery): Promise<SessionPage<SessionSummary>> {
     return storing("list the sessions", async () => {
       const page = await listSessions(this.#data, query);
@@ -206,7 +164,6 @@ export class FileSessions {
     });
   }
 
-  /** @throws {AppError} `session_not_found`, `session_gone`, `other_session`. */
   async read(ref: SessionRef, nowMs: number): Promise<SessionSummary> {
     const own = parseSessionRef(ref);
     this.#single?.check(own);
@@ -231,13 +188,6 @@ export class FileSessions {
     });
   }
 
-  /**
-   * Removes a session and everything in it.
-   *
-   * @returns What was removed.
-   * @throws {AppError} `session_busy`, `session_on_hold`, `session_not_found`, `session_gone`,
-   *   `other_session`.
-   */
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
     const own = parseSessionRef(ref);
     using _lock = this.#locks.lock(own);
@@ -248,12 +198,6 @@ export class FileSessions {
     });
   }
 
-  /**
-   * The same for a session that nobody has used since it was looked at.
-   *
-   * @returns Whether it was removed; false when it had a turn since, or was put on hold.
-   * @throws {AppError} As {@link delete}.
-   */
   async deleteUnused(
     seen: SessionRef & { readonly lastUseAtMs: number },
     nowMs: number,
@@ -269,11 +213,6 @@ export class FileSessions {
     });
   }
 
-  /**
-   * Keeps a session from being deleted by anyone, or lets it go again. Turns go on either way.
-   *
-   * @throws {AppError} `session_busy`, `session_not_found`, `session_gone`, `other_session`.
-   */
   async hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary> {
     const own = parseSessionRef(ref);
     using _lock = this.#locks.lock(own);
@@ -285,9 +224,21 @@ export class FileSessions {
     });
   }
 
-  /** Sessions of the tenant. */
   async count(tenant: string): Promise<number> {
     return storing("count the sessions", () => this.#counts.count(tenant));
+  }
+
+  look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    return lookAtFiles({ dataDirectory: this.#data, locks: this.#locks, needsBytes });
+  }
+
+  /** Takes away what there is of a session here, whose lock is held. */
+  async discard(ref: SessionRef, nowMs: number): Promise<void> {
+    const own = parseSessionRef(ref);
+    await storing("remove the session", async () => {
+      const record = await ifPresent(stat(sessionPathsOf(this.#data, own).directory));
+      if (record !== undefined) await this.#remove(own, nowMs);
+    });
   }
 
   /** Takes a session away whose lock is held. */

@@ -75,6 +75,11 @@ export function parseSessionRef({ tenant, sessionId }: SessionRef): SessionRef {
   return { tenant, sessionId: canonical };
 }
 
+/** One text for each session: of another tenant it is another. */
+export function textOf({ tenant, sessionId }: SessionRef): string {
+  return JSON.stringify([tenant, sessionId]);
+}
+
 /** Whether it is one of our ids as we write them. */
 export function isSessionId(text: string): boolean {
   return UUID_V5.test(text);

@@ -43,7 +43,7 @@ export interface SessionPage<Session> {
 }
 
 /** Place of a session in the order of a list. */
-interface Position {
+export interface Position {
   readonly lastTurnAtMs: number;
   readonly sessionId: string;
 }
@@ -210,7 +210,8 @@ async function tryReadRecord(
   }
 }
 
-function fits(record: SessionRecord, { agentName, threadId }: SessionQuery): boolean {
+/** Whether it is one of those that were asked for. */
+export function fits(record: SessionRecord, { agentName, threadId }: SessionQuery): boolean {
   return (
     (agentName === undefined || record.agentName === agentName) &&
     (threadId === undefined || record.threadId === threadId)
@@ -222,17 +223,20 @@ function newestFirst(a: Position, b: Position): number {
   return a.sessionId < b.sessionId ? -1 : Number(a.sessionId > b.sessionId);
 }
 
-function limitOf({ limit = DEFAULT_PAGE_LIMIT }: SessionQuery): number {
+/** @throws {AppError} `invalid_request` */
+export function limitOf({ limit = DEFAULT_PAGE_LIMIT }: SessionQuery): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_PAGE_LIMIT) return limit;
   const state = `the limit must be 1 to ${MAX_PAGE_LIMIT}`;
   throw new AppError("invalid_request", `Cannot list the sessions: ${state}`);
 }
 
-function encodeCursor({ lastTurnAtMs, sessionId }: Position): string {
+/** Where the next page goes on. */
+export function encodeCursor({ lastTurnAtMs, sessionId }: Position): string {
   return Buffer.from(`${lastTurnAtMs}.${sessionId}`).toString("base64url");
 }
 
-function decodeCursor(cursor: string): Position {
+/** @throws {AppError} `invalid_request` */
+export function decodeCursor(cursor: string): Position {
   const text = Buffer.from(cursor, "base64url").toString("utf8");
   const [, time, sessionId] = /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(text) ?? [];
   if (time === undefined || sessionId === undefined) {

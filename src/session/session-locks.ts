@@ -6,7 +6,7 @@
  */
 
 import { AppError } from "../lib/errors.ts";
-import type { SessionRef } from "./session-id.ts";
+import { type SessionRef, textOf } from "./session-id.ts";
 import type { SingleSession } from "./single-session.ts";
 
 export class SessionLocks {
@@ -24,7 +24,7 @@ export class SessionLocks {
   }
 
   isLocked(ref: SessionRef): boolean {
-    return this.#held.has(keyOf(ref));
+    return this.#held.has(textOf(ref));
   }
 
   /**
@@ -34,7 +34,7 @@ export class SessionLocks {
    */
   lock(ref: SessionRef): Disposable {
     this.#single?.check(ref);
-    const key = keyOf(ref);
+    const key = textOf(ref);
     if (this.#held.has(key)) {
       throw new AppError("session_busy", BUSY);
     }
@@ -54,8 +54,3 @@ export class SessionLocks {
 }
 
 const BUSY = "Cannot use the session: another turn of it is running, or not yet gone";
-
-/** With the tenant, so that nobody can hold, or learn of, a lock on another tenant's session. */
-function keyOf({ tenant, sessionId }: SessionRef): string {
-  return JSON.stringify([tenant, sessionId]);
-}

@@ -121,9 +121,14 @@ export async function writeRecord(file: string, record: SessionRecord): Promise<
 
 function parseRecord(text: string): SessionRecord | undefined {
   try {
-    return SessionRecord.parse(JSON.parse(text));
+    return recordFrom(JSON.parse(text));
   } catch {
     // Damage of any kind is one case to the caller of this function.
     return undefined;
   }
+}
+
+/** The value as a record; undefined if it is none. */
+export function recordFrom(value: unknown): SessionRecord | undefined {
+  return SessionRecord.safeParse(value).data;
 }

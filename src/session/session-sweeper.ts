@@ -6,11 +6,10 @@
  */
 
 import { statfs } from "node:fs/promises";
-import { join } from "node:path";
 import { AppError } from "../lib/errors.ts";
 import { Pacer } from "../lib/pacer.ts";
 import type { RetentionReason } from "../telemetry/values.ts";
-import type { FileSessions } from "./file-sessions.ts";
+import type { Sessions } from "./sessions.ts";
 import {
   type Expired,
   planSweep,
@@ -18,18 +17,13 @@ import {
   type StoredSession,
   type SweepPlan,
 } from "./retention.ts";
-import { recordIn, sessionDirectories } from "./session-list.ts";
-import type { SessionLocks } from "./session-locks.ts";
-import { RECORD_NAME } from "./session-paths.ts";
-import { lastUseOf } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
-import { treeSizeOf } from "./tree-size.ts";
 
 export interface SweeperOptions {
-  readonly dataDirectory: string;
-  readonly sessions: Pick<FileSessions, "deleteUnused">;
-  readonly locks: Pick<SessionLocks, "isLocked">;
+  readonly sessions: Pick<Sessions, "look" | "deleteUnused">;
   readonly limits: RetentionLimits;
+  /** The directory whose file system `keepFree` is about; null where sessions are on none. */
+  readonly directory: string | null;
 }
 
 export interface SweptSession {
@@ -123,12 +117,12 @@ export class SessionSweeper implements AsyncDisposable {
   }
 
   async #sweep(nowMs: number, options: SweepOptions, pacer: Pacer): Promise<Sweep> {
-    const { dataDirectory, limits } = this.#options;
+    const { directory, limits } = this.#options;
     const { signal: stop } = this.#stop;
     const signal = options.signal === undefined ? stop : AbortSignal.any([options.signal, stop]);
     const look = () => this.#look(pacer, signal);
     const { stored, unreadable } = await storing("look at the sessions", look);
-    const freeBytes = await freeBytesOf(dataDirectory);
+    const freeBytes = await freeBytesOf(directory);
     const plan = planSweep(stored, limits, { nowMs, freeBytes });
     const counts =
       options.isDryRun === true
@@ -145,50 +139,28 @@ export class SessionSweeper implements AsyncDisposable {
   }
 
   async #look(pacer: Pacer, signal: AbortSignal) {
+    const { sessions, limits } = this.#options;
     const stored: StoredSession[] = [];
     let unreadable = 0;
-    for await (const directories of sessionDirectories(this.#options.dataDirectory)) {
-      await pacer.pause(signal);
+    for await (const found of sessions.look(hasLimitOfBytes(limits))) {
       if (signal.aborted) break;
-      const found = await Promise.all(directories.map((directory) => this.#lookAt(directory)));
-      stored.push(...found.filter((each) => each !== "unreadable" && each !== undefined));
+      stored.push(...found.filter((each) => each !== "unreadable"));
+      // What is damaged may be worth a rescue: it is told, and left for people.
       unreadable += found.filter((each) => each === "unreadable").length;
+      await pacer.pause(signal);
     }
     return { stored, unreadable };
   }
 
-  /** Undefined when it is gone by now, or was never begun. */
-  async #lookAt(directory: string): Promise<StoredSession | "unreadable" | undefined> {
-    const { dataDirectory, limits, locks } = this.#options;
-    try {
-      const record = await recordIn(dataDirectory, directory);
-      if (record === undefined) return undefined;
-      const size = hasLimitOfBytes(limits) ? await treeSizeOf(directory) : undefined;
-      const { tenant, sessionId, createdAtMs, onHoldSinceMs } = record;
-      return {
-        tenant,
-        sessionId,
-        createdAtMs,
-        lastUseAtMs: await lastUseOf(join(directory, RECORD_NAME), record),
-        bytes: size?.diskBytes ?? record.transcriptBytes,
-        isOnHold: onHoldSinceMs !== undefined,
-        isBusy: locks.isLocked({ tenant, sessionId }),
-      };
-    } catch {
-      // What is damaged may be worth a rescue: it is told, and left for people.
-      return "unreadable";
-    }
-  }
-
   async #deleteAll({ expired }: SweepPlan, nowMs: number, pacer: Pacer, signal: AbortSignal) {
-    const { dataDirectory, limits } = this.#options;
+    const { directory, limits } = this.#options;
     const swept: SweptSession[] = [];
     let [skipped, failed] = [0, 0];
     for (const each of expired) {
       await pacer.pause(signal);
       if (signal.aborted) break;
       // Others may have made room since.
-      if (each.reason === "disk" && hasFree(await freeBytesOf(dataDirectory), limits)) continue;
+      if (each.reason === "disk" && hasFree(await freeBytesOf(directory), limits)) continue;
       const outcome = await this.#delete(each, nowMs);
       if (outcome === "deleted") swept.push(told(each));
       else if (outcome === "skipped") skipped += 1;
@@ -229,7 +201,8 @@ function told({ session, reason }: Expired): SweptSession {
   return { tenant, sessionId, lastUseAtMs, bytes, reason };
 }
 
-async function freeBytesOf(directory: string): Promise<number | null> {
+async function freeBytesOf(directory: string | null): Promise<number | null> {
+  if (directory === null) return null;
   try {
     const { bavail, bsize } = await statfs(directory);
     return bavail * bsize;

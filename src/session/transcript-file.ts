@@ -42,7 +42,7 @@ const CHUNK_BYTES = 64 * 1024;
 /** The most of a torn line that is kept for inspection. */
 const MAX_TORN_BYTES = 1024 * 1024;
 /** The most of a transcript that is read to show it: its last part. */
-const MAX_READ_BYTES = 32 * 1024 * 1024;
+export const MAX_READ_BYTES = 32 * 1024 * 1024;
 /** Where the last message is looked for; a result of a tool may be long. */
 const MAX_LOOK_BACK_BYTES = 16 * 1024 * 1024;
 const NEWLINE = 0x0a;
@@ -67,8 +67,8 @@ export async function findTranscript(
   return found;
 }
 
-/** The real path, unless a link planted by the agent leads out of the session. */
-async function insideOf(directory: string, file: string): Promise<string | undefined> {
+/** The real path, undefined where a link planted by the agent leads out of the session. */
+export async function insideOf(directory: string, file: string): Promise<string | undefined> {
   const path = await ifPresent(realpath(file));
   if (path === undefined) return undefined;
   return path.startsWith((await realpath(directory)) + sep) ? path : undefined;
@@ -76,11 +76,19 @@ async function insideOf(directory: string, file: string): Promise<string | undef
 
 /** Whether there is a message in it, so that it can and must be resumed. */
 export async function hasConversation(transcript: TranscriptFile): Promise<boolean> {
-  if (transcript.bytes === 0) return false;
+  return hasMessageAfter(transcript, 0);
+}
+
+/** Whether a message was written after this position, the beginning of a line. */
+export async function hasMessageAfter(
+  transcript: TranscriptFile,
+  position: number,
+): Promise<boolean> {
+  if (transcript.bytes <= position) return false;
   await using file = await open(transcript.path, "r");
-  const head = await readAt(file, 0, Math.min(HEAD_BYTES, transcript.bytes));
-  if (head.toString("utf8").split("\n").some(isMessageLine)) return true;
-  return transcript.bytes > HEAD_BYTES;
+  const length = Math.min(HEAD_BYTES, transcript.bytes - position);
+  const text = (await readAt(file, position, length)).toString("utf8");
+  return text.split("\n").some(isMessageLine) || transcript.bytes - position > HEAD_BYTES;
 }
 
 /**
@@ -149,7 +157,7 @@ async function repairTail(path: string): Promise<number> {
 }
 
 /** The position after the last newline; 0 without one. */
-async function endOfLastLine(file: FileHandle, size: number): Promise<number> {
+export async function endOfLastLine(file: FileHandle, size: number): Promise<number> {
   for (let end = size; end > 0;) {
     const start = Math.max(0, end - CHUNK_BYTES);
     const newline = (await readAt(file, start, end - start)).lastIndexOf(NEWLINE);
@@ -160,7 +168,7 @@ async function endOfLastLine(file: FileHandle, size: number): Promise<number> {
 }
 
 /** Shorter than asked for at the end of the file. */
-async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+export async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
   let filled = 0;
   while (filled < length) {

@@ -35,6 +35,8 @@ import {
   type ProcessSource,
   PROVIDER_NAMES,
   RETENTION_REASONS,
+  STORE_NOTICES,
+  type StoreNotice,
   type RetentionReason,
   SHED_REASONS,
   type ShedReason,
@@ -146,6 +148,10 @@ export class Metrics {
     this.#record.sessionsExpired(1, { retentionReason });
   }
 
+  storeNotice(storeNotice: StoreNotice): void {
+    this.#record.storeNotices(1, { storeNotice });
+  }
+
   guardActed(guardTarget: GuardTarget, guardReason: GuardReason): void {
     this.#record.guardActions(1, { guardTarget, guardReason });
   }
@@ -204,6 +210,7 @@ function openInstruments(meter: Meter) {
     straysKilled: counterOf(meter, "straysKilled"),
     uncleanEnds: counterOf(meter, "uncleanEnds"),
     sessionsExpired: counterOf(meter, "sessionsExpired"),
+    storeNotices: counterOf(meter, "storeNotices"),
   };
 }
 
@@ -217,6 +224,7 @@ function startAtZero(record: Instruments): void {
     for (const keptEndReason of KEPT_END_REASONS) record.keptEnded(0, { keptKind, keptEndReason });
   }
   for (const retentionReason of RETENTION_REASONS) record.sessionsExpired(0, { retentionReason });
+  for (const storeNotice of STORE_NOTICES) record.storeNotices(0, { storeNotice });
   record.straysKilled(0, {});
   record.uncleanEnds(0, {});
 }

@@ -20,6 +20,7 @@ import {
   PROCESS_SOURCES,
   PROVIDER_NAMES,
   RETENTION_REASONS,
+  STORE_NOTICES,
   SHED_REASONS,
 } from "./values.ts";
 
@@ -54,6 +55,7 @@ export const ATTRIBUTES = {
   guardTarget: { name: "plimsoll.guard.target", values: GUARD_TARGETS },
   guardReason: { name: "plimsoll.guard.reason", values: GUARD_REASONS },
   retentionReason: { name: "plimsoll.retention.reason", values: RETENTION_REASONS },
+  storeNotice: { name: "plimsoll.store.notice", values: STORE_NOTICES },
 } as const satisfies Record<string, AttributeSpec>;
 
 /** What the span of a turn carries besides attributes of {@link ATTRIBUTES}. */
@@ -324,6 +326,16 @@ export const METRICS = {
     description:
       "Sessions that were deleted by themselves, by the limit of `retention` they crossed",
     attributes: ["retentionReason"],
+  },
+  storeNotices: {
+    name: "plimsoll.store.notices",
+    kind: "counter",
+    unit: "{notice}",
+    description:
+      "Trouble with a shared session store: calls without an answer while a turn ran " +
+      "(`unavailable`), turns that ended without it (`kept`), of these what it has heard of since " +
+      "(`delivered`), and turns that no session has (`superseded`)",
+    attributes: ["storeNotice"],
   },
   uncleanEnds: {
     name: "plimsoll.replica.unclean_ends",

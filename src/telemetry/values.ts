@@ -73,3 +73,7 @@ export const RETENTION_REASONS = [
   "disk",
 ] as const;
 export type RetentionReason = (typeof RETENTION_REASONS)[number];
+
+/** What becomes of turns when a shared session store does not answer; see `session/shared-sessions.ts`. */
+export const STORE_NOTICES = ["unavailable", "kept", "delivered", "superseded"] as const;
+export type StoreNotice = (typeof STORE_NOTICES)[number];

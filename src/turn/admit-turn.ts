@@ -8,14 +8,14 @@ import type { TurnGate } from "../capacity/gate.ts";
 import type { Demand, Permit } from "../capacity/permit.ts";
 import { shedError } from "../capacity/shed-error.ts";
 import type { StartLane } from "../capacity/start-lane.ts";
-import type { FileSessions } from "../session/file-sessions.ts";
+import type { Sessions } from "../session/sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import type { InputPart, TurnRequest } from "./turn.ts";
 
 export interface AdmissionDeps {
   readonly gate: TurnGate;
-  readonly sessions: Pick<FileSessions, "transcriptBytes">;
+  readonly sessions: Pick<Sessions, "transcriptBytes">;
   readonly kept: Pick<KeptProcesses, "take" | "putBack">;
   readonly lane: Pick<StartLane, "announce">;
 }

@@ -35,10 +35,15 @@ export class ProcessLease implements AsyncDisposable {
    * and so does one that is on its way out. One that is starting is waited for.
    *
    * @param stop Ends that wait: the turn is over before it began.
+   * @param hasMovedOn Other replicas had turns of the session.
    * @returns Whether the turn goes on in a process that is there.
    * @throws {AppError} `session_busy` when one does not go.
    */
-  async settle(session: SessionRef | null, stop: AbortSignal): Promise<boolean> {
+  async settle(
+    session: SessionRef | null,
+    stop: AbortSignal,
+    hasMovedOn = false,
+  ): Promise<boolean> {
     const { residents } = this.#kept;
     const resident = this.#taken?.resident ?? null;
     if (session === null) return false;
@@ -46,7 +51,7 @@ export class ProcessLease implements AsyncDisposable {
       await residents.whenClosed(session);
       return false;
     }
-    const why = await residents.whyUnfit(resident, stop);
+    const why = hasMovedOn ? "outdated" : await residents.whyUnfit(resident, stop);
     if (why === null) return true;
     this.#startAnew();
     await residents.end(resident, why);

@@ -1,8 +1,8 @@
 /**
  * The way of a turn, from the session to the outcome. Read this first.
  *
- *     lock ─▶ permit ─▶ session ─▶ process ─▶ events … ─▶ tree gone ─▶ outcome
- *     409 421 429 503   404 410     502
+ *     lock ─▶ permit ─▶ claim, session ─▶ process ─▶ events … ─▶ tree gone ─▶ outcome
+ *     409 421 429 503   404 409 410 503   502
  *
  * @module
  */
@@ -17,7 +17,7 @@ import type { Permit } from "../capacity/permit.ts";
 import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
-import type { FileSessions } from "../session/file-sessions.ts";
+import { NO_CLAIM, type Sessions } from "../session/sessions.ts";
 import { sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
@@ -36,7 +36,7 @@ import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 export interface TurnDeps {
   readonly agents: ReadonlyMap<string, ServedAgent>;
   readonly locks: SessionLocks;
-  readonly sessions: FileSessions;
+  readonly sessions: Sessions;
   readonly gate: TurnGate;
   readonly lane: StartLane;
   /** Learns how much CPU turns take. */
@@ -63,7 +63,7 @@ export interface TurnDeps {
  *
  * @throws {AppError} Before the first event: `agent_not_found`, `invalid_request` (a thread id that
  *   does not fit), `other_session`, `session_busy`, `at_capacity`, `draining`, `session_not_found`,
- *   `session_gone`, `too_many_sessions`, `storage_full`, `storage_failed`. Later failures are the
+ *   `session_gone`, `too_many_sessions`, `storage_full`, `storage_failed`, `store_unavailable`. Later failures are the
  *   outcome in `turn_ended`, but for a disk that fails as an ephemeral session is removed.
  * @param signal Its reason becomes the outcome; see {@link runAgent}.
  */
@@ -79,7 +79,7 @@ export async function* runTurn(
 async function* runAdmitted(
   request: TurnRequest,
   deps: TurnDeps,
-  signal: AbortSignal,
+  stop: AbortSignal,
 ): AsyncGenerator<TurnEvent, TurnOutcome, undefined> {
   const agent = findAgent(deps.agents, request.agentName);
   const { turnId, agentName, caller, session: target } = request;
@@ -95,14 +95,15 @@ async function* runAdmitted(
   hold.take(permit);
   const admittedAtMs = performance.now();
   await using lease = new ProcessLease(taken, deps.kept);
-  const processStayed = await lease.settle(ref, signal);
+  await using claim = ref === null ? NO_CLAIM : await deps.sessions.claim(input, Date.now());
+  const signal = AbortSignal.any([stop, claim.lost]);
+  const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);
   await using session = await openSession(agent.definition, input, deps, processStayed);
-  const { sessionId, threadId } = session;
+  const { sessionId, threadId, repairedLines, wasSetAside } = session;
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
 
   const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
-  if (session.repairedLines > 0 || session.wasSetAside) {
-    const { repairedLines, wasSetAside } = session;
+  if (repairedLines > 0 || wasSetAside) {
     observed.log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
   }
   const over = new AbortController();
@@ -117,10 +118,9 @@ async function* runAdmitted(
   );
   using slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
   process.workFor(turnAtWork(parts));
-  const { connection } = process;
   const run = {
     ...agentRunOf(parts),
-    connection,
+    connection: process.connection,
     admittedAtMs,
     onStarted: () => slot?.[Symbol.dispose](),
   };

@@ -8,7 +8,7 @@
 import type { AgentDefinition } from "../agent/definition.ts";
 import { toAppError } from "../lib/errors.ts";
 import { openEphemeralSession } from "../session/ephemeral-session.ts";
-import type { FileSessions, OpenSession } from "../session/file-sessions.ts";
+import type { OpenSession, Sessions } from "../session/sessions.ts";
 import type { SessionInput } from "../session/session-id.ts";
 import { adoptSpare } from "../session/session-process.ts";
 import { storing } from "../session/storage-errors.ts";
@@ -33,7 +33,7 @@ export interface TurnSession extends Omit<OpenSession, "transcriptId">, AsyncDis
 }
 
 export interface SessionDeps {
-  readonly sessions: FileSessions;
+  readonly sessions: Sessions;
   readonly dataDirectory: string;
 }
 

@@ -79,6 +79,8 @@ export async function warmSession(ref: SessionRef, deps: TurnDeps): Promise<Warm
   const agent = agents.get(agentName);
   // The memory of a long-running session is committed: only a turn that is admitted can do that.
   if (agent?.definition.hosting.pattern !== "hybrid") return "not_kept";
+  if (locks.isLocked(own)) return "busy";
+  await sessions.refresh(own);
   const resumable = await resumableOf(dataDirectory, own);
   if (resumable === null) return "nothing_to_resume";
 

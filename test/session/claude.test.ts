@@ -9,7 +9,7 @@ import { describe, expect, it } from "vitest";
 
 import { BUILT_IN_SCRIPT } from "../../src/rehearsal/built-in-script.ts";
 import { startRehearsal } from "../../src/rehearsal/server.ts";
-import type { OpenSession } from "../../src/session/file-sessions.ts";
+import type { OpenSession } from "../../src/session/sessions.ts";
 import { MAX_TMP_PATH_BYTES } from "../../src/session/session-paths.ts";
 import type { ClaudeAnswer } from "../rehearsal/ask-claude.ts";
 import { askClaude } from "../rehearsal/ask-claude.ts";

@@ -9,7 +9,7 @@ import { afterEach } from "vitest";
 import type { AppError, ErrorCode } from "../../src/lib/errors.ts";
 import { toAppError } from "../../src/lib/errors.ts";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
-import type { OpenSession } from "../../src/session/file-sessions.ts";
+import type { OpenSession } from "../../src/session/sessions.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
 import type { SessionInput } from "../../src/session/session-id.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";

@@ -27,9 +27,9 @@ const LIMITS: RetentionLimits = {
 
 async function prepare(limits: Partial<RetentionLimits> = {}) {
   const opened = await openSessions();
-  const { data: dataDirectory, sessions, locks } = opened;
+  const { data: directory, sessions } = opened;
   const all = { ...LIMITS, ...limits };
-  const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits: all });
+  const sweeper = new SessionSweeper({ directory, sessions, limits: all });
   return { ...opened, sweeper };
 }
 
@@ -98,7 +98,7 @@ describe("SessionSweeper", () => {
   });
 
   it("skips what is used between the look and the deletion, and tells what it could not delete", async () => {
-    const { data, sessions, locks } = await prepare();
+    const { data, sessions } = await prepare();
     for (const name of ["a", "b", "c"]) {
       await takeTurn(sessions, thread(name), NOW_MS - 100 * DAY_MS);
     }
@@ -109,7 +109,8 @@ describe("SessionSweeper", () => {
       if (answer === "broken") throw new Error("EIO");
       return sessions.deleteUnused(seen, nowMs);
     };
-    const parts = { dataDirectory: data, sessions: { deleteUnused }, locks, limits: LIMITS };
+    const look = (needsBytes: boolean) => sessions.look(needsBytes);
+    const parts = { directory: data, sessions: { look, deleteUnused }, limits: LIMITS };
     const swept = await new SessionSweeper(parts).sweep(NOW_MS);
     expect(swept).toMatchObject({ seen: 3, skipped: 1, failed: 1 });
     expect(swept.swept).toHaveLength(1);
@@ -188,11 +189,11 @@ describe("SessionSweeper", () => {
 
 describe("a sweep beside a server", () => {
   it("rests between its steps, and ends at once when the server stops", async () => {
-    const { data, sessions, locks } = await openSessions();
+    const { data, sessions } = await openSessions();
     for (let at = 0; at < 40; at += 1) {
       await takeTurn(sessions, thread(`old-${at}`), NOW_MS - 100 * DAY_MS);
     }
-    const sweeper = new SessionSweeper({ dataDirectory: data, sessions, locks, limits: LIMITS });
+    const sweeper = new SessionSweeper({ directory: data, sessions, limits: LIMITS });
     const sweeping = sweeper.sweep(NOW_MS, { loadRatio: 0.0001 });
     // Without rests all would be over by then.
     await delay(1_500);

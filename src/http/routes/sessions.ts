@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
 import { checkBody, invalidBody } from "../../protocol/input.ts";
-import type { SessionSummary } from "../../session/file-sessions.ts";
+import type { SessionSummary } from "../../session/sessions.ts";
 import { MAX_THREAD_ID_LENGTH } from "../../session/session-id.ts";
 import { DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT } from "../../session/session-list.ts";
 import { isWarm, WARM_REASONS, type WarmReason } from "../../turn/warm-session.ts";

@@ -27,7 +27,7 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const PAGE = 1000;
 const HEADS_AT_ONCE = 32;
 /** Nobody has a lease on such a session. */
-const NOBODY = "";
+const NOBODY = { holder: "", leaseTimeMs: 0 };
 
 /** What the SDK wants to know of a session without reading it; its own business. */
 const Summary = z.object({ data: z.record(z.string(), z.unknown()) });
@@ -55,7 +55,7 @@ export class SdkSessionStore implements SessionStore {
     await this.#store.put(indexNameOf(own, atMs), Buffer.alloc(0), "any");
     let listedAtMs: number | null = null;
     const tail = { path, fromBytes: null, chunks: chunksOf(Buffer.from(lines)) };
-    const head = await this.#log.append(own, null, [tail], (appended) => {
+    const { head } = await this.#log.append(own, null, [tail], (appended) => {
       listedAtMs = appended.listedAtMs;
       const { deletedAtMs: _deletedAtMs, ...alive } = appended;
       const mtime = Math.max(atMs, listedAtMs ?? 0);
@@ -109,7 +109,7 @@ export class SdkSessionStore implements SessionStore {
     }
     const head = await this.#log.read(own);
     if (head === null) return;
-    await this.#log.update(own, (now) => deleted(now, NOBODY, Date.now()));
+    await this.#log.update(own, (now) => deleted(now, { ...NOBODY, nowMs: Date.now() }));
     await this.#unlist(own, head.listedAtMs, null);
     await this.#log.forget(own);
   }

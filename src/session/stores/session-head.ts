@@ -24,7 +24,8 @@ export type Piece = Readonly<z.infer<typeof Piece>>;
 const Lease = z.object({
   /** Id of the server that has it. */
   holder: z.string(),
-  /** By the clock of the holder. */
+  /** By the clock of the holder, as the other one. */
+  takenAtMs: count,
   expiresAtMs: count,
 });
 export type Lease = Readonly<z.infer<typeof Lease>>;
@@ -76,15 +77,25 @@ export function parseHead(body: Buffer): SessionHead | undefined {
 }
 
 /** Whether somebody else may be writing to it. */
-export function isLeasedElsewhere(head: SessionHead, holder: string, nowMs: number): boolean {
-  const { lease } = head;
-  return lease !== null && lease.holder !== holder && lease.expiresAtMs > nowMs;
+export function isLeasedElsewhere(
+  { lease }: SessionHead,
+  { holder, nowMs, judgedAtMs = nowMs }: Omit<LeaseTerms, "leaseTimeMs">,
+): boolean {
+  return lease !== null && lease.holder !== holder && lease.expiresAtMs > judgedAtMs;
+}
+
+/** @throws {AppError} `session_busy` while another server has it, with the time that it ends at. */
+export function checkFree(head: SessionHead, terms: LeaseTerms): void {
+  if (isLeasedElsewhere(head, terms)) throw busyElsewhere(head, terms);
 }
 
 export interface LeaseTerms {
+  /** Id of the server that asks. */
   readonly holder: string;
   readonly nowMs: number;
   readonly leaseTimeMs: number;
+  /** By which leases of others are judged, if that is another time than now; see `lease-clock.ts`. */
+  readonly judgedAtMs?: number;
 }
 
 /**
@@ -93,9 +104,10 @@ export interface LeaseTerms {
  *
  * @throws {AppError} `session_busy` while another has it.
  */
-export function taken(head: SessionHead, { holder, nowMs, leaseTimeMs }: LeaseTerms): SessionHead {
-  if (isLeasedElsewhere(head, holder, nowMs)) throw busyElsewhere(head, nowMs);
-  const lease = { holder, expiresAtMs: nowMs + leaseTimeMs };
+export function taken(head: SessionHead, terms: LeaseTerms): SessionHead {
+  checkFree(head, terms);
+  const { holder, nowMs, leaseTimeMs } = terms;
+  const lease = { holder, takenAtMs: nowMs, expiresAtMs: nowMs + leaseTimeMs };
   return { ...head, fence: head.fence + 1, lease };
 }
 
@@ -144,8 +156,8 @@ export function appended(
     const storedBytes = bytesOf(head, path);
     if (ifBytes !== undefined && ifBytes !== storedBytes) continue;
     const startBytes = fromBytes ?? storedBytes;
-    const isThere = startBytes + sizeOf(added) === storedBytes && fromBytes !== null;
-    if (isThere || added.length === 0) continue;
+    const isKnown = startBytes + sizeOf(added) === storedBytes && fromBytes !== null;
+    if (isKnown || added.length === 0) continue;
     pieces[path] = [...piecesBefore(head.pieces[path] ?? [], startBytes), ...added];
     hasChanged = true;
   }
@@ -171,8 +183,9 @@ function piecesBefore(pieces: readonly Piece[], endBytes: number): readonly Piec
  *
  * @throws {AppError} `session_busy` while a server has it.
  */
-export function deleted(head: SessionHead, holder: string, nowMs: number): SessionHead {
-  if (isLeasedElsewhere(head, holder, nowMs)) throw busyElsewhere(head, nowMs);
+export function deleted(head: SessionHead, terms: LeaseTerms): SessionHead {
+  checkFree(head, terms);
+  const { nowMs } = terms;
   const { sessionId, revision, fence, appends } = head;
   const next = { ...newHead(sessionId), revision, appends: appends + 1 };
   return { ...next, fence: fence + 1, deletedAtMs: nowMs };
@@ -182,6 +195,21 @@ export function deleted(head: SessionHead, holder: string, nowMs: number): Sessi
 export function begun(head: SessionHead, record: unknown): SessionHead {
   const { sessionId, revision, fence, lease, appends } = head;
   return { ...newHead(sessionId), revision, fence, lease, appends, record };
+}
+
+/** When it was last used, be it by a turn that did not come to an end. */
+export function lastUseOf({ listedAtMs, lease }: SessionHead): number {
+  return Math.max(listedAtMs ?? 0, lease?.takenAtMs ?? 0);
+}
+
+/** Bytes of all of it. */
+export function allBytesOf(head: SessionHead): number {
+  return Object.values(head.pieces).reduce((sum, pieces) => sum + sizeOf(pieces), 0);
+}
+
+/** Whether there is a session: one that its owner began, and nobody deleted. */
+export function isThere({ record, deletedAtMs }: SessionHead): boolean {
+  return record !== null && deletedAtMs === undefined;
 }
 
 /** Bytes of one transcript of it. */
@@ -201,8 +229,9 @@ function requireFence(head: SessionHead, fence: number): void {
   );
 }
 
-function busyElsewhere({ lease }: SessionHead, nowMs: number): AppError {
-  const expiresAtMs = lease?.expiresAtMs ?? nowMs;
+function busyElsewhere({ lease }: SessionHead, terms: LeaseTerms): AppError {
+  const { nowMs, judgedAtMs = nowMs } = terms;
+  const expiresAtMs = (lease?.expiresAtMs ?? nowMs) + (nowMs - judgedAtMs);
   const message = "Cannot use the session: another replica has it";
   return new AppError("session_busy", message, {
     retryAfterSeconds: Math.max(1, Math.ceil((expiresAtMs - nowMs) / 1000)),

@@ -17,6 +17,13 @@ import { headNameOf, type LogKey, prefixOf } from "./names.ts";
 import type { ObjectStore, StoredObject } from "./object-store.ts";
 import { appended, newHead, parseHead, type Piece, type SessionHead } from "./session-head.ts";
 
+/** A head as it was read or written: the next write need not read it again. */
+export interface KnownHead {
+  readonly head: SessionHead;
+  /** Null for a session that was never written. */
+  readonly version: string | null;
+}
+
 /** What follows the bytes that the store has of one transcript. */
 export interface Tail {
   readonly path: string;
@@ -39,14 +46,17 @@ export class SessionLog {
     this.#store = store;
   }
 
-  /**
-   * Null when there is none.
-   *
-   * @throws {AppError} `session_unreadable`, `store_unavailable`.
-   */
+  /** Null when there is none. @throws {AppError} `session_unreadable`, `store_unavailable`. */
   async read(key: LogKey): Promise<SessionHead | null> {
+    const { head, version } = await this.know(key);
+    return version === null ? null : head;
+  }
+
+  /** The same, to be written next; a new head where there is none. */
+  async know(key: LogKey): Promise<KnownHead> {
     const found = await this.#store.get(headNameOf(key));
-    return found === null ? null : headIn(found, key);
+    if (found === null) return { head: newHead(key.sessionId), version: null };
+    return { head: headIn(found, key), version: found.version };
   }
 
   /**
@@ -54,25 +64,30 @@ export class SessionLog {
    *
    * @param change Pure; called again for each newer head. The same head means that nothing is to
    *   be written; what it throws is thrown.
+   * @param known Tried first; it need not be the newest.
    * @returns The head there is now.
    * @throws {AppError} `session_unreadable`; `store_unavailable`: it may have been written then.
    */
-  async update(key: LogKey, change: (head: SessionHead) => SessionHead): Promise<SessionHead> {
-    return (await this.#replace(key, change)).after;
+  async update(
+    key: LogKey,
+    change: (head: SessionHead) => SessionHead,
+    known?: KnownHead,
+  ): Promise<KnownHead> {
+    return (await this.#replace(key, change, known)).after;
   }
 
-  async #replace(key: LogKey, change: (head: SessionHead) => SessionHead) {
+  async #replace(key: LogKey, change: (head: SessionHead) => SessionHead, known?: KnownHead) {
     const name = headNameOf(key);
+    let before = known ?? (await this.know(key));
     for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
-      const found = await this.#store.get(name);
-      const before = found === null ? newHead(key.sessionId) : headIn(found, key);
-      const changed = change(before);
-      if (changed === before) return { before, after: before };
-      const after = { ...changed, revision: before.revision + 1 };
-      const condition = found === null ? "absent" : { version: found.version };
-      const body = Buffer.from(JSON.stringify(after));
-      if ((await this.#store.put(name, body, condition)) !== null) return { before, after };
+      const changed = change(before.head);
+      if (changed === before.head) return { before, after: before };
+      const head = { ...changed, revision: before.head.revision + 1 };
+      const condition = before.version === null ? "absent" : { version: before.version };
+      const version = await this.#store.put(name, Buffer.from(JSON.stringify(head)), condition);
+      if (version !== null) return { before, after: { head, version } };
       await delay(Math.random() * TRY_PAUSE_MS * tries);
+      before = await this.know(key);
     }
     throw new AppError("store_unavailable", "Cannot write to the session: too many others do");
   }
@@ -88,7 +103,8 @@ export class SessionLog {
     fence: number | null,
     tails: readonly Tail[],
     then: (head: SessionHead) => SessionHead = (head) => head,
-  ): Promise<SessionHead> {
+    known?: KnownHead,
+  ): Promise<KnownHead> {
     const additions = await Promise.all(
       tails.map(async ({ chunks, ...where }) => {
         const added = await Promise.all(chunks.map((chunk) => this.#addPiece(key, chunk)));
@@ -96,12 +112,12 @@ export class SessionLog {
       }),
     );
     const added = additions.flatMap((addition) => addition.added);
+    const change = (head: SessionHead) => then(appended(head, fence, additions));
     try {
-      const { before, after } = await this.#replace(key, (head) =>
-        then(appended(head, fence, additions)),
-      );
+      const { before, after } = await this.#replace(key, change, known);
       // What cannot be removed now goes with the session.
-      await this.#drop(key, [...allPieces(before), ...added], after).catch(() => {});
+      const lost = [...allPieces(before.head), ...added];
+      await this.#drop(key, lost, after.head).catch(() => {});
       return after;
     } catch (thrown) {
       // Unless it is not known whether the head names them.
@@ -158,6 +174,11 @@ export class SessionLog {
       if (names.length === DELETED_AT_ONCE) tries = 0;
     }
     throw new AppError("store_unavailable", "Cannot delete the session: something of it stays");
+  }
+
+  /** Removes the pieces that an earlier head had and the one of now has not. */
+  async dropPieces(key: LogKey, before: SessionHead): Promise<void> {
+    await this.#drop(key, allPieces(before), await this.read(key));
   }
 
   /** Forgets that there was one. Nobody may come back to it. */

@@ -157,8 +157,10 @@ describe("what is added", () => {
 describe("a deleted session", () => {
   it("takes nothing more from whoever had it, and can begin anew", () => {
     const had = taken(newHead(ID), { holder: "one", nowMs: 0, leaseTimeMs: 10 });
-    expect(codeOf(() => deleted(had, "two", 5))).toBe("session_busy");
-    const gone = deleted(had, "two", 10);
+    expect(codeOf(() => deleted(had, { holder: "two", nowMs: 5, leaseTimeMs: 10 }))).toBe(
+      "session_busy",
+    );
+    const gone = deleted(had, { holder: "two", nowMs: 10, leaseTimeMs: 10 });
     expect(gone.deletedAtMs).toBe(10);
     const write = (head: SessionHead) =>
       codeOf(() =>

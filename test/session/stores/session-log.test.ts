@@ -56,7 +56,9 @@ describe("two at once", () => {
       }),
     );
     const lines = (await contentOf(new SessionLog(store))).trimEnd().split("\n");
-    expect(lines.map(Number).sort((one, other) => one - other)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(lines.map(Number).sort((one, other) => one - other)).toEqual([
+      0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+    ]);
   });
 });
 
@@ -71,7 +73,9 @@ describe("a turn's writes over a store that loses calls", () => {
       fc.asyncProperty(faults, turns, async (planned, texts) => {
         const store = new MemoryObjects();
         const log = new SessionLog(store);
-        const { fence } = await log.update(KEY, (head) => taken(head, TERMS));
+        const {
+          head: { fence },
+        } = await log.update(KEY, (head) => taken(head, TERMS));
         const pending = [...planned];
         store.faultOf = () => pending.shift() ?? null;
         let local = Buffer.alloc(0);
@@ -102,7 +106,9 @@ describe("a turn's writes over a store that loses calls", () => {
   it("leave no piece behind when they are refused", async () => {
     const store = new MemoryObjects();
     const log = new SessionLog(store);
-    const { fence } = await log.update(KEY, (head) => taken(head, TERMS));
+    const {
+      head: { fence },
+    } = await log.update(KEY, (head) => taken(head, TERMS));
     await log.update(KEY, (head) => taken(head, { ...TERMS, holder: "two", nowMs: 2000 }));
     const tail = { path: "", fromBytes: 0, chunks: [Buffer.from("late\n")] };
     await expect(log.append(KEY, fence, [tail])).rejects.toMatchObject({
@@ -219,6 +225,6 @@ it("sums what each path has", async () => {
     fromBytes: 0,
     chunks: [Buffer.alloc(at + 1), Buffer.alloc(2)],
   }));
-  const head = await log.append(KEY, null, tails);
+  const { head } = await log.append(KEY, null, tails);
   expect([bytesOf(head), bytesOf(head, "subagents/agent-1"), head.appends]).toEqual([3, 4, 1]);
 });

@@ -1,0 +1,58 @@
+/**
+ * The part `sessions` of plimsoll.yaml: where conversations are kept. See `schema.ts`.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { bytesSchema } from "../lib/bytes.ts";
+import { durationSchema } from "../lib/duration.ts";
+import { needs } from "../lib/schema-issues.ts";
+
+export const STORE_SCHEMES = ["file", "redis", "rediss", "postgres", "postgresql", "s3"] as const;
+
+export const sessions = z.strictObject({
+  maxPerTenant: z
+    .int()
+    .min(1)
+    .max(100_000_000)
+    .default(100_000)
+    .describe("Sessions kept for one tenant."),
+  store: z
+    .string()
+    .max(2_000)
+    .refine(isStoreUrl, {
+      error: needs(
+        "the URL of a store",
+        "Write `redis://…`, `postgres://…`, `s3://bucket/prefix` or `file:///a/shared/directory`",
+      ),
+    })
+    .optional()
+    .describe(
+      "Store that several replicas share, so that any of them can take the next turn of a " +
+        "session: `redis://`, `postgres://`, `s3://` or a `file://` directory that all of them " +
+        "see. Without it sessions are in `data.directory`, for this replica alone. Has secrets: " +
+        "write `${SESSION_STORE}`.",
+    )
+    .meta({ secret: true }),
+  storeTime: durationSchema("100ms", "1m")
+    .prefault("5s")
+    .describe("The most that one call of the store may take before it has failed."),
+  leaseTime: durationSchema("3s", "10m")
+    .prefault("30s")
+    .describe(
+      "How long a session stays with a replica that does not answer any more. A running turn " +
+        "renews three times as often; what it says is in the store as late as that.",
+    ),
+  outboxSize: bytesSchema("1MiB", "1TiB")
+    .prefault("1GiB")
+    .describe(
+      "Transcripts of sessions whose last turn the store has not heard of, as it did not answer. " +
+        "With more, no turn is taken until it does.",
+    ),
+});
+
+function isStoreUrl(text: string): boolean {
+  const scheme = URL.canParse(text) ? new URL(text).protocol.slice(0, -1) : "";
+  return STORE_SCHEMES.some((known) => known === scheme);
+}

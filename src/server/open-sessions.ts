@@ -1,0 +1,158 @@
+/**
+ * Where a server keeps its sessions, as its settings say: in its data directory, or in a store that
+ * it shares with other replicas. With them, what deletes those that have to go.
+ *
+ * @module
+ */
+
+import type { Config } from "../config/config.ts";
+import type { DataDirectory } from "../session/data-directory.ts";
+import { FileSessions } from "../session/file-sessions.ts";
+import type { SessionRef } from "../session/session-id.ts";
+import { SessionLocks } from "../session/session-locks.ts";
+import { SessionSweeper, type Sweep, type SweepOptions } from "../session/session-sweeper.ts";
+import type { Sessions } from "../session/sessions.ts";
+import { SharedSessions, type StoreNotice } from "../session/shared-sessions.ts";
+import type { SingleSession } from "../session/single-session.ts";
+import type { ObjectStore } from "../session/stores/object-store.ts";
+import { openObjectStore } from "../session/stores/open-object-store.ts";
+import type { KeptProcesses } from "../turn/kept-processes.ts";
+import type { Telemetry } from "../telemetry/start.ts";
+
+export interface OpenSessionsOptions {
+  readonly config: Pick<Config, "sessions" | "retention">;
+  readonly data: Pick<DataDirectory, "path" | "serverId">;
+  readonly telemetry: Pick<Telemetry, "log" | "metrics">;
+  readonly single: SingleSession | null;
+  /** Whose processes end with their sessions. */
+  readonly kept: Pick<KeptProcesses, "residents">;
+}
+
+export interface Sweeper extends AsyncDisposable {
+  sweep(nowMs: number, options?: SweepOptions): Promise<Sweep>;
+}
+
+/** Disposing ends a sweep that is under way, and leaves the store. */
+export interface OpenSessions extends AsyncDisposable {
+  readonly locks: SessionLocks;
+  readonly sessions: Sessions;
+  readonly sweeper: Sweeper;
+}
+
+/** @throws {AppError} `store_unusable`, `store_unavailable`, `storage_failed`. */
+export async function openSessions(options: OpenSessionsOptions): Promise<OpenSessions> {
+  const { config, data, single } = options;
+  const beforeDelete = (ref: SessionRef) => options.kept.residents.endOf(ref, "deleted");
+  const { store: url, maxPerTenant } = config.sessions;
+  const locks = new SessionLocks(single);
+  const dataDirectory = data.path;
+  const limits = config.retention;
+  const files = (most: number) =>
+    new FileSessions({ dataDirectory, maxPerTenant: most, locks, beforeDelete, single });
+  if (url === null) {
+    const sessions = files(maxPerTenant);
+    const sweeper = new SessionSweeper({ sessions, limits, directory: dataDirectory });
+    return {
+      locks,
+      sessions,
+      sweeper,
+      [Symbol.asyncDispose]: async () => sweeper[Symbol.asyncDispose](),
+    };
+  }
+  // Of copies there are never more than of sessions, which are counted where they are.
+  return openShared(url, files(Number.MAX_SAFE_INTEGER), locks, { ...options, beforeDelete });
+}
+
+interface SharedOptions extends OpenSessionsOptions {
+  readonly beforeDelete: (ref: SessionRef) => Promise<void>;
+}
+
+async function openShared(
+  url: URL,
+  local: FileSessions,
+  locks: SessionLocks,
+  options: SharedOptions,
+): Promise<OpenSessions> {
+  const { config, data, telemetry } = options;
+  const store = await openObjectStore({ url, timeoutMs: config.sessions.storeTimeoutMs });
+  for (const warning of store.warnings) telemetry.log.warn({ warning }, "About the session store");
+  const sessions = sharedSessions(store, local, locks, options);
+  const limits = { ...config.retention, keepFreeBytes: null };
+  const stored = new SessionSweeper({ sessions, limits, directory: null });
+  const copies = copySweeper(sessions, config.retention, data.path);
+  const close = async (): Promise<void> => {
+    await stored[Symbol.asyncDispose]();
+    await copies[Symbol.asyncDispose]();
+  };
+  const leave = async (): Promise<void> => {
+    await close();
+    await sessions[Symbol.asyncDispose]();
+    await store[Symbol.asyncDispose]();
+  };
+  try {
+    await sessions.resume();
+  } catch (thrown) {
+    await leave();
+    throw thrown;
+  }
+  telemetry.log.info({ store: store.place }, "Sessions are shared with other replicas");
+  const sweep: Sweeper["sweep"] = async (nowMs, how = {}) => {
+    const swept = await stored.sweep(nowMs, how);
+    if (how.isDryRun === true) return swept;
+    // Of copies nobody need be told: each can be made again.
+    await copies.sweep(nowMs, how);
+    await sessions.forgetGone(nowMs);
+    return swept;
+  };
+  const sweeper = { sweep, [Symbol.asyncDispose]: close };
+  return { locks, sessions, sweeper, [Symbol.asyncDispose]: leave };
+}
+
+function sharedSessions(
+  store: ObjectStore,
+  local: FileSessions,
+  locks: SessionLocks,
+  { config, data, telemetry, beforeDelete }: SharedOptions,
+): SharedSessions {
+  const { leaseTimeMs, maxPerTenant, outboxBytes } = config.sessions;
+  return new SharedSessions({
+    store,
+    local,
+    dataDirectory: data.path,
+    locks,
+    holder: data.serverId,
+    leaseTimeMs,
+    maxPerTenant,
+    outboxBytes,
+    beforeDelete,
+    onNotice: (notice) => tell(notice, telemetry),
+  });
+}
+
+/** Of the limits, those of the disk and of idleness are for copies, too. */
+function copySweeper(
+  sessions: SharedSessions,
+  { maxIdleMs, keepFreeBytes }: Config["retention"],
+  directory: string,
+): SessionSweeper {
+  const none = { maxAgeMs: null, sessionsPerTenant: null, bytesPerTenant: null, maxBytes: null };
+  const limits = { ...none, maxIdleMs, keepFreeBytes };
+  return new SessionSweeper({ sessions: sessions.copies, limits, directory });
+}
+
+function tell(notice: StoreNotice, { log, metrics }: Pick<Telemetry, "log" | "metrics">): void {
+  const { what, sessionId } = notice;
+  metrics.storeNotice(what);
+  if (what === "unavailable") {
+    log.warn({ sessionId, err: notice.error }, "The session store does not answer: turns go on");
+  } else if (what === "kept") {
+    const text = "A turn has ended that the session store has not heard of: it is kept here";
+    log.warn({ sessionId, err: notice.error }, text);
+  } else if (what === "delivered") {
+    log.info({ sessionId }, "The session store has heard of a turn that was kept here");
+  } else {
+    const text =
+      "A turn is not in its session: another replica went on without it. It is set aside";
+    log.error({ sessionId }, text);
+  }
+}

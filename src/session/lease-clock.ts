@@ -1,0 +1,51 @@
+/**
+ * The time by which leases of other replicas are judged. While the store is down nobody can renew
+ * one, nor bring over a turn that has ended: after that they are given the time to. So an outage is
+ * remembered for as long as a lease lasts.
+ *
+ * @module
+ */
+
+import { AppError } from "../lib/errors.ts";
+import type { LeaseTerms } from "./stores/session-head.ts";
+
+export class LeaseClock {
+  readonly #holder: string;
+  readonly #leaseTimeMs: number;
+  #outageAtMs = -Infinity;
+
+  constructor(holder: string, leaseTimeMs: number) {
+    this.#holder = holder;
+    this.#leaseTimeMs = leaseTimeMs;
+  }
+
+  /** Does what needs the store, and remembers when it did not answer. */
+  async asked<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (thrown) {
+      this.saw(thrown);
+      throw thrown;
+    }
+  }
+
+  /** The store may have failed to answer. */
+  saw(thrown: unknown): void {
+    if (isUnavailable(thrown)) this.#outageAtMs = Date.now();
+  }
+
+  /** On which this replica takes a session. */
+  terms(nowMs: number): LeaseTerms {
+    const wasAway = nowMs - this.#outageAtMs < this.#leaseTimeMs;
+    return {
+      holder: this.#holder,
+      leaseTimeMs: this.#leaseTimeMs,
+      nowMs,
+      judgedAtMs: wasAway ? nowMs - this.#leaseTimeMs : nowMs,
+    };
+  }
+}
+
+export function isUnavailable(thrown: unknown): boolean {
+  return thrown instanceof AppError && thrown.code === "store_unavailable";
+}

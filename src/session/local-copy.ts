@@ -1,0 +1,241 @@
+/**
+ * What one replica has of a session that is kept in a store: the files that Claude Code reads and
+ * writes. They are a copy that may be behind, or ahead by what a turn has just written.
+ *
+ *     <session>/store.json      with which state of the store the copy agreed
+ *     <session>/superseded/     what was ahead when the store had moved on; one, the last
+ *
+ * @module
+ */
+
+import { createReadStream } from "node:fs";
+import { open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { makeDirectoriesBelow, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
+import { removeTree } from "./remove-tree.ts";
+import type { SessionRef } from "./session-id.ts";
+import { transcriptFileOf } from "./session-lookup.ts";
+import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
+import { readRecord, type SessionRecord, transcriptIdOf, writeRecord } from "./session-record.ts";
+import { ifPresent } from "./storage-errors.ts";
+import { chunksOf, writeStartOf } from "./stores/pieces.ts";
+import { bytesOf, type SessionHead } from "./stores/session-head.ts";
+import type { Tail } from "./stores/session-log.ts";
+import { endOfLastLine, hasMessageAfter, insideOf, readAt } from "./transcript-file.ts";
+
+/** The most that is read, and written to the store, in one step; of a tool's result, at all. */
+const MAX_STEP_BYTES = 32 * 2 ** 20;
+/** Files beside the transcript that are kept with it: of subagents, and long results of tools. */
+const MAX_FILES = 2_000;
+const MAX_DEPTH = 4;
+
+const count = z.number().int().nonnegative();
+const Mark = z.object({ version: z.literal(1), appends: count, bytes: count });
+type Mark = z.infer<typeof Mark>;
+
+/** Bytes of one transcript; see `SessionHead.pieces` for the paths. */
+export type LoadPath = (path: string) => AsyncIterable<Buffer>;
+
+export interface Transcripts {
+  readonly paths: readonly string[];
+  readonly load: LoadPath;
+}
+
+export class LocalCopy {
+  readonly #data: string;
+  readonly #ref: SessionRef;
+
+  /** @param ref Whose id has passed `parseSessionRef`. */
+  constructor(dataDirectory: string, ref: SessionRef) {
+    this.#data = dataDirectory;
+    this.#ref = ref;
+  }
+
+  /** Of the head that the copy agreed with; null when it never did, or that is not known. */
+  async appends(): Promise<number | null> {
+    return (await this.#mark())?.appends ?? null;
+  }
+
+  /** From now on the copy is known to have all that the store has. */
+  async mark(head: SessionHead): Promise<void> {
+    const mark: Mark = { version: 1, appends: head.appends, bytes: bytesOf(head) };
+    await writeDurably(this.#markFile, `${JSON.stringify(mark)}\n`);
+  }
+
+  async #mark(): Promise<Mark | null> {
+    const text = await ifPresent(readFile(this.#markFile, "utf8"));
+    if (text === undefined) return null;
+    try {
+      return Mark.parse(JSON.parse(text));
+    } catch {
+      // Whatever happened to it: the copy is made anew.
+      return null;
+    }
+  }
+
+  /** Beside its transcript; undefined while there is no copy, or none that can be read. */
+  async record(): Promise<SessionRecord | undefined> {
+    return readRecord(this.#paths.record, this.#ref).catch(() => undefined);
+  }
+
+  async writeRecord(record: SessionRecord): Promise<void> {
+    const { tenants } = dataPathsOf(this.#data);
+    const { session, tombstones } = sessionSegmentsOf(this.#ref);
+    await makeDirectoriesBelow(tenants, session);
+    await makeDirectoriesBelow(tenants, tombstones);
+    await writeRecord(this.#paths.record, record);
+    await rm(this.#paths.tombstone, { force: true });
+  }
+
+  /**
+   * What the copy has beyond the store, whole lines of transcripts; at most so much as one step
+   * may be, or a little more.
+   */
+  async tails(
+    record: SessionRecord,
+    head: SessionHead,
+  ): Promise<{ readonly tails: readonly Tail[]; readonly isAll: boolean }> {
+    const tails: Tail[] = [];
+    let bytes = 0;
+    for (const { path, file } of await this.#files(record)) {
+      if (bytes >= MAX_STEP_BYTES) return { tails, isAll: false };
+      const tail = await tailOf(file, path, head);
+      if (tail === null) continue;
+      tails.push(tail);
+      bytes += tail.chunks.reduce((sum, { length }) => sum + length, 0);
+    }
+    return { tails, isAll: bytes < MAX_STEP_BYTES };
+  }
+
+  /**
+   * Makes the copy that of the store, where it is not. What it had beyond that is set aside.
+   *
+   * @returns Whether anything was set aside.
+   */
+  async follow(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
+    if ((await this.appends()) === head.appends) {
+      // A turn that was cut off here may have begun a transcript whose name the store has not heard.
+      const { transcriptId } = { ...record, ...(await this.record()) };
+      await this.writeRecord({ ...record, ...(transcriptId !== undefined && { transcriptId }) });
+      return false;
+    }
+    const wasAhead = await this.#isAhead(record);
+    await this.replace(record, { paths: Object.keys(head.pieces), load }, wasAhead);
+    await this.mark(head);
+    return wasAhead;
+  }
+
+  /** Makes it a session with these transcripts. @param setsAside Keeps what there was. */
+  async replace(
+    record: SessionRecord,
+    { paths, load }: Transcripts,
+    setsAside = false,
+  ): Promise<void> {
+    await this.writeRecord(record);
+    const { directory, config } = this.#paths;
+    const draft = join(directory, "restoring");
+    await removeTree(draft);
+    const id = transcriptIdOf(record);
+    for (const path of paths) {
+      await writeAll(join(draft, FOLDER, fileNameOf(id, path)), load(path));
+    }
+    // Without the mark, a crash from here on has the copy made once more.
+    await rm(this.#markFile, { force: true });
+    const projects = join(config, "projects");
+    const superseded = join(directory, "superseded");
+    if (setsAside) {
+      await removeTree(superseded);
+      await rename(projects, superseded);
+    } else {
+      await removeTree(projects);
+    }
+    await makeDirectoryDeep(config);
+    if ((await ifPresent(stat(draft))) !== undefined) await rename(draft, projects);
+  }
+
+  /** All that there is of it beside the record. */
+  async transcripts(record: SessionRecord): Promise<Transcripts> {
+    const files = new Map((await this.#files(record)).map(({ path, file }) => [path, file]));
+    return {
+      paths: [...files.keys()],
+      load: (path) => bytesIn(files.get(path) ?? ""),
+    };
+  }
+
+  /** Whether the copy has messages of a turn whose end did not reach the store. */
+  async #isAhead(record: SessionRecord): Promise<boolean> {
+    const transcript = await transcriptFileOf(this.#data, (await this.record()) ?? record);
+    if (transcript === undefined) return false;
+    return hasMessageAfter(transcript, (await this.#mark())?.bytes ?? 0);
+  }
+
+  async #files(record: SessionRecord): Promise<readonly { path: string; file: string }[]> {
+    const main = await transcriptFileOf(this.#data, record);
+    if (main === undefined) return [];
+    const beside = join(dirname(main.path), transcriptIdOf(record));
+    const found = [{ path: "", file: main.path }];
+    for (const path of await filesBelow(beside)) {
+      const file = await insideOf(this.#paths.directory, join(beside, path));
+      if (file !== undefined) found.push({ path, file });
+    }
+    return found;
+  }
+
+  get #paths() {
+    return sessionPathsOf(this.#data, this.#ref);
+  }
+
+  get #markFile(): string {
+    return join(this.#paths.directory, "store.json");
+  }
+}
+
+/** Claude Code looks for a transcript in every folder there is, and goes on writing where it is. */
+const FOLDER = "restored";
+
+function fileNameOf(transcriptId: string, path: string): string {
+  return path === "" ? `${transcriptId}.jsonl` : join(transcriptId, path);
+}
+
+/** Null when the store has all of it. */
+async function tailOf(path: string, name: string, head: SessionHead): Promise<Tail | null> {
+  await using file = await open(path, "r");
+  const { size } = await file.stat();
+  const isLines = name === "" || name.endsWith(".jsonl");
+  const endBytes = isLines ? await endOfLastLine(file, size) : size;
+  if (!isLines && size > MAX_STEP_BYTES) return null;
+  const storedBytes = bytesOf(head, name);
+  if (endBytes === storedBytes) return null;
+  // Lines are only ever added. Any other file was written anew.
+  const isLonger = isLines && endBytes > storedBytes;
+  const fromBytes = isLonger ? writeStartOf(head, name) : 0;
+  const bytes = await readAt(file, fromBytes, Math.min(endBytes - fromBytes, MAX_STEP_BYTES));
+  return { path: name, fromBytes, chunks: chunksOf(bytes) };
+}
+
+/** Of regular files, as paths with `/`; bounded. */
+async function filesBelow(directory: string, depth = 1): Promise<string[]> {
+  const entries = (await ifPresent(readdir(directory, { withFileTypes: true }))) ?? [];
+  const found: string[] = [];
+  for (const entry of entries) {
+    if (found.length >= MAX_FILES) break;
+    if (entry.isFile()) found.push(entry.name);
+    else if (entry.isDirectory() && depth < MAX_DEPTH) {
+      const below = await filesBelow(join(directory, entry.name), depth + 1);
+      found.push(...below.map((path) => `${entry.name}/${path}`));
+    }
+  }
+  return found.slice(0, MAX_FILES);
+}
+
+async function* bytesIn(file: string): AsyncGenerator<Buffer> {
+  for await (const chunk of createReadStream(file)) yield chunk as Buffer;
+}
+
+async function writeAll(path: string, chunks: AsyncIterable<Buffer>): Promise<void> {
+  await makeDirectoryDeep(dirname(path));
+  await using file = await open(path, "wx", 0o600);
+  for await (const chunk of chunks) await file.writeFile(chunk);
+  await file.sync();
+}

@@ -1,0 +1,126 @@
+/**
+ * The session of one turn, while this replica has it in the store: kept alive, and everything that
+ * the turn has written brought over, a few seconds behind it and whole at its end.
+ *
+ * @module
+ */
+
+import { AppError } from "../lib/errors.ts";
+import type { LocalCopy } from "./local-copy.ts";
+import type { SessionRecord } from "./session-record.ts";
+import type { LogKey } from "./stores/names.ts";
+import { released, renewed, type SessionHead } from "./stores/session-head.ts";
+import type { KnownHead, SessionLog } from "./stores/session-log.ts";
+
+export interface SessionLeaseOptions {
+  readonly log: SessionLog;
+  readonly key: LogKey;
+  readonly copy: LocalCopy;
+  /** As it was written when the lease was taken. */
+  readonly known: KnownHead;
+  readonly leaseTimeMs: number;
+  /** The head with what the copy has beside the transcript. */
+  readonly withRecord: (head: SessionHead, record: SessionRecord) => SessionHead;
+  /** Told when the store does not answer: the turn goes on. */
+  readonly onUnavailable: (error: unknown) => void;
+}
+
+/** Renewed so often, a store may fail to answer twice before others take the session for free. */
+const RENEWALS = 3;
+
+export class SessionLease implements AsyncDisposable {
+  readonly #options: SessionLeaseOptions;
+  readonly #lost = new AbortController();
+  readonly #fence: number;
+  #known: KnownHead;
+  /** Steps are one after the other: each starts from the head that the last one left. */
+  #work: Promise<unknown> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: SessionLeaseOptions) {
+    this.#options = options;
+    this.#known = options.known;
+    this.#fence = options.known.head.fence;
+    this.#renewLater();
+  }
+
+  get fence(): number {
+    return this.#fence;
+  }
+
+  get head(): SessionHead {
+    return this.#known.head;
+  }
+
+  /** Aborts when another replica has taken the session. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** No more is brought over by itself, and the session is not kept any more. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /**
+   * Brings over all that the copy has, and with the last of it makes the head what `then` says.
+   *
+   * @throws {AppError} `session_taken_over`, `store_unavailable`, `storage_failed`.
+   */
+  async deliver(record: SessionRecord, then: (head: SessionHead) => SessionHead): Promise<void> {
+    return this.#inTurn(() => this.#bringOver(record, then));
+  }
+
+  /** Lets the session go. Never rejects: where the store does not answer, the lease ends by itself. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stop();
+    const { log, key } = this.#options;
+    await this.#inTurn(() => log.update(key, (head) => released(head, this.#fence))).catch(
+      () => {},
+    );
+  }
+
+  #renewLater(): void {
+    const { leaseTimeMs } = this.#options;
+    this.#timer = setInterval(() => void this.#renew(), leaseTimeMs / RENEWALS).unref();
+  }
+
+  async #renew(): Promise<void> {
+    const { leaseTimeMs, copy, withRecord, onUnavailable } = this.#options;
+    try {
+      await this.#inTurn(async () => {
+        const renew = (head: SessionHead) => renewed(head, this.#fence, Date.now() + leaseTimeMs);
+        const record = await copy.record();
+        if (record === undefined) await this.#update(renew);
+        else await this.#bringOver(record, (head) => withRecord(renew(head), record));
+      });
+    } catch (thrown) {
+      if (thrown instanceof AppError && thrown.code === "session_taken_over") {
+        this.stop();
+        this.#lost.abort(thrown);
+      } else onUnavailable(thrown);
+    }
+  }
+
+  async #update(change: (head: SessionHead) => SessionHead): Promise<void> {
+    const { log, key } = this.#options;
+    this.#known = await log.update(key, change, this.#known);
+  }
+
+  async #bringOver(record: SessionRecord, then: (head: SessionHead) => SessionHead): Promise<void> {
+    const { log, key, copy } = this.#options;
+    for (let isAll = false; !isAll;) {
+      const step = await copy.tails(record, this.#known.head);
+      ({ isAll } = step);
+      const change = isAll ? then : (head: SessionHead) => head;
+      this.#known = await log.append(key, this.#fence, step.tails, change, this.#known);
+      await copy.mark(this.#known.head);
+    }
+  }
+
+  async #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.#work.then(work);
+    this.#work = result.catch(() => {});
+    return result;
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * What turns and callers do with sessions, wherever they are kept: in the data directory of the
+ * one replica (`file-sessions.ts`), or in a store that several share (`shared-sessions.ts`).
+ *
+ *     lock ─▶ claim ─▶ open ─▶ (a turn) ─▶ finish ─▶ unlock
+ *
+ * The lock is this replica's own (`session-locks.ts`), a claim holds on all of them. Whoever calls
+ * `claim`, `open` or `finish` holds the lock of the session.
+ *
+ * @module
+ */
+
+import type { StoredSession } from "./retention.ts";
+import type { SessionInput, SessionRef } from "./session-id.ts";
+import type { SessionPage, SessionQuery } from "./session-list.ts";
+import type { SessionDirectories } from "./session-paths.ts";
+import type { SessionRecord, SessionTotals } from "./session-record.ts";
+import type { TranscriptRepair } from "./transcript-file.ts";
+import type { Transcript } from "./transcript.ts";
+import type { TreeSize } from "./tree-size.ts";
+
+export interface OpenSession extends TranscriptRepair {
+  readonly sessionId: string;
+  readonly threadId: string;
+  /** Claude Code's own id of the session. */
+  readonly transcriptId: string;
+  /** True: start it under that id (SDK `sessionId`). False: continue it (SDK `resume`). */
+  readonly isNew: boolean;
+  readonly directories: SessionDirectories;
+  /** What is continued; 0 for a new session. */
+  readonly transcriptBytes: number;
+  /** As they stood before this turn. */
+  readonly totals: SessionTotals;
+}
+
+export interface TurnEnd {
+  /** The session's running totals; null when the agent process ended without a result. */
+  readonly totals: SessionTotals | null;
+  readonly endedAtMs: number;
+  /** A process of the session lives on, and has its scratch directory. */
+  readonly processStays?: boolean;
+}
+
+export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant" | "transcriptId"> {
+  /** Whether a turn of it is running now. */
+  readonly isBusy: boolean;
+}
+
+/** A session that no other replica can use. Disposing lets it go, if `finish` has not. */
+export interface SessionClaim extends AsyncDisposable {
+  /** Others had turns of it since this replica had: a process that stayed here has missed them. */
+  readonly hasMovedOn: boolean;
+  /** Aborts when the session was taken over: nothing of the turn can be kept. Its reason is why. */
+  readonly lost: AbortSignal;
+}
+
+/** Of what nobody else can use: a session of this replica alone, or none. */
+export const NO_CLAIM: SessionClaim = {
+  hasMovedOn: false,
+  lost: new AbortController().signal,
+  async [Symbol.asyncDispose]() {},
+};
+
+export interface Sessions {
+  /**
+   * Keeps all other replicas from the session until the claim is disposed.
+   *
+   * @throws {AppError} `session_busy`, `session_not_found`, `session_gone`, `too_many_sessions`,
+   *   `store_unavailable`, `session_unreadable`.
+   */
+  claim(input: SessionInput, nowMs: number): Promise<SessionClaim>;
+
+  /**
+   * Makes the session ready for a turn: its directories, its record, a transcript without torn
+   * lines. A crash at any point leaves a session that can be opened again.
+   *
+   * @param processStayed The turn goes on in a process that is there: what that has is left alone.
+   * @throws {AppError} `session_not_found` for a session, or a thread with history, that is not
+   *   known; `session_gone` when it was deleted or its transcript is lost; `too_many_sessions`,
+   *   `storage_full`, `storage_failed`, `store_unavailable`.
+   */
+  open(input: SessionInput, nowMs: number, processStayed?: boolean): Promise<OpenSession>;
+
+  /**
+   * Size of the transcript that a turn of the session would resume; 0 if there is none, or none
+   * that can be read: opening the session says what is wrong with it.
+   *
+   * @throws {AppError} `session_busy` when another replica has it; `store_unavailable`.
+   */
+  transcriptBytes(ref: SessionRef): Promise<number>;
+
+  /** Brings what this replica has of the session up to date, so that a process can resume it. */
+  refresh(ref: SessionRef): Promise<void>;
+
+  /**
+   * Records how a turn ended, once its processes are gone or at rest.
+   *
+   * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`, `session_taken_over`.
+   */
+  finish(ref: SessionRef, end: TurnEnd): Promise<void>;
+
+  /** The newest first. @throws {AppError} `invalid_request` for a bad cursor or limit. */
+  list(query: SessionQuery): Promise<SessionPage<SessionSummary>>;
+
+  /** @throws {AppError} `session_not_found`, `session_gone`, `other_session`. */
+  read(ref: SessionRef, nowMs: number): Promise<SessionSummary>;
+
+  /** What was said in the session. @throws {AppError} `session_not_found`, `session_gone`. */
+  transcript(ref: SessionRef, nowMs: number): Promise<Transcript>;
+
+  /**
+   * Removes a session and everything in it.
+   *
+   * @returns What was removed.
+   * @throws {AppError} `session_busy`, `session_on_hold`, `session_not_found`, `session_gone`,
+   *   `other_session`.
+   */
+  delete(ref: SessionRef, nowMs: number): Promise<TreeSize>;
+
+  /**
+   * The same for a session that nobody has used since it was looked at.
+   *
+   * @returns Whether it was removed; false when it had a turn since, or was put on hold.
+   * @throws {AppError} As {@link delete}.
+   */
+  deleteUnused(
+    seen: SessionRef & { readonly lastUseAtMs: number },
+    nowMs: number,
+  ): Promise<boolean>;
+
+  /**
+   * Keeps a session from being deleted by anyone, or lets it go again. Turns go on either way.
+   *
+   * @throws {AppError} `session_busy`, `session_not_found`, `session_gone`, `other_session`.
+   */
+  hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary>;
+
+  /** Sessions of the tenant. */
+  count(tenant: string): Promise<number>;
+
+  /**
+   * All there are, of all tenants, a few at a time and in no order. One that was begun or deleted
+   * meanwhile may be missing.
+   *
+   * @param needsBytes Whether it matters what all of their files take, which is dear to find out;
+   *   else it is the transcript alone.
+   */
+  look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]>;
+}

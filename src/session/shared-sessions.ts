@@ -1,0 +1,364 @@
+/**
+ * Sessions that several replicas share: the store has them, and each replica has copies of those
+ * that it had turns of, as files that Claude Code can work with (`file-sessions.ts`).
+ *
+ *     claim: lease taken, fence + 1 ─▶ open: copy made that of the store ─▶ (a turn; its lines
+ *     follow to the store) ─▶ finish: the rest and the record, and the lease given back, in one step
+ *
+ * Where the store does not answer at the end of a turn, the turn has ended all the same: the copy
+ * has it, and `outbox.ts` brings it over as soon as that is possible.
+ *
+ * @module
+ */
+
+import { AppError } from "../lib/errors.ts";
+import type { FileSessions } from "./file-sessions.ts";
+import { isUnavailable, LeaseClock } from "./lease-clock.ts";
+import { LocalCopy } from "./local-copy.ts";
+import { Outbox } from "./outbox.ts";
+import {
+  parseSessionRef,
+  type SessionInput,
+  sessionNotFound,
+  type SessionRef,
+  sessionRefOf,
+  textOf,
+} from "./session-id.ts";
+import { SessionLease } from "./session-lease.ts";
+import type { SessionPage, SessionQuery } from "./session-list.ts";
+import type { SessionLocks } from "./session-locks.ts";
+import { newRecord, type SessionRecord } from "./session-record.ts";
+import type { OpenSession, SessionClaim, Sessions, SessionSummary, TurnEnd } from "./sessions.ts";
+import { storing } from "./storage-errors.ts";
+import { keyOf, recordOf, threadToBegin, withRecord } from "./stored-record.ts";
+import { mustNotBeOnHold, StoredSessions } from "./stored-sessions.ts";
+import type { ObjectStore } from "./stores/object-store.ts";
+import {
+  begun,
+  bytesOf,
+  checkFree,
+  isThere,
+  lastUseOf,
+  released,
+  type SessionHead,
+  taken,
+} from "./stores/session-head.ts";
+import type { KnownHead } from "./stores/session-log.ts";
+import type { Transcript } from "./transcript.ts";
+import type { TreeSize } from "./tree-size.ts";
+
+export interface SharedSessionsOptions {
+  readonly store: ObjectStore;
+  /** The copies of this replica. */
+  readonly local: FileSessions;
+  readonly dataDirectory: string;
+  readonly locks: SessionLocks;
+  /** Id of this server, the same after a restart on its data directory. */
+  readonly holder: string;
+  readonly leaseTimeMs: number;
+  readonly maxPerTenant: number;
+  /** Bytes of turns that may wait to be brought over; beyond, no new turn is taken. */
+  readonly outboxBytes: number;
+  /** Ends what is kept in memory for a session that is about to be deleted, whose lock is held. */
+  readonly beforeDelete: (ref: SessionRef) => Promise<void>;
+  readonly onNotice: (notice: StoreNotice) => void;
+}
+
+/** What an operator may want to know of. */
+export type StoreNotice =
+  /** The store does not answer: turns go on. */
+  | { readonly what: "unavailable"; readonly sessionId: string; readonly error: unknown }
+  /** A turn has ended that the store has not heard of. */
+  | { readonly what: "kept"; readonly sessionId: string; readonly error: unknown }
+  /** Now it has. */
+  | { readonly what: "delivered"; readonly sessionId: string }
+  /** It never will: others went on without it. What it said is beside the session's files. */
+  | { readonly what: "superseded"; readonly sessionId: string };
+
+export class SharedSessions implements Sessions, AsyncDisposable {
+  readonly #options: SharedSessionsOptions;
+  readonly #clock: LeaseClock;
+  readonly #stored: StoredSessions;
+  readonly #outbox: Outbox;
+  readonly #leases = new Map<string, SessionLease>();
+  readonly #refreshing = new Map<string, Promise<void>>();
+
+  constructor(options: SharedSessionsOptions) {
+    this.#options = options;
+    const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes } = options;
+    const clock = new LeaseClock(options.holder, options.leaseTimeMs);
+    const isBusyHere = (ref: SessionRef) => locks.isLocked(ref);
+    this.#clock = clock;
+    this.#stored = new StoredSessions({ store, clock, maxPerTenant, isBusyHere });
+    const deliver = (ref: SessionRef, fence: number) => this.#deliverLate(ref, fence);
+    this.#outbox = new Outbox({ dataDirectory, maxBytes, deliver });
+  }
+
+  /** Takes up what an earlier run on this data directory could not bring over. */
+  async resume(): Promise<void> {
+    await this.#outbox.resume();
+  }
+
+  /** Brings over the last turn of a session, if the store has not heard of it. */
+  async settle(ref: SessionRef): Promise<void> {
+    await this.#outbox.settle(ref);
+  }
+
+  async claim(input: SessionInput, nowMs: number): Promise<SessionClaim> {
+    const ref = sessionRefOf(input);
+    this.#outbox.check();
+    await this.#refreshing.get(textOf(ref))?.catch(() => {});
+    // A turn that has ended here, and not there, comes first.
+    await this.#outbox.settle(ref);
+    const lease = this.#leaseFor(ref, await this.#take(ref, input, nowMs));
+    this.#leases.set(textOf(ref), lease);
+    const appends = await storing("read the session", () => this.#copyOf(ref).appends());
+    return {
+      hasMovedOn: appends !== lease.head.appends,
+      lost: lease.lost,
+      [Symbol.asyncDispose]: async () => {
+        if (this.#leases.get(textOf(ref)) !== lease) return;
+        this.#leases.delete(textOf(ref));
+        await lease[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  async open(input: SessionInput, nowMs: number, processStayed = false): Promise<OpenSession> {
+    const ref = sessionRefOf(input);
+    const { head } = this.#leaseOf(ref);
+    await this.#bringUpToDate(ref, head);
+    return this.#options.local.open(input, nowMs, processStayed);
+  }
+
+  async transcriptBytes(ref: SessionRef): Promise<number> {
+    const own = parseSessionRef(ref);
+    this.#outbox.check();
+    const head = await this.#clock.asked(() => this.#stored.log.read(keyOf(own)));
+    if (head === null) return 0;
+    checkFree(head, this.#clock.terms(Date.now()));
+    return bytesOf(head);
+  }
+
+  /** A turn that comes meanwhile waits for it. */
+  async refresh(ref: SessionRef): Promise<void> {
+    const own = parseSessionRef(ref);
+    const name = textOf(own);
+    if (this.#options.locks.isLocked(own)) return;
+    const refresh = this.#refreshing.get(name) ?? this.#refresh(own);
+    this.#refreshing.set(name, refresh);
+    await refresh.finally(() => this.#refreshing.delete(name));
+  }
+
+  async #refresh(ref: SessionRef): Promise<void> {
+    const head = await this.#clock.asked(() => this.#stored.log.read(keyOf(ref)));
+    if (head === null || !isThere(head) || head.lease !== null) return;
+    await this.#bringUpToDate(ref, head);
+  }
+
+  async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
+    const own = parseSessionRef(ref);
+    const { sessionId } = own;
+    const { local, onNotice } = this.#options;
+    const lease = this.#leaseOf(own);
+    await local.finish(own, end);
+    lease.stop();
+    this.#leases.delete(textOf(own));
+    try {
+      await this.#bringOver(own, lease);
+    } catch (error) {
+      if (isTakenOver(error)) onNotice({ what: "superseded", sessionId });
+      if (!isUnavailable(error)) throw error;
+      this.#unavailable(own, error);
+      await this.#outbox.add(own, lease.fence);
+      onNotice({ what: "kept", sessionId, error });
+    }
+  }
+
+  list(query: SessionQuery): Promise<SessionPage<SessionSummary>> {
+    return this.#stored.list(query);
+  }
+
+  async read(ref: SessionRef, nowMs: number): Promise<SessionSummary> {
+    return this.#stored.read(parseSessionRef(ref), nowMs);
+  }
+
+  async transcript(ref: SessionRef, nowMs: number): Promise<Transcript> {
+    return this.#stored.transcript(parseSessionRef(ref), nowMs);
+  }
+
+  async hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary> {
+    return this.#stored.hold(parseSessionRef(ref), isOnHold, nowMs);
+  }
+
+  count(tenant: string): Promise<number> {
+    return this.#stored.count(tenant);
+  }
+
+  look(): ReturnType<Sessions["look"]> {
+    return this.#stored.look();
+  }
+
+  /** Forgets sessions that were deleted so long ago that nobody asks for them any more. */
+  async forgetGone(nowMs: number): Promise<void> {
+    await this.#stored.forgetGone(nowMs);
+  }
+
+  async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
+    const removed = await this.#delete(ref, nowMs, (_head, record) => {
+      mustNotBeOnHold(record);
+      return true;
+    });
+    return removed ?? NOTHING;
+  }
+
+  async deleteUnused(
+    seen: SessionRef & { readonly lastUseAtMs: number },
+    nowMs: number,
+  ): Promise<boolean> {
+    const isUnused = (head: SessionHead, { onHoldSinceMs }: SessionRecord): boolean =>
+      onHoldSinceMs === undefined && lastUseOf(head) === seen.lastUseAtMs;
+    return (await this.#delete(seen, nowMs, isUnused)) !== null;
+  }
+
+  /** What this replica keeps on its disk: copies, of which each can be made again from the store. */
+  get copies(): Pick<Sessions, "look" | "deleteUnused"> {
+    const { local } = this.#options;
+    return {
+      look: (needsBytes) => local.look(needsBytes),
+      deleteUnused: (seen, nowMs) => this.#dropCopy(seen, nowMs),
+    };
+  }
+
+  async #dropCopy(
+    seen: SessionRef & { readonly lastUseAtMs: number },
+    nowMs: number,
+  ): Promise<boolean> {
+    const own = parseSessionRef(seen);
+    const { locks, local, beforeDelete } = this.#options;
+    using _lock = locks.lock(own);
+    if (this.#outbox.has(own)) return false;
+    await beforeDelete(own);
+    await local.discard(own, nowMs);
+    return true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#outbox[Symbol.asyncDispose]();
+  }
+
+  /** Takes the lease, and makes the session if there is none. */
+  async #take(ref: SessionRef, input: SessionInput, nowMs: number): Promise<KnownHead> {
+    const key = keyOf(ref);
+    const known = await this.#clock.asked(() => this.#stored.log.know(key));
+    const isNew = !isThere(known.head);
+    const take = (now: SessionHead): SessionHead => {
+      const next = taken(now, this.#clock.terms(nowMs));
+      if (isThere(now)) {
+        if (recordOf(now, ref, nowMs).agentName === input.agentName) return next;
+        throw sessionNotFound();
+      }
+      const threadId = threadToBegin(now, input, nowMs);
+      const record = newRecord(ref, input.agentName, threadId, nowMs);
+      return { ...begun(next, record), listedAtMs: nowMs };
+    };
+    if (!isNew) return this.#clock.asked(() => this.#stored.log.update(key, take, known));
+    // Refused before anything is written for it.
+    take(known.head);
+    await this.#clock.asked(() => this.#stored.counts.take(ref.tenant));
+    try {
+      // First: what is in no list would never be swept.
+      await this.#clock.asked(() => this.#stored.enlist(key, nowMs));
+      return await this.#clock.asked(() => this.#stored.log.update(key, take, known));
+    } catch (thrown) {
+      await this.#stored.counts.giveBack(ref.tenant);
+      throw thrown;
+    }
+  }
+
+  #leaseFor(ref: SessionRef, known: KnownHead): SessionLease {
+    return new SessionLease({
+      log: this.#stored.log,
+      key: keyOf(ref),
+      copy: this.#copyOf(ref),
+      known,
+      leaseTimeMs: this.#options.leaseTimeMs,
+      withRecord,
+      onUnavailable: (error) => this.#unavailable(ref, error),
+    });
+  }
+
+  async #bringOver(ref: SessionRef, lease: SessionLease): Promise<void> {
+    const key = keyOf(ref);
+    const record = await this.#copyOf(ref).record();
+    if (record === undefined) throw sessionNotFound();
+    const listedAtMs = record.lastTurnAtMs;
+    const before = lease.head.listedAtMs;
+    await this.#clock.asked(async () => {
+      await this.#stored.enlist(key, listedAtMs);
+      const end = (now: SessionHead) => withRecord(released(now, lease.fence), record);
+      await lease.deliver(record, (now) => ({ ...end(now), listedAtMs }));
+    });
+    if (before !== listedAtMs) await this.#stored.unlist(key, before);
+  }
+
+  /** Of a turn that has ended some time ago: brought over, unless others went on without it. */
+  async #deliverLate(ref: SessionRef, fence: number): Promise<void> {
+    const { onNotice } = this.#options;
+    const { sessionId } = ref;
+    const known = await this.#clock.asked(() => this.#stored.log.know(keyOf(ref)));
+    if (known.head.fence !== fence || !isThere(known.head)) {
+      onNotice({ what: "superseded", sessionId });
+      return;
+    }
+    const lease = this.#leaseFor(ref, known);
+    lease.stop();
+    await this.#bringOver(ref, lease);
+    onNotice({ what: "delivered", sessionId });
+  }
+
+  async #bringUpToDate(ref: SessionRef, head: SessionHead): Promise<void> {
+    const record = recordOf(head, ref, Date.now());
+    const load = (path: string) => this.#stored.log.load(keyOf(ref), head, path);
+    const follow = () => this.#copyOf(ref).follow(record, head, load);
+    const wasAhead = await storing("bring the session here", follow);
+    if (wasAhead) this.#options.onNotice({ what: "superseded", sessionId: ref.sessionId });
+  }
+
+  async #delete(
+    ref: SessionRef,
+    nowMs: number,
+    mayGo: (head: SessionHead, record: SessionRecord) => boolean,
+  ): Promise<TreeSize | null> {
+    const own = parseSessionRef(ref);
+    const { locks, beforeDelete, local } = this.#options;
+    using _lock = locks.lock(own);
+    const { head, record } = await this.#stored.require(own, nowMs);
+    if (!mayGo(head, record)) return null;
+    await beforeDelete(own);
+    const removed = await this.#stored.delete(own, nowMs, mayGo);
+    if (removed !== null) await local.discard(own, nowMs);
+    return removed;
+  }
+
+  #copyOf(ref: SessionRef): LocalCopy {
+    return new LocalCopy(this.#options.dataDirectory, ref);
+  }
+
+  #leaseOf(ref: SessionRef): SessionLease {
+    const lease = this.#leases.get(textOf(ref));
+    if (lease === undefined) throw new Error("the session was not claimed");
+    return lease;
+  }
+
+  #unavailable({ sessionId }: SessionRef, error: unknown): void {
+    this.#clock.saw(error);
+    this.#options.onNotice({ what: "unavailable", sessionId, error });
+  }
+}
+
+const NOTHING: TreeSize = { files: 0, bytes: 0, diskBytes: 0 };
+
+function isTakenOver(thrown: unknown): boolean {
+  return thrown instanceof AppError && thrown.code === "session_taken_over";
+}

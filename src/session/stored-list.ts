@@ -1,0 +1,141 @@
+/**
+ * Lists of the sessions in a store, by its index: the newest first, and only the records that are
+ * shown are read. An index name that was left behind by a write that was cut short is passed over.
+ *
+ * @module
+ */
+
+import {
+  decodeCursor,
+  encodeCursor,
+  fits,
+  limitOf,
+  type SessionPage,
+  type SessionQuery,
+} from "./session-list.ts";
+import { sessionIdOf } from "./session-id.ts";
+import { recordFrom, type SessionRecord } from "./session-record.ts";
+import { INDEX, indexNameOf, ownerOf, parseIndexName } from "./stores/names.ts";
+import type { ObjectStore } from "./stores/object-store.ts";
+import type { SessionHead } from "./stores/session-head.ts";
+import type { SessionLog } from "./stores/session-log.ts";
+
+/** Heads opened for one page. With a filter that few fit, a page may end early for it. */
+const MAX_HEADS_READ = 2_000;
+const HEADS_AT_ONCE = 64;
+const NAMES_AT_ONCE = 1_000;
+
+export interface ListedSession {
+  readonly head: SessionHead;
+  readonly record: SessionRecord;
+}
+
+export interface ListParts {
+  readonly store: ObjectStore;
+  readonly log: SessionLog;
+}
+
+/** @throws {AppError} `invalid_request` for a limit or a cursor that does not fit; `store_unavailable`. */
+export async function listStored(
+  parts: ListParts,
+  query: SessionQuery,
+): Promise<SessionPage<ListedSession>> {
+  const limit = limitOf(query);
+  const owner = ownerOf("tenant", query.tenant);
+  if (query.agentName !== undefined && query.threadId !== undefined) {
+    return onlyOne(parts, owner, query);
+  }
+  const found = { sessions: [] as ListedSession[], unreadable: 0 };
+  let after = startOf(owner, query.cursor);
+  for (let read = 0; read < MAX_HEADS_READ;) {
+    const prefix = `${INDEX}${owner}/`;
+    // About as many as are missing: a page costs little more than what it shows.
+    const ask = Math.min(HEADS_AT_ONCE, Math.max(limit - found.sessions.length, 8));
+    const names = await parts.store.list({ prefix, limit: ask, ...(after !== null && { after }) });
+    for (const { name, stored } of await readAll(parts.log, names)) {
+      if (found.sessions.length === limit) return { ...found, nextCursor: cursorOf(after) };
+      after = name;
+      if (stored === "unreadable") found.unreadable += 1;
+      else if (stored !== null && fits(stored.record, query)) found.sessions.push(stored);
+    }
+    read += names.length;
+    if (names.length < ask) return { ...found, nextCursor: null };
+  }
+  return { ...found, nextCursor: cursorOf(after) };
+}
+
+/** Names of the index, of one tenant or of all. A session may be there twice. */
+export function storedNames(
+  store: ObjectStore,
+  tenant?: string,
+): AsyncGenerator<readonly string[]> {
+  return namesBelow(store, tenant === undefined ? INDEX : `${INDEX}${ownerOf("tenant", tenant)}/`);
+}
+
+/** All names that begin like that, in their order, some at a time. */
+export async function* namesBelow(
+  store: ObjectStore,
+  prefix: string,
+): AsyncGenerator<readonly string[]> {
+  for (let after: string | undefined; ;) {
+    const limit = NAMES_AT_ONCE;
+    const names = await store.list({ prefix, limit, ...(after !== undefined && { after }) });
+    for (let first = 0; first < names.length; first += HEADS_AT_ONCE) {
+      yield names.slice(first, first + HEADS_AT_ONCE);
+    }
+    if (names.length < limit) return;
+    after = names.at(-1);
+  }
+}
+
+/** Null for a name that tells of no session any more; one that belongs elsewhere is unreadable. */
+export async function storedAt(
+  log: SessionLog,
+  name: string,
+): Promise<ListedSession | "unreadable" | null> {
+  const key = parseIndexName(name);
+  if (key === undefined) return null;
+  try {
+    const head = await log.read(key);
+    // Its place is another one by now.
+    if (head === null || head.listedAtMs !== key.atMs) return null;
+    const record = recordFrom(head.record);
+    const isOwn = record !== undefined && ownerOf("tenant", record.tenant) === key.owner;
+    return isOwn && record.sessionId === key.sessionId ? { head, record } : "unreadable";
+  } catch (thrown) {
+    if (isUnreadable(thrown)) return "unreadable";
+    throw thrown;
+  }
+}
+
+function isUnreadable(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && thrown.code === "session_unreadable";
+}
+
+async function readAll(log: SessionLog, names: readonly string[]) {
+  return Promise.all(names.map(async (name) => ({ name, stored: await storedAt(log, name) })));
+}
+
+async function onlyOne(
+  { log }: ListParts,
+  owner: string,
+  query: SessionQuery,
+): Promise<SessionPage<ListedSession>> {
+  const { tenant, agentName = "", threadId = "" } = query;
+  const sessionId = sessionIdOf({ tenant, agentName, threadId });
+  const head = await log.read({ owner, sessionId });
+  const record = recordFrom(head?.record);
+  const sessions = head === null || record === undefined ? [] : [{ head, record }];
+  return { sessions, nextCursor: null, unreadable: 0 };
+}
+
+function startOf(owner: string, cursor: string | undefined): string | null {
+  if (cursor === undefined) return null;
+  const { lastTurnAtMs, sessionId } = decodeCursor(cursor);
+  return indexNameOf({ owner, sessionId }, lastTurnAtMs);
+}
+
+function cursorOf(name: string | null): string | null {
+  const key = name === null ? undefined : parseIndexName(name);
+  return key === undefined ? null : encodeCursor({ ...key, lastTurnAtMs: key.atMs });
+}

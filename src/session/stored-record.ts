@@ -1,0 +1,52 @@
+/**
+ * The record of a session in the head that a store has of it, and what is said where there is none.
+ * Pure.
+ *
+ * @module
+ */
+
+import { AppError } from "../lib/errors.ts";
+import { type SessionInput, sessionNotFound, type SessionRef } from "./session-id.ts";
+import { recordFrom, type SessionRecord } from "./session-record.ts";
+import { type LogKey, ownerOf } from "./stores/names.ts";
+import type { SessionHead } from "./stores/session-head.ts";
+import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
+
+export function keyOf({ tenant, sessionId }: SessionRef): LogKey {
+  return { owner: ownerOf("tenant", tenant), sessionId };
+}
+
+/** @throws {AppError} `session_gone` when it was deleted, `session_not_found`, `session_unreadable`. */
+export function recordOf(
+  head: SessionHead,
+  { tenant, sessionId }: SessionRef,
+  nowMs: number,
+): SessionRecord {
+  if (head.deletedAtMs !== undefined) throw deletedAt(head.deletedAtMs, nowMs);
+  if (head.record === null) throw sessionNotFound();
+  const record = recordFrom(head.record);
+  if (record?.tenant === tenant && record.sessionId === sessionId) return record;
+  throw new AppError("session_unreadable", "Cannot use the session: its record cannot be read");
+}
+
+/**
+ * The thread of a session that this turn may begin.
+ *
+ * @throws {AppError} `session_gone`, `session_not_found`.
+ */
+export function threadToBegin(head: SessionHead, { target }: SessionInput, nowMs: number): string {
+  if (target.by === "thread" && !target.expectsHistory) return target.threadId;
+  throw head.deletedAtMs === undefined ? sessionNotFound() : deletedAt(head.deletedAtMs, nowMs);
+}
+
+/** The head with what a turn made of the record; whether it is on hold is for the store to say. */
+export function withRecord(head: SessionHead, record: SessionRecord): SessionHead {
+  const { onHoldSinceMs: _onHoldSinceMs, ...own } = record;
+  const onHoldSinceMs = recordFrom(head.record)?.onHoldSinceMs;
+  return { ...head, record: onHoldSinceMs === undefined ? own : { ...own, onHoldSinceMs } };
+}
+
+function deletedAt(deletedAtMs: number, nowMs: number): AppError {
+  if (nowMs - deletedAtMs >= TOMBSTONE_AGE_MS) return sessionNotFound();
+  return new AppError("session_gone", "Cannot use the session: it was deleted");
+}

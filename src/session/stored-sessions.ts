@@ -1,0 +1,234 @@
+/**
+ * The sessions in a store, for everything but turns: listed, read, held, deleted and looked through.
+ *
+ * @module
+ */
+
+import { AppError } from "../lib/errors.ts";
+import type { LeaseClock } from "./lease-clock.ts";
+import type { StoredSession } from "./retention.ts";
+import { SessionCounts } from "./session-counts.ts";
+import { sessionNotFound, type SessionRef } from "./session-id.ts";
+import type { SessionPage, SessionQuery } from "./session-list.ts";
+import type { SessionRecord } from "./session-record.ts";
+import type { SessionSummary } from "./sessions.ts";
+import { listStored, namesBelow, storedAt, storedNames } from "./stored-list.ts";
+import { keyOf, recordOf } from "./stored-record.ts";
+import {
+  GONE,
+  goneNameOf,
+  indexNameOf,
+  type LogKey,
+  parseGoneName,
+  parseIndexName,
+} from "./stores/names.ts";
+import type { ObjectStore } from "./stores/object-store.ts";
+import {
+  allBytesOf,
+  bytesOf,
+  deleted,
+  isLeasedElsewhere,
+  lastUseOf,
+  type SessionHead,
+} from "./stores/session-head.ts";
+import { SessionLog } from "./stores/session-log.ts";
+import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
+import { MAX_READ_BYTES } from "./transcript-file.ts";
+import { type Transcript, TRANSCRIPT_LIMITS, transcriptOf } from "./transcript.ts";
+import type { TreeSize } from "./tree-size.ts";
+
+export interface StoredSessionsOptions {
+  readonly store: ObjectStore;
+  readonly clock: LeaseClock;
+  readonly maxPerTenant: number;
+  /** Whether a turn of it runs on this replica. */
+  readonly isBusyHere: (ref: SessionRef) => boolean;
+}
+
+export class StoredSessions {
+  readonly log: SessionLog;
+  readonly counts: SessionCounts;
+  readonly #options: StoredSessionsOptions;
+
+  constructor(options: StoredSessionsOptions) {
+    this.#options = options;
+    const { store, maxPerTenant } = options;
+    this.log = new SessionLog(store);
+    this.counts = new SessionCounts({
+      maxPerTenant,
+      countSessions: (tenant) => countStored(store, tenant),
+    });
+  }
+
+  /** As `Sessions.list`. */
+  async list(query: SessionQuery): Promise<SessionPage<SessionSummary>> {
+    const { store } = this.#options;
+    const page = await this.#asked(() => listStored({ store, log: this.log }, query));
+    const sessions = page.sessions.map(({ head, record }) => this.#summaryOf(head, record));
+    return { ...page, sessions };
+  }
+
+  /** As `Sessions.read`. */
+  async read(ref: SessionRef, nowMs: number): Promise<SessionSummary> {
+    const { head, record } = await this.require(ref, nowMs);
+    return this.#summaryOf(head, record);
+  }
+
+  /** @throws {AppError} `session_not_found`, `session_gone`, `session_unreadable`. */
+  async require(ref: SessionRef, nowMs: number) {
+    const head = await this.#asked(() => this.log.read(keyOf(ref)));
+    if (head === null) throw sessionNotFound();
+    return { head, record: recordOf(head, ref, nowMs) };
+  }
+
+  /** As `Sessions.transcript`: the last part of a long one. */
+  async transcript(ref: SessionRef, nowMs: number): Promise<Transcript> {
+    const { head } = await this.require(ref, nowMs);
+    const fromBytes = Math.max(0, bytesOf(head) - MAX_READ_BYTES);
+    const chunks: Buffer[] = [];
+    await this.#asked(async () => {
+      for await (const chunk of this.log.load(keyOf(ref), head, "", fromBytes)) chunks.push(chunk);
+    });
+    const lines = Buffer.concat(chunks).toString("utf8").split("\n");
+    // The first one would be half a line.
+    const transcript = transcriptOf(fromBytes === 0 ? lines : lines.slice(1), TRANSCRIPT_LIMITS);
+    return { ...transcript, isComplete: transcript.isComplete && fromBytes === 0 };
+  }
+
+  /** As `Sessions.hold`; turns that run elsewhere go on. */
+  async hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary> {
+    await this.require(ref, nowMs);
+    const { head } = await this.#asked(() =>
+      this.log.update(keyOf(ref), (now) => {
+        const { onHoldSinceMs, ...record } = recordOf(now, ref, nowMs);
+        const held = isOnHold ? { ...record, onHoldSinceMs: onHoldSinceMs ?? nowMs } : record;
+        return { ...now, record: held };
+      }),
+    );
+    return this.#summaryOf(head, recordOf(head, ref, nowMs));
+  }
+
+  /** As `Sessions.look`: what the store has of each, copies left out. */
+  async *look(): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    const { store } = this.#options;
+    for await (const names of storedNames(store)) {
+      const found = await this.#asked(() =>
+        Promise.all(names.map((name) => storedAt(this.log, name))),
+      );
+      yield found.flatMap((each) => {
+        if (each === null || each === "unreadable") return each ?? [];
+        return this.#seen(each.head, each.record);
+      });
+    }
+  }
+
+  /**
+   * Deletes a session of which nobody on this replica has anything.
+   *
+   * @param mayGo Asked of what there is at the very moment. What it throws is thrown.
+   * @returns What was removed; null when it may not go.
+   * @throws {AppError} `session_busy` while another replica has it, `session_not_found`,
+   *   `session_gone`, `store_unavailable`: what is left of it then is deleted by `forgetGone`.
+   */
+  async delete(
+    ref: SessionRef,
+    nowMs: number,
+    mayGo: (head: SessionHead, record: SessionRecord) => boolean,
+  ): Promise<TreeSize | null> {
+    const { store, clock } = this.#options;
+    const key = keyOf(ref);
+    // First: what is not named there would leave its pieces behind if this is cut short.
+    await this.#asked(() => store.put(goneNameOf(key, nowMs), Buffer.alloc(0), "any"));
+    let before: SessionHead | null = null;
+    const { head: after } = await this.#asked(() =>
+      this.log.update(key, (now) => {
+        before = now;
+        if (!mayGo(now, recordOf(now, ref, nowMs))) return now;
+        return deleted(now, clock.terms(nowMs));
+      }),
+    );
+    if (before === null || after.deletedAtMs === undefined) return null;
+    const { listedAtMs, pieces }: SessionHead = before;
+    await this.counts.giveBack(ref.tenant);
+    await this.#asked(() => this.log.clear(key));
+    await this.unlist(key, listedAtMs);
+    const bytes = allBytesOf(before);
+    return { files: Object.values(pieces).flat().length, bytes, diskBytes: bytes };
+  }
+
+  /** Forgets sessions that were deleted so long ago that nobody asks for them any more. */
+  async forgetGone(nowMs: number): Promise<void> {
+    const { store } = this.#options;
+    await this.#asked(async () => {
+      for await (const names of namesBelow(store, GONE)) {
+        for (const name of names) {
+          const gone = parseGoneName(name);
+          if (gone === undefined) continue;
+          const head = await this.log.read(gone);
+          const isGone = head?.deletedAtMs !== undefined;
+          // What a deletion that was cut short has left.
+          if (isGone) await this.log.clear(gone);
+          if (nowMs - gone.atMs < TOMBSTONE_AGE_MS) continue;
+          if (isGone) await this.log.forget(gone);
+          await store.delete([name]);
+        }
+      }
+    });
+  }
+
+  async count(tenant: string): Promise<number> {
+    return this.#asked(() => this.counts.count(tenant));
+  }
+
+  /** Gives the session a place in the list. */
+  async enlist(key: LogKey, atMs: number): Promise<void> {
+    await this.#options.store.put(indexNameOf(key, atMs), Buffer.alloc(0), "any");
+  }
+
+  /** Never rejects: a place that is left behind is told from the right one by its time. */
+  async unlist(key: LogKey, atMs: number | null): Promise<void> {
+    if (atMs === null) return;
+    await this.#options.store.delete([indexNameOf(key, atMs)]).catch(() => {});
+  }
+
+  async #asked<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.#options.clock.asked(work);
+  }
+
+  #isBusy(head: SessionHead, ref: SessionRef): boolean {
+    const { clock, isBusyHere } = this.#options;
+    return isBusyHere(ref) || isLeasedElsewhere(head, clock.terms(Date.now()));
+  }
+
+  #summaryOf(head: SessionHead, record: SessionRecord): SessionSummary {
+    const { version: _version, transcriptId: _transcriptId, tenant: _tenant, ...shown } = record;
+    return { ...shown, isBusy: this.#isBusy(head, record) };
+  }
+
+  #seen(head: SessionHead, record: SessionRecord): StoredSession {
+    const { tenant, sessionId, createdAtMs, onHoldSinceMs } = record;
+    return {
+      tenant,
+      sessionId,
+      createdAtMs,
+      lastUseAtMs: lastUseOf(head),
+      bytes: allBytesOf(head),
+      isOnHold: onHoldSinceMs !== undefined,
+      isBusy: this.#isBusy(head, record),
+    };
+  }
+}
+
+async function countStored(store: ObjectStore, tenant: string): Promise<number> {
+  const seen = new Set<string>();
+  for await (const names of storedNames(store, tenant)) {
+    for (const name of names) seen.add(parseIndexName(name)?.sessionId ?? "");
+  }
+  return seen.size;
+}
+
+/** @throws {AppError} `session_on_hold` */
+export function mustNotBeOnHold({ onHoldSinceMs }: SessionRecord): void {
+  if (onHoldSinceMs === undefined) return;
+  throw new AppError("session_on_hold", "Cannot delete the session: it is on hold");
+}

@@ -1,0 +1,608 @@
+/**
+ * Goal: several replicas on one store have one conversation between them: each turn sees all that
+ * were acknowledged before it, no two run at once, and nothing is lost to a crash, a pause or a
+ * store that is away.
+ * Method: replicas in one process, each with a data directory of its own, over a store in memory
+ * that fails when it is told to. Turns write the lines that Claude Code would.
+ */
+
+import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+
+import { openDataDirectory } from "../../src/session/data-directory.ts";
+import { FileSessions } from "../../src/session/file-sessions.ts";
+import { type SessionInput, sessionRefOf } from "../../src/session/session-id.ts";
+import { sessionPathsOf } from "../../src/session/session-paths.ts";
+import { transcriptIfAny } from "../../src/session/session-lookup.ts";
+import { SessionLocks } from "../../src/session/session-locks.ts";
+import type { OpenSession, SessionClaim } from "../../src/session/sessions.ts";
+import { SharedSessions, type StoreNotice } from "../../src/session/shared-sessions.ts";
+import { MemoryObjects } from "./stores/memory-objects.ts";
+import {
+  byId,
+  cleanAfterTest,
+  codeOf,
+  errorOf,
+  temporaryDirectory,
+  thread,
+  threadWithHistory,
+  TOTALS,
+  userLine,
+} from "./fixture.ts";
+
+const LEASE_MS = 60_000;
+
+interface Replica {
+  readonly name: string;
+  readonly data: string;
+  readonly sessions: SharedSessions;
+  readonly locks: SessionLocks;
+  readonly notices: StoreNotice["what"][];
+  /** What a server started again on the same directory has. */
+  restarted(): Promise<Replica>;
+}
+
+interface ReplicaOptions {
+  readonly leaseTimeMs?: number;
+  readonly maxPerTenant?: number;
+  readonly outboxBytes?: number;
+}
+
+async function replica(
+  name: string,
+  store: MemoryObjects,
+  options: ReplicaOptions = {},
+  data?: string,
+): Promise<Replica> {
+  const directory = data ?? join(await temporaryDirectory(), "data");
+  if (data === undefined) {
+    const opened = await openDataDirectory(directory, 1);
+    cleanAfterTest(async () => opened[Symbol.asyncDispose]());
+  }
+  const locks = new SessionLocks();
+  const notices: StoreNotice["what"][] = [];
+  const maxPerTenant = Number.MAX_SAFE_INTEGER;
+  const sessions = new SharedSessions({
+    store,
+    local: new FileSessions({ dataDirectory: directory, maxPerTenant, locks }),
+    dataDirectory: directory,
+    locks,
+    holder: name,
+    leaseTimeMs: LEASE_MS,
+    maxPerTenant: 100,
+    outboxBytes: 2 ** 20,
+    beforeDelete: async () => {},
+    onNotice: ({ what }) => notices.push(what),
+    ...options,
+  });
+  await sessions.resume();
+  cleanAfterTest(async () => sessions[Symbol.asyncDispose]());
+  const restarted = () => replica(name, store, options, directory);
+  return { name, data: directory, sessions, locks, notices, restarted };
+}
+
+async function replicas(options: ReplicaOptions = {}) {
+  const store = new MemoryObjects();
+  const [one, two] = [await replica("one", store, options), await replica("two", store, options)];
+  return { store, one, two };
+}
+
+/** A turn that is under way. */
+interface Turn extends AsyncDisposable {
+  readonly session: OpenSession;
+  readonly claim: SessionClaim;
+  /** What the transcript says, as Claude Code would read it as it starts. */
+  readonly history: readonly string[];
+  say(text: string): Promise<void>;
+  finish(nowMs?: number): Promise<void>;
+}
+
+let turns = 0;
+
+async function begin(at: Replica, input: SessionInput, nowMs = Date.now()): Promise<Turn> {
+  const ref = sessionRefOf(input);
+  const lock = at.locks.lock(ref);
+  try {
+    await at.sessions.transcriptBytes(ref);
+    const claim = await at.sessions.claim(input, nowMs);
+    try {
+      const session = await at.sessions.open(input, nowMs);
+      const found = await transcriptIfAny(at.data, ref);
+      const { config } = session.directories;
+      const file = found?.path ?? join(config, "projects", "own", `${session.transcriptId}.jsonl`);
+      const history = await wordsIn(file);
+      return {
+        session,
+        claim,
+        history,
+        async say(text) {
+          turns += 1;
+          await mkdir(dirname(file), { recursive: true });
+          await appendFile(file, userLine(text, `uuid-${turns}`));
+        },
+        async finish(endedAtMs = Date.now()) {
+          await at.sessions.finish(ref, { totals: TOTALS, endedAtMs });
+        },
+        async [Symbol.asyncDispose]() {
+          await claim[Symbol.asyncDispose]();
+          lock[Symbol.dispose]();
+        },
+      };
+    } catch (thrown) {
+      await claim[Symbol.asyncDispose]();
+      throw thrown;
+    }
+  } catch (thrown) {
+    lock[Symbol.dispose]();
+    throw thrown;
+  }
+}
+
+async function takeTurn(
+  at: Replica,
+  input: SessionInput,
+  text: string,
+): Promise<readonly string[]> {
+  await using turn = await begin(at, input);
+  await turn.say(text);
+  await turn.finish();
+  return turn.history;
+}
+
+async function wordsIn(file: string): Promise<string[]> {
+  const text = await readFile(file, "utf8").catch(() => "");
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => (JSON.parse(line) as { message: { content: string } }).message.content);
+}
+
+async function saidIn(at: Replica, input: SessionInput): Promise<string[]> {
+  const { messages } = await at.sessions.transcript(sessionRefOf(input), Date.now());
+  return messages.flatMap(({ parts }) =>
+    parts.flatMap((part) => (part.type === "text" ? part.text : [])),
+  );
+}
+
+/** The lines of a chain: each message names the one before, which a list of texts does not need. */
+const chainless = async (at: Replica, input: SessionInput): Promise<number> =>
+  (await saidIn(at, input)).length;
+
+describe("replicas that take turns", () => {
+  it("continue each other's, with all of its files", async () => {
+    const { one, two } = await replicas();
+    expect(await takeTurn(one, thread("t"), "first")).toEqual([]);
+    expect(await takeTurn(two, threadWithHistory("t"), "second")).toEqual(["first"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    expect(await takeTurn(one, threadWithHistory("t"), "fourth")).toEqual([
+      "first",
+      "second",
+      "third",
+    ]);
+    for (const at of [one, two]) {
+      const summary = await at.sessions.read(sessionRefOf(thread("t")), Date.now());
+      expect(summary).toMatchObject({ turns: 4, threadId: "t", isBusy: false, totals: TOTALS });
+      expect(summary.transcriptBytes).toBeGreaterThan(100);
+      expect(at.notices).toEqual([]);
+    }
+  });
+
+  it("bring the transcripts of subagents, and long results of tools", async () => {
+    const { one, two } = await replicas();
+    const files = {
+      "subagents/agent-1.jsonl": `${userLine("from below")}{"torn`,
+      "subagents/agent-1.meta.json": '{"agentType":"scout"}',
+      "tool-results/long.txt": "\0 a long result without an end of line",
+    };
+    const first = await begin(one, thread("t"));
+    await first.say("hello");
+    const { config } = first.session.directories;
+    const beside = join(config, "projects", "own", first.session.transcriptId);
+    for (const [name, text] of Object.entries(files)) {
+      await mkdir(dirname(join(beside, name)), { recursive: true });
+      await appendFile(join(beside, name), text);
+    }
+    await first.finish();
+    await first[Symbol.asyncDispose]();
+    const second = await begin(two, threadWithHistory("t"));
+    const restored = join(
+      second.session.directories.config,
+      "projects",
+      "restored",
+      second.session.transcriptId,
+    );
+    const read = (name: string) => readFile(join(restored, name), "utf8");
+    expect(await read("subagents/agent-1.jsonl")).toBe(userLine("from below"));
+    expect(await read("subagents/agent-1.meta.json")).toBe(files["subagents/agent-1.meta.json"]);
+    expect(await read("tool-results/long.txt")).toBe(files["tool-results/long.txt"]);
+    await second[Symbol.asyncDispose]();
+  });
+
+  it("refuse each other while one has the session, and say until when", async () => {
+    const { one, two } = await replicas();
+    await using turn = await begin(one, thread("t"));
+    const refused = await errorOf(begin(two, thread("t")));
+    expect(refused.code).toBe("session_busy");
+    const expiresAt = String(refused.details.extensions?.["expiresAt"]);
+    expect(Date.parse(expiresAt) - Date.now()).toBeGreaterThan(LEASE_MS / 2);
+    expect(refused.details.retryAfterSeconds).toBeLessThanOrEqual(LEASE_MS / 1000);
+    expect((await two.sessions.read(sessionRefOf(thread("t")), Date.now())).isBusy).toBe(true);
+    await turn.say("hello");
+    await turn.finish();
+    expect(await takeTurn(two, threadWithHistory("t"), "then")).toEqual(["hello"]);
+  });
+
+  it("let one of many at once have it", async () => {
+    const store = new MemoryObjects();
+    const all = await Promise.all(
+      Array.from({ length: 6 }, (_, at) => replica(`replica-${at}`, store)),
+    );
+    const begun = await Promise.allSettled(all.map((at) => begin(at, thread("t"))));
+    const won = begun.filter((result) => result.status === "fulfilled");
+    expect(won).toHaveLength(1);
+    for (const result of begun) {
+      if (result.status === "rejected")
+        expect(result.reason).toMatchObject({ code: "session_busy" });
+    }
+    for (const { value } of won) await value[Symbol.asyncDispose]();
+  });
+
+  it("let a session go whose turn did not begin", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "hello");
+    const claim = await one.sessions.claim(thread("t"), Date.now());
+    await claim[Symbol.asyncDispose]();
+    expect(await takeTurn(two, threadWithHistory("t"), "then")).toEqual(["hello"]);
+  });
+});
+
+describe("what is not there", () => {
+  it("is refused before anything is written for it", async () => {
+    const { one, store } = await replicas();
+    expect(await codeOf(begin(one, threadWithHistory("nobody")))).toBe("session_not_found");
+    const id = "5f0c6f2e-8d3a-5b7e-9a41-c2d7e05b9e13";
+    expect(await codeOf(begin(one, byId(id)))).toBe("session_not_found");
+    expect(store.objects.size).toBe(0);
+  });
+
+  it("is a session of another tenant, or of another agent", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "hello");
+    const { sessionId } = sessionRefOf(thread("t"));
+    expect(await codeOf(begin(two, byId(sessionId, { tenant: "other" })))).toBe(
+      "session_not_found",
+    );
+    expect(await codeOf(begin(two, byId(sessionId, { agentName: "another" })))).toBe(
+      "session_not_found",
+    );
+    expect(await codeOf(two.sessions.read({ tenant: "other", sessionId }, 1))).toBe(
+      "session_not_found",
+    );
+    // And it is free for its own.
+    expect(await takeTurn(two, byId(sessionId), "again")).toEqual(["hello"]);
+  });
+
+  it("is more than a tenant may have, wherever they were begun", async () => {
+    const { one, two } = await replicas({ maxPerTenant: 2 });
+    await takeTurn(one, thread("a"), "hello");
+    await takeTurn(one, thread("b"), "hello");
+    expect(await codeOf(begin(two, thread("c")))).toBe("too_many_sessions");
+    expect(await codeOf(begin(one, thread("c")))).toBe("too_many_sessions");
+    expect(await one.sessions.count("acme")).toBe(2);
+    await one.sessions.delete(sessionRefOf(thread("a")), Date.now());
+    await takeTurn(one, thread("c"), "hello");
+  });
+});
+
+describe("a replica that is killed", () => {
+  it("is followed by another as soon as its lease is over", async () => {
+    const { one, two } = await replicas({ leaseTimeMs: 3_000 });
+    await takeTurn(one, thread("t"), "acknowledged");
+    const killed = await begin(one, threadWithHistory("t"));
+    await killed.say("never acknowledged");
+    // Nothing of it renews the lease any more.
+    const nowMs = Date.now() + 3_001;
+    expect(await codeOf(begin(two, threadWithHistory("t")))).toBe("session_busy");
+    const next = await begin(two, threadWithHistory("t"), nowMs).catch((thrown: unknown) => thrown);
+    // A look is by the clock of this test's machine, a claim by the time it is given.
+    expect(next).toMatchObject({ code: "session_busy" });
+    const claim = await two.sessions.claim(threadWithHistory("t"), nowMs);
+    await claim[Symbol.asyncDispose]();
+    expect(await chainless(two, thread("t"))).toBe(1);
+    expect(await takeTurn(two, threadWithHistory("t"), "second")).toEqual(["acknowledged"]);
+  });
+
+  it("goes on with what it had written itself, at once", async () => {
+    const { one } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const killed = await begin(one, threadWithHistory("t"));
+    await killed.say("cut off");
+    const again = await one.restarted();
+    expect(await takeTurn(again, threadWithHistory("t"), "second")).toEqual(["first", "cut off"]);
+    expect(again.notices).toEqual([]);
+  });
+
+  it("and comes back late does not bring back what others went on without", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const killed = await begin(one, threadWithHistory("t"));
+    await killed.say("cut off");
+    const claim = await two.sessions.claim(threadWithHistory("t"), Date.now() + LEASE_MS + 1);
+    await claim[Symbol.asyncDispose]();
+    expect(await takeTurn(two, threadWithHistory("t"), "second")).toEqual(["first"]);
+    const again = await one.restarted();
+    expect(await takeTurn(again, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    expect(again.notices).toEqual(["superseded"]);
+    const { directory } = sessionPathsOf(one.data, sessionRefOf(thread("t")));
+    const id = killed.session.transcriptId;
+    expect(await wordsIn(join(directory, "superseded", "own", `${id}.jsonl`))).toContain("cut off");
+  });
+});
+
+describe("a replica that stands still", () => {
+  it("cannot write to a session that was taken over meanwhile, and is told", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const paused = await begin(one, threadWithHistory("t"));
+    await paused.say("too late");
+    const claim = await two.sessions.claim(threadWithHistory("t"), Date.now() + LEASE_MS + 1);
+    await claim[Symbol.asyncDispose]();
+    await takeTurn(two, threadWithHistory("t"), "second");
+    expect(await codeOf(paused.finish())).toBe("session_taken_over");
+    await paused[Symbol.asyncDispose]();
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    expect(await takeTurn(one, threadWithHistory("t"), "fourth")).toEqual([
+      "first",
+      "second",
+      "third",
+    ]);
+  });
+
+  it("hears of it as it wakes up, while its turn still runs", async () => {
+    const { one, two } = await replicas({ leaseTimeMs: 90 });
+    await takeTurn(one, thread("t"), "first");
+    await using paused = await begin(one, threadWithHistory("t"));
+    const claim = await two.sessions.claim(threadWithHistory("t"), Date.now() + 1000);
+    await claim[Symbol.asyncDispose]();
+    await delay(200);
+    expect(paused.claim.lost.aborted).toBe(true);
+    expect(paused.claim.lost.reason).toMatchObject({ code: "session_taken_over" });
+  });
+});
+
+describe("a turn that lasts", () => {
+  it("keeps its lease, and what it says is in the store soon after", async () => {
+    const { one, two } = await replicas({ leaseTimeMs: 300 });
+    await using turn = await begin(one, thread("t"));
+    await turn.say("while it runs");
+    await delay(700);
+    expect(await codeOf(begin(two, thread("t")))).toBe("session_busy");
+    expect(await saidIn(two, thread("t"))).toEqual(["while it runs"]);
+    await turn.say("at its end");
+    await turn.finish();
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual([
+      "while it runs",
+      "at its end",
+    ]);
+  });
+});
+
+describe("a store that does not answer", () => {
+  it("lets turns end, hears of them later, and takes no new ones until then", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const turn = await begin(one, threadWithHistory("t"));
+    await turn.say("during");
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    expect(one.notices).toEqual(["unavailable", "kept"]);
+    expect(await codeOf(begin(one, threadWithHistory("t")))).toBe("store_unavailable");
+    expect(await codeOf(begin(two, thread("u")))).toBe("store_unavailable");
+    expect(await codeOf(one.sessions.list({ tenant: "acme" }))).toBe("store_unavailable");
+    store.faultOf = () => null;
+    // The next turn here does not wait for the outbox's own pace.
+    expect(await takeTurn(one, threadWithHistory("t"), "after")).toEqual(["first", "during"]);
+    expect(one.notices.slice(2)).toEqual(["delivered"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual([
+      "first",
+      "during",
+      "after",
+    ]);
+  });
+
+  it("hears of them from the outbox by itself, also after a restart", async () => {
+    const { store, one, two } = await replicas();
+    const turn = await begin(one, thread("t"));
+    await turn.say("during");
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    const again = await one.restarted();
+    await delay(100);
+    expect(again.notices).not.toContain("delivered");
+    store.faultOf = () => null;
+    await expect.poll(() => again.notices, { timeout: 5000 }).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
+  });
+
+  it("is not taken for a dead replica by the others", async () => {
+    const { store, one, two } = await replicas({ leaseTimeMs: 400 });
+    const turn = await begin(one, thread("t"));
+    await turn.say("during");
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    // Longer than the lease, and the other one has seen it.
+    await delay(500);
+    expect(await codeOf(begin(two, thread("t")))).toBe("store_unavailable");
+    store.faultOf = () => null;
+    expect(await codeOf(begin(two, thread("t")))).toBe("session_busy");
+    const again = await one.restarted();
+    await expect.poll(() => again.notices).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
+  });
+
+  it("has its outbox bounded", async () => {
+    const { store, one } = await replicas({ outboxBytes: 200 });
+    const turn = await begin(one, thread("t"));
+    await turn.say("x".repeat(1000));
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    store.faultOf = (_call, name) => (name.includes(turn.session.sessionId) ? "before" : null);
+    expect(await codeOf(begin(one, thread("other")))).toBe("store_unavailable");
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, { timeout: 5000 }).toContain("delivered");
+    await takeTurn(one, thread("other"), "hello");
+  });
+});
+
+describe("a deletion", () => {
+  it("leaves nothing, anywhere, and the thread can begin anew", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "secret");
+    await takeTurn(two, threadWithHistory("t"), "secret");
+    const ref = sessionRefOf(thread("t"));
+    expect((await two.sessions.delete(ref, Date.now())).bytes).toBeGreaterThan(0);
+    const all = [...store.objects.values()].map(({ body }) => body.toString("utf8")).join("");
+    expect(all).not.toContain("secret");
+    for (const at of [one, two]) {
+      expect(await codeOf(at.sessions.read(ref, Date.now()))).toBe("session_gone");
+      expect(await codeOf(begin(at, threadWithHistory("t")))).toBe("session_gone");
+      expect((await at.sessions.list({ tenant: "acme" })).sessions).toEqual([]);
+    }
+    // The other replica's copy is not read again.
+    expect(await takeTurn(one, thread("t"), "anew")).toEqual([]);
+    expect(await takeTurn(two, threadWithHistory("t"), "and on")).toEqual(["anew"]);
+  });
+
+  it("is refused while anybody has the session, or it is on hold", async () => {
+    const { one, two } = await replicas();
+    const ref = sessionRefOf(thread("t"));
+    const turn = await begin(one, thread("t"));
+    expect(await codeOf(two.sessions.delete(ref, Date.now()))).toBe("session_busy");
+    expect(await codeOf(one.sessions.delete(ref, Date.now()))).toBe("session_busy");
+    // A hold comes through, whoever writes to the session meanwhile.
+    await two.sessions.hold(ref, true, 5);
+    await turn.say("hello");
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    expect((await one.sessions.read(ref, Date.now())).onHoldSinceMs).toBe(5);
+    expect(await codeOf(one.sessions.delete(ref, Date.now()))).toBe("session_on_hold");
+    await one.sessions.hold(ref, false, 6);
+    await two.sessions.delete(ref, Date.now());
+  });
+
+  it("is forgotten in time", async () => {
+    const { store, one } = await replicas();
+    await takeTurn(one, thread("t"), "hello");
+    const nowMs = Date.now();
+    await one.sessions.delete(sessionRefOf(thread("t")), nowMs);
+    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000);
+    expect(store.objects.size).toBe(2);
+    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000);
+    expect(store.objects.size).toBe(0);
+  });
+});
+
+describe("a list", () => {
+  it("is the newest first, in pages, whoever had the turns", async () => {
+    const { one, two } = await replicas();
+    for (let at = 0; at < 7; at += 1) {
+      await takeTurn(at % 2 === 0 ? one : two, thread(`t${at}`), "hello");
+      await delay(2);
+    }
+    await takeTurn(two, threadWithHistory("t0"), "again");
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const query = { tenant: "acme", limit: 3, ...(cursor !== undefined && { cursor }) };
+      const page = await one.sessions.list(query);
+      seen.push(...page.sessions.map(({ threadId }) => threadId));
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(seen).toEqual(["t0", "t6", "t5", "t4", "t3", "t2", "t1"]);
+    const only = await two.sessions.list({ tenant: "acme", agentName: "helper", threadId: "t3" });
+    expect(only.sessions.map(({ threadId }) => threadId)).toEqual(["t3"]);
+    expect((await two.sessions.list({ tenant: "other" })).sessions).toEqual([]);
+  });
+});
+
+describe("a copy", () => {
+  it("can be lost at any time", async () => {
+    const { one } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await rm(sessionPathsOf(one.data, sessionRefOf(thread("t"))).directory, { recursive: true });
+    expect(await takeTurn(one, threadWithHistory("t"), "second")).toEqual(["first"]);
+  });
+});
+
+it("loses and repeats nothing, whatever happens to whom", { timeout: 120_000 }, async () => {
+  const happening = fc.constantFrom("turn", "crash", "outage", "lost copy", "lost answers");
+  const steps = fc.array(fc.record({ at: fc.nat(2), what: happening }), { maxLength: 14 });
+  await fc.assert(
+    fc.asyncProperty(steps, fc.infiniteStream(fc.nat(5)), async (planned, picks) => {
+      const store = new MemoryObjects();
+      const all = [];
+      for (const name of ["a", "b", "c"]) all.push(await replica(name, store));
+      const acknowledged: string[] = [];
+      let number = 0;
+      for (const { at, what } of planned) {
+        const here = all[at] as Replica;
+        const input = acknowledged.length === 0 ? thread("t") : threadWithHistory("t");
+        number += 1;
+        const text = `${number}`;
+        if (what === "lost copy") {
+          const { directory } = sessionPathsOf(here.data, sessionRefOf(input));
+          await rm(directory, { recursive: true, force: true });
+          continue;
+        }
+        if (what === "lost answers") {
+          store.faultOf = () => ((picks.next().value ?? 0) === 0 ? "after" : null);
+        }
+        try {
+          const turn = await begin(here, input);
+          expect(turn.history.filter((each) => acknowledged.includes(each))).toEqual(acknowledged);
+          await turn.say(text);
+          if (what === "outage") store.faultOf = () => "before";
+          if (what === "crash") {
+            all[at] = await here.restarted();
+            // Of the others, that would have to wait.
+            const release = await all[at].sessions.claim(input, Date.now());
+            await release[Symbol.asyncDispose]();
+          } else {
+            await turn.finish();
+            acknowledged.push(text);
+          }
+          await turn[Symbol.asyncDispose]();
+        } catch (thrown) {
+          expect(thrown).toMatchObject({ code: "store_unavailable" });
+        }
+        store.faultOf = () => null;
+        // Whoever has something in the outbox is heard first, as a lease would see to.
+        for (const each of all) await each.sessions.settle(sessionRefOf(input)).catch(() => {});
+        // A lease whose giving back was lost is over some time.
+        for (const object of store.objects.values()) {
+          const expired = object.body
+            .toString("utf8")
+            .replace(/"expiresAtMs":\d+/, '"expiresAtMs":0');
+          if (expired !== object.body.toString("utf8")) object.body = Buffer.from(expired);
+        }
+      }
+      if (acknowledged.length > 0) {
+        const last = await begin(all[0] as Replica, threadWithHistory("t"));
+        expect(last.history.filter((each) => acknowledged.includes(each))).toEqual(acknowledged);
+        expect(new Set(last.history).size).toBe(last.history.length);
+        await last[Symbol.asyncDispose]();
+      }
+    }),
+    { numRuns: 40 },
+  );
+});
