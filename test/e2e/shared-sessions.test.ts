@@ -1,0 +1,209 @@
+/**
+ * Goal: a conversation goes from one replica to another on every store, through a drain, a kill and
+ * a store that is away, and the model is told all of it and nothing twice.
+ * Method: the built program twice, with data directories of their own, on a real store; what the
+ * model was asked is looked at.
+ */
+
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterEach, describe, expect, it } from "vitest";
+
+import { until } from "../helpers/leaks.ts";
+import { hasPostgres, startPostgres } from "../helpers/postgres-server.ts";
+import { hasRedis, startRedis } from "../helpers/redis-server.ts";
+import { S3_KEYS, startS3 } from "../helpers/s3-server.ts";
+import { startServerProcess, type ServerProcess } from "../helpers/server.ts";
+import { ask, post, refusal, stream } from "./client.ts";
+
+const SCRIPT = `
+defaults: { firstTokenMs: 5, tokensPerSecond: 2000 }
+rules:
+  - when: { userText: slowly }
+    tokensPerSecond: 5
+    reply:
+      - tokens: 200
+  - reply:
+      - text: "Turn {{turnCount}}, begun with: {{firstUserText}}"
+`;
+
+const AGENTS = ["name: helper\ninstructions: You are a test.\nhosting: { linger: 1m }\n"];
+
+/** The shortest there is. */
+const LEASE_MS = 3_000;
+
+interface Store extends AsyncDisposable {
+  readonly url: string;
+  readonly environment?: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+  restart(): Promise<void>;
+}
+
+async function directoryStore(): Promise<Store> {
+  const directory = await mkdtemp(join(tmpdir(), "plimsoll-store-"));
+  const nothing = async () => {};
+  const remove = () => rm(directory, { recursive: true });
+  return {
+    url: pathToFileURL(directory).href,
+    stop: nothing,
+    restart: nothing,
+    [Symbol.asyncDispose]: remove,
+  };
+}
+
+async function s3Store(): Promise<Store> {
+  const server = await startS3();
+  const endpoint = encodeURIComponent(server.endpoint);
+  return Object.assign(server, {
+    url: `s3://sessions/here?region=eu-central-1&endpoint=${endpoint}&pathStyle=true`,
+    environment: {
+      AWS_ACCESS_KEY_ID: S3_KEYS.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: S3_KEYS.secretAccessKey,
+    },
+  });
+}
+
+async function postgresStore(): Promise<Store> {
+  const server = await startPostgres();
+  return Object.assign(server, { url: `${server.url}/postgres` });
+}
+
+const STORES = [
+  ["a shared directory", true, directoryStore],
+  ["Redis", hasRedis(), startRedis],
+  ["PostgreSQL", hasPostgres(), postgresStore],
+  ["S3", true, s3Store],
+] as const;
+
+const opened: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const each of opened.splice(0).toReversed()) await each[Symbol.asyncDispose]();
+});
+
+function keep<Kept extends AsyncDisposable>(kept: Kept): Kept {
+  opened.push(kept);
+  return kept;
+}
+
+const optionsFor = (store: Store) => ({
+  script: SCRIPT,
+  agents: AGENTS,
+  settings: {
+    "capacity.memoryLimit": "4GiB",
+    "sessions.leaseTime": `${LEASE_MS}ms`,
+    "sessions.storeTime": "2s",
+  },
+  environment: { PLIMSOLL_SESSIONS_STORE: store.url, ...store.environment },
+});
+
+/** What the user said in a request to the model, oldest first. */
+function wordsOf(server: ServerProcess): readonly string[] {
+  const messages: readonly { role: string; content: unknown }[] =
+    server.asked.at(-1)?.messages ?? [];
+  return messages
+    .filter(({ role }) => role === "user")
+    .map(({ content }) => {
+      const blocks =
+        typeof content === "string" ? [{ text: content }] : (content as { text: string }[]);
+      return blocks.map(({ text }) => text).join("");
+    })
+    .map((text) => text.replaceAll(/<system-reminder>[\s\S]*?<\/system-reminder>/g, "").trim())
+    .filter((text) => text !== "" && text !== "[Request interrupted by user]");
+}
+
+describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
+  it.skipIf(!isThere)(
+    "moves between replicas, and survives what happens to them",
+    { timeout: 120_000 },
+    async () => {
+      const store = keep(await startStore());
+      const [one, two] = await Promise.all([
+        startServerProcess(optionsFor(store)).then(keep),
+        startServerProcess(optionsFor(store)).then(keep),
+      ]);
+      const threadId = randomUUID();
+      const said: string[] = [];
+      const turn = async (at: ServerProcess, input: string) => {
+        const { status } = await ask(at, input, { threadId });
+        expect(status).toBe("completed");
+        said.push(input);
+        expect(wordsOf(at)).toEqual(said);
+      };
+      await turn(one, "one: first");
+      await turn(two, "two: second");
+      // The process that lingers there has missed a turn.
+      await turn(one, "one: third");
+      await turn(one, "one: fourth");
+
+      const running = await stream(one, "slowly", { threadId });
+      const busy = await refusal(post(two, "meanwhile", { threadId }));
+      expect(busy).toMatchObject({ status: 409, code: "session_busy" });
+      expect(Date.parse(String(busy["expiresAt"])) - Date.now()).toBeLessThanOrEqual(LEASE_MS);
+      // What it has said so far is in the store by its next renewal.
+      await until(() => running.text().length > 10, "the turn to say something");
+      one.signal("SIGKILL");
+      await one.exited;
+      const killedAtMs = performance.now();
+      await until(
+        async () => (await post(two, "two: after the kill", { threadId })).status === 200,
+        "the session to be taken over",
+        2 * LEASE_MS,
+      );
+      expect(performance.now() - killedAtMs).toBeLessThan(LEASE_MS + 2_500);
+      expect(wordsOf(two).filter((text) => text !== "slowly")).toEqual([
+        ...said,
+        "two: after the kill",
+      ]);
+      expect(wordsOf(two).at(-1)).toBe("two: after the kill");
+
+      const listed = (await (await fetch(`${two.url}/v1/sessions`)).json()) as {
+        sessions: { threadId: string; sessionId: string; isBusy: boolean }[];
+      };
+      expect(listed.sessions).toMatchObject([{ threadId, isBusy: false }]);
+      const address = `${two.url}/v1/sessions/${listed.sessions[0]?.sessionId}`;
+      const shown = (await (await fetch(address)).json()) as { messages: unknown[] };
+      expect(shown.messages.length).toBeGreaterThanOrEqual(10);
+      expect((await fetch(address, { method: "DELETE" })).status).toBe(204);
+      expect((await fetch(address)).status).toBe(410);
+    },
+  );
+});
+
+describe.each(STORES.slice(1))("a store that is away: %s", (_name, isThere, startStore) => {
+  it.skipIf(!isThere)(
+    "lets a turn end, refuses the next, and hears of it afterwards",
+    { timeout: 120_000 },
+    async () => {
+      const store = keep(await startStore());
+      const [one, two] = await Promise.all([
+        startServerProcess(optionsFor(store)).then(keep),
+        startServerProcess(optionsFor(store)).then(keep),
+      ]);
+      const threadId = randomUUID();
+      await ask(one, "before", { threadId });
+      const running = await stream(one, "slowly", { threadId });
+      await until(() => running.text().length > 10, "the turn to say something");
+      await store.stop();
+      await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
+      expect((await running.outcome()).status).toBe("cancelled");
+      const refused = await refusal(post(one, "not now", { threadId }));
+      expect(refused).toMatchObject({ status: 503, code: "store_unavailable" });
+      expect(await refusal(post(two, "nor here", { threadId }))).toMatchObject({ status: 503 });
+      // Who has nothing to do with the store goes on.
+      expect((await fetch(`${one.url}/readyz`)).status).toBe(200);
+      await store.restart();
+      await until(
+        async () => (await post(two, "after", { threadId })).status === 200,
+        "the session to be free",
+        15_000,
+      );
+      expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
+      expect(one.logs.map(({ msg }) => msg)).toContain(
+        "The session store has heard of a turn that was kept here",
+      );
+    },
+  );
+});
