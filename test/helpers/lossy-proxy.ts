@@ -10,8 +10,8 @@ import { connect, createServer, type Socket } from "node:net";
 
 export interface LossyProxy extends AsyncDisposable {
   readonly port: number;
-  /** From now on; connections that are there when it begins are cut at their next answer. */
-  losesAnswers: boolean;
+  /** How many of the next ones it loses. */
+  answersToLose: number;
 }
 
 export async function startLossyProxy(servicePort: number): Promise<LossyProxy> {
@@ -27,8 +27,9 @@ export async function startLossyProxy(servicePort: number): Promise<LossyProxy> 
     client.on("data", (bytes) => service.write(bytes)).on("close", () => service.destroy());
     service.on("close", () => client.destroy());
     service.on("data", (bytes) => {
-      if (proxy.losesAnswers) client.destroy();
-      else client.write(bytes);
+      if (proxy.answersToLose === 0) return void client.write(bytes);
+      proxy.answersToLose -= 1;
+      client.destroy();
     });
   });
   server.listen(0, "127.0.0.1");
@@ -36,7 +37,7 @@ export async function startLossyProxy(servicePort: number): Promise<LossyProxy> 
   const address = server.address();
   const proxy: LossyProxy = {
     port: address !== null && typeof address === "object" ? address.port : 0,
-    losesAnswers: false,
+    answersToLose: 0,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();

@@ -47,10 +47,10 @@ describe.runIf(isHere)("objects in Redis", () => {
     to.port = `${proxy.port}`;
     const store = await openRedis(to.href, 3_000);
     for (let round = 0; round < 5; round += 1) {
-      proxy.losesAnswers = true;
+      proxy.answersToLose = 1;
       const put = store.put(`lost/${round}`, Buffer.from("1"), "absent");
       expect((await errorOf(put)).code).toBe("store_unavailable");
-      proxy.losesAnswers = false;
+      expect(proxy.answersToLose).toBe(0);
       await until(
         () =>
           store.get("none").then(
