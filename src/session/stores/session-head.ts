@@ -132,7 +132,10 @@ export interface Addition {
    * many small pieces become one. Null for the end, wherever it is.
    */
   readonly fromBytes: number | null;
-  /** Nothing is to be done unless the transcript has so many bytes now: where others write, too. */
+  /**
+   * The transcript is written anew and has as many bytes as before: these. With any other number
+   * somebody has written to it meanwhile, and nothing is to be done.
+   */
   readonly ifBytes?: number;
   readonly added: readonly Piece[];
 }
@@ -156,7 +159,8 @@ export function appended(
     const storedBytes = bytesOf(head, path);
     if (ifBytes !== undefined && ifBytes !== storedBytes) continue;
     const startBytes = fromBytes ?? storedBytes;
-    const isKnown = startBytes + sizeOf(added) === storedBytes && fromBytes !== null;
+    const isKnown =
+      fromBytes !== null && ifBytes === undefined && fromBytes + sizeOf(added) === storedBytes;
     if (isKnown || added.length === 0) continue;
     pieces[path] = [...piecesBefore(head.pieces[path] ?? [], startBytes), ...added];
     hasChanged = true;

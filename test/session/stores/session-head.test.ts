@@ -149,6 +149,8 @@ describe("what is added", () => {
       const addition = { path: "", fromBytes, added: [{ name: "b", bytes: 9 }] };
       expect(() => appended(head, null, [addition])).toThrow("does not follow");
     }
+    const merged = { path: "", fromBytes: 0, ifBytes: 10, added: [{ name: "c", bytes: 10 }] };
+    expect(appended(head, null, [merged]).pieces).toEqual({ "": merged.added });
     const late = { path: "", fromBytes: 0, ifBytes: 9, added: [{ name: "b", bytes: 9 }] };
     expect(appended(head, null, [late])).toBe(head);
   });
