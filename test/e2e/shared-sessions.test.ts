@@ -26,6 +26,10 @@ rules:
     tokensPerSecond: 5
     reply:
       - tokens: 200
+  - when: { userText: a while }
+    tokensPerSecond: 20
+    reply:
+      - tokens: 60
   - reply:
       - text: "Turn {{turnCount}}, begun with: {{firstUserText}}"
 `;
@@ -170,6 +174,33 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
       expect((await fetch(address)).status).toBe(410);
     },
   );
+});
+
+describe("a rolling deploy", () => {
+  it("drains one replica while the other takes over", { timeout: 60_000 }, async () => {
+    const store = keep(await directoryStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const threadIds = [randomUUID(), randomUUID()] as const;
+    const [first, second] = threadIds;
+    for (const threadId of threadIds) await ask(one, "before", { threadId });
+    const running = await stream(one, "a while", { threadId: first });
+    await until(() => running.text().length > 10, "the turn to say something");
+    const stopped = one.stop();
+    // What rests there is free at once, what runs as soon as it has ended.
+    await ask(two, "meanwhile", { threadId: second });
+    expect(wordsOf(two)).toEqual(["before", "meanwhile"]);
+    expect(await refusal(post(two, "too early", { threadId: first }))).toMatchObject({
+      status: 409,
+    });
+    expect((await running.outcome()).status).toBe("completed");
+    await ask(two, "after", { threadId: first });
+    expect(wordsOf(two)).toEqual(["before", "a while", "after"]);
+    await stopped;
+    expect(await one.exited).toEqual({ code: 0, signal: null });
+  });
 });
 
 describe.each(STORES.slice(1))("a store that is away: %s", (_name, isThere, startStore) => {
