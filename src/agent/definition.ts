@@ -11,6 +11,12 @@ export type ModelProvider = (typeof MODEL_PROVIDERS)[number];
 /** Names stand in addresses and metrics. */
 export const AGENT_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/u;
 
+/** The most that a turn may resume, and what becomes of more. */
+export interface TranscriptLimit {
+  readonly maxBytes: number;
+  readonly whenFull: "shorten" | "refuse";
+}
+
 export interface AgentDefinition {
   /** Fits {@link AGENT_NAME}; unique in a server. */
   readonly name: string;
@@ -52,6 +58,8 @@ export interface AgentDefinition {
     readonly stallTimeMs: number;
     /** Most memory of the turn's process tree; without it the server's own rule. */
     readonly turnMemoryBytes?: number;
+    /** The most that a turn resumes, and what becomes of more. */
+    readonly transcript: TranscriptLimit;
   };
   readonly hosting: {
     readonly pattern: HostingPattern;

@@ -102,6 +102,13 @@ export const ERRORS = {
     title: "Another turn of this session is running",
     remedy: "Wait for that turn to end, or cancel it; a session takes one turn at a time",
   },
+  transcript_too_large: {
+    status: 413,
+    fault: "caller",
+    retryable: false,
+    title: "The conversation is longer than the agent may carry",
+    remedy: "Begin a new thread; `limits.transcript` of the agent file is the most that it resumes",
+  },
   session_taken_over: {
     status: 409,
     fault: "operator",
@@ -407,6 +414,11 @@ export class AppError extends Error implements Refusal {
   get spec(): ErrorSpec {
     return ERRORS[this.code];
   }
+}
+
+/** Whether it is this failure. */
+export function hasCode(thrown: unknown, code: ErrorCode): boolean {
+  return thrown instanceof AppError && thrown.code === code;
 }
 
 /** The failure as it is, or `internal` for anything else: a bug's text never reaches a caller. */

@@ -48,6 +48,7 @@ import type { StoredSession } from "./retention.ts";
 import { removeTree } from "./remove-tree.ts";
 import {
   NO_CLAIM,
+  type OpenOptions,
   type OpenSession,
   type SessionClaim,
   type Sessions,
@@ -55,6 +56,7 @@ import {
   type TurnEnd,
 } from "./sessions.ts";
 import type { SingleSession } from "./single-session.ts";
+import { shortenTranscript } from "./shorten-transcript.ts";
 import { ifPresent, storing, unlessFull } from "./storage-errors.ts";
 import { Tombstones } from "./tombstones.ts";
 import { hasConversation, readLines, repairTranscript } from "./transcript-file.ts";
@@ -107,7 +109,11 @@ export class FileSessions implements Sessions {
 
   async refresh(): Promise<void> {}
 
-  async open(input: SessionInput, nowMs: number, processStayed = false): Promise<OpenSession> {
+  async open(
+    input: SessionInput,
+    nowMs: number,
+    { processStayed = false, transcript: limit }: OpenOptions = {},
+  ): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     return storing("open the session", async () => {
       const known = await recordForTurn(this.#data, input, ref, nowMs);
@@ -118,14 +124,17 @@ export class FileSessions implements Sessions {
       const directories = await makeSessionDirectories(this.#data, ref, processStayed);
       const found = await transcriptFileOf(this.#data, record);
       const repair = processStayed ? AS_IT_IS : found && (await repairTranscript(found));
-      const transcript = processStayed ? found : repair?.transcript;
+      const repaired = processStayed ? found : repair?.transcript;
+      const mayShorten = !processStayed && limit !== undefined && repaired !== undefined;
+      const shortened = mayShorten ? await shortenTranscript(repaired, limit) : null;
       return {
         sessionId: ref.sessionId,
         threadId: record.threadId,
         transcriptId: transcriptIdOf(record),
-        isNew: transcript === undefined,
+        isNew: repaired === undefined,
         directories,
-        transcriptBytes: transcript?.bytes ?? 0,
+        transcriptBytes: shortened?.keptBytes ?? repaired?.bytes ?? 0,
+        shortened,
         totals: record.totals,
         repairedLines: repair?.repairedLines ?? 0,
         wasSetAside: repair?.wasSetAside ?? false,

@@ -10,9 +10,11 @@
  * @module
  */
 
+import type { TranscriptLimit } from "../agent/definition.ts";
 import type { StoredSession } from "./retention.ts";
 import type { SessionInput, SessionRef } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
+import type { Shortened } from "./shorten-transcript.ts";
 import type { SessionDirectories } from "./session-paths.ts";
 import type { SessionRecord, SessionTotals } from "./session-record.ts";
 import type { TranscriptRepair } from "./transcript-file.ts";
@@ -31,6 +33,15 @@ export interface OpenSession extends TranscriptRepair {
   readonly transcriptBytes: number;
   /** As they stood before this turn. */
   readonly totals: SessionTotals;
+  /** What was done so that the agent can carry it; null if nothing. */
+  readonly shortened: Shortened | null;
+}
+
+export interface OpenOptions {
+  /** The turn goes on in a process that is there: what that has is left alone. */
+  readonly processStayed?: boolean;
+  /** Of a transcript that is to be resumed; without it there is no limit. */
+  readonly transcript?: TranscriptLimit;
 }
 
 export interface TurnEnd {
@@ -72,14 +83,14 @@ export interface Sessions {
 
   /**
    * Makes the session ready for a turn: its directories, its record, a transcript without torn
-   * lines. A crash at any point leaves a session that can be opened again.
+   * lines, and none that is too large. A crash at any point leaves a session that can be opened
+   * again.
    *
-   * @param processStayed The turn goes on in a process that is there: what that has is left alone.
    * @throws {AppError} `session_not_found` for a session, or a thread with history, that is not
    *   known; `session_gone` when it was deleted or its transcript is lost; `too_many_sessions`,
-   *   `storage_full`, `storage_failed`, `store_unavailable`.
+   *   `transcript_too_large`, `storage_full`, `storage_failed`, `store_unavailable`.
    */
-  open(input: SessionInput, nowMs: number, processStayed?: boolean): Promise<OpenSession>;
+  open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession>;
 
   /**
    * Size of the transcript that a turn of the session would resume; 0 if there is none, or none

@@ -11,9 +11,9 @@
  * @module
  */
 
-import { AppError } from "../lib/errors.ts";
+import { hasCode } from "../lib/errors.ts";
 import type { FileSessions } from "./file-sessions.ts";
-import { isUnavailable, LeaseClock } from "./lease-clock.ts";
+import { LeaseClock } from "./lease-clock.ts";
 import { LocalCopy } from "./local-copy.ts";
 import { Outbox } from "./outbox.ts";
 import {
@@ -28,7 +28,14 @@ import { SessionLease } from "./session-lease.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { newRecord, type SessionRecord } from "./session-record.ts";
-import type { OpenSession, SessionClaim, Sessions, SessionSummary, TurnEnd } from "./sessions.ts";
+import type {
+  OpenOptions,
+  OpenSession,
+  SessionClaim,
+  Sessions,
+  SessionSummary,
+  TurnEnd,
+} from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf, recordOf, threadToBegin, withRecord } from "./stored-record.ts";
 import { mustNotBeOnHold, StoredSessions } from "./stored-sessions.ts";
@@ -124,11 +131,11 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     };
   }
 
-  async open(input: SessionInput, nowMs: number, processStayed = false): Promise<OpenSession> {
+  async open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     const { head } = this.#leaseOf(ref);
     await this.#bringUpToDate(ref, head);
-    return this.#options.local.open(input, nowMs, processStayed);
+    return this.#options.local.open(input, nowMs, options);
   }
 
   async transcriptBytes(ref: SessionRef): Promise<number> {
@@ -167,8 +174,8 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     try {
       await this.#bringOver(own, lease);
     } catch (error) {
-      if (isTakenOver(error)) onNotice({ what: "superseded", sessionId });
-      if (!isUnavailable(error)) throw error;
+      if (hasCode(error, "session_taken_over")) onNotice({ what: "superseded", sessionId });
+      if (!hasCode(error, "store_unavailable")) throw error;
       this.#unavailable(own, error);
       await this.#outbox.add(own, lease.fence);
       onNotice({ what: "kept", sessionId, error });
@@ -358,7 +365,3 @@ export class SharedSessions implements Sessions, AsyncDisposable {
 }
 
 const NOTHING: TreeSize = { files: 0, bytes: 0, diskBytes: 0 };
-
-function isTakenOver(thrown: unknown): boolean {
-  return thrown instanceof AppError && thrown.code === "session_taken_over";
-}

@@ -18,7 +18,7 @@ import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
 import { NO_CLAIM, type Sessions } from "../session/sessions.ts";
-import { sessionRefOf } from "../session/session-id.ts";
+import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { admitTurn } from "./admit-turn.ts";
@@ -90,7 +90,11 @@ async function* runAdmitted(
   using hold = new TurnHold();
   const ref = isKept ? sessionRefOf(input) : null;
   if (ref !== null) hold.take(deps.locks.lock(ref));
-  const { permit, taken, coming: announced } = await admitTurn(request, ref, deps);
+  const {
+    permit,
+    taken,
+    coming: announced,
+  } = await admitTurn(request, agent.definition, ref, deps);
   using coming = announced;
   hold.take(permit);
   const admittedAtMs = performance.now();
@@ -101,6 +105,7 @@ async function* runAdmitted(
   await using session = await openSession(agent.definition, input, deps, processStayed);
   const { sessionId, threadId, repairedLines, wasSetAside } = session;
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
+  yield* shortenedNotice(session);
 
   const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
   if (repairedLines > 0 || wasSetAside) {
@@ -133,14 +138,28 @@ async function* runAdmitted(
   const outcome = await session.finish(end);
   const { source: processSource } = lease;
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
-  if (ref !== null && end.stays && outcome === end.outcome) {
-    const { pattern, stayMs } = agent.definition.hosting;
-    hold.letStay();
-    // What lingers is cache; else the memory is the session's as long as its process stays.
-    const resting = pattern === "hybrid" ? null : hold.handOver(permit);
-    lease.park(ref, { stayMs, permit: resting });
-  }
+  if (ref !== null && end.stays && outcome === end.outcome) parkProcess(ref, lease, parts);
   return outcome;
+}
+
+/** For the session's next turn. */
+function parkProcess(
+  ref: SessionRef,
+  lease: ProcessLease,
+  { agent, hold, permit }: TurnParts,
+): void {
+  const { pattern, stayMs } = agent.definition.hosting;
+  hold.letStay();
+  // What lingers is cache; else the memory is the session's as long as its process stays.
+  const resting = pattern === "hybrid" ? null : hold.handOver(permit);
+  lease.park(ref, { stayMs, permit: resting });
+}
+
+/** Said to whoever reads the turn: the agent may have forgotten something. */
+function* shortenedNotice({ shortened }: TurnSession): Generator<TurnEvent, void, undefined> {
+  if (shortened === null) return;
+  const data = { ...shortened };
+  yield { type: "notice", name: "transcript_shortened", data };
 }
 
 function findAgent(agents: TurnDeps["agents"], name: string): ServedAgent {

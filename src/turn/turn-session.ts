@@ -8,7 +8,7 @@
 import type { AgentDefinition } from "../agent/definition.ts";
 import { toAppError } from "../lib/errors.ts";
 import { openEphemeralSession } from "../session/ephemeral-session.ts";
-import type { OpenSession, Sessions } from "../session/sessions.ts";
+import type { OpenOptions, OpenSession, Sessions } from "../session/sessions.ts";
 import type { SessionInput } from "../session/session-id.ts";
 import { adoptSpare } from "../session/session-process.ts";
 import { storing } from "../session/storage-errors.ts";
@@ -46,7 +46,7 @@ export async function openSession(
 ): Promise<TurnSession> {
   return agent.hosting.pattern === "ephemeral"
     ? openPassingSession(input, deps)
-    : openKeptSession(input, deps, processStayed);
+    : openKeptSession(input, deps, { processStayed, transcript: agent.limits.transcript });
 }
 
 async function openPassingSession(
@@ -69,9 +69,9 @@ async function openPassingSession(
 async function openKeptSession(
   input: SessionInput,
   { sessions, dataDirectory }: SessionDeps,
-  processStayed: boolean,
+  options: OpenOptions,
 ): Promise<TurnSession> {
-  const session = await sessions.open(input, Date.now(), processStayed);
+  const session = await sessions.open(input, Date.now(), options);
   const ref = { tenant: input.tenant, sessionId: session.sessionId };
   const opened: TurnSession = {
     ...session,

@@ -93,7 +93,7 @@ export type TurnEvent =
   /** Something worth showing that is not content, e.g. that the model is asked again. */
   | {
       readonly type: "notice";
-      readonly name: "model_retry" | "compacted" | "permission_denied";
+      readonly name: "model_retry" | "compacted" | "permission_denied" | "transcript_shortened";
       readonly data: Readonly<Record<string, string | number | boolean | null>>;
     }
   | { readonly type: "turn_ended"; readonly outcome: TurnOutcome };

@@ -92,7 +92,12 @@ describe("loadAgents, a file that fits", () => {
       model: { provider: "anthropic", id: "claude-sonnet-5", fallback: [] },
       instructions: "Be kind.",
       tools: { builtin: [], functions: [], mcp: {} },
-      limits: { steps: 20, turnTimeMs: 600_000, stallTimeMs: 300_000 },
+      limits: {
+        steps: 20,
+        turnTimeMs: 600_000,
+        stallTimeMs: 300_000,
+        transcript: { maxBytes: 16 * 2 ** 20, whenFull: "shorten" },
+      },
       hosting: { pattern: "hybrid", stayMs: 0, spares: 0 },
     });
   });
@@ -131,7 +136,13 @@ describe("loadAgents, a file that fits", () => {
         },
       },
       outputSchema: { type: "object", properties: { file: { type: "string" } } },
-      limits: { steps: 5, budgetUsd: 0.5, turnTimeMs: 120_000, stallTimeMs: 30_000 },
+      limits: {
+        steps: 5,
+        budgetUsd: 0.5,
+        turnTimeMs: 120_000,
+        stallTimeMs: 30_000,
+        transcript: { maxBytes: 16 * 2 ** 20, whenFull: "shorten" },
+      },
       hosting: { pattern: "ephemeral", stayMs: 0, spares: 2 },
     });
   });

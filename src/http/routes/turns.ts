@@ -165,6 +165,9 @@ const ADMISSION_ERRORS: readonly ErrorCode[] = [
   "not_ready",
   "storage_full",
   "storage_failed",
+  "store_unavailable",
+  "session_unreadable",
+  "transcript_too_large",
 ];
 
 /** A stream has them as its last event; one JSON body, which comes at the end, as its status. */
@@ -176,6 +179,7 @@ const FAILED_TURN_ERRORS: readonly ErrorCode[] = [
   "turn_timeout",
   "turn_stalled",
   "turn_output_too_large",
+  "session_taken_over",
   "model_overloaded",
   "model_rate_limited",
   "model_auth_failed",

@@ -12,7 +12,7 @@
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { AppError } from "../../lib/errors.ts";
+import { AppError, hasCode } from "../../lib/errors.ts";
 import { headNameOf, type LogKey, prefixOf } from "./names.ts";
 import type { ObjectStore, StoredObject } from "./object-store.ts";
 import { appended, newHead, parseHead, type Piece, type SessionHead } from "./session-head.ts";
@@ -121,7 +121,7 @@ export class SessionLog {
       return after;
     } catch (thrown) {
       // Unless it is not known whether the head names them.
-      if (!(thrown instanceof AppError && thrown.code === "store_unavailable")) {
+      if (!hasCode(thrown, "store_unavailable")) {
         await this.#drop(key, added, null).catch(() => {});
       }
       throw thrown;
