@@ -216,7 +216,7 @@ export class SharedSessions implements Sessions, AsyncDisposable {
       mustNotBeOnHold(record);
       return true;
     });
-    return removed ?? NOTHING;
+    return removed ?? { files: 0, bytes: 0, diskBytes: 0 };
   }
 
   async deleteUnused(
@@ -363,5 +363,3 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     this.#options.onNotice({ what: "unavailable", sessionId, error });
   }
 }
-
-const NOTHING: TreeSize = { files: 0, bytes: 0, diskBytes: 0 };
