@@ -204,7 +204,8 @@ function effectiveOf(settings: ServerSettings): Map<string, string> {
 }
 
 function toConfig(settings: ServerSettings, base: string, environment: Environment): Config {
-  const { listen, http, auth, capacity, agentProcess, sessions, retention, ...rest } = settings;
+  const { listen, http, journal, auth, capacity, agentProcess, sessions, retention, ...rest } =
+    settings;
   const { data, drain, telemetry } = rest;
   return {
     listen,
@@ -215,9 +216,14 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       unreadTimeoutMs: http.unreadTime,
       maxConnections: http.connections,
       maxStreamsPerCaller: http.streamsPerCaller,
-      streamBufferBytes: http.streamBuffer,
       corsOrigins: http.corsOrigins,
       allowedHosts: http.allowedHosts,
+    },
+    journal: {
+      turnBytes: journal.turnSize,
+      totalBytes: journal.totalSize,
+      keepMs: journal.keepTime,
+      maxReaders: journal.readers,
     },
     auth: { keys: auth.keys },
     capacity: {

@@ -125,7 +125,9 @@ export async function withEngine<Result>(
   await using turns = new LiveTurns({
     start: (request, signal) => runTurn(request, turnDeps, signal),
     maxStreamsPerCaller: config.http.maxStreamsPerCaller,
-    streamBufferBytes: config.http.streamBufferBytes,
+    maxReaders: config.journal.maxReaders,
+    journal: config.journal,
+    clientWaitMsOf: (name) => agents.get(name)?.definition.hosting.clientWaitMs ?? 0,
   });
   report.watch({
     agentNames: [...agents.keys()],

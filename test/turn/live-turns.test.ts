@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
-import { LiveTurns, type StartTurn } from "../../src/turn/live-turns.ts";
+import type { StartTurn } from "../../src/turn/live-turn.ts";
+import { LiveTurns, type LiveTurnsOptions } from "../../src/turn/live-turns.ts";
 import type { Caller, TurnEvent, TurnOutcome, TurnRequest } from "../../src/turn/turn.ts";
 import { collect, STARTED, text, USAGE } from "../protocol/turns.ts";
 
@@ -48,8 +49,17 @@ function outcomeOf(reason: unknown): TurnOutcome {
   return { status: "cancelled", usage: USAGE, cause: reason as "draining" };
 }
 
-function open(start: StartTurn, limits = { maxStreamsPerCaller: 3, streamBufferBytes: 2 ** 20 }) {
-  return new LiveTurns({ start, ...limits });
+const JOURNAL = { turnBytes: 2 ** 20, totalBytes: 2 ** 22, keepMs: 0 };
+
+function open(start: StartTurn, changes: Partial<LiveTurnsOptions> = {}) {
+  return new LiveTurns({
+    start,
+    maxStreamsPerCaller: 3,
+    maxReaders: 2,
+    journal: JOURNAL,
+    clientWaitMsOf: () => 0,
+    ...changes,
+  });
 }
 
 function lastOf(events: readonly TurnEvent[]): TurnOutcome | undefined {
@@ -61,10 +71,10 @@ describe("LiveTurns", () => {
   it("gives a turn's events to its reader", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
-    const turn = await turns.start(request(), never);
+    const { turn, events: read } = await turns.start(request(), never);
     expect(turns.size).toBe(1);
     expect(turns.find(turn.request.turnId, ADA)).toBe(turn);
-    const events = collect(turn.events());
+    const events = collect(read());
     await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
     fake.finish[0]?.();
     expect(await events).toEqual([
@@ -79,7 +89,7 @@ describe("LiveTurns", () => {
   it("runs a turn that nobody reads to its end", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
-    const turn = await turns.start(request(), never);
+    const { turn } = await turns.start(request(), never);
     await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
     fake.finish[0]?.();
     await turn.ended;
@@ -99,10 +109,10 @@ describe("LiveTurns", () => {
 
   it("ends a turn whose events outgrow the buffer, and says so at the end", async () => {
     const fake = new FakeTurns();
-    const turns = open(fake.start, { maxStreamsPerCaller: 1, streamBufferBytes: 300 });
-    const turn = await turns.start(request(), never);
+    const turns = open(fake.start, { journal: { ...JOURNAL, turnBytes: 1_324 } });
+    const { turn, events: read } = await turns.start(request(), never);
     await turn.ended;
-    const outcome = lastOf(await collect(turn.events()));
+    const outcome = lastOf(await collect(read()));
     expect(outcome).toMatchObject({ status: "failed", code: "turn_output_too_large" });
     expect(fake.given).toBe(1);
   });
@@ -112,11 +122,11 @@ describe("LiveTurns", () => {
     const turns = open(fake.start);
     const left = await turns.start(request(), never);
     for await (const event of left.events()) if (event.type === "text_delta") break;
-    await left.ended;
+    await left.turn.ended;
 
     const gone = new AbortController();
-    const waiting = await turns.start(request(), gone.signal);
-    const events = collect(waiting.events());
+    const { turn: waiting, events: read } = await turns.start(request(), gone.signal);
+    const events = collect(read());
     await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
     gone.abort();
     await events;
@@ -127,7 +137,7 @@ describe("LiveTurns", () => {
   it("cancels a turn whose reader had left before it began", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
-    const turn = await turns.start(request(), AbortSignal.abort());
+    const { turn } = await turns.start(request(), AbortSignal.abort());
     await turn.ended;
     expect(fake).toMatchObject({ given: 1, finish: [] });
   });
@@ -135,10 +145,10 @@ describe("LiveTurns", () => {
   it("keeps the first of two causes", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
-    const turn = await turns.start(request(), never);
+    const { turn, events } = await turns.start(request(), never);
     turn.cancel("cancel_requested");
     turn.cancel("draining");
-    const outcome = lastOf(await collect(turn.events()));
+    const outcome = lastOf(await collect(events()));
     expect(outcome).toMatchObject({ status: "cancelled", cause: "cancel_requested" });
   });
 
@@ -166,20 +176,21 @@ describe("LiveTurns", () => {
     })();
     await expect(reading).rejects.toBe(broken);
     expect(heard).toEqual([STARTED]);
-    await turn.ended;
+    await turn.turn.ended;
     expect(turns.size).toBe(0);
   });
 
   it("counts the turns of a caller, not those of another one of that name", async () => {
     const turns = open(new FakeTurns().start);
-    const started = await Promise.all([1, 2, 3].map(() => turns.start(request(), never)));
+    const begin = async (caller = ADA) => (await turns.start(request(caller), never)).turn;
+    const started = await Promise.all([1, 2, 3].map(() => begin()));
     const refused = turns.start(request(), never);
     await expect(refused).rejects.toMatchObject({ code: "too_many_streams" });
-    const other = await turns.start(request({ ...ADA, tenant: "other" }), never);
+    const other = await begin({ ...ADA, tenant: "other" });
     const [first] = started;
     first?.cancel("cancel_requested");
     await first?.ended;
-    const next = await turns.start(request(), never);
+    const next = await begin();
     for (const turn of [...started, other, next]) turn.cancel("draining");
     await Promise.all([...started, other, next].map((turn) => turn.ended));
     expect(turns.size).toBe(0);
@@ -187,7 +198,7 @@ describe("LiveTurns", () => {
 
   it("shows a tenant its own turns, and an operator all", async () => {
     const turns = open(new FakeTurns().start);
-    const turn = await turns.start(request(), never);
+    const { turn } = await turns.start(request(), never);
     const stranger: Caller = { id: "eve", tenant: "evil", role: "caller", priority: "normal" };
     const operator: Caller = { id: "op", tenant: "ops", role: "operator", priority: "normal" };
     expect(turns.list(ADA)).toEqual([turn]);
@@ -197,7 +208,7 @@ describe("LiveTurns", () => {
     expect(turns.find(turn.request.turnId, operator)).toBe(turn);
     turn.cancel("cancel_requested");
     await turn.ended;
-    expect(() => turns.find(turn.request.turnId, ADA)).toThrow(AppError);
+    expect(() => turns.findRunning(turn.request.turnId, ADA)).toThrow(AppError);
   });
 });
 

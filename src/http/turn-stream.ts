@@ -1,0 +1,108 @@
+/**
+ * What the streams of turns have in common, whatever protocol they speak.
+ *
+ * @module
+ */
+
+import { AppError, type ErrorCode } from "../lib/errors.ts";
+import { AGUI_MEDIA_TYPES, type AguiFormat, encodeAguiBytes } from "../protocol/agui.ts";
+import type { AguiRun } from "../protocol/agui-decode.ts";
+import { encodeAgui } from "../protocol/agui-encode.ts";
+import type { ReportError } from "../protocol/ending.ts";
+import { encodeRestEvents } from "../protocol/rest.ts";
+import { SSE_HEARTBEAT, SSE_MEDIA_TYPE, withHeartbeat } from "../protocol/sse.ts";
+import type { RequestContext } from "./route.ts";
+import type { ServerParts } from "./server-parts.ts";
+import { sendStream } from "./stream-reply.ts";
+import type { Attached } from "./turn-asking.ts";
+
+/** What starting a turn can be refused with. */
+export const ADMISSION_ERRORS: readonly ErrorCode[] = [
+  "invalid_request",
+  "agent_not_found",
+  "session_not_found",
+  "turn_not_found",
+  "session_gone",
+  "events_expired",
+  "not_acceptable",
+  "session_busy",
+  "turn_cut_off",
+  "other_session",
+  "idempotency_key_reused",
+  "payload_too_large",
+  "unsupported_media_type",
+  "request_timeout",
+  "at_capacity",
+  "too_many_streams",
+  "too_many_readers",
+  "too_many_sessions",
+  "draining",
+  "not_ready",
+  "storage_full",
+  "storage_failed",
+];
+
+/** Sends a turn as our own events, from where its client had come to. */
+export function sendRestEvents(
+  parts: ServerParts,
+  { reply }: RequestContext,
+  { reader }: Attached,
+  gone: AbortSignal,
+): unknown {
+  const { turnId } = reader.turn.request;
+  const frames = encodeRestEvents(reader.entries(), turnId, reporter(parts, turnId, gone));
+  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone), parts.config.http);
+}
+
+/** The same as the events of a run of AG-UI. */
+export function sendAguiEvents(
+  parts: ServerParts,
+  { reply }: RequestContext,
+  { reader, place }: Attached,
+  stream: { readonly run: AguiRun; readonly format: AguiFormat; readonly gone: AbortSignal },
+): unknown {
+  const { run, format, gone } = stream;
+  const { turn } = reader;
+  const { turnId } = turn.request;
+  const isCut = place.after > 0 || place.parts > 0;
+  const resume = { before: turn.journal.standInFor(place.after), parts: place.parts };
+  const frames = encodeAgui(reader.entries(), {
+    turnId,
+    run,
+    report: reporter(parts, turnId, gone),
+    ...(isCut && { resume }),
+  });
+  const chunks = encodeAguiBytes(frames, format);
+  return sendStream(
+    reply,
+    AGUI_MEDIA_TYPES[format],
+    format === "sse" ? beating(parts, chunks, gone) : chunks,
+    parts.config.http,
+  );
+}
+
+export function reporter(
+  { telemetry }: ServerParts,
+  turnId: string,
+  gone: AbortSignal,
+): ReportError {
+  return (err) => {
+    // Where nobody reads, events stop before the turn has ended: nothing to report.
+    if (gone.aborted) return;
+    const fields = { err, turnId };
+    if (err.spec.fault === "caller") telemetry.log.info(fields, "A reader of a turn is cut off");
+    else telemetry.log.error(fields, "Cannot finish the stream of a turn");
+  };
+}
+
+function beating<Chunk extends string | Uint8Array>(
+  { config }: ServerParts,
+  chunks: AsyncIterable<Chunk>,
+  gone: AbortSignal,
+): AsyncIterable<Chunk | string> {
+  return withHeartbeat<Chunk | string>(chunks, config.http.heartbeatMs, SSE_HEARTBEAT, gone);
+}
+
+export function notAcceptable(offered: string): AppError {
+  return new AppError("not_acceptable", `Cannot answer as asked: the turn comes as ${offered}`);
+}
