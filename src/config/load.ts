@@ -209,16 +209,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
   const { data, drain, telemetry } = rest;
   return {
     listen,
-    http: {
-      bodyLimitBytes: http.bodySize,
-      requestTimeoutMs: http.requestTime,
-      heartbeatMs: http.heartbeat,
-      unreadTimeoutMs: http.unreadTime,
-      maxConnections: http.connections,
-      maxStreamsPerCaller: http.streamsPerCaller,
-      corsOrigins: http.corsOrigins,
-      allowedHosts: http.allowedHosts,
-    },
+    http: httpOf(http),
     journal: {
       turnBytes: journal.turnSize,
       totalBytes: journal.totalSize,
@@ -264,5 +255,18 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
     drain: { graceMs: drain.grace },
     telemetry: { ...telemetry, otlpEndpoint: telemetry.otlpEndpoint ?? null },
     agentEnvironment: agentEnvironmentOf(environment),
+  };
+}
+
+function httpOf(http: ServerSettings["http"]): Config["http"] {
+  return {
+    bodyLimitBytes: http.bodySize,
+    requestTimeoutMs: http.requestTime,
+    heartbeatMs: http.heartbeat,
+    unreadTimeoutMs: http.unreadTime,
+    maxConnections: http.connections,
+    maxStreamsPerCaller: http.streamsPerCaller,
+    corsOrigins: http.corsOrigins,
+    allowedHosts: http.allowedHosts,
   };
 }

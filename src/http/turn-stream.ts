@@ -7,14 +7,16 @@
 import { AppError, type ErrorCode } from "../lib/errors.ts";
 import { AGUI_MEDIA_TYPES, type AguiFormat, encodeAguiBytes } from "../protocol/agui.ts";
 import type { AguiRun } from "../protocol/agui-decode.ts";
-import { encodeAgui } from "../protocol/agui-encode.ts";
+import { type AguiStream, encodeAgui } from "../protocol/agui-encode.ts";
 import type { ReportError } from "../protocol/ending.ts";
+import { type NumberedEvent, unnumbered } from "../protocol/event-id.ts";
 import { encodeRestEvents } from "../protocol/rest.ts";
 import { SSE_HEARTBEAT, SSE_MEDIA_TYPE, withHeartbeat } from "../protocol/sse.ts";
+import { eventsOfEnded } from "../turn/kept-turn.ts";
 import type { RequestContext } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 import { sendStream } from "./stream-reply.ts";
-import type { Attached } from "./turn-asking.ts";
+import type { Attached, Ended, Read } from "./turn-asking.ts";
 
 /** What starting a turn can be refused with. */
 export const ADMISSION_ERRORS: readonly ErrorCode[] = [
@@ -46,11 +48,12 @@ export const ADMISSION_ERRORS: readonly ErrorCode[] = [
 export function sendRestEvents(
   parts: ServerParts,
   { reply }: RequestContext,
-  { reader }: Attached,
+  asked: Attached | Ended | Read,
   gone: AbortSignal,
 ): unknown {
-  const { turnId } = reader.turn.request;
-  const frames = encodeRestEvents(reader.entries(), turnId, reporter(parts, turnId, gone));
+  if (asked.is === "done") return reply.status(204).send();
+  const { turnId } = asked.is === "ended" ? asked.turn : asked.reader.turn.request;
+  const frames = encodeRestEvents(entriesOf(asked), turnId, reporter(parts, turnId, gone));
   return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone), parts.config.http);
 }
 
@@ -58,21 +61,16 @@ export function sendRestEvents(
 export function sendAguiEvents(
   parts: ServerParts,
   { reply }: RequestContext,
-  { reader, place }: Attached,
+  asked: Attached | Ended | Read,
   stream: { readonly run: AguiRun; readonly format: AguiFormat; readonly gone: AbortSignal },
 ): unknown {
+  if (asked.is === "done") return reply.status(204).send();
   const { run, format, gone } = stream;
-  const { turn } = reader;
-  const { turnId } = turn.request;
-  const isCut = place.after > 0 || place.parts > 0;
-  const resume = { before: turn.journal.standInFor(place.after), parts: place.parts };
-  const frames = encodeAgui(reader.entries(), {
-    turnId,
-    run,
-    report: reporter(parts, turnId, gone),
-    ...(isCut && { resume }),
-  });
-  const chunks = encodeAguiBytes(frames, format);
+  const { turnId } = asked.is === "ended" ? asked.turn : asked.reader.turn.request;
+  const report = reporter(parts, turnId, gone);
+  const resume = resumeOf(asked);
+  const options = { turnId, run, report, ...(resume !== null && { resume }) };
+  const chunks = encodeAguiBytes(encodeAgui(entriesOf(asked), options), format);
   return sendStream(
     reply,
     AGUI_MEDIA_TYPES[format],
@@ -81,11 +79,18 @@ export function sendAguiEvents(
   );
 }
 
-export function reporter(
-  { telemetry }: ServerParts,
-  turnId: string,
-  gone: AbortSignal,
-): ReportError {
+function entriesOf(asked: Attached | Ended): AsyncIterable<NumberedEvent> {
+  return asked.is === "ended" ? unnumbered(eventsOfEnded(asked.turn)) : asked.reader.entries();
+}
+
+function resumeOf(asked: Attached | Ended): NonNullable<AguiStream["resume"]> | null {
+  if (asked.is === "ended") return null;
+  const { reader, place } = asked;
+  if (place.after === 0 && place.parts === 0) return null;
+  return { before: reader.turn.journal.standInFor(place.after), parts: place.parts };
+}
+
+function reporter({ telemetry }: ServerParts, turnId: string, gone: AbortSignal): ReportError {
   return (err) => {
     // Where nobody reads, events stop before the turn has ended: nothing to report.
     if (gone.aborted) return;

@@ -8,6 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { AppError } from "../lib/errors.ts";
+import type { EndedTurn } from "../turn/kept-turn.ts";
 import type { InputPart, SessionTarget } from "../turn/turn.ts";
 import type { CollectedToolCall, CollectedTurn } from "./collect.ts";
 import { type ReportError, withOneEnding } from "./ending.ts";
@@ -114,6 +115,10 @@ export const restOutcomeSchema = z.object({
       isError: z.boolean(),
     }),
   ),
+  isCut: z
+    .literal(true)
+    .optional()
+    .describe("The turn ran before, and only a part of its answer was kept."),
   usage: z.object({
     ...modelUsageSchema.omit({ model: true }).shape,
     steps: count,
@@ -155,6 +160,11 @@ export function restOutcomeBody(turn: CollectedTurn): RestOutcome {
     toolCalls: turn.toolCalls.map(toolCallBody),
     usage: outcome.usage,
   };
+}
+
+/** The same of a turn that ran before: its last words, without what it did on the way. */
+export function restEndedBody({ isCut, ...turn }: EndedTurn): RestOutcome {
+  return { ...restOutcomeBody({ ...turn, toolCalls: [] }), ...(isCut && { isCut }) };
 }
 
 function stopReasonOf(outcome: Exclude<CollectedTurn["outcome"], { status: "failed" }>): string {

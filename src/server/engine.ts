@@ -122,13 +122,7 @@ export async function withEngine<Result>(
   const { locks, sessions, ...opened } = openSessions(config, data, kept, single);
   await using sweeper = opened.sweeper;
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };
-  await using turns = new LiveTurns({
-    start: (request, signal) => runTurn(request, turnDeps, signal),
-    maxStreamsPerCaller: config.http.maxStreamsPerCaller,
-    maxReaders: config.journal.maxReaders,
-    journal: config.journal,
-    clientWaitMsOf: (name) => agents.get(name)?.definition.hosting.clientWaitMs ?? 0,
-  });
+  await using turns = openTurns(config, turnDeps);
   report.watch({
     agentNames: [...agents.keys()],
     containment,
@@ -198,6 +192,16 @@ function openSessions(
   const sessions = new FileSessions(options);
   const sweeper = new SessionSweeper({ dataDirectory, sessions, locks, limits });
   return { locks, sessions, sweeper };
+}
+
+function openTurns({ http, journal }: Config, deps: TurnDeps): LiveTurns {
+  return new LiveTurns({
+    start: (request, signal) => runTurn(request, deps, signal),
+    maxStreamsPerCaller: http.maxStreamsPerCaller,
+    maxReaders: journal.maxReaders,
+    journal,
+    clientWaitMsOf: (name) => deps.agents.get(name)?.definition.hosting.clientWaitMs ?? 0,
+  });
 }
 
 function openAgentProcesses(options: {

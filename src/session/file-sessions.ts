@@ -13,6 +13,7 @@ import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../lib/errors.ts";
+import type { TurnKey } from "../turn/turn.ts";
 import { makeDirectoriesBelow } from "./durable-file.ts";
 import { SessionCounts } from "./session-counts.ts";
 import {
@@ -47,6 +48,7 @@ import {
   type SessionRecord,
   lastUseOf,
   markUsed,
+  readRecord,
   type SessionTotals,
   transcriptIdOf,
   writeRecord,
@@ -68,6 +70,7 @@ import {
   transcriptOf,
 } from "./transcript.ts";
 import { type TreeSize, treeSizeOf } from "./tree-size.ts";
+import { type KeptTurn, keptTurnOf, type TurnAnswer, withBegun, withEnded } from "./turn-keys.ts";
 
 export interface OpenSession extends TranscriptRepair {
   readonly sessionId: string;
@@ -89,9 +92,14 @@ export interface TurnEnd {
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */
   readonly processStays?: boolean;
+  /** What came of a turn that has a key. */
+  readonly keyed?: { readonly key: TurnKey; readonly answer: TurnAnswer };
 }
 
-export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant" | "transcriptId"> {
+export interface SessionSummary extends Omit<
+  SessionRecord,
+  "version" | "tenant" | "transcriptId" | "keptTurns"
+> {
   /** Whether a turn of it is running now. */
   readonly isBusy: boolean;
 }
@@ -179,7 +187,7 @@ export class FileSessions {
    * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`.
    */
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
-    const { totals, endedAtMs, processStays = false } = end;
+    const { totals, endedAtMs, processStays = false, keyed } = end;
     const own = parseSessionRef(ref);
     const paths = sessionPathsOf(this.#data, own);
     await storing("record the turn", async () => {
@@ -193,8 +201,44 @@ export class FileSessions {
         turns: record.turns + (totals !== null && wasWritten ? 1 : 0),
         transcriptBytes: transcript?.bytes ?? 0,
         totals: totals ?? record.totals,
+        ...(keyed && { keptTurns: withEnded(record.keptTurns, keyed.key, keyed.answer) }),
       });
       if (!processStays) await removeTree(paths.tmp);
+    });
+  }
+
+  /**
+   * The turn of that key, if it has begun in the session, and the thread it belongs to.
+   *
+   * @throws {AppError} `storage_failed`.
+   */
+  async keptTurn(
+    ref: SessionRef,
+    agentName: string,
+    key: Pick<TurnKey, "hash">,
+  ): Promise<{ readonly turn: KeptTurn; readonly threadId: string } | undefined> {
+    const own = parseSessionRef(ref);
+    return storing("read the session", async () => {
+      const record = await readRecord(sessionPathsOf(this.#data, own).record, own);
+      if (record?.agentName !== agentName) return undefined;
+      const turn = keptTurnOf(record.keptTurns, key);
+      return turn && { turn, threadId: record.threadId };
+    });
+  }
+
+  /**
+   * Remembers a turn that has a key before anything of it runs.
+   *
+   * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`.
+   */
+  async keepBegun(ref: SessionRef, begun: Omit<KeptTurn, "end">): Promise<void> {
+    const own = parseSessionRef(ref);
+    const file = sessionPathsOf(this.#data, own).record;
+    await storing("record the turn", async () => {
+      const record = await requireRecord(this.#data, own, begun.startedAtMs);
+      await writeRecord(file, { ...record, keptTurns: withBegun(record.keptTurns, begun) });
+      // Writing it anew has set its time to that of the last turn.
+      await markUsed(file, begun.startedAtMs);
     });
   }
 
@@ -336,6 +380,7 @@ export class FileSessions {
   #summaryOf({
     version: _version,
     transcriptId: _transcriptId,
+    keptTurns: _keptTurns,
     tenant,
     ...shown
   }: SessionRecord): SessionSummary {

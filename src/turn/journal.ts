@@ -160,7 +160,7 @@ export class Journal {
       const last = `the last one has the number ${this.lastId}`;
       throw new AppError("invalid_request", `Cannot go on after that event: ${last}`);
     }
-    if (after + 1 < this.#firstId) throw expired();
+    if (after + 1 < this.#firstId) throw eventsExpired();
     const cursor: Cursor = { next: after + 1, wake: () => {} };
     this.#cursors.add(cursor);
     return {
@@ -190,7 +190,7 @@ export class Journal {
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       while (!signal.aborted) {
-        if (cursor.next < this.#firstId) throw expired();
+        if (cursor.next < this.#firstId) throw eventsExpired();
         const event = this.#events[this.#start + cursor.next - this.#firstId];
         if (event !== undefined) {
           cursor.next += 1;
@@ -244,7 +244,7 @@ export class Journal {
   }
 }
 
-function expired(): AppError {
+export function eventsExpired(): AppError {
   return new AppError(
     "events_expired",
     "Cannot go on with the turn's events: the next one is not held any more",

@@ -8,6 +8,7 @@
 import { AppError } from "../lib/errors.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import type { Journals } from "./journals.ts";
+import type { EndedTurn } from "./kept-turn.ts";
 import type { CancelCause, TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 
 /** Starts a turn's work; the generator of `runTurn`. */
@@ -103,6 +104,17 @@ export class LiveTurn {
 
   get readers(): number {
     return this.#readers.size;
+  }
+
+  /** What is left of it without its events; null while it runs, and for one that broke. */
+  end(): EndedTurn | null {
+    if (this.#facts === null || this.#outcome === null) return null;
+    const { turnId, sessionId, threadId, agentName } = this.#facts;
+    const outcome = this.#outcome;
+    const text = outcome.status === "completed" ? outcome.text : "";
+    const messageId = `${turnId}:answer`;
+    const isCut = true;
+    return { turnId, sessionId, threadId, agentName, outcome, text, messageId, isCut };
   }
 
   /**

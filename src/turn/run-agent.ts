@@ -46,6 +46,8 @@ export interface AgentRun extends WatchLimits {
 /** What is known when the turn is over, and its process tree gone but for survivors, or at rest. */
 export interface AgentRunEnd {
   readonly outcome: TurnOutcome;
+  /** The last message that had text, also of a turn that did not complete. */
+  readonly lastText: { readonly messageId: string; readonly text: string };
   /** The session's running totals after this turn; null if the process did not say. */
   readonly totals: SessionTotals | null;
   /** From the spawn until the process was initialised; null if it never was, or long ago. */
@@ -204,9 +206,11 @@ class AgentTurn {
     const { result, exit } = this.#facts;
     const totals = result === null ? null : totalsOf(result, totalsBefore);
     const cpuMs = connection.process?.tree.sample?.cpuMs;
-    const facts = { ...this.#facts, needsStructuredOutput, text: this.#translator.text };
+    const { text, textMessageId: messageId } = this.#translator;
+    const facts = { ...this.#facts, needsStructuredOutput, text };
     return {
       outcome: outcomeOf(facts, this.#usage(totals)),
+      lastText: { messageId, text },
       totals,
       startMs: this.#wasThere ? null : this.#startMs,
       peakBytes: this.#peakBytes(),

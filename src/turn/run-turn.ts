@@ -18,13 +18,14 @@ import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
 import type { FileSessions } from "../session/file-sessions.ts";
-import { sessionRefOf } from "../session/session-id.ts";
+import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { admitTurn } from "./admit-turn.ts";
 import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import type { KeptProcesses } from "./kept-processes.ts";
+import { checkHasNotRun } from "./kept-turn.ts";
 import { ProcessLease } from "./process-lease.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
@@ -62,7 +63,7 @@ export interface TurnDeps {
  * that even the kernel cannot end: as long as they live, permit and session stay taken.
  *
  * @throws {AppError} Before the first event: `agent_not_found`, `invalid_request` (a thread id that
- *   does not fit), `other_session`, `session_busy`, `at_capacity`, `draining`, `session_not_found`,
+ *   does not fit), `other_session`, `session_busy`, `turn_cut_off`, `idempotency_key_reused`, `at_capacity`, `draining`, `session_not_found`,
  *   `session_gone`, `too_many_sessions`, `storage_full`, `storage_failed`. Later failures are the
  *   outcome in `turn_ended`, but for a disk that fails as an ephemeral session is removed.
  * @param signal Its reason becomes the outcome; see {@link runAgent}.
@@ -89,22 +90,19 @@ async function* runAdmitted(
   const isKept = agent.definition.hosting.pattern !== "ephemeral";
   using hold = new TurnHold();
   const ref = isKept ? sessionRefOf(input) : null;
-  if (ref !== null) hold.take(deps.locks.lock(ref));
+  if (ref !== null) await takeSession(request, ref, hold, deps);
   const { permit, taken, coming: announced } = await admitTurn(request, ref, deps);
   using coming = announced;
   hold.take(permit);
   const admittedAtMs = performance.now();
   await using lease = new ProcessLease(taken, deps.kept);
   const processStayed = await lease.settle(ref, signal);
-  await using session = await openSession(agent.definition, input, deps, processStayed);
+  await using session = await openSession(agent.definition, request, deps, processStayed);
   const { sessionId, threadId } = session;
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
 
   const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
-  if (session.repairedLines > 0 || session.wasSetAside) {
-    const { repairedLines, wasSetAside } = session;
-    observed.log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
-  }
+  logRepair(session, observed);
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
@@ -147,6 +145,22 @@ function findAgent(agents: TurnDeps["agents"], name: string): ServedAgent {
   const agent = agents.get(name);
   if (agent !== undefined) return agent;
   throw new AppError("agent_not_found", "Cannot start the turn: no agent has this name");
+}
+
+/** Takes the session, and sees under its lock that no turn of the request's key has run. */
+async function takeSession(
+  { agentName, key }: TurnRequest,
+  ref: SessionRef,
+  hold: TurnHold,
+  { locks, sessions }: TurnDeps,
+): Promise<void> {
+  hold.take(locks.lock(ref));
+  if (key !== undefined) await checkHasNotRun(ref, agentName, key, sessions);
+}
+
+function logRepair({ repairedLines, wasSetAside }: TurnSession, { log }: ObservedTurn): void {
+  if (repairedLines === 0 && !wasSetAside) return;
+  log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
 }
 
 function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): void {

@@ -83,9 +83,11 @@ async function runAgent(
   const { session, input, run, key } = await decodeAguiRun(request.body);
   const gone = clientGone(reply, format === "sse" ? SSE_HEARTBEAT : null);
   const asked = { agentName, session, input, key };
-  const attached = await askForTurn(parts, context, gone, asked, lastEventIdOf(context));
-  if (attached === null) return reply.status(204).send();
-  return sendAguiEvents(parts, context, attached, { run, format, gone });
+  const found = await askForTurn(parts, context, asked, {
+    gone,
+    lastEventId: lastEventIdOf(context),
+  });
+  return sendAguiEvents(parts, context, found, { run, format, gone });
 }
 
 function onlyAgent({ agents }: ServerParts): string {

@@ -13,6 +13,7 @@ import { negotiateRest } from "../../protocol/negotiate.ts";
 import {
   decodeRestTurn,
   type RestOutcome,
+  restEndedBody,
   restOutcomeBody,
   restOutcomeSchema,
   restTurnSchema,
@@ -211,10 +212,12 @@ async function startTurn(parts: ServerParts, context: RequestContext): Promise<u
   const gone = clientGone(reply, answer === "json" ? null : SSE_HEARTBEAT);
   // One JSON body is whole, or nothing was read of it.
   const lastEventId = answer === "json" ? undefined : lastEventIdOf(context);
-  const attached = await askForTurn(parts, context, gone, asked, lastEventId);
-  if (attached === null) return reply.status(204).send();
-  if (answer === "json") return collected(attached.reader, gone);
-  return sendRestEvents(parts, context, attached, gone);
+  const options = { gone, lastEventId, isWhole: answer === "json" };
+  const found = await askForTurn(parts, context, asked, options);
+  if (answer === "events" || found.is === "done") {
+    return sendRestEvents(parts, context, found, gone);
+  }
+  return found.is === "ended" ? restEndedBody(found.turn) : collected(found.reader, gone);
 }
 
 function decode({ request, param }: RequestContext): Asked {
@@ -233,10 +236,9 @@ async function readEvents(parts: ServerParts, context: RequestContext): Promise<
   const gone = clientGone(reply, SSE_HEARTBEAT);
   // The header is what a browser says when it comes back; the parameter is what it came with first.
   const lastEventId = lastEventIdOf(context) ?? query.value.lastEventId;
-  const attached = await attach(turn, gone, lastEventId);
+  const found = await attach(turn, gone, lastEventId);
   void reply.header("x-turn-id", turn.request.turnId);
-  if (attached === null) return reply.status(204).send();
-  return sendRestEvents(parts, context, attached, gone);
+  return sendRestEvents(parts, context, found, gone);
 }
 
 /** @throws {AppError} What the turn failed with. */
