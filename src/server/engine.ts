@@ -200,7 +200,11 @@ function openTurns({ http, journal }: Config, deps: TurnDeps): LiveTurns {
     maxStreamsPerCaller: http.maxStreamsPerCaller,
     maxReaders: journal.maxReaders,
     journal,
-    clientWaitMsOf: (name) => deps.agents.get(name)?.definition.hosting.clientWaitMs ?? 0,
+    clientWaitMsOf: (name) => {
+      const agent = deps.agents.get(name);
+      // A turn of no agent is about to be refused. Null is a word of its own.
+      return agent === undefined ? 0 : agent.definition.hosting.clientWaitMs;
+    },
   });
 }
 
