@@ -7,7 +7,7 @@
 import { AppError, type ErrorCode } from "../lib/errors.ts";
 import { AGUI_MEDIA_TYPES, type AguiFormat, encodeAguiBytes } from "../protocol/agui.ts";
 import type { AguiRun } from "../protocol/agui-decode.ts";
-import { type AguiStream, encodeAgui } from "../protocol/agui-encode.ts";
+import { type AguiFrame, type AguiStream, encodeAgui } from "../protocol/agui-encode.ts";
 import type { ReportError } from "../protocol/ending.ts";
 import { type NumberedEvent, unnumbered } from "../protocol/event-id.ts";
 import { encodeRestEvents } from "../protocol/rest.ts";
@@ -60,17 +60,31 @@ export function sendRestEvents(
 /** The same as the events of a run of AG-UI. */
 export function sendAguiEvents(
   parts: ServerParts,
-  { reply }: RequestContext,
+  context: RequestContext,
   asked: Attached | Ended | Read,
-  stream: { readonly run: AguiRun; readonly format: AguiFormat; readonly gone: AbortSignal },
+  stream: AguiSending & { readonly run: AguiRun },
 ): unknown {
-  if (asked.is === "done") return reply.status(204).send();
-  const { run, format, gone } = stream;
+  if (asked.is === "done") return context.reply.status(204).send();
+  const { run, gone } = stream;
   const { turnId } = asked.is === "ended" ? asked.turn : asked.reader.turn.request;
   const report = reporter(parts, turnId, gone);
   const resume = resumeOf(asked);
   const options = { turnId, run, report, ...(resume !== null && { resume }) };
-  const chunks = encodeAguiBytes(encodeAgui(entriesOf(asked), options), format);
+  return sendAguiFrames(parts, context, encodeAgui(entriesOf(asked), options), stream);
+}
+
+interface AguiSending {
+  readonly format: AguiFormat;
+  readonly gone: AbortSignal;
+}
+
+export function sendAguiFrames(
+  parts: ServerParts,
+  { reply }: RequestContext,
+  frames: AsyncIterable<AguiFrame>,
+  { format, gone }: AguiSending,
+): unknown {
+  const chunks = encodeAguiBytes(frames, format);
   return sendStream(
     reply,
     AGUI_MEDIA_TYPES[format],
@@ -90,7 +104,11 @@ function resumeOf(asked: Attached | Ended): NonNullable<AguiStream["resume"]> | 
   return { before: reader.turn.journal.standInFor(place.after), parts: place.parts };
 }
 
-function reporter({ telemetry }: ServerParts, turnId: string, gone: AbortSignal): ReportError {
+export function reporter(
+  { telemetry }: ServerParts,
+  turnId: string,
+  gone: AbortSignal,
+): ReportError {
   return (err) => {
     // Where nobody reads, events stop before the turn has ended: nothing to report.
     if (gone.aborted) return;

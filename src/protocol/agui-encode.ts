@@ -22,6 +22,7 @@ import { promptTokens } from "../lib/tokens.ts";
 import type { ModelUsage, TurnEvent, TurnOutcome, TurnUsage } from "../turn/turn.ts";
 import { cancelledEndBefore1, isBefore1 } from "./agui-0-0-59.ts";
 import type { AguiRun } from "./agui-decode.ts";
+import { toolResultId } from "./agui-messages.ts";
 import { type ReportError, withOneEnding } from "./ending.ts";
 import { eventIdOf, type NumberedEvent } from "./event-id.ts";
 
@@ -192,7 +193,7 @@ function toolResult(event: Extract<TurnEvent, { type: "tool_result" }>): AGUIEve
   const { toolCallId, content, isError } = event;
   return {
     type: EventType.TOOL_CALL_RESULT,
-    messageId: `${toolCallId}:result`,
+    messageId: toolResultId(toolCallId),
     toolCallId,
     content,
     role: "tool",

@@ -42,12 +42,12 @@ export interface TurnReader {
    * @throws {AppError} `events_expired`; else what broke the turn after its admission: a bug, or a
    *   disk that failed at its end.
    */
-  entries(): AsyncGenerator<JournalEntry, void, undefined>;
+  readonly entries: () => AsyncGenerator<JournalEntry, void, undefined>;
   /** The same without the ids. */
-  events(): AsyncGenerator<TurnEvent, void, undefined>;
-  leave(): void;
+  readonly events: () => AsyncGenerator<TurnEvent, void, undefined>;
+  readonly leave: () => void;
   /** Resolves to the reader itself when the turn is admitted. @throws Why it was refused. */
-  admitted(): Promise<TurnReader>;
+  readonly admitted: () => Promise<TurnReader>;
 }
 
 export class LiveTurn {

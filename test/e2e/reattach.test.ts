@@ -172,9 +172,9 @@ describe("a turn whose client was cut off", () => {
     expect(running["sessionId"]).toBe((started as { data: { sessionId: string } }).data.sessionId);
     const frames = await take(first);
     await until(async () => (await read(first.turnId))["state"] === "ended", "the turn to end");
-    const ended = await read(first.turnId, "ops");
-    expect(ended).toMatchObject({ state: "ended", outcome: { status: "completed" }, readers: 0 });
-    expect(ended["lastEventId"]).toBe(lastIdOf(frames));
+    const after = await read(first.turnId, "ops");
+    expect(after).toMatchObject({ state: "ended", outcome: { status: "completed" }, readers: 0 });
+    expect(after["lastEventId"]).toBe(lastIdOf(frames));
   });
 
   it("is gone when its time is over", async () => {

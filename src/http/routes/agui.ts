@@ -5,13 +5,14 @@
  */
 
 import { z } from "zod";
-import { AppError } from "../../lib/errors.ts";
+import { AppError, type ErrorCode } from "../../lib/errors.ts";
 import { AGUI_MEDIA_TYPES, negotiateAgui } from "../../protocol/agui.ts";
 import { decodeAguiRun } from "../../protocol/agui-decode.ts";
 import { SSE_HEARTBEAT } from "../../protocol/sse.ts";
 import { clientGone } from "../client-gone.ts";
 import type { RequestContext, Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
+import { connectAgent } from "./agui-connect.ts";
 import { askForTurn, lastEventIdOf } from "../turn-asking.ts";
 import { ADMISSION_ERRORS, notAcceptable, sendAguiEvents } from "../turn-stream.ts";
 
@@ -36,6 +37,18 @@ export function aguiRoutes(parts: ServerParts): Route[] {
       path: "/agui",
       operationId: "runOnlyAgent",
       summary: "Run the agent over AG-UI, where the server has but one",
+      agentNameOf: () => onlyAgent(parts),
+    }),
+    connectRoute(parts, {
+      path: "/v1/agents/:agent/agui/connect",
+      operationId: "connectAgent",
+      summary: "Connect to a thread over AG-UI: its messages, and the run that goes on in it",
+      agentNameOf: ({ param }) => param("agent"),
+    }),
+    connectRoute(parts, {
+      path: "/agui/connect",
+      operationId: "connectOnlyAgent",
+      summary: "The same, where the server has but one agent",
       agentNameOf: () => onlyAgent(parts),
     }),
   ];
@@ -71,6 +84,41 @@ function aguiRoute(parts: ServerParts, address: AguiAddress): Route {
     handle: (context) => runAgent(parts, context, agentNameOf(context)),
   };
 }
+
+/** Starts nothing, so a full replica takes it. */
+function connectRoute(parts: ServerParts, address: AguiAddress): Route {
+  const { path, operationId, summary, agentNameOf } = address;
+  return {
+    method: "POST",
+    path,
+    access: "caller",
+    docs: {
+      operationId,
+      summary,
+      headers: ["Last-Event-ID"],
+      body: aguiRunSchema,
+      answers: [
+        { status: 200, description: "The events of the run", content: EVENTS },
+        { status: 204, description: "The run was read to its end" },
+      ],
+      errors: CONNECT_ERRORS,
+    },
+    handle: (context) => connectAgent(parts, context, agentNameOf(context)),
+  };
+}
+
+const CONNECT_ERRORS: readonly ErrorCode[] = [
+  "invalid_request",
+  "agent_not_found",
+  "not_acceptable",
+  "events_expired",
+  "other_session",
+  "too_many_readers",
+  "payload_too_large",
+  "unsupported_media_type",
+  "request_timeout",
+  "storage_failed",
+];
 
 async function runAgent(
   parts: ServerParts,
