@@ -72,7 +72,7 @@ function open(threadId: string, fetching?: typeof fetch): Client {
   const client = new Client({
     url,
     threadId,
-    ...(fetching !== undefined && { fetch: fetching as HttpAgent["fetch"] }),
+    ...(fetching !== undefined && { fetch: fetching }),
   });
   client.subscribe({ onEvent: ({ event }) => void client.seen.push(event) });
   return client;
