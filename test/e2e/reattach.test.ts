@@ -3,6 +3,7 @@
  */
 
 import { createHash } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -29,6 +30,9 @@ rules:
   - when: { afterTool: true }
     reply:
       - text: "I was told: {{toolResult}}"
+  - when: { userText: sleep }
+    reply:
+      - tool: { name: Bash, input: { command: "sleep 30" } }
   - when: { userText: add }
     reply:
       - text: "I add. "
@@ -59,6 +63,7 @@ beforeAll(async () => {
       agent("helper", "{ onDisconnect: cancel }"),
       agent("lasting", "{ onDisconnect: continue }"),
       agent("patient", "{ reconnectTime: 2s }"),
+      "name: sleeper\ninstructions: You are a test.\ntools: { builtin: [Bash] }\n",
     ],
     serverFile: KEYS.replace("__ADA__", sha256("ada"))
       .replace("__EVE__", sha256("eve"))
@@ -354,6 +359,23 @@ describe("a cancel from another connection", () => {
     expect(performance.now() - askedAtMs).toBeLessThan(1_000);
     expectWhole(seen, "cancelled");
     expect((await cancel(first.turnId)).status).toBe(404);
+  });
+});
+
+describe("a cancel while a tool runs", () => {
+  it("ends the turn and the tool within a second", async () => {
+    const first = await begin("Please sleep", "sleeper");
+    const seen: Frame[] = [];
+    for await (const frame of first.frames) {
+      seen.push(frame);
+      if (eventsOf([frame])[0]?.type === "tool_call_ended") break;
+    }
+    await delay(500);
+    const askedAtMs = performance.now();
+    expect((await cancel(first.turnId)).status).toBe(202);
+    const { outcome } = await ended(first.turnId);
+    expect(performance.now() - askedAtMs).toBeLessThan(1_000);
+    expect(outcome).toMatchObject({ status: "cancelled", cause: "cancel_requested" });
   });
 });
 

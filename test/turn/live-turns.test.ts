@@ -1,3 +1,6 @@
+import { setMaxListeners } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+
 import { describe, expect, it, vi } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
@@ -8,6 +11,7 @@ import { collect, STARTED, text, USAGE } from "../protocol/turns.ts";
 
 const ADA: Caller = { id: "ada", tenant: "acme", role: "caller", priority: "normal" };
 const never = new AbortController().signal;
+setMaxListeners(0, never);
 
 let turnCount = 0;
 function request(caller: Caller = ADA): TurnRequest {
@@ -209,6 +213,199 @@ describe("LiveTurns", () => {
     turn.cancel("cancel_requested");
     await turn.ended;
     expect(() => turns.findRunning(turn.request.turnId, ADA)).toThrow(AppError);
+  });
+});
+
+describe("the readers of a turn", () => {
+  const gone = () => new AbortController();
+
+  it("keep it running until the last of them leaves", async () => {
+    const turns = open(new FakeTurns().start);
+    const [first, second] = [gone(), gone()];
+    const { turn } = await turns.start(request(), first.signal);
+    const { events } = turn.attach(second.signal);
+    const read = collect(events());
+    first.abort();
+    expect(turn.readers).toBe(1);
+    await new Promise(setImmediate);
+    expect(turn.outcome).toBeNull();
+    second.abort();
+    await turn.ended;
+    expect(turn.outcome).toMatchObject({ status: "cancelled", cause: "client_gone" });
+    await read;
+  });
+
+  it("may come back within the time that their agent gives them, and no later", async () => {
+    const turns = open(new FakeTurns().start, { clientWaitMsOf: () => 60 });
+    const first = gone();
+    const { turn } = await turns.start(request(), first.signal);
+    first.abort();
+    await delay(20);
+    const second = gone();
+    turn.attach(second.signal);
+    await delay(80);
+    expect(turn.outcome).toBeNull();
+    second.abort();
+    await turn.ended;
+    expect(turn.outcome).toMatchObject({ status: "cancelled", cause: "client_gone" });
+  });
+
+  it("need not come back where their agent goes on without them", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start, { clientWaitMsOf: () => null });
+    const { turn } = await turns.start(request(), AbortSignal.abort());
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    fake.finish[0]?.();
+    await turn.ended;
+    expect(turn.outcome).toEqual(COMPLETED);
+  });
+
+  it("are as many as may be, and no more", async () => {
+    const turns = open(new FakeTurns().start);
+    const { turn } = await turns.start(request(), never);
+    const second = turn.attach(never);
+    expect(() => turn.attach(never)).toThrow(/has 2 readers/);
+    second.leave();
+    turn.attach(never).leave();
+    turn.cancel("cancel_requested");
+    await turn.ended;
+  });
+
+  it("find it after its end, without what was asked, until its time is over", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start, { journal: { ...JOURNAL, keepMs: 60_000 } });
+    const asked = { ...request(), input: [{ type: "text", text: "a secret" }] as const };
+    const { turn, events } = await turns.start(asked, never);
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    fake.finish[0]?.();
+    const seen = await collect(events());
+    await turn.ended;
+    expect(turns.find(turn.request.turnId, ADA)).toBe(turn);
+    expect(await collect(turn.attach(never).events())).toEqual(seen);
+    expect(turn.request.input).toEqual([]);
+    expect(turns).toMatchObject({ size: 0, kept: 1 });
+    await turns[Symbol.asyncDispose]();
+    expect(turns).toMatchObject({ kept: 0, journalBytes: 0 });
+  });
+});
+
+describe("a key", () => {
+  const keyed = (inputHash = "asked"): TurnRequest => ({
+    ...request(),
+    session: { by: "thread", threadId: "same", expectsHistory: false },
+    key: { hash: "key", inputHash },
+  });
+
+  it("is one turn, for whoever asks and however soon", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const [first, second] = await Promise.all([
+      turns.start(keyed(), never),
+      turns.start(keyed(), never),
+    ]);
+    expect(second.turn).toBe(first.turn);
+    expect(turns.knowsKey(ADA, "a", "key")).toBe(true);
+    await expect(turns.start(keyed("other"), never)).rejects.toMatchObject({
+      code: "idempotency_key_reused",
+    });
+    const other = { ...keyed(), caller: { ...ADA, tenant: "other" } };
+    const third = await turns.start(other, never);
+    expect(third.turn).not.toBe(first.turn);
+    for (const reader of [first, second, third]) reader.leave();
+    await turns[Symbol.asyncDispose]();
+    expect(fake.given).toBe(2);
+    expect(turns.knowsKey(ADA, "a", "key")).toBe(false);
+  });
+
+  it("tells all who ask why its turn is refused, and then is free", async () => {
+    const refusal = new AppError("at_capacity", "Cannot start the turn: full");
+    let isFull = true;
+    const fake = new FakeTurns();
+    const turns = open(async function* (asked, signal) {
+      await delay(10);
+      if (isFull) throw refusal;
+      yield* fake.start(asked, signal);
+    });
+    const asking = [1, 2].map(() => turns.start(keyed(), never));
+    const told = await Promise.allSettled(asking);
+    expect(told.map((each) => each.status === "rejected" && each.reason)).toEqual([
+      refusal,
+      refusal,
+    ]);
+    isFull = false;
+    const { turn } = await turns.start(keyed(), never);
+    turn.cancel("cancel_requested");
+    await turn.ended;
+  });
+
+  it("is free again when nothing of its turn has run", async () => {
+    const outcome = {
+      status: "failed",
+      usage: USAGE,
+      code: "agent_start_failed",
+      message: "",
+    } as const;
+    const turns = open(
+      async function* () {
+        yield STARTED;
+        yield { type: "turn_ended", outcome };
+      },
+      { journal: { ...JOURNAL, keepMs: 60_000 } },
+    );
+    const first = await turns.start(keyed(), never);
+    await first.turn.ended;
+    const second = await turns.start(keyed(), never);
+    expect(second.turn).not.toBe(first.turn);
+    await turns[Symbol.asyncDispose]();
+  });
+});
+
+describe("whatever breaks, and wherever", () => {
+  const events: readonly TurnEvent[] = [
+    STARTED,
+    ...text("m1", "Hel", "lo"),
+    { type: "turn_ended", outcome: COMPLETED },
+  ];
+  const places = events.map((_, n) => n);
+
+  /** Breaks before the event of that number, or after all of them. */
+  function breaking(at: number, fault: unknown): StartTurn {
+    return async function* () {
+      for (const [index, event] of events.entries()) {
+        await Promise.resolve();
+        if (index === at) throw fault;
+        yield event;
+      }
+      await Promise.resolve();
+      if (at === events.length) throw fault;
+    };
+  }
+
+  it.each([...places, events.length])("at event %i: nothing is left", async (at) => {
+    for (const leaveAt of [...places, Infinity]) {
+      const fault = new Error("a bug");
+      const turns = open(breaking(at, fault));
+      const gone = new AbortController();
+      const reader = await turns.start(request(), gone.signal).catch((thrown: unknown) => thrown);
+      if (at === 0) expect(reader).toBe(fault);
+      else {
+        const { turn, events: read } = reader as Awaited<ReturnType<typeof turns.start>>;
+        const seen: TurnEvent[] = [];
+        const reading = (async () => {
+          for await (const event of read()) {
+            if (seen.push(event) > leaveAt) gone.abort();
+          }
+        })();
+        const thrown: unknown = await reading.catch((each: unknown) => each);
+        await turn.ended;
+        expect(seen).toEqual(events.slice(0, seen.length));
+        if (leaveAt === Infinity)
+          expect({ thrown, seen: seen.length }).toEqual({ thrown: fault, seen: at });
+        expect(turn.readers).toBe(0);
+      }
+      await new Promise(setImmediate);
+      expect(turns).toMatchObject({ size: 0, kept: 0, journalBytes: 0 });
+    }
   });
 });
 
