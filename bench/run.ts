@@ -18,6 +18,7 @@ import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
 import { patterns } from "./patterns.ts";
 import { prediction } from "./prediction.ts";
+import { reattach } from "./reattach.ts";
 import { retention } from "./retention.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
 import { shed } from "./shed.ts";
@@ -37,6 +38,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   patterns,
   prediction,
   retention,
+  reattach,
   guardSim,
   livelock,
 ];

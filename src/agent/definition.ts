@@ -70,6 +70,11 @@ export interface AgentDefinition {
     readonly stayMs: number;
     /** Processes started ahead for first turns. */
     readonly spares: number;
+    /**
+     * How long a turn that nobody reads any more goes on before it is cancelled; 0: not at all;
+     * null: to its end.
+     */
+    readonly clientWaitMs: number | null;
   };
 }
 

@@ -11,6 +11,7 @@ import { randomUUID } from "node:crypto";
 import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../lib/errors.ts";
+import type { TurnKey } from "../turn/turn.ts";
 import { makeDirectoriesBelow } from "./durable-file.ts";
 import { SessionCounts } from "./session-counts.ts";
 import {
@@ -40,6 +41,7 @@ import {
   type SessionRecord,
   lastUseOf,
   markUsed,
+  readRecord,
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
@@ -67,6 +69,7 @@ import {
   transcriptOf,
 } from "./transcript.ts";
 import { type TreeSize, treeSizeOf } from "./tree-size.ts";
+import { type KeptTurn, keptTurnOf, mustNotHaveBegun, withBegun, withEnded } from "./turn-keys.ts";
 
 export interface FileSessionsOptions {
   /** Path of an open data directory. */
@@ -147,7 +150,7 @@ export class FileSessions implements Sessions {
   }
 
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
-    const { totals, endedAtMs, processStays = false } = end;
+    const { totals, endedAtMs, processStays = false, keyed } = end;
     const own = parseSessionRef(ref);
     const paths = sessionPathsOf(this.#data, own);
     await storing("record the turn", async () => {
@@ -161,8 +164,35 @@ export class FileSessions implements Sessions {
         turns: record.turns + (totals !== null && wasWritten ? 1 : 0),
         transcriptBytes: transcript?.bytes ?? 0,
         totals: totals ?? record.totals,
+        ...(keyed && { keptTurns: withEnded(record.keptTurns, keyed.key, keyed.answer) }),
       });
       if (!processStays) await removeTree(paths.tmp);
+    });
+  }
+
+  async keptTurn(
+    ref: SessionRef,
+    agentName: string,
+    key: Pick<TurnKey, "hash">,
+  ): Promise<{ readonly turn: KeptTurn; readonly threadId: string } | undefined> {
+    const own = parseSessionRef(ref);
+    return storing("read the session", async () => {
+      const record = await readRecord(sessionPathsOf(this.#data, own).record, own);
+      if (record?.agentName !== agentName) return undefined;
+      const turn = keptTurnOf(record.keptTurns, key);
+      return turn && { turn, threadId: record.threadId };
+    });
+  }
+
+  async keepBegun(ref: SessionRef, begun: Omit<KeptTurn, "end">): Promise<void> {
+    const own = parseSessionRef(ref);
+    const file = sessionPathsOf(this.#data, own).record;
+    await storing("record the turn", async () => {
+      const record = await requireRecord(this.#data, own, begun.startedAtMs);
+      mustNotHaveBegun(record.keptTurns, begun);
+      await writeRecord(file, { ...record, keptTurns: withBegun(record.keptTurns, begun) });
+      // Writing it anew has set its time to that of the last turn.
+      await markUsed(file, begun.startedAtMs);
     });
   }
 
@@ -296,6 +326,7 @@ export class FileSessions implements Sessions {
   #summaryOf({
     version: _version,
     transcriptId: _transcriptId,
+    keptTurns: _keptTurns,
     tenant,
     ...shown
   }: SessionRecord): SessionSummary {

@@ -20,6 +20,8 @@ import type { SessionRecord, SessionTotals } from "./session-record.ts";
 import type { TranscriptRepair } from "./transcript-file.ts";
 import type { Transcript } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
+import type { TurnKey } from "../turn/turn.ts";
+import type { KeptTurn, TurnAnswer } from "./turn-keys.ts";
 
 export interface OpenSession extends TranscriptRepair {
   readonly sessionId: string;
@@ -50,9 +52,14 @@ export interface TurnEnd {
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */
   readonly processStays?: boolean;
+  /** What came of a turn that has a key. */
+  readonly keyed?: { readonly key: TurnKey; readonly answer: TurnAnswer };
 }
 
-export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant" | "transcriptId"> {
+export interface SessionSummary extends Omit<
+  SessionRecord,
+  "version" | "tenant" | "transcriptId" | "keptTurns"
+> {
   /** Whether a turn of it is running now. */
   readonly isBusy: boolean;
 }
@@ -109,6 +116,26 @@ export interface Sessions {
    * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`, `session_taken_over`.
    */
   finish(ref: SessionRef, end: TurnEnd): Promise<void>;
+
+  /**
+   * The turn of that key, if it has begun in the session, and the thread it belongs to.
+   *
+   * @throws {AppError} `storage_failed`, `store_unavailable`.
+   */
+  keptTurn(
+    ref: SessionRef,
+    agentName: string,
+    key: Pick<TurnKey, "hash">,
+  ): Promise<{ readonly turn: KeptTurn; readonly threadId: string } | undefined>;
+
+  /**
+   * Remembers a turn that has a key before anything of it runs, on all replicas. The session is
+   * claimed and open.
+   *
+   * @throws {AppError} `session_busy` when another replica has just run it; `session_not_found`,
+   *   `session_taken_over`, `storage_full`, `storage_failed`, `store_unavailable`.
+   */
+  keepBegun(ref: SessionRef, begun: Omit<KeptTurn, "end">): Promise<void>;
 
   /** The newest first. @throws {AppError} `invalid_request` for a bad cursor or limit. */
   list(query: SessionQuery): Promise<SessionPage<SessionSummary>>;

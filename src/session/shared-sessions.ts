@@ -25,17 +25,9 @@ import {
   textOf,
 } from "./session-id.ts";
 import { SessionLease } from "./session-lease.ts";
-import type { SessionPage, SessionQuery } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { newRecord, type SessionRecord } from "./session-record.ts";
-import type {
-  OpenOptions,
-  OpenSession,
-  SessionClaim,
-  Sessions,
-  SessionSummary,
-  TurnEnd,
-} from "./sessions.ts";
+import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf, recordOf, threadToBegin, withRecord } from "./stored-record.ts";
 import { mustNotBeOnHold, StoredSessions } from "./stored-sessions.ts";
@@ -51,8 +43,8 @@ import {
   taken,
 } from "./stores/session-head.ts";
 import type { KnownHead } from "./stores/session-log.ts";
-import type { Transcript } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
+import type { KeptTurn } from "./turn-keys.ts";
 
 export interface SharedSessionsOptions {
   readonly store: ObjectStore;
@@ -82,21 +74,20 @@ export type StoreNotice =
   /** It never will: others went on without it. What it said is beside the session's files. */
   | { readonly what: "superseded"; readonly sessionId: string };
 
-export class SharedSessions implements Sessions, AsyncDisposable {
+export class SharedSessions extends StoredSessions implements Sessions, AsyncDisposable {
   readonly #options: SharedSessionsOptions;
   readonly #clock: LeaseClock;
-  readonly #stored: StoredSessions;
   readonly #outbox: Outbox;
   readonly #leases = new Map<string, SessionLease>();
   readonly #refreshing = new Map<string, Promise<void>>();
 
   constructor(options: SharedSessionsOptions) {
-    this.#options = options;
     const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes } = options;
     const clock = new LeaseClock(options.holder, options.leaseTimeMs);
     const isBusyHere = (ref: SessionRef) => locks.isLocked(ref);
+    super({ store, clock, maxPerTenant, isBusyHere });
+    this.#options = options;
     this.#clock = clock;
-    this.#stored = new StoredSessions({ store, clock, maxPerTenant, isBusyHere });
     const deliver = (ref: SessionRef, fence: number) => this.#deliverLate(ref, fence);
     this.#outbox = new Outbox({ dataDirectory, maxBytes, deliver });
   }
@@ -141,7 +132,7 @@ export class SharedSessions implements Sessions, AsyncDisposable {
   async transcriptBytes(ref: SessionRef): Promise<number> {
     const own = parseSessionRef(ref);
     this.#outbox.check();
-    const head = await this.#clock.asked(() => this.#stored.log.read(keyOf(own)));
+    const head = await this.#clock.asked(() => this.log.read(keyOf(own)));
     if (head === null) return 0;
     checkFree(head, this.#clock.terms(Date.now()));
     return bytesOf(head);
@@ -158,7 +149,7 @@ export class SharedSessions implements Sessions, AsyncDisposable {
   }
 
   async #refresh(ref: SessionRef): Promise<void> {
-    const head = await this.#clock.asked(() => this.#stored.log.read(keyOf(ref)));
+    const head = await this.#clock.asked(() => this.log.read(keyOf(ref)));
     if (head === null || !isThere(head) || head.lease !== null) return;
     await this.#bringUpToDate(ref, head);
   }
@@ -182,33 +173,13 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     }
   }
 
-  list(query: SessionQuery): Promise<SessionPage<SessionSummary>> {
-    return this.#stored.list(query);
-  }
-
-  async read(ref: SessionRef, nowMs: number): Promise<SessionSummary> {
-    return this.#stored.read(parseSessionRef(ref), nowMs);
-  }
-
-  async transcript(ref: SessionRef, nowMs: number): Promise<Transcript> {
-    return this.#stored.transcript(parseSessionRef(ref), nowMs);
-  }
-
-  async hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary> {
-    return this.#stored.hold(parseSessionRef(ref), isOnHold, nowMs);
-  }
-
-  count(tenant: string): Promise<number> {
-    return this.#stored.count(tenant);
-  }
-
-  look(): ReturnType<Sessions["look"]> {
-    return this.#stored.look();
-  }
-
-  /** Forgets sessions that were deleted so long ago that nobody asks for them any more. */
-  async forgetGone(nowMs: number): Promise<void> {
-    await this.#stored.forgetGone(nowMs);
+  async keepBegun(ref: SessionRef, turn: Omit<KeptTurn, "end">): Promise<void> {
+    const own = parseSessionRef(ref);
+    await this.#options.local.keepBegun(own, turn);
+    const record = await this.#copyOf(own).record();
+    if (record === undefined) throw sessionNotFound();
+    const lease = this.#leaseOf(own);
+    await this.#clock.asked(() => lease.deliver(record, (head) => withRecord(head, record)));
   }
 
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
@@ -257,7 +228,7 @@ export class SharedSessions implements Sessions, AsyncDisposable {
   /** Takes the lease, and makes the session if there is none. */
   async #take(ref: SessionRef, input: SessionInput, nowMs: number): Promise<KnownHead> {
     const key = keyOf(ref);
-    const known = await this.#clock.asked(() => this.#stored.log.know(key));
+    const known = await this.#clock.asked(() => this.log.know(key));
     const isNew = !isThere(known.head);
     const take = (now: SessionHead): SessionHead => {
       const next = taken(now, this.#clock.terms(nowMs));
@@ -269,23 +240,23 @@ export class SharedSessions implements Sessions, AsyncDisposable {
       const record = newRecord(ref, input.agentName, threadId, nowMs);
       return { ...begun(next, record), listedAtMs: nowMs };
     };
-    if (!isNew) return this.#clock.asked(() => this.#stored.log.update(key, take, known));
+    if (!isNew) return this.#clock.asked(() => this.log.update(key, take, known));
     // Refused before anything is written for it.
     take(known.head);
-    await this.#clock.asked(() => this.#stored.counts.take(ref.tenant));
+    await this.#clock.asked(() => this.counts.take(ref.tenant));
     try {
       // First: what is in no list would never be swept.
-      await this.#clock.asked(() => this.#stored.enlist(key, nowMs));
-      return await this.#clock.asked(() => this.#stored.log.update(key, take, known));
+      await this.#clock.asked(() => this.enlist(key, nowMs));
+      return await this.#clock.asked(() => this.log.update(key, take, known));
     } catch (thrown) {
-      await this.#stored.counts.giveBack(ref.tenant);
+      await this.counts.giveBack(ref.tenant);
       throw thrown;
     }
   }
 
   #leaseFor(ref: SessionRef, known: KnownHead): SessionLease {
     return new SessionLease({
-      log: this.#stored.log,
+      log: this.log,
       key: keyOf(ref),
       copy: this.#copyOf(ref),
       known,
@@ -302,18 +273,18 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     const listedAtMs = record.lastTurnAtMs;
     const before = lease.head.listedAtMs;
     await this.#clock.asked(async () => {
-      await this.#stored.enlist(key, listedAtMs);
+      await this.enlist(key, listedAtMs);
       const end = (now: SessionHead) => withRecord(released(now, lease.fence), record);
       await lease.deliver(record, (now) => ({ ...end(now), listedAtMs }));
     });
-    if (before !== listedAtMs) await this.#stored.unlist(key, before);
+    if (before !== listedAtMs) await this.unlist(key, before);
   }
 
   /** Of a turn that has ended some time ago: brought over, unless others went on without it. */
   async #deliverLate(ref: SessionRef, fence: number): Promise<void> {
     const { onNotice } = this.#options;
     const { sessionId } = ref;
-    const known = await this.#clock.asked(() => this.#stored.log.know(keyOf(ref)));
+    const known = await this.#clock.asked(() => this.log.know(keyOf(ref)));
     if (known.head.fence !== fence || !isThere(known.head)) {
       onNotice({ what: "superseded", sessionId });
       return;
@@ -326,7 +297,7 @@ export class SharedSessions implements Sessions, AsyncDisposable {
 
   async #bringUpToDate(ref: SessionRef, head: SessionHead): Promise<void> {
     const record = recordOf(head, ref, Date.now());
-    const load = (path: string) => this.#stored.log.load(keyOf(ref), head, path);
+    const load = (path: string) => this.log.load(keyOf(ref), head, path);
     const follow = () => this.#copyOf(ref).follow(record, head, load);
     const wasAhead = await storing("bring the session here", follow);
     if (wasAhead) this.#options.onNotice({ what: "superseded", sessionId: ref.sessionId });
@@ -340,10 +311,10 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     const own = parseSessionRef(ref);
     const { locks, beforeDelete, local } = this.#options;
     using _lock = locks.lock(own);
-    const { head, record } = await this.#stored.require(own, nowMs);
+    const { head, record } = await this.require(own, nowMs);
     if (!mayGo(head, record)) return null;
     await beforeDelete(own);
-    const removed = await this.#stored.delete(own, nowMs, mayGo);
+    const removed = await this.remove(own, nowMs, mayGo);
     if (removed !== null) await local.discard(own, nowMs);
     return removed;
   }

@@ -98,7 +98,7 @@ describe("loadAgents, a file that fits", () => {
         stallTimeMs: 300_000,
         transcript: { maxBytes: 16 * 2 ** 20, whenFull: "shorten" },
       },
-      hosting: { pattern: "hybrid", stayMs: 0, spares: 0 },
+      hosting: { pattern: "hybrid", stayMs: 0, spares: 0, clientWaitMs: 0 },
     });
   });
 
@@ -143,7 +143,7 @@ describe("loadAgents, a file that fits", () => {
         stallTimeMs: 30_000,
         transcript: { maxBytes: 16 * 2 ** 20, whenFull: "shorten" },
       },
-      hosting: { pattern: "ephemeral", stayMs: 0, spares: 2 },
+      hosting: { pattern: "ephemeral", stayMs: 0, spares: 2, clientWaitMs: 0 },
     });
   });
 
@@ -237,6 +237,7 @@ describe("loadAgents, a folder", () => {
       pattern: "single-container",
       stayMs: 60_000,
       spares: 0,
+      clientWaitMs: 0,
     });
     await write("b.yaml", MINIMAL.replace(": a", ": b"));
     expect(await problems(loadAgents(folder, {}))).toEqual([

@@ -29,7 +29,7 @@ rules:
   - when: { userText: a while }
     tokensPerSecond: 20
     reply:
-      - tokens: 60
+      - tokens: 160
   - reply:
       - text: "Turn {{turnCount}}, begun with: {{firstUserText}}"
 `;
@@ -176,6 +176,43 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
   );
 });
 
+describe("the same request twice", () => {
+  it("runs once, whichever replica it comes to", { timeout: 60_000 }, async () => {
+    const store = keep(await directoryStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const threadId = randomUUID();
+    const asking = { threadId, headers: { "idempotency-key": '"once"' } };
+    const first = await ask(one, "please", asking);
+    const again = await ask(two, "please", asking);
+    expect(again.text).toBe(first.text);
+    expect(again.turnId).toBe(first.turnId);
+    expect(two.asked).toEqual([]);
+    const other = await refusal(post(two, "something else", asking));
+    expect(other).toMatchObject({ status: 422, code: "idempotency_key_reused" });
+    // While it runs, and when its replica is killed: never a second time.
+    const late = { threadId, headers: { "idempotency-key": '"late"' } };
+    const running = await stream(one, "slowly", late);
+    await until(() => running.text().length > 10, "the turn to say something");
+    expect([409, 503]).toContain((await post(two, "slowly", late)).status);
+    one.signal("SIGKILL");
+    await one.exited;
+    await until(
+      async () => (await refusal(post(two, "slowly", late))).code === "turn_cut_off",
+      "the other replica to say that the turn was cut off",
+      2 * LEASE_MS,
+    );
+    expect(two.asked).toEqual([]);
+    await until(
+      async () => (await post(two, "go on", { threadId })).status === 200,
+      "the session to be free",
+      2 * LEASE_MS,
+    );
+  });
+});
+
 describe("a rolling deploy", () => {
   it("drains one replica while the other takes over", { timeout: 60_000 }, async () => {
     const store = keep(await directoryStore());
@@ -189,12 +226,11 @@ describe("a rolling deploy", () => {
     const running = await stream(one, "a while", { threadId: first });
     await until(() => running.text().length > 10, "the turn to say something");
     const stopped = one.stop();
+    const tooEarly = await refusal(post(two, "too early", { threadId: first }));
+    expect(tooEarly).toMatchObject({ status: 409 });
     // What rests there is free at once, what runs as soon as it has ended.
     await ask(two, "meanwhile", { threadId: second });
     expect(wordsOf(two)).toEqual(["before", "meanwhile"]);
-    expect(await refusal(post(two, "too early", { threadId: first }))).toMatchObject({
-      status: 409,
-    });
     expect((await running.outcome()).status).toBe("completed");
     await ask(two, "after", { threadId: first });
     expect(wordsOf(two)).toEqual(["before", "a while", "after"]);

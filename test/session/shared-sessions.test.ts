@@ -391,6 +391,61 @@ describe("a turn that lasts", () => {
   });
 });
 
+describe("a turn that has a key", () => {
+  const key = { hash: "h", inputHash: "i" };
+  const turn = { ...key, turnId: "t1", startedAtMs: 5 };
+
+  it("is known to all before anything of it runs, and what came of it afterwards", async () => {
+    const { one, two } = await replicas();
+    const ref = sessionRefOf(thread("t"));
+    const running = await begin(one, thread("t"));
+    expect(await two.sessions.keptTurn(ref, "helper", key)).toBeUndefined();
+    await one.sessions.keepBegun(ref, turn);
+    for (const at of [one, two]) {
+      const found = { threadId: "t", turn };
+      expect(await at.sessions.keptTurn(ref, "helper", key)).toEqual(found);
+      expect(await at.sessions.keptTurn(ref, "another", key)).toBeUndefined();
+    }
+    await running.say("hello");
+    const answer = { outcome: CANCELLED, text: "so far", messageId: "m1" };
+    await one.sessions.finish(ref, { totals: TOTALS, endedAtMs: 9, keyed: { key, answer } });
+    await running[Symbol.asyncDispose]();
+    const kept = await two.sessions.keptTurn(ref, "helper", key);
+    expect(kept?.turn).toMatchObject({ ...turn, end: { text: "so far", messageId: "m1" } });
+    expect(await two.sessions.read(ref, 10)).not.toHaveProperty("keptTurns");
+  });
+
+  it("is not begun by a second replica that looked before the first one wrote", async () => {
+    const { one, two } = await replicas();
+    const ref = sessionRefOf(thread("t"));
+    const first = await begin(one, thread("t"));
+    await one.sessions.keepBegun(ref, turn);
+    await first.finish();
+    await first[Symbol.asyncDispose]();
+    await using second = await begin(two, thread("t"));
+    expect(await codeOf(two.sessions.keepBegun(ref, { ...turn, turnId: "t2" }))).toBe(
+      "session_busy",
+    );
+    expect(second.claim.lost.aborted).toBe(false);
+  });
+});
+
+const CANCELLED = {
+  status: "cancelled",
+  cause: "client_gone",
+  usage: {
+    inputTokens: 1,
+    outputTokens: 1,
+    cacheReadTokens: 0,
+    cacheWriteTokens: 0,
+    costUsd: 0,
+    steps: 1,
+    durationMs: 1,
+    firstTokenMs: null,
+    byModel: [],
+  },
+} as const;
+
 describe("a store that does not answer", () => {
   it("lets turns end, hears of them later, and takes no new ones until then", async () => {
     const { store, one, two } = await replicas();

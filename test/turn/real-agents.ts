@@ -195,6 +195,6 @@ export function definitionOf(changes: DeepPartial<AgentDefinition> = {}): AgentD
       ...changes.limits,
       transcript: { maxBytes: 2 ** 24, whenFull: "shorten", ...changes.limits?.transcript },
     },
-    hosting: { pattern: "hybrid", stayMs: 0, spares: 0, ...changes.hosting },
+    hosting: { pattern: "hybrid", stayMs: 0, spares: 0, clientWaitMs: 0, ...changes.hosting },
   };
 }
