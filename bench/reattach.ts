@@ -8,6 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type Cancels, cancelClaim, cancelSections, measureCancels } from "./cancels.ts";
 import {
   CutAgent,
   type Cuts,
@@ -32,9 +33,17 @@ hosting: { onDisconnect: continue }
 `;
 
 const INPUT = "Please look";
+const LONG_INPUT = "Take your time";
 const SCRIPT = {
   defaults: { firstTokenMs: 20, tokensPerSecond: 120 },
   rules: [
+    {
+      when: { userText: LONG_INPUT, afterTool: false },
+      reply: [
+        { text: "Let me look at it for long. " },
+        { tool: { name: "Bash", input: { command: "sleep 60" } } },
+      ],
+    },
     { when: { afterTool: true }, reply: [{ text: "It says {{toolResult}} " }, { tokens: 30 }] },
     {
       reply: [
@@ -100,10 +109,20 @@ export const reattach: Benchmark = {
       environment: model.environment,
       args: ["--set", "http.streamsPerCaller=1000"],
     });
+    const cancels = await measureCancels(server.url, () => longTurn(server.url), size);
     const measured = await measure(server, PLANS[size], report, signal);
-    return outcomeOf(measured, size);
+    return outcomeOf(measured, cancels, size);
   },
 };
+
+/** One that would go on for long. */
+function longTurn(url: string): Promise<Response> {
+  return fetch(`${url}/v1/agents/talker/turns`, {
+    method: "POST",
+    headers: { "content-type": "application/json", accept: "text/event-stream" },
+    body: JSON.stringify({ input: LONG_INPUT }),
+  });
+}
 
 async function measure(
   { url }: RunningServer,
@@ -264,7 +283,7 @@ async function turnsOf(url: string, threadId: string): Promise<number> {
 
 const CUTS_WANTED: Readonly<Record<Size, number>> = { full: 1_000, small: 40 };
 
-function outcomeOf(measured: Measured, size: Size): BenchmarkOutcome {
+function outcomeOf(measured: Measured, cancels: Cancels, size: Size): BenchmarkOutcome {
   const { trials, faults, resumedMs, elapsedMs } = measured;
   const cuts = trials.reduce((sum, trial) => sum + trial.cuts, 0);
   const count = (value: number) => value.toLocaleString("en");
@@ -279,8 +298,9 @@ function outcomeOf(measured: Measured, size: Size): BenchmarkOutcome {
       atLeast("Connections that broke", CUTS_WANTED[size], cuts, count),
       atMost("Clients with other messages than without a cut", 0, differing(trials), count),
       atMost("Requests that ran twice, or not at all", 0, ranOtherwise(trials), count),
+      cancelClaim(cancels),
     ],
-    data: { cuts, faults, trials, resumedMs, elapsedMs },
+    data: { cancels, cuts, faults, trials, resumedMs, elapsedMs },
     sections: [
       "Real turns of an agent that thinks, calls Bash and answers, with a rehearsal model. The " +
         "connection of each client breaks at random places; it comes back at once, as often as it " +
@@ -295,6 +315,7 @@ function outcomeOf(measured: Measured, size: Size): BenchmarkOutcome {
       ),
       "## From coming back to the first event that is new",
       summaryTable("ms", [["all ways but connecting", summaryOf(resumedMs)]]),
+      ...cancelSections(cancels),
     ],
   };
 }

@@ -341,29 +341,28 @@ async function turnBeside(before: readonly string[]): Promise<string> {
   }
 }
 
+/** How soon is measured by the benchmark `reattach`. */
 describe("a cancel from another connection", () => {
   it.each([
     ["while the process starts", "Speak slowly", 1],
     ["while the model writes", "Speak slowly", 6],
     ["while the model is silent", "Now hang", 4],
-  ])("ends a turn %s within a second, and its reader hears of it", async (_when, input, count) => {
+  ])("ends a turn %s, and its reader hears of it", async (_when, input, count) => {
     const first = await begin(input, "helper");
     const seen: Frame[] = [];
     for (let n = 0; n < count; n++) {
       const { value } = await first.frames.next();
       if (value !== undefined) seen.push(value);
     }
-    const askedAtMs = performance.now();
     expect((await cancel(first.turnId, "ops")).status).toBe(202);
     seen.push(...(await take(first)));
-    expect(performance.now() - askedAtMs).toBeLessThan(1_000);
     expectWhole(seen, "cancelled");
     expect((await cancel(first.turnId)).status).toBe(404);
   });
 });
 
 describe("a cancel while a tool runs", () => {
-  it("ends the turn and the tool within a second", async () => {
+  it("ends the turn and the tool", async () => {
     const first = await begin("Please sleep", "sleeper");
     const seen: Frame[] = [];
     for await (const frame of first.frames) {
@@ -371,10 +370,8 @@ describe("a cancel while a tool runs", () => {
       if (eventsOf([frame])[0]?.type === "tool_call_ended") break;
     }
     await delay(500);
-    const askedAtMs = performance.now();
     expect((await cancel(first.turnId)).status).toBe(202);
     const { outcome } = await ended(first.turnId);
-    expect(performance.now() - askedAtMs).toBeLessThan(1_000);
     expect(outcome).toMatchObject({ status: "cancelled", cause: "cancel_requested" });
   });
 });
