@@ -20,6 +20,7 @@ import { sessionPathsOf } from "../../src/session/session-paths.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
 import type { OpenSession, SessionClaim } from "../../src/session/sessions.ts";
+import { SessionSweeper } from "../../src/session/session-sweeper.ts";
 import { SharedSessions, type StoreNotice } from "../../src/session/shared-sessions.ts";
 import { MemoryObjects } from "./stores/memory-objects.ts";
 import {
@@ -564,6 +565,64 @@ describe("a deletion", () => {
     expect(store.objects.size).toBe(2);
     await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000);
     expect(store.objects.size).toBe(0);
+  });
+});
+
+describe("a sweep", () => {
+  const DAY_MS = 86_400_000;
+  const limits = {
+    maxAgeMs: null,
+    maxIdleMs: 30 * DAY_MS,
+    sessionsPerTenant: null,
+    bytesPerTenant: null,
+    maxBytes: null,
+    keepFreeBytes: null,
+  };
+
+  it("lets go what is due, whoever had its turns, and nothing that anybody has", async () => {
+    const { store, one, two } = await replicas();
+    for (const name of ["idle", "held", "used"]) await takeTurn(one, thread(name), "hello");
+    await takeTurn(two, threadWithHistory("idle"), "hello");
+    await two.sessions.hold(sessionRefOf(thread("held")), true, 5);
+    const laterMs = Date.now() + 31 * DAY_MS;
+    // A turn of another replica runs then, and its lease says since when.
+    const claim = await one.sessions.claim(threadWithHistory("used"), laterMs - DAY_MS);
+    const sweeper = new SessionSweeper({ sessions: two.sessions, limits, directory: null });
+    const dry = await sweeper.sweep(laterMs, { isDryRun: true });
+    expect(dry).toMatchObject({ seen: 3, onHold: 1 });
+    const { swept } = await sweeper.sweep(laterMs);
+    const { sessionId } = sessionRefOf(thread("idle"));
+    expect(swept.map((each) => each.sessionId)).toEqual([sessionId]);
+    await claim[Symbol.asyncDispose]();
+    const all = [...store.objects.keys()].filter((name) => name.includes(sessionId));
+    // What is left says that it was deleted.
+    expect(all.map((name) => name.split("/")[0]).toSorted()).toEqual(["gone", "sessions"]);
+    const byBytes = { ...limits, maxIdleMs: null, maxBytes: 1 };
+    const rest = new SessionSweeper({ sessions: one.sessions, limits: byBytes, directory: null });
+    const found = await rest.sweep(laterMs);
+    expect(found.seenBytes).toBeGreaterThan(100);
+    expect(found.swept).toHaveLength(1);
+  });
+
+  it("of copies takes none that the store has not heard all of", async () => {
+    const { store, one } = await replicas();
+    await takeTurn(one, thread("old"), "hello");
+    const turn = await begin(one, thread("kept"));
+    await turn.say("only here");
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    const sweeper = new SessionSweeper({
+      sessions: one.sessions.copies,
+      limits: { ...limits, maxIdleMs: 1 },
+      directory: one.data,
+    });
+    const swept = await sweeper.sweep(Date.now() + DAY_MS);
+    expect(swept).toMatchObject({ seen: 2, skipped: 1 });
+    expect(swept.swept).toHaveLength(1);
+    store.faultOf = () => null;
+    expect(await takeTurn(one, threadWithHistory("kept"), "next")).toEqual(["only here"]);
+    expect(await takeTurn(one, threadWithHistory("old"), "next")).toEqual(["hello"]);
   });
 });
 
