@@ -120,7 +120,8 @@ export interface Sessions {
   /**
    * The turn of that key, if it has begun in the session, and the thread it belongs to.
    *
-   * @throws {AppError} `storage_failed`, `store_unavailable`.
+   * @throws {AppError} `session_busy` while it runs on another replica; `storage_failed`,
+   *   `store_unavailable`.
    */
   keptTurn(
     ref: SessionRef,

@@ -27,6 +27,7 @@ import type { ObjectStore } from "./stores/object-store.ts";
 import {
   allBytesOf,
   bytesOf,
+  checkFree,
   deleted,
   isLeasedElsewhere,
   lastUseOf,
@@ -88,9 +89,12 @@ export class StoredSessions {
   async keptTurn(ref: SessionRef, agentName: string, key: Pick<TurnKey, "hash">) {
     const head = await this.#asked(() => this.log.read(keyOf(parseSessionRef(ref))));
     const record = recordFrom(head?.record);
-    if (record?.agentName !== agentName) return undefined;
+    if (head === null || record?.agentName !== agentName) return undefined;
     const turn = keptTurnOf(record.keptTurns, key);
-    return turn && { turn, threadId: record.threadId };
+    if (turn === undefined) return undefined;
+    // One that runs elsewhere has not been cut off.
+    if (turn.end === undefined) checkFree(head, this.#options.clock.terms(Date.now()));
+    return { turn, threadId: record.threadId };
   }
 
   /** As `Sessions.transcript`: the last part of a long one. */

@@ -196,7 +196,8 @@ describe("the same request twice", () => {
     const late = { threadId, headers: { "idempotency-key": '"late"' } };
     const running = await stream(one, "slowly", late);
     await until(() => running.text().length > 10, "the turn to say something");
-    expect([409, 503]).toContain((await post(two, "slowly", late)).status);
+    const elsewhere = await refusal(post(two, "slowly", late));
+    expect(elsewhere).toMatchObject({ status: 409, code: "session_busy" });
     one.signal("SIGKILL");
     await one.exited;
     await until(

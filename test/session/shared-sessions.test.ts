@@ -402,9 +402,11 @@ describe("a turn that has a key", () => {
     const running = await begin(one, thread("t"));
     expect(await two.sessions.keptTurn(ref, "helper", key)).toBeUndefined();
     await one.sessions.keepBegun(ref, turn);
+    const found = { threadId: "t", turn };
+    expect(await one.sessions.keptTurn(ref, "helper", key)).toEqual(found);
+    // It runs: to say that it was cut off would have the client ask for it again.
+    expect(await codeOf(two.sessions.keptTurn(ref, "helper", key))).toBe("session_busy");
     for (const at of [one, two]) {
-      const found = { threadId: "t", turn };
-      expect(await at.sessions.keptTurn(ref, "helper", key)).toEqual(found);
       expect(await at.sessions.keptTurn(ref, "another", key)).toBeUndefined();
     }
     await running.say("hello");
