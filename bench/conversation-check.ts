@@ -82,7 +82,7 @@ export function modelRequestOf(messages: readonly Message[]): ModelRequest | nul
 function saidIn({ role, content }: Message): Said {
   if (typeof content === "string") return { role, text: content };
   const texts = content.map(({ text = "" }) => text).filter((text) => !isFromClaudeCode(text));
-  return { role, text: texts.join("\n") };
+  return { role, text: texts.join("") };
 }
 
 /**

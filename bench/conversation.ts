@@ -188,6 +188,9 @@ export async function readSession(url: string): Promise<SeenSession | "none" | "
 }
 
 export function sessionUrlOf(url: string, agentName: string, conversation: number): string {
-  const threadId = threadOf(conversation);
-  return `${url}/v1/sessions/${sessionIdOf({ tenant: "default", agentName, threadId })}`;
+  return `${url}/v1/sessions/${sessionIdOfThread(agentName, conversation)}`;
+}
+
+export function sessionIdOfThread(agentName: string, conversation: number): string {
+  return sessionIdOf({ tenant: "default", agentName, threadId: threadOf(conversation) });
 }

@@ -14,6 +14,7 @@ import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
 import { guardSim } from "./guard-sim.ts";
 import { idle } from "./idle.ts";
+import { kills } from "./kills.ts";
 import { livelock } from "./livelock.ts";
 import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
@@ -42,6 +43,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   guardSim,
   livelock,
   replicas,
+  kills,
 ];
 
 const words = process.argv.slice(2);

@@ -65,7 +65,7 @@ describe("modelRequestOf", () => {
       { role: "assistant", content: [text("Turn 1. You said: "), text(questionOf(1))] },
       { role: "user", content: [text(questionOf(2)), text(questionOf(3))] },
     ]);
-    const answer = `Turn 1. You said: \n${questionOf(1)}`;
+    const answer = `Turn 1. You said: ${questionOf(1)}`;
     expect(request).toEqual({
       number: 3,
       history: [
