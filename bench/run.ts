@@ -25,6 +25,7 @@ import { retention } from "./retention.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
 import { shed } from "./shed.ts";
 import { soak } from "./soak.ts";
+import { stores } from "./stores.ts";
 
 const STOPPED = 130;
 
@@ -44,6 +45,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   livelock,
   replicas,
   kills,
+  stores,
 ];
 
 const words = process.argv.slice(2);
