@@ -38,6 +38,13 @@ export function scratchDirectory(): { readonly path: string } & Disposable {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+/** What an agent process needs to ask a model on this machine, beside its URL. */
+export const MODEL_KEY = {
+  ANTHROPIC_API_KEY: "bench-needs-no-key",
+  NO_PROXY: "127.0.0.1",
+  no_proxy: "127.0.0.1",
+};
+
 export interface RunningModel extends AsyncDisposable {
   /** What makes an agent process ask this model and no other. */
   readonly environment: Readonly<Record<string, string>>;
@@ -62,12 +69,7 @@ export async function startModel(directory: string, script: unknown): Promise<Ru
     child.once("exit", () => reject(new Error("the rehearsal model ended before it was ready")));
   });
   return {
-    environment: {
-      ANTHROPIC_BASE_URL: url,
-      ANTHROPIC_API_KEY: "bench-needs-no-key",
-      NO_PROXY: "127.0.0.1",
-      no_proxy: "127.0.0.1",
-    },
+    environment: { ANTHROPIC_BASE_URL: url, ...MODEL_KEY },
     pid: pidOf(child),
     [Symbol.asyncDispose]: () => stop(child),
   };
@@ -76,6 +78,8 @@ export async function startModel(directory: string, script: unknown): Promise<Ru
 export interface ServerOptions {
   readonly agentFile: string;
   readonly dataDirectory: string;
+  /** A free one without it. */
+  readonly port?: number;
   /** Beside the benchmark's own environment. */
   readonly environment: Readonly<Record<string, string>>;
   /** Further arguments of `plimsoll serve`. */
@@ -110,7 +114,7 @@ const POLL_MS = 5;
 
 /** Resolves when /readyz says 200. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const url = `http://127.0.0.1:${port}`;
   const beganAtMs = performance.now();
   const child = spawnServer(options, port);

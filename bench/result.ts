@@ -35,11 +35,19 @@ export interface Benchmark {
   readonly summary: string;
   /** Whether `--small` means something to it. */
   readonly hasSmall?: true;
+  /** The flag that says how many there are to be of what it is about: `--conversations=60`. */
+  readonly countFlag?: string;
   /**
    * @param signal Aborts when the run is to end early.
+   * @param count In place of the number that the size has; its page says so.
    * @throws {Unavailable}
    */
-  run(report: (line: string) => void, signal: AbortSignal, size: Size): Promise<BenchmarkOutcome>;
+  run(
+    report: (line: string) => void,
+    signal: AbortSignal,
+    size: Size,
+    count?: number,
+  ): Promise<BenchmarkOutcome>;
 }
 
 /** Something of the machine that a benchmark cannot do without is not there. */
@@ -87,10 +95,16 @@ export async function runAndWrite(
   benchmark: Benchmark,
   report: (line: string) => void,
   signal: AbortSignal,
+  count?: number,
 ): Promise<BenchmarkResult> {
   const before = loadAverage();
   const cpuBefore = readCpuTime();
-  const { claims, data, sections, pictures = {} } = await benchmark.run(report, signal, "full");
+  const {
+    claims,
+    data,
+    sections,
+    pictures = {},
+  } = await benchmark.run(report, signal, "full", count);
   const result: BenchmarkResult = {
     name: benchmark.name,
     commit: commit(),

@@ -1,7 +1,8 @@
 /**
  * `npm run bench` lists the benchmarks; `npm run bench -- NAME …` runs those, one after the other,
  * and writes their results; `all` stands for all of them. With `--small` it runs a short form and
- * writes nothing, for CI.
+ * writes nothing, for CI. Some take how many there are to be of what they are about, as
+ * `replicas --conversations=60` does.
  *
  * The exit code is 1 when a claim does not hold, and 69 when the machine lacks what it takes.
  *
@@ -13,16 +14,19 @@ import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
 import { guardSim } from "./guard-sim.ts";
 import { idle } from "./idle.ts";
+import { kills } from "./kills.ts";
 import { livelock } from "./livelock.ts";
 import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
 import { patterns } from "./patterns.ts";
 import { prediction } from "./prediction.ts";
 import { reattach } from "./reattach.ts";
+import { replicas } from "./replicas.ts";
 import { retention } from "./retention.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
 import { shed } from "./shed.ts";
 import { soak } from "./soak.ts";
+import { stores } from "./stores.ts";
 
 const STOPPED = 130;
 
@@ -41,6 +45,9 @@ const BENCHMARKS: readonly Benchmark[] = [
   reattach,
   guardSim,
   livelock,
+  replicas,
+  kills,
+  stores,
 ];
 
 const words = process.argv.slice(2);
@@ -50,15 +57,18 @@ const isSmall = flags.includes("--small");
 const wanted = names.includes("all") ? BENCHMARKS.map(({ name }) => name) : names;
 const chosen = BENCHMARKS.filter(({ name }) => wanted.includes(name));
 const unknownName = wanted.find((name) => !chosen.some((benchmark) => benchmark.name === name));
-const unknownFlag = flags.find((flag) => flag !== "--small");
+const [count, ...otherCounts] = flags.filter((flag) => flag !== "--small");
+const [countFlag = "", countText = ""] = count?.slice(2).split("=") ?? [];
+const isCount = /^[1-9]\d{0,5}$/.test(countText) && otherCounts.length === 0;
+const takesCount = chosen.every((benchmark) => benchmark.countFlag === countFlag);
 const withoutSmall = chosen.find(({ hasSmall }) => hasSmall !== true);
 if (names.length === 0) {
   list();
 } else if (unknownName !== undefined) {
   list();
   fail(64, `There is no benchmark "${unknownName}"`);
-} else if (unknownFlag !== undefined) {
-  fail(64, `There is no ${unknownFlag}`);
+} else if (count !== undefined && !(isCount && takesCount)) {
+  fail(64, `There is no ${count}`);
 } else if (isSmall && withoutSmall !== undefined) {
   fail(64, `${withoutSmall.name} has no small form`);
 } else {
@@ -73,9 +83,10 @@ async function run(benchmark: Benchmark): Promise<void> {
   process.once("SIGTERM", () => stop.abort());
   const report = (line: string) => console.log(line);
   try {
+    const number = count === undefined ? undefined : Number(countText);
     const { claims } = isSmall
-      ? await benchmark.run(report, stop.signal, "small")
-      : await runAndWrite(benchmark, report, stop.signal);
+      ? await benchmark.run(report, stop.signal, "small", number)
+      : await runAndWrite(benchmark, report, stop.signal, number);
     tell(claims);
     if (!isSmall) console.log(`\nWritten to bench/results/${benchmark.name}.md and .json`);
     if (claims.some(({ holds }) => !holds)) process.exitCode = 1;

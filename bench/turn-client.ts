@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Agent, request, type IncomingMessage } from "node:http";
+import { Agent, request, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { createParser } from "eventsource-parser";
 
 export interface TurnCall {
@@ -27,11 +27,15 @@ export interface TurnAnswer {
   readonly askedAtMs: number;
   /** HTTP status; 0 when the connection broke before one. */
   readonly status: number;
+  /** Of the response; empty when the connection broke before one. */
+  readonly headers: IncomingHttpHeaders;
   /** Why the gate refused it; null if it did not. */
   readonly shed: string | null;
   readonly turnId: string;
   readonly startedAtMs: number | null;
   readonly textAtMs: readonly number[];
+  /** What it said, as far as it came. */
+  readonly text: string;
   readonly toolResults: readonly ToolResult[];
   readonly endedAtMs: number;
   /** Of the turn, or `failed: <code>`, `shed`, `broken` (no end came), `left` (we did). */
@@ -68,18 +72,25 @@ export async function timeTurn(call: TurnCall): Promise<TimedTurn> {
 
 /** Asks for a turn; resolves when there is no more to come. Never rejects. */
 export async function askTurn(call: TurnCall): Promise<TurnAnswer> {
-  const heard: Heard = { turnId: "", startedAtMs: null, textAtMs: [], toolResults: [], end: null };
+  const heard: Heard = {
+    turnId: "",
+    startedAtMs: null,
+    textAtMs: [],
+    text: "",
+    toolResults: [],
+    end: null,
+  };
   const askedAtMs = performance.now();
+  let headers: IncomingHttpHeaders = {};
   const answer = (status: number, outcome: string, shed: string | null = null): TurnAnswer => {
-    const { turnId, startedAtMs, textAtMs, toolResults } = heard;
-    const endedAtMs = performance.now();
-    const times = { askedAtMs, startedAtMs, textAtMs, endedAtMs };
-    return { ...times, status, shed, turnId, toolResults, outcome };
+    const { end: _end, ...rest } = heard;
+    return { askedAtMs, endedAtMs: performance.now(), status, headers, shed, outcome, ...rest };
   };
   const broken = () => (call.signal?.aborted === true ? "left" : "broken");
   try {
     const response = await send(call);
     const status = response.statusCode ?? 0;
+    ({ headers } = response);
     if (status !== 200) {
       const { reason, code } = JSON.parse(await textOf(response)) as ProblemPart;
       return answer(status, reason === undefined ? `refused: ${code}` : "shed", reason ?? null);
@@ -100,6 +111,7 @@ interface Heard {
   turnId: string;
   startedAtMs: number | null;
   readonly textAtMs: number[];
+  text: string;
   readonly toolResults: ToolResult[];
   end: string | null;
 }
@@ -136,6 +148,7 @@ async function listen(response: IncomingMessage, heard: Heard, call: TurnCall): 
       if (event === "text_delta") {
         const atMs = performance.now();
         heard.textAtMs.push(atMs);
+        heard.text += (JSON.parse(data) as { delta: string }).delta;
         call.onText?.(atMs);
       } else if (event === "turn_started") {
         heard.startedAtMs = performance.now();

@@ -119,7 +119,7 @@ function userTextOf(message: Message): string {
 }
 
 /** Claude Code speaks in the user's place for reminders and after an interruption. */
-function isFromClaudeCode(text: string): boolean {
+export function isFromClaudeCode(text: string): boolean {
   return text.startsWith("<system-reminder>") || text.startsWith("[Request interrupted by user");
 }
 

@@ -11,10 +11,12 @@ function answer(given: Partial<TurnAnswer>): TurnAnswer {
   return {
     askedAtMs: 0,
     status: 200,
+    headers: {},
     shed: null,
     turnId: "",
     startedAtMs: 0,
     textAtMs: [],
+    text: "",
     toolResults: [],
     endedAtMs: 10_000,
     outcome: "completed",

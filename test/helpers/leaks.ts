@@ -55,7 +55,8 @@ export async function claudeOf(turnId: string): Promise<number> {
   return found ?? 0;
 }
 
-function programOf(pid: number): string {
+/** Path of the program that it runs; empty when it is gone. */
+export function programOf(pid: number): string {
   try {
     return readlinkSync(`/proc/${pid}/exe`);
   } catch {
