@@ -6,7 +6,7 @@
  * that fails when it is told to. Turns write the lines that Claude Code would.
  */
 
-import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -28,6 +28,7 @@ import {
   cleanAfterTest,
   codeOf,
   errorOf,
+  QUEUE_LINE,
   temporaryDirectory,
   thread,
   threadWithHistory,
@@ -389,6 +390,39 @@ describe("a turn that lasts", () => {
       "while it runs",
       "at its end",
     ]);
+  });
+});
+
+describe("a transcript that is not what the store has", () => {
+  it("was begun anew, because its first turn died before it said anything", async () => {
+    const { store, one, two } = await replicas({ leaseTimeMs: 300 });
+    const killed = await begin(one, thread("t"));
+    const { config } = killed.session.directories;
+    const file = join(config, "projects", "own", `${killed.session.transcriptId}.jsonl`);
+    await mkdir(dirname(file), { recursive: true });
+    await appendFile(file, QUEUE_LINE);
+    const hasPiece = () => [...store.objects.values()].some(({ body }) => body.includes("enqueue"));
+    await expect.poll(hasPiece).toBe(true);
+    const again = await one.restarted();
+    await takeTurn(again, thread("t"), "a question that is longer than what was there before");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual([
+      "a question that is longer than what was there before",
+    ]);
+  });
+
+  it.each([
+    ["longer", "first, and more of it"],
+    ["as long", "fIRST"],
+    ["shorter", "1st"],
+  ])("was changed by hand, and is %s now", async (_what, text) => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await takeTurn(one, threadWithHistory("t"), "second");
+    const found = await transcriptIfAny(one.data, sessionRefOf(thread("t")));
+    const before = await readFile(found?.path ?? "", "utf8");
+    await writeFile(found?.path ?? "", before.replace("first", text));
+    await takeTurn(one, threadWithHistory("t"), "third");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual([text, "second", "third"]);
   });
 });
 
