@@ -142,7 +142,8 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async refresh(ref: SessionRef): Promise<void> {
     const own = parseSessionRef(ref);
     const name = textOf(own);
-    if (this.#options.locks.isLocked(own)) return;
+    // What the store has not heard of is not to be replaced by what it has.
+    if (this.#options.locks.isLocked(own) || this.#outbox.has(own)) return;
     const refresh = this.#refreshing.get(name) ?? this.#refresh(own);
     this.#refreshing.set(name, refresh);
     await refresh.finally(() => this.#refreshing.delete(name));
