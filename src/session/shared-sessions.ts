@@ -126,8 +126,9 @@ export class SharedSessions implements Sessions, AsyncDisposable {
 
   async open(input: SessionInput, nowMs: number, processStayed = false): Promise<OpenSession> {
     const ref = sessionRefOf(input);
-    const { head } = this.#leaseOf(ref);
-    await this.#bringUpToDate(ref, head);
+    const lease = this.#leaseOf(ref);
+    await this.#bringUpToDate(ref, lease.head);
+    lease.follow();
     return this.#options.local.open(input, nowMs, processStayed);
   }
 
