@@ -283,9 +283,13 @@ function countsOf(logs: readonly ConversationLog[]) {
 function transcriptFaults(logs: readonly ConversationLog[], finals: readonly Final[]) {
   const faults = logs.map(({ asks }, conversation) => {
     const final = finals[conversation] ?? null;
-    return { final, ...faultsOf(asks, final?.exchanges ?? []) };
+    return { final, asks, ...faultsOf(asks, final?.exchanges ?? []) };
   });
   return {
+    // What their clients saw, to look into it.
+    faulty: faults
+      .filter(({ final, lost, doubled }) => final?.isWhole !== true || lost.length + doubled.length)
+      .map(({ asks, final }) => ({ asks, final })),
     sessionsLost: faults.filter(({ final }) => final === null).length,
     sessionsTorn: faults.filter(({ final }) => final?.isWhole === false).length,
     lost: faults.flatMap(({ lost }) => lost),
