@@ -111,6 +111,8 @@ export interface RunningServer extends AsyncDisposable {
 }
 
 const POLL_MS = 5;
+/** What is told of the log of a server that does not start. */
+const LOG_TAIL = 2_000;
 
 /** Resolves when /readyz says 200. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
@@ -137,8 +139,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }
     await delay(POLL_MS);
   }
+  const exit = exitOf(child);
   await stop(child);
-  throw new Error("the server did not become ready");
+  const { logFile } = options;
+  const log = logFile === undefined ? "" : readFileSync(logFile, "utf8").slice(-LOG_TAIL);
+  throw new Error(`the server did not become ready (${JSON.stringify(exit)}): ${log}`);
 }
 
 function spawnServer(options: ServerOptions, port: number): ChildProcess {
