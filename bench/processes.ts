@@ -25,7 +25,8 @@ import type { MemoryGroup } from "./memory-group.ts";
 import type { ReplicaImage } from "./replica-image.ts";
 
 const MAIN = fileURLToPath(new URL("../build/main.js", import.meta.url));
-const START_LIMIT_MS = 30_000;
+/** Seconds on a quiet machine; the time itself is for a benchmark to judge. */
+const START_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 40_000;
 
 export const EXAMPLE_AGENT = fileURLToPath(

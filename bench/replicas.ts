@@ -117,13 +117,14 @@ async function runOn(
   });
   const logs = Array.from({ length: plan.conversations }, newLog);
   const over = new AbortController();
+  const failed = new AbortController();
+  const until = AbortSignal.any([over.signal, signal]);
   const beganAtMs = performance.now();
-  const faults = doFaults(
-    { set, store, plan, report, logs },
-    AbortSignal.any([over.signal, signal]),
-  );
+  const faults = doFaults({ set, store, plan, report, logs }, until);
+  // Nobody waits for it yet; a run without faults would say nothing.
+  faults.catch((error: unknown) => failed.abort(error));
   try {
-    await converseAll(set, plan, logs, signal);
+    await converseAll(set, plan, logs, AbortSignal.any([failed.signal, signal]));
   } finally {
     over.abort();
   }
