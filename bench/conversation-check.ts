@@ -18,6 +18,8 @@ export interface Ask {
   readonly fate: "acknowledged" | "found" | "unknown";
   /** The answer that it read or found; empty for one that is unknown. */
   readonly answer: string;
+  /** For whoever looks into a fault: where it ran and how its stream ended. */
+  readonly note?: string;
 }
 
 /** A question and what was answered to it, which is empty if nothing was. */

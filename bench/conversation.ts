@@ -81,17 +81,20 @@ class Client {
     const number = this.#world.nextNumber();
     const answer = await this.#send(number);
     if (answer?.outcome === "completed") {
-      this.#note(number, "acknowledged", answer.text);
+      this.#note({ number, fate: "acknowledged", answer: answer.text }, answer);
       return true;
     }
     const found = (await this.#look())?.find((exchange) => exchange.number === number);
     const isWhole = found?.answer.endsWith(ANSWER_END) === true;
-    this.#note(number, isWhole ? "found" : "unknown", isWhole ? (found?.answer ?? "") : "");
+    const known = isWhole ? found.answer : "";
+    this.#note({ number, fate: isWhole ? "found" : "unknown", answer: known }, answer);
     return isWhole;
   }
 
-  #note(number: number, fate: Ask["fate"], answer: string): void {
-    this.#log.asks.push({ number, conversation: this.#conversation, fate, answer });
+  #note(ask: Pick<Ask, "number" | "fate" | "answer">, end: TurnAnswer | null): void {
+    const server = this.#world.indexOf(String(end?.headers[SERVED_BY]));
+    const note = `${end?.status} ${end?.outcome} on ${server}, ${new Date().toISOString()}`;
+    this.#log.asks.push({ ...ask, conversation: this.#conversation, note });
   }
 
   /** Comes back for as long as it is refused. Null when it is never taken. */

@@ -9,8 +9,11 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openDataDirectory } from "../src/session/data-directory.ts";
 import { FileSessions } from "../src/session/file-sessions.ts";
+import { DirectoryArchive, StoreArchive } from "../src/session/session-archive.ts";
 import { SessionLocks } from "../src/session/session-locks.ts";
+import { openObjectStore } from "../src/session/stores/open-object-store.ts";
 import type { RunningServer } from "./processes.ts";
+import type { SessionStore } from "./session-stores.ts";
 import { timeTurn } from "./turn-client.ts";
 
 const WRITES_AT_ONCE = 32;
@@ -77,4 +80,27 @@ export async function makeSessions(made: MadeSessions, signal: AbortSignal): Pro
     await Promise.all(Array.from({ length: count }, (_, index) => make(first + index)));
   }
   await data[Symbol.asyncDispose]();
+}
+
+const STORE_TIME_MS = 60_000;
+
+/** All sessions of a data directory that no server has, as `plimsoll sessions copy` does. */
+export async function copyToStore(
+  dataDirectory: string,
+  { url, environment }: Pick<SessionStore, "url" | "environment">,
+  signal: AbortSignal,
+): Promise<void> {
+  const { PLIMSOLL_SESSIONS_STORE: _url, ...credentials } = environment;
+  // Where the driver looks for them.
+  Object.assign(process.env, credentials);
+  await using store = await openObjectStore({ url: new URL(url), timeoutMs: STORE_TIME_MS });
+  const [from, to] = [new DirectoryArchive(dataDirectory), new StoreArchive(store)];
+  const records = [...(await from.all())];
+  const copy = async (): Promise<void> => {
+    for (let record = records.pop(); record !== undefined; record = records.pop()) {
+      signal.throwIfAborted();
+      await to.put(record, await from.transcripts(record), false);
+    }
+  };
+  await Promise.all(Array.from({ length: WRITES_AT_ONCE }, copy));
 }

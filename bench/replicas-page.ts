@@ -30,6 +30,7 @@ export interface StoreRun {
   readonly foreign: readonly number[];
   readonly ranTwice: readonly number[];
   readonly wrongHistory: readonly number[];
+  readonly faulty: readonly unknown[];
   readonly requests: number;
   readonly otherRequests: number;
   readonly messages: Readonly<Record<string, number>>;

@@ -117,13 +117,14 @@ async function runOn(
   });
   const logs = Array.from({ length: plan.conversations }, newLog);
   const over = new AbortController();
+  const failed = new AbortController();
+  const until = AbortSignal.any([over.signal, signal]);
   const beganAtMs = performance.now();
-  const faults = doFaults(
-    { set, store, plan, report, logs },
-    AbortSignal.any([over.signal, signal]),
-  );
+  const faults = doFaults({ set, store, plan, report, logs }, until);
+  // Nobody waits for it yet; a run without faults would say nothing.
+  faults.catch((error: unknown) => failed.abort(error));
   try {
-    await converseAll(set, plan, logs, signal);
+    await converseAll(set, plan, logs, AbortSignal.any([failed.signal, signal]));
   } finally {
     over.abort();
   }
@@ -283,9 +284,13 @@ function countsOf(logs: readonly ConversationLog[]) {
 function transcriptFaults(logs: readonly ConversationLog[], finals: readonly Final[]) {
   const faults = logs.map(({ asks }, conversation) => {
     const final = finals[conversation] ?? null;
-    return { final, ...faultsOf(asks, final?.exchanges ?? []) };
+    return { final, asks, ...faultsOf(asks, final?.exchanges ?? []) };
   });
   return {
+    // What their clients saw, to look into it.
+    faulty: faults
+      .filter(({ final, lost, doubled }) => final?.isWhole !== true || lost.length + doubled.length)
+      .map(({ asks, final }) => ({ asks, final })),
     sessionsLost: faults.filter(({ final }) => final === null).length,
     sessionsTorn: faults.filter(({ final }) => final?.isWhole === false).length,
     lost: faults.flatMap(({ lost }) => lost),

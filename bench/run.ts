@@ -14,6 +14,7 @@ import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
 import { guardSim } from "./guard-sim.ts";
 import { idle } from "./idle.ts";
+import { idleSessions } from "./idle-sessions.ts";
 import { kills } from "./kills.ts";
 import { livelock } from "./livelock.ts";
 import { oomReplay } from "./oom-replay.ts";
@@ -48,6 +49,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   replicas,
   kills,
   stores,
+  idleSessions,
 ];
 
 const words = process.argv.slice(2);
@@ -107,7 +109,7 @@ function tell(claims: readonly Claim[]): void {
 }
 
 function list(): void {
-  for (const { name: each, summary } of BENCHMARKS) console.log(`${each.padEnd(10)} ${summary}`);
+  for (const { name: each, summary } of BENCHMARKS) console.log(`${each.padEnd(13)} ${summary}`);
 }
 
 function fail(exitCode: number, message: string): void {

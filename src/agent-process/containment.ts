@@ -196,7 +196,7 @@ async function removeLeft(parent: GroupParent, files: GroupFiles, limitMs: numbe
     [...new Set([...names, ...inPids])].map(async (name) => {
       const left = new ControlGroup(parent, name, files);
       left.killAll();
-      await left.remove(limit);
+      await left.remove(limit, true);
     }),
   );
 }
@@ -209,7 +209,7 @@ async function removeLeft(parent: GroupParent, files: GroupFiles, limitMs: numbe
 async function tryGroup(parent: GroupParent, files: GroupFiles): Promise<void> {
   const group = ControlGroup.make(parent, "probe", MIN_CEILING_BYTES, files);
   const { oomKills } = group;
-  await group.remove(AbortSignal.timeout(CLOSE_LIMIT_MS));
+  await group.remove(AbortSignal.timeout(CLOSE_LIMIT_MS), true);
   if (oomKills === null) throw new Error("it does not count what it kills");
 }
 

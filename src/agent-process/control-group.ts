@@ -167,12 +167,14 @@ export class ControlGroup {
 
   /**
    * Removes the group, as soon as its last process is gone.
+   * @param isWaitedFor Keeps the server alive meanwhile: at its start nothing else does, and Node
+   *   ends a program that waits for what cannot come any more.
    * @returns Whether it is gone; it is tried until `signal` aborts.
    */
-  async remove(signal: AbortSignal): Promise<boolean> {
+  async remove(signal: AbortSignal, isWaitedFor = false): Promise<boolean> {
     for (let pauseMs = 5; !this.#tryToRemove(); pauseMs = Math.min(2 * pauseMs, PAUSE_MAX_MS)) {
       if (signal.aborted) return false;
-      await delay(pauseMs, undefined, { ref: false, signal }).catch(() => {});
+      await delay(pauseMs, undefined, { ref: isWaitedFor, signal }).catch(() => {});
     }
     return true;
   }

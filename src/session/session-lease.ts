@@ -36,6 +36,7 @@ export class SessionLease implements AsyncDisposable {
   /** Steps are one after the other: each starts from the head that the last one left. */
   #work: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  #hasCopy = false;
 
   constructor(options: SessionLeaseOptions) {
     this.#options = options;
@@ -55,6 +56,14 @@ export class SessionLease implements AsyncDisposable {
   /** Aborts when another replica has taken the session. */
   get lost(): AbortSignal {
     return this.#lost.signal;
+  }
+
+  /**
+   * The copy is that of the store, and what comes to be in it is brought over from now on. Before,
+   * it may be of an earlier turn: what it has would take the place of what others have said since.
+   */
+  follow(): void {
+    this.#hasCopy = true;
   }
 
   /** No more is brought over by itself, and the session is not kept any more. */
@@ -90,7 +99,7 @@ export class SessionLease implements AsyncDisposable {
     try {
       await this.#inTurn(async () => {
         const renew = (head: SessionHead) => renewed(head, this.#fence, Date.now() + leaseTimeMs);
-        const record = await copy.record();
+        const record = this.#hasCopy ? await copy.record() : undefined;
         if (record === undefined) await this.#update(renew);
         else await this.#bringOver(record, (head) => withRecord(renew(head), record));
       });

@@ -124,8 +124,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
 
   async open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession> {
     const ref = sessionRefOf(input);
-    const { head } = this.#leaseOf(ref);
-    await this.#bringUpToDate(ref, head);
+    const lease = this.#leaseOf(ref);
+    await this.#bringUpToDate(ref, lease.head);
+    lease.follow();
     return this.#options.local.open(input, nowMs, options);
   }
 

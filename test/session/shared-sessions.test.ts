@@ -253,6 +253,18 @@ describe("replicas that take turns", () => {
     for (const { value } of won) await value[Symbol.asyncDispose]();
   });
 
+  it("never bring over a copy that is behind, however long a session takes to open", async () => {
+    const { one, two } = await replicas({ leaseTimeMs: 90 });
+    await takeTurn(one, thread("t"), "first");
+    await takeTurn(two, thread("t"), "second");
+    const claim = await one.sessions.claim(thread("t"), Date.now());
+    // The lease is renewed a few times before the copy is made that of the store.
+    await delay(150);
+    expect(await saidIn(two, thread("t"))).toContain("second");
+    await claim[Symbol.asyncDispose]();
+    expect(await takeTurn(one, thread("t"), "third")).toEqual(["first", "second"]);
+  });
+
   it("let a session go whose turn did not begin", async () => {
     const { one, two } = await replicas();
     await takeTurn(one, thread("t"), "hello");
