@@ -21,6 +21,7 @@ import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
 import { patterns } from "./patterns.ts";
 import { prediction } from "./prediction.ts";
+import { reattach } from "./reattach.ts";
 import { replicas } from "./replicas.ts";
 import { retention } from "./retention.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
@@ -42,6 +43,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   patterns,
   prediction,
   retention,
+  reattach,
   guardSim,
   livelock,
   replicas,

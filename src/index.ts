@@ -9,6 +9,7 @@ export { loadAgents } from "./agent/load.ts";
 export { loadConfig } from "./config/load.ts";
 export { AppError } from "./lib/errors.ts";
 export { serve } from "./server/serve.ts";
+export { openSessionStore } from "./session/stores/open-session-store.ts";
 export { defineTool } from "./tools/function-tools.ts";
 
 export type { AgentDefinition } from "./agent/definition.ts";

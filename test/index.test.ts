@@ -12,6 +12,7 @@ describe("the library", () => {
       "defineTool",
       "loadAgents",
       "loadConfig",
+      "openSessionStore",
       "serve",
     ]);
   });

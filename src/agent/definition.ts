@@ -11,6 +11,12 @@ export type ModelProvider = (typeof MODEL_PROVIDERS)[number];
 /** Names stand in addresses and metrics. */
 export const AGENT_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/u;
 
+/** The most that a turn may resume, and what becomes of more. */
+export interface TranscriptLimit {
+  readonly maxBytes: number;
+  readonly whenFull: "shorten" | "refuse";
+}
+
 export interface AgentDefinition {
   /** Fits {@link AGENT_NAME}; unique in a server. */
   readonly name: string;
@@ -52,6 +58,8 @@ export interface AgentDefinition {
     readonly stallTimeMs: number;
     /** Most memory of the turn's process tree; without it the server's own rule. */
     readonly turnMemoryBytes?: number;
+    /** The most that a turn resumes, and what becomes of more. */
+    readonly transcript: TranscriptLimit;
   };
   readonly hosting: {
     readonly pattern: HostingPattern;
@@ -62,6 +70,11 @@ export interface AgentDefinition {
     readonly stayMs: number;
     /** Processes started ahead for first turns. */
     readonly spares: number;
+    /**
+     * How long a turn that nobody reads any more goes on before it is cancelled; 0: not at all;
+     * null: to its end.
+     */
+    readonly clientWaitMs: number | null;
   };
 }
 

@@ -49,8 +49,26 @@ export const hosting = z
         "Processes started ahead for the first turns of sessions, in memory that nobody else " +
           "needs.",
       ),
+    onDisconnect: z
+      .enum(["cancel", "continue"])
+      .default("cancel")
+      .describe(
+        "What becomes of a turn whose last reader has left: `cancel` ends it, so that nobody pays " +
+          "for what nobody reads; `continue` lets it run to its end, within `limits.turnTime`.",
+      ),
+    reconnectTime: durationSchema("0s", "24h")
+      .optional()
+      .describe(
+        "With `onDisconnect: cancel`: how long the turn goes on without a reader before it is " +
+          "cancelled, so that one whose connection broke can come back; 0s without it.",
+      ),
   })
-  .superRefine(({ pattern, linger, idleTime, spares }, context) => {
+  .superRefine((settings, context) => {
+    const { pattern, linger, idleTime, spares, onDisconnect, reconnectTime } = settings;
+    if (reconnectTime !== undefined && onDisconnect === "continue") {
+      const message = needs("`onDisconnect: cancel`", "Remove `reconnectTime`, or `onDisconnect`");
+      context.addIssue({ code: "custom", path: ["reconnectTime"], message });
+    }
     if (linger !== undefined && pattern !== "hybrid") {
       const message = needs("the pattern `hybrid`", "Remove `linger`, or change the pattern");
       context.addIssue({ code: "custom", path: ["linger"], message });
@@ -77,8 +95,9 @@ export function stayMsOf({ pattern, linger, idleTime }: HostingSettings): number
 }
 
 export function hostingOf(settings: HostingSettings): AgentDefinition["hosting"] {
-  const { pattern, spares } = settings;
-  return { pattern, stayMs: stayMsOf(settings), spares };
+  const { pattern, spares, onDisconnect, reconnectTime } = settings;
+  const clientWaitMs = onDisconnect === "continue" ? null : (reconnectTime ?? 0);
+  return { pattern, stayMs: stayMsOf(settings), spares, clientWaitMs };
 }
 
 /** Why a budget cannot be kept by a process that stays, as a message for `limits.budgetUsd`. */

@@ -177,6 +177,7 @@ function toDefinition(settings: AgentSettings, resolved: Resolved): AgentDefinit
       turnTimeMs: limits.turnTime,
       stallTimeMs: Math.min(limits.stallTime, limits.turnTime),
       ...(limits.turnMemory !== undefined && { turnMemoryBytes: limits.turnMemory }),
+      transcript: { maxBytes: limits.transcript, whenFull: limits.whenTranscriptFull },
     },
     hosting: hostingOf(hosting),
   };

@@ -170,6 +170,20 @@ const limits = z.strictObject({
       "Most memory that a turn may hold with all its tools; beyond it the tool that grew is " +
         "ended, or the turn. Without it, half of what the replica has for turns.",
     ),
+  transcript: bytesSchema("64KiB", "1GiB")
+    .prefault("16MiB")
+    .describe(
+      "Largest transcript that a turn resumes: each MiB of it takes about 12 MiB of memory, and " +
+        "time at the start.",
+    ),
+  whenTranscriptFull: z
+    .enum(["shorten", "refuse"])
+    .default("shorten")
+    .describe(
+      "What becomes of a larger one: it is cut to its last part, at Claude Code's last summary or " +
+        "else at a question of the user, which the stream says; or the turn is refused with " +
+        "`transcript_too_large`.",
+    ),
 });
 
 export const AgentFile = z

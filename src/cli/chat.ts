@@ -11,7 +11,7 @@ import type { AgentDefinition } from "../agent/definition.ts";
 import { AppError } from "../lib/errors.ts";
 import { decodeRestTurn } from "../protocol/rest.ts";
 import { withEngine, type Engine } from "../server/engine.ts";
-import type { LiveTurn } from "../turn/live-turns.ts";
+import type { LiveTurn } from "../turn/live-turn.ts";
 import type { Caller } from "../turn/turn.ts";
 import { openChatLog } from "./chat-log.ts";
 import { guardAgainstCrash } from "./crash.ts";
@@ -133,11 +133,12 @@ class Chat implements Disposable {
     try {
       const { session, input } = decodeRestTurn({ input: message, threadId });
       const ids = { turnId: randomUUID(), agentName: agent.name, caller: PERSON };
-      this.#turn = await engine.turns.start({ ...ids, session, input }, NEVER);
+      const reader = await engine.turns.start({ ...ids, session, input }, NEVER);
+      this.#turn = reader.turn;
       if (this.#isCancelled) this.#turn.cancel("cancel_requested");
       this.#turns += 1;
       let isWell = true;
-      for await (const event of this.#turn.events()) {
+      for await (const event of reader.events()) {
         io.stdout(printer.print(event));
         if (event.type === "turn_ended") isWell = event.outcome.status !== "failed";
       }

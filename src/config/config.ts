@@ -21,12 +21,21 @@ export interface Config {
     readonly maxStreamsPerCaller: number;
     /** Silence of a reader for whom bytes are waiting before its connection is cut. */
     readonly unreadTimeoutMs: number;
-    /** Bytes of events held for a reader that is slower than its turn. */
-    readonly streamBufferBytes: number;
     /** Origins a browser may call from; none by default. */
     readonly corsOrigins: readonly string[];
     /** Names accepted in the Host header besides loopback, while authentication is off. */
     readonly allowedHosts: readonly string[];
+  };
+  /** What is held of the events of turns. */
+  readonly journal: {
+    /** Bytes of one turn's events. */
+    readonly turnBytes: number;
+    /** Bytes of the events of all turns. */
+    readonly totalBytes: number;
+    /** How long those of a turn are held after its end. */
+    readonly keepMs: number;
+    /** Most readers of one turn at a time. */
+    readonly maxReaders: number;
   };
   readonly auth: {
     /** None: anyone who can reach the port may use the server. */

@@ -204,20 +204,17 @@ function effectiveOf(settings: ServerSettings): Map<string, string> {
 }
 
 function toConfig(settings: ServerSettings, base: string, environment: Environment): Config {
-  const { listen, http, auth, capacity, agentProcess, sessions, retention, ...rest } = settings;
+  const { listen, http, journal, auth, capacity, agentProcess, sessions, retention, ...rest } =
+    settings;
   const { data, drain, telemetry } = rest;
   return {
     listen,
-    http: {
-      bodyLimitBytes: http.bodySize,
-      requestTimeoutMs: http.requestTime,
-      heartbeatMs: http.heartbeat,
-      unreadTimeoutMs: http.unreadTime,
-      maxConnections: http.connections,
-      maxStreamsPerCaller: http.streamsPerCaller,
-      streamBufferBytes: http.streamBuffer,
-      corsOrigins: http.corsOrigins,
-      allowedHosts: http.allowedHosts,
+    http: httpOf(http),
+    journal: {
+      turnBytes: journal.turnSize,
+      totalBytes: journal.totalSize,
+      keepMs: journal.keepTime,
+      maxReaders: journal.readers,
     },
     auth: { keys: auth.keys },
     capacity: {
@@ -272,5 +269,18 @@ function retentionConfig(retention: ServerSettings["retention"]): Config["retent
     maxBytes: retention.maxBytes ?? null,
     keepFreeBytes: retention.keepFree ?? null,
     sweepIntervalMs: retention.sweepInterval,
+  };
+}
+
+function httpOf(http: ServerSettings["http"]): Config["http"] {
+  return {
+    bodyLimitBytes: http.bodySize,
+    requestTimeoutMs: http.requestTime,
+    heartbeatMs: http.heartbeat,
+    unreadTimeoutMs: http.unreadTime,
+    maxConnections: http.connections,
+    maxStreamsPerCaller: http.streamsPerCaller,
+    corsOrigins: http.corsOrigins,
+    allowedHosts: http.allowedHosts,
   };
 }

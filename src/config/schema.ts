@@ -10,6 +10,7 @@ import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
 import { capacity } from "./capacity-schema.ts";
+import { journal } from "./journal-schema.ts";
 import { retention } from "./retention-schema.ts";
 import { sessions } from "./sessions-schema.ts";
 
@@ -57,9 +58,6 @@ const http = z.strictObject({
     .max(100_000)
     .default(64)
     .describe("Turns that one caller may have open, read as a stream or not."),
-  streamBuffer: bytesSchema("64KiB", "1GiB")
-    .prefault("4MiB")
-    .describe("Events held for a reader that is slower than its turn; beyond, the turn ends."),
   corsOrigins: z
     .array(
       z.string().refine(isOrigin, {
@@ -185,6 +183,9 @@ export const ServerFile = z
   .strictObject({
     listen: listen.prefault({}).describe("Where the server listens."),
     http: http.prefault({}).describe("Limits of requests and event streams."),
+    journal: journal
+      .prefault({})
+      .describe("Events of turns, held for readers that are slow or come back."),
     auth: auth.prefault({}).describe("Who may use the server."),
     capacity: capacity.prefault({}).describe("How many turns the memory may carry."),
     agentProcess: agentProcess

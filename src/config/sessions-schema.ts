@@ -9,7 +9,7 @@ import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { needs } from "../lib/schema-issues.ts";
 
-export const STORE_SCHEMES = ["file", "redis", "rediss", "postgres", "postgresql", "s3"] as const;
+const STORE_SCHEMES = ["file", "redis", "rediss", "postgres", "postgresql", "s3"] as const;
 
 export const sessions = z.strictObject({
   maxPerTenant: z

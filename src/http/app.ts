@@ -23,7 +23,7 @@ import { answerConnect, ClientErrors } from "./client-error.ts";
 import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost } from "./host-check.ts";
 import { parseJsonBody } from "./json-body.ts";
-import { loadRefusal } from "./load-refusal.ts";
+import { isContinuation, loadRefusal } from "./load-refusal.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
 import type { Route } from "./route.ts";
@@ -171,7 +171,9 @@ function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps)
             if (!authenticator.isOn) checkHost(request.headers.host, allowedHosts);
             request.caller = authenticator.authenticate(request.headers.authorization, access);
           }
-          const refusal = route.startsTurn ? loadRefusal(parts, request.caller ?? NOBODY) : null;
+          const asker = request.caller ?? NOBODY;
+          const isWeighed = route.startsTurn === true && !isContinuation(parts, request, asker);
+          const refusal = isWeighed ? loadRefusal(parts, asker) : null;
           if (refusal === null) done();
           else refusals.send(refusal, request, reply);
         } catch (error) {

@@ -6,10 +6,12 @@
 
 import type { FastifyReply, FastifyRequest } from "fastify";
 
-const EXPOSED_HEADERS = "Allow, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, X-Turn-Id";
+const EXPOSED_HEADERS =
+  "Allow, Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, X-Turn-Id";
 const PREFLIGHT_ANSWER = {
   "access-control-allow-methods": "GET, HEAD, POST, DELETE",
-  "access-control-allow-headers": "Accept, Authorization, Content-Type, Traceparent, Tracestate",
+  "access-control-allow-headers":
+    "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Traceparent, Tracestate",
   "access-control-max-age": "600",
 };
 

@@ -4,9 +4,11 @@
  * @module
  */
 
+import type { FastifyRequest } from "fastify";
 import { shedRefusal } from "../capacity/shed-error.ts";
 import type { Refusal } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
+import { keyHashOf } from "./idempotency-key.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 /** When to come back to a replica that is not ready: it tries again by itself. */
@@ -28,4 +30,19 @@ export function loadRefusal(
   const party = { tenant, callerId, isPriority: priority === "high" };
   const shed = gate.shedEarly(party, Date.now());
   return shed === null ? null : shedRefusal(shed);
+}
+
+/**
+ * Whether a request, of which the body is not read yet, goes on with a turn rather than starting
+ * one. That costs no memory, so the load is no reason to refuse it.
+ */
+export function isContinuation(
+  { turns }: Pick<ServerParts, "turns">,
+  { headers, params }: Pick<FastifyRequest, "headers" | "params">,
+  caller: Caller,
+): boolean {
+  if (typeof headers["last-event-id"] === "string") return true;
+  const { agent } = params as { readonly agent?: string };
+  const keyHash = keyHashOf(headers);
+  return keyHash !== null && agent !== undefined && turns.knowsKey(caller, agent, keyHash);
 }

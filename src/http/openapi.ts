@@ -9,7 +9,7 @@
 import { z } from "zod";
 import { ERRORS, type ErrorCode } from "../lib/errors.ts";
 import { PROBLEM_MEDIA_TYPE } from "../protocol/problem.ts";
-import { type Answer, jsonAnswer, type Route } from "./route.ts";
+import { type Answer, jsonAnswer, REQUEST_HEADERS, type Route } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 type Json = Record<string, unknown>;
@@ -72,7 +72,11 @@ function operation(route: Route, statusOf: StatusOf): Json {
     operationId: docs.operationId,
     summary: docs.summary,
     security: access === "public" ? [] : [{ key: [] }],
-    parameters: [...pathParameters(path), ...queryParameters(docs.query)],
+    parameters: [
+      ...pathParameters(path),
+      ...queryParameters(docs.query),
+      ...headerParameters(docs.headers ?? []),
+    ],
     ...(docs.body !== undefined && {
       requestBody: {
         required: true,
@@ -104,6 +108,16 @@ function queryParameters(query: z.ZodObject | undefined): Json[] {
       schema: rest,
     };
   });
+}
+
+function headerParameters(names: NonNullable<Route["docs"]["headers"]>): Json[] {
+  return names.map((name) => ({
+    name,
+    in: "header",
+    required: false,
+    description: REQUEST_HEADERS[name],
+    schema: { type: "string" },
+  }));
 }
 
 function answers(list: readonly Answer[]): Json {

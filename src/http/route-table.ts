@@ -7,6 +7,7 @@
 import { openApiRoute } from "./openapi.ts";
 import type { Route } from "./route.ts";
 import { agentRoutes } from "./routes/agents.ts";
+import { aguiRoutes } from "./routes/agui.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { retentionRoutes } from "./routes/retention.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
@@ -16,6 +17,7 @@ import type { ServerParts } from "./server-parts.ts";
 export function routeTable(parts: ServerParts): readonly Route[] {
   const routes = [
     ...turnRoutes(parts),
+    ...aguiRoutes(parts),
     ...sessionRoutes(parts),
     ...retentionRoutes(parts),
     ...agentRoutes(parts),

@@ -37,6 +37,8 @@ export interface RouteDocs {
   readonly operationId: string;
   readonly summary: string;
   readonly query?: z.ZodObject;
+  /** Request headers that mean something here. */
+  readonly headers?: readonly (keyof typeof REQUEST_HEADERS)[];
   readonly body?: z.ZodType;
   readonly answers: readonly Answer[];
   /** Beside those that every route or every route of this access can answer with. */
@@ -53,3 +55,10 @@ export interface Answer {
 export function jsonAnswer(description: string, schema: z.ZodType, status = 200): Answer {
   return { status, description, content: { "application/json": schema } };
 }
+
+/** What each of them means. */
+export const REQUEST_HEADERS = {
+  "Idempotency-Key":
+    "Your own name for the request, 1 to 255 characters: the same one never runs twice.",
+  "Last-Event-ID": "Id of the last event that was read: what comes after it is sent.",
+} as const;

@@ -78,8 +78,16 @@ export const ERRORS = {
     status: 404,
     fault: "caller",
     retryable: false,
-    title: "No such turn is running",
-    remedy: "A turn can be addressed while it runs; its id is in the header `x-turn-id`",
+    title: "No such turn is known",
+    remedy:
+      "A turn is known while it runs, and for `journal.keepTime` after it; its id is in the header `x-turn-id`",
+  },
+  events_expired: {
+    status: 410,
+    fault: "caller",
+    retryable: false,
+    title: "The events that come next are not held any more",
+    remedy: "Read the session: what the turn has said is there; the turn itself may go on",
   },
   method_not_allowed: {
     status: 405,
@@ -102,6 +110,13 @@ export const ERRORS = {
     title: "Another turn of this session is running",
     remedy: "Wait for that turn to end, or cancel it; a session takes one turn at a time",
   },
+  transcript_too_large: {
+    status: 413,
+    fault: "caller",
+    retryable: false,
+    title: "The conversation is longer than the agent may carry",
+    remedy: "Begin a new thread; `limits.transcript` of the agent file is the most that it resumes",
+  },
   session_taken_over: {
     status: 409,
     fault: "operator",
@@ -116,6 +131,13 @@ export const ERRORS = {
     retryable: false,
     title: "What the store keeps of the session cannot be read",
     remedy: "Restore it from a backup of the store, or delete the session",
+  },
+  turn_cut_off: {
+    status: 409,
+    fault: "caller",
+    retryable: false,
+    title: "The turn of this key was cut off",
+    remedy: "Read the session to see how far it came; a new key, or none, starts a new turn",
   },
   session_on_hold: {
     status: 409,
@@ -145,6 +167,13 @@ export const ERRORS = {
     retryable: false,
     title: "The body has a type this address does not read",
     remedy: "Send `Content-Type: application/json`",
+  },
+  idempotency_key_reused: {
+    status: 422,
+    fault: "caller",
+    retryable: false,
+    title: "The key was used for another request",
+    remedy: "Send a new key with every new request, and the same body with the same key",
   },
   misdirected_request: {
     status: 421,
@@ -180,6 +209,13 @@ export const ERRORS = {
     retryable: true,
     title: "This caller has too many turns open",
     remedy: "Let one of your turns end first; the limit is `http.streamsPerCaller`",
+  },
+  too_many_readers: {
+    status: 429,
+    fault: "caller",
+    retryable: true,
+    title: "This turn has too many readers",
+    remedy: "Let one of its readers leave first; the limit is `journal.readers`",
   },
   too_many_sessions: {
     status: 429,
@@ -312,7 +348,7 @@ export const ERRORS = {
     fault: "agent",
     retryable: false,
     title: "The turn wrote more than can be held for its reader",
-    remedy: "Read the stream faster, or ask for less in one turn",
+    remedy: "Read the stream faster, or ask for less in one turn; the limit is `journal.turnSize`",
   },
   config_invalid: {
     status: 500,
@@ -407,6 +443,11 @@ export class AppError extends Error implements Refusal {
   get spec(): ErrorSpec {
     return ERRORS[this.code];
   }
+}
+
+/** Whether it is this failure. */
+export function hasCode(thrown: unknown, code: ErrorCode): boolean {
+  return thrown instanceof AppError && thrown.code === code;
 }
 
 /** The failure as it is, or `internal` for anything else: a bug's text never reaches a caller. */

@@ -11,8 +11,9 @@
 
 import type { UserMessageSchema as UserMessage } from "@ag-ui/core/schemas";
 import { z } from "zod";
-import type { InputPart, SessionTarget } from "../turn/turn.ts";
-import { upgradeContent } from "./agui-0-0-59.ts";
+import { turnKeyOf } from "../turn/turn-key.ts";
+import type { InputPart, SessionTarget, TurnKey } from "../turn/turn.ts";
+import { isBefore1, upgradeContent } from "./agui-0-0-59.ts";
 import {
   type BodyError,
   checkBody,
@@ -42,6 +43,7 @@ export interface AguiTurn {
   readonly session: SessionTarget;
   readonly input: readonly InputPart[];
   readonly run: AguiRun;
+  readonly key: TurnKey;
 }
 
 /** Clients in other languages write null for what is absent. */
@@ -66,11 +68,26 @@ export async function decodeAguiRun(body: unknown): Promise<AguiTurn> {
 
   const { input, errors } = await readNewMessages(messages);
   if (errors.length > 0) throw invalidBody(errors);
+  const run = { threadId, runId, ...(typeof protocolVersion === "string" && { protocolVersion }) };
   return {
     session: { by: "thread", threadId, expectsHistory: hasAnswer(messages) },
     input,
-    run: { threadId, runId, ...(typeof protocolVersion === "string" && { protocolVersion }) },
+    run,
+    key: keyOf(run, messages, input),
   };
+}
+
+/**
+ * The run's id names the request. The same words said again later are another request, which the
+ * messages before them tell.
+ */
+function keyOf(run: AguiRun, messages: readonly Message[], input: readonly InputPart[]): TurnKey {
+  const asked = { messages: messages.length, lastId: messages.at(-1)?.["id"], input };
+  const key = turnKeyOf(["runId", run.runId], asked);
+  // Before 1.0 nothing says that a run's id is its own, and there are clients that always send the
+  // same one: so what is asked is part of the name.
+  const { hash, inputHash } = key;
+  return isBefore1(run.protocolVersion) ? turnKeyOf(["runId", hash, inputHash], asked) : key;
 }
 
 /** A greeting that a user interface puts first is no answer: nobody has asked anything yet. */

@@ -22,19 +22,54 @@ import { promptTokens } from "../lib/tokens.ts";
 import type { ModelUsage, TurnEvent, TurnOutcome, TurnUsage } from "../turn/turn.ts";
 import { cancelledEndBefore1, isBefore1 } from "./agui-0-0-59.ts";
 import type { AguiRun } from "./agui-decode.ts";
+import { toolResultId } from "./agui-messages.ts";
 import { type ReportError, withOneEnding } from "./ending.ts";
+import { eventIdOf, type NumberedEvent } from "./event-id.ts";
+
+/** An event as it is sent. One that only the stream has, such as its own failure, has no id. */
+export interface AguiFrame {
+  readonly event: AGUIEvent;
+  readonly id?: string;
+}
+
+export interface AguiStream {
+  readonly turnId: string;
+  readonly run: AguiRun;
+  readonly report: ReportError;
+  /** Where the stream goes on that was cut; from the beginning without it. */
+  readonly resume?: {
+    /** Leave the encoder as if it had seen all that came before the first event. */
+    readonly before: readonly TurnEvent[];
+    /** Frames of the first event that were read. */
+    readonly parts: number;
+  };
+}
 
 /**
  * The events of a run. Exactly one `RUN_FINISHED` or `RUN_ERROR` comes last, also when the source
  * throws or breaks off: clients take a stream that merely stops for a success.
  */
 export async function* encodeAgui(
-  events: AsyncIterable<TurnEvent>,
-  run: AguiRun,
-  report: ReportError,
-): AsyncGenerator<AGUIEvent, void, undefined> {
+  events: AsyncIterable<NumberedEvent>,
+  { turnId, run, report, resume }: AguiStream,
+): AsyncGenerator<AguiFrame, void, undefined> {
   const encoder = new AguiEncoder(run);
-  for await (const event of withOneEnding(events, report)) yield* encoder.encode(event);
+  for (const event of resume?.before ?? []) encoder.encode(event);
+  let toSkip = resume?.parts ?? 0;
+  for await (const { id, event } of withOneEnding(events, report)) {
+    const frames = encoder.encode(event);
+    for (const [index, frame] of frames.entries()) {
+      // Of the frames of one event only the last says that it was read whole.
+      const isLast = index === frames.length - 1;
+      const place = isLast
+        ? { after: id ?? 0, parts: 0 }
+        : { after: (id ?? 0) - 1, parts: index + 1 };
+      const named = id === null ? {} : { id: eventIdOf(turnId, place) };
+      // The stream's own failure is news in any case.
+      if (index >= toSkip || id === null) yield { event: frame, ...named };
+    }
+    toSkip = 0;
+  }
 }
 
 /**
@@ -158,7 +193,7 @@ function toolResult(event: Extract<TurnEvent, { type: "tool_result" }>): AGUIEve
   const { toolCallId, content, isError } = event;
   return {
     type: EventType.TOOL_CALL_RESULT,
-    messageId: `${toolCallId}:result`,
+    messageId: toolResultId(toolCallId),
     toolCallId,
     content,
     role: "tool",

@@ -6,6 +6,7 @@
  */
 
 import type { AGUIEvent } from "@ag-ui/core";
+import type { AguiFrame } from "./agui-encode.ts";
 import { preferredMediaType } from "./negotiate.ts";
 import { encodeSseFrame, SSE_MEDIA_TYPE } from "./sse.ts";
 
@@ -26,17 +27,17 @@ export function negotiateAgui(accept: string | undefined): AguiFormat | null {
   return preferred === AGUI_MEDIA_TYPES.sse ? "sse" : "proto";
 }
 
-/** One chunk an event. */
+/** One chunk an event. Protobuf has no place for ids. */
 export async function* encodeAguiBytes(
-  events: AsyncIterable<AGUIEvent>,
+  frames: AsyncIterable<AguiFrame>,
   format: AguiFormat,
 ): AsyncGenerator<string | Uint8Array, void, undefined> {
   const encode = format === "sse" ? encodeAguiFrame : await loadProtobufEncoder();
-  for await (const event of events) yield encode(event);
+  for await (const { event, id } of frames) yield encode(event, id);
 }
 
-function encodeAguiFrame(event: AGUIEvent): string {
-  return encodeSseFrame({ data: JSON.stringify(event) });
+function encodeAguiFrame(event: AGUIEvent, id: string | undefined): string {
+  return encodeSseFrame({ ...(id !== undefined && { id }), data: JSON.stringify(event) });
 }
 
 /** Loaded on demand: hardly any client asks for protobuf. */

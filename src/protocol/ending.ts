@@ -7,6 +7,7 @@
 
 import { AppError, toAppError } from "../lib/errors.ts";
 import type { TurnEvent, TurnUsage } from "../turn/turn.ts";
+import type { NumberedEvent } from "./event-id.ts";
 
 /** Told what went wrong, for the log; the reader of the stream only sees an `internal` error. */
 export type ReportError = (error: AppError) => void;
@@ -16,21 +17,21 @@ export type ReportError = (error: AppError) => void;
  * a failure with the code of the error; what comes after the end is dropped.
  */
 export async function* withOneEnding(
-  events: AsyncIterable<TurnEvent>,
+  events: AsyncIterable<NumberedEvent>,
   report: ReportError,
-): AsyncGenerator<TurnEvent, void, undefined> {
+): AsyncGenerator<NumberedEvent, void, undefined> {
   let isEnded = false;
   try {
-    for await (const event of events) {
+    for await (const numbered of events) {
       if (isEnded) continue;
-      isEnded = event.type === "turn_ended";
-      yield event;
+      isEnded = numbered.event.type === "turn_ended";
+      yield numbered;
     }
     if (!isEnded) throw new AppError("internal", "Cannot finish the turn: its events just stopped");
   } catch (thrown) {
     const error = toAppError(thrown);
     report(error);
-    if (!isEnded) yield failedEnding(error);
+    if (!isEnded) yield { id: null, event: failedEnding(error) };
   }
 }
 

@@ -31,6 +31,7 @@ export interface ProblemDocument {
 const REGISTERED_TYPES: Partial<Record<ErrorCode, string>> = {
   at_capacity: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
   too_many_streams: "https://iana.org/assignments/http-problem-types#quota-exceeded",
+  too_many_readers: "https://iana.org/assignments/http-problem-types#quota-exceeded",
   too_many_sessions: "https://iana.org/assignments/http-problem-types#quota-exceeded",
 };
 

@@ -8,9 +8,11 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { AppError } from "../lib/errors.ts";
-import type { InputPart, SessionTarget, TurnEvent } from "../turn/turn.ts";
+import type { EndedTurn } from "../turn/kept-turn.ts";
+import type { InputPart, SessionTarget } from "../turn/turn.ts";
 import type { CollectedToolCall, CollectedTurn } from "./collect.ts";
 import { type ReportError, withOneEnding } from "./ending.ts";
+import { eventIdOf, type NumberedEvent } from "./event-id.ts";
 import {
   clientIdSchema,
   INPUT_LIMITS,
@@ -64,16 +66,21 @@ export function decodeRestTurn(body: unknown, newThreadId: () => string = random
 }
 
 /** One event as Server-Sent Event: its type as the name, the whole of it as the data. */
-export function encodeRestEvent(event: TurnEvent): string {
-  return encodeSseFrame({ event: event.type, data: JSON.stringify(event) });
+function encodeRestEvent({ id, event }: NumberedEvent, turnId: string): string {
+  return encodeSseFrame({
+    ...(id !== null && { id: eventIdOf(turnId, { after: id, parts: 0 }) }),
+    event: event.type,
+    data: JSON.stringify(event),
+  });
 }
 
 /** The frames of a turn; the last one is always `turn_ended`, also when the source breaks off. */
 export async function* encodeRestEvents(
-  events: AsyncIterable<TurnEvent>,
+  events: AsyncIterable<NumberedEvent>,
+  turnId: string,
   report: ReportError,
 ): AsyncGenerator<string, void, undefined> {
-  for await (const event of withOneEnding(events, report)) yield encodeRestEvent(event);
+  for await (const each of withOneEnding(events, report)) yield encodeRestEvent(each, turnId);
 }
 
 const count = z.int().min(0);
@@ -108,6 +115,10 @@ export const restOutcomeSchema = z.object({
       isError: z.boolean(),
     }),
   ),
+  isCut: z
+    .literal(true)
+    .optional()
+    .describe("The turn ran before, and only a part of its answer was kept."),
   usage: z.object({
     ...modelUsageSchema.omit({ model: true }).shape,
     steps: count,
@@ -149,6 +160,11 @@ export function restOutcomeBody(turn: CollectedTurn): RestOutcome {
     toolCalls: turn.toolCalls.map(toolCallBody),
     usage: outcome.usage,
   };
+}
+
+/** The same of a turn that ran before: its last words, without what it did on the way. */
+export function restEndedBody({ isCut, ...turn }: EndedTurn): RestOutcome {
+  return { ...restOutcomeBody({ ...turn, toolCalls: [] }), ...(isCut && { isCut }) };
 }
 
 function stopReasonOf(outcome: Exclude<CollectedTurn["outcome"], { status: "failed" }>): string {

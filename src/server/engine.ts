@@ -121,11 +121,7 @@ export async function withEngine<Result>(
   await using opened = await openSessions({ config, data, telemetry, single, kept });
   const { locks, sessions, sweeper } = opened;
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };
-  await using turns = new LiveTurns({
-    start: (request, signal) => runTurn(request, turnDeps, signal),
-    maxStreamsPerCaller: config.http.maxStreamsPerCaller,
-    streamBufferBytes: config.http.streamBufferBytes,
-  });
+  await using turns = openTurns(config, turnDeps);
   report.watch({
     agentNames: [...agents.keys()],
     containment,
@@ -181,6 +177,20 @@ async function cleanUpAfterLastRun(data: DataDirectory, telemetry: Telemetry): P
   const killed = await sweepStrays(serverId);
   telemetry.metrics.straysKilled(killed);
   if (killed > 0) telemetry.log.warn({ killed }, "Killed processes that the last run left behind");
+}
+
+function openTurns({ http, journal }: Config, deps: TurnDeps): LiveTurns {
+  return new LiveTurns({
+    start: (request, signal) => runTurn(request, deps, signal),
+    maxStreamsPerCaller: http.maxStreamsPerCaller,
+    maxReaders: journal.maxReaders,
+    journal,
+    clientWaitMsOf: (name) => {
+      const agent = deps.agents.get(name);
+      // A turn of no agent is about to be refused. Null is a word of its own.
+      return agent === undefined ? 0 : agent.definition.hosting.clientWaitMs;
+    },
+  });
 }
 
 function openAgentProcesses(options: {

@@ -64,6 +64,7 @@ export async function openEphemeralSession(
     totals: NO_TOTALS,
     repairedLines: 0,
     wasSetAside: false,
+    shortened: null,
     [Symbol.asyncDispose]: () => storing("remove the session", remove),
   };
 }

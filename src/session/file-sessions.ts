@@ -11,6 +11,7 @@ import { randomUUID } from "node:crypto";
 import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../lib/errors.ts";
+import type { TurnKey } from "../turn/turn.ts";
 import { makeDirectoriesBelow } from "./durable-file.ts";
 import { SessionCounts } from "./session-counts.ts";
 import {
@@ -40,6 +41,7 @@ import {
   type SessionRecord,
   lastUseOf,
   markUsed,
+  readRecord,
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
@@ -48,6 +50,7 @@ import type { StoredSession } from "./retention.ts";
 import { removeTree } from "./remove-tree.ts";
 import {
   NO_CLAIM,
+  type OpenOptions,
   type OpenSession,
   type SessionClaim,
   type Sessions,
@@ -55,6 +58,7 @@ import {
   type TurnEnd,
 } from "./sessions.ts";
 import type { SingleSession } from "./single-session.ts";
+import { shortenTranscript } from "./shorten-transcript.ts";
 import { ifPresent, storing, unlessFull } from "./storage-errors.ts";
 import { Tombstones } from "./tombstones.ts";
 import { hasConversation, readLines, repairTranscript } from "./transcript-file.ts";
@@ -65,6 +69,7 @@ import {
   transcriptOf,
 } from "./transcript.ts";
 import { type TreeSize, treeSizeOf } from "./tree-size.ts";
+import { type KeptTurn, keptTurnOf, mustNotHaveBegun, withBegun, withEnded } from "./turn-keys.ts";
 
 export interface FileSessionsOptions {
   /** Path of an open data directory. */
@@ -107,7 +112,11 @@ export class FileSessions implements Sessions {
 
   async refresh(): Promise<void> {}
 
-  async open(input: SessionInput, nowMs: number, processStayed = false): Promise<OpenSession> {
+  async open(
+    input: SessionInput,
+    nowMs: number,
+    { processStayed = false, transcript: limit }: OpenOptions = {},
+  ): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     return storing("open the session", async () => {
       const known = await recordForTurn(this.#data, input, ref, nowMs);
@@ -118,14 +127,17 @@ export class FileSessions implements Sessions {
       const directories = await makeSessionDirectories(this.#data, ref, processStayed);
       const found = await transcriptFileOf(this.#data, record);
       const repair = processStayed ? AS_IT_IS : found && (await repairTranscript(found));
-      const transcript = processStayed ? found : repair?.transcript;
+      const repaired = processStayed ? found : repair?.transcript;
+      const mayShorten = !processStayed && limit !== undefined && repaired !== undefined;
+      const shortened = mayShorten ? await shortenTranscript(repaired, limit) : null;
       return {
         sessionId: ref.sessionId,
         threadId: record.threadId,
         transcriptId: transcriptIdOf(record),
-        isNew: transcript === undefined,
+        isNew: repaired === undefined,
         directories,
-        transcriptBytes: transcript?.bytes ?? 0,
+        transcriptBytes: shortened?.keptBytes ?? repaired?.bytes ?? 0,
+        shortened,
         totals: record.totals,
         repairedLines: repair?.repairedLines ?? 0,
         wasSetAside: repair?.wasSetAside ?? false,
@@ -138,7 +150,7 @@ export class FileSessions implements Sessions {
   }
 
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
-    const { totals, endedAtMs, processStays = false } = end;
+    const { totals, endedAtMs, processStays = false, keyed } = end;
     const own = parseSessionRef(ref);
     const paths = sessionPathsOf(this.#data, own);
     await storing("record the turn", async () => {
@@ -152,8 +164,35 @@ export class FileSessions implements Sessions {
         turns: record.turns + (totals !== null && wasWritten ? 1 : 0),
         transcriptBytes: transcript?.bytes ?? 0,
         totals: totals ?? record.totals,
+        ...(keyed && { keptTurns: withEnded(record.keptTurns, keyed.key, keyed.answer) }),
       });
       if (!processStays) await removeTree(paths.tmp);
+    });
+  }
+
+  async keptTurn(
+    ref: SessionRef,
+    agentName: string,
+    key: Pick<TurnKey, "hash">,
+  ): Promise<{ readonly turn: KeptTurn; readonly threadId: string } | undefined> {
+    const own = parseSessionRef(ref);
+    return storing("read the session", async () => {
+      const record = await readRecord(sessionPathsOf(this.#data, own).record, own);
+      if (record?.agentName !== agentName) return undefined;
+      const turn = keptTurnOf(record.keptTurns, key);
+      return turn && { turn, threadId: record.threadId };
+    });
+  }
+
+  async keepBegun(ref: SessionRef, begun: Omit<KeptTurn, "end">): Promise<void> {
+    const own = parseSessionRef(ref);
+    const file = sessionPathsOf(this.#data, own).record;
+    await storing("record the turn", async () => {
+      const record = await requireRecord(this.#data, own, begun.startedAtMs);
+      mustNotHaveBegun(record.keptTurns, begun);
+      await writeRecord(file, { ...record, keptTurns: withBegun(record.keptTurns, begun) });
+      // Writing it anew has set its time to that of the last turn.
+      await markUsed(file, begun.startedAtMs);
     });
   }
 
@@ -287,6 +326,7 @@ export class FileSessions implements Sessions {
   #summaryOf({
     version: _version,
     transcriptId: _transcriptId,
+    keptTurns: _keptTurns,
     tenant,
     ...shown
   }: SessionRecord): SessionSummary {

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { AppError } from "../lib/errors.ts";
+import { hasCode } from "../lib/errors.ts";
 import type { LeaseTerms } from "./stores/session-head.ts";
 
 export class LeaseClock {
@@ -31,7 +31,7 @@ export class LeaseClock {
 
   /** The store may have failed to answer. */
   saw(thrown: unknown): void {
-    if (isUnavailable(thrown)) this.#outageAtMs = Date.now();
+    if (hasCode(thrown, "store_unavailable")) this.#outageAtMs = Date.now();
   }
 
   /** On which this replica takes a session. */
@@ -44,8 +44,4 @@ export class LeaseClock {
       judgedAtMs: wasAway ? nowMs - this.#leaseTimeMs : nowMs,
     };
   }
-}
-
-export function isUnavailable(thrown: unknown): boolean {
-  return thrown instanceof AppError && thrown.code === "store_unavailable";
 }

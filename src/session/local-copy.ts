@@ -9,7 +9,7 @@
  */
 
 import { createReadStream } from "node:fs";
-import { open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { makeDirectoriesBelow, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
@@ -19,8 +19,8 @@ import { transcriptFileOf } from "./session-lookup.ts";
 import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
 import { readRecord, type SessionRecord, transcriptIdOf, writeRecord } from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
-import { chunksOf, writeStartOf } from "./stores/pieces.ts";
-import { bytesOf, type SessionHead } from "./stores/session-head.ts";
+import { chunksOf, hashOf, writeStartOf } from "./stores/pieces.ts";
+import { bytesOf, type Piece, type SessionHead } from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
 import { endOfLastLine, hasMessageAfter, insideOf, readAt } from "./transcript-file.ts";
 
@@ -198,7 +198,7 @@ function fileNameOf(transcriptId: string, path: string): string {
   return path === "" ? `${transcriptId}.jsonl` : join(transcriptId, path);
 }
 
-/** Null when the store has all of it. */
+/** Null when the store has all of it, and nothing else. */
 async function tailOf(path: string, name: string, head: SessionHead): Promise<Tail | null> {
   await using file = await open(path, "r");
   const { size } = await file.stat();
@@ -206,12 +206,29 @@ async function tailOf(path: string, name: string, head: SessionHead): Promise<Ta
   const endBytes = isLines ? await endOfLastLine(file, size) : size;
   if (!isLines && size > MAX_STEP_BYTES) return null;
   const storedBytes = bytesOf(head, name);
-  if (endBytes === storedBytes) return null;
-  // Lines are only ever added. Any other file was written anew.
-  const isLonger = isLines && endBytes > storedBytes;
-  const fromBytes = isLonger ? writeStartOf(head, name) : 0;
+  const sameBytes = await sameBytesOf(file, endBytes, head.pieces[name] ?? []);
+  if (sameBytes === endBytes && sameBytes === storedBytes) return null;
+  const fromBytes = Math.min(sameBytes, writeStartOf(head, name));
   const bytes = await readAt(file, fromBytes, Math.min(endBytes - fromBytes, MAX_STEP_BYTES));
   return { path: name, fromBytes, chunks: chunksOf(bytes) };
+}
+
+/**
+ * How much of what is stored is at the beginning of the file, in whole pieces. Mostly all: but a
+ * transcript may have been begun anew, cut, or changed by hand, and what is there is the truth.
+ */
+async function sameBytesOf(
+  file: FileHandle,
+  endBytes: number,
+  pieces: readonly Piece[],
+): Promise<number> {
+  let sameBytes = 0;
+  for (const { bytes, hash } of pieces) {
+    if (sameBytes + bytes > endBytes) break;
+    if (hashOf(await readAt(file, sameBytes, bytes)) !== hash) break;
+    sameBytes += bytes;
+  }
+  return sameBytes;
 }
 
 /** Of regular files, as paths with `/`; bounded. */

@@ -37,7 +37,7 @@ type Letter = Readonly<z.infer<typeof Letter>>;
 const FIRST_PAUSE_MS = 250;
 const LAST_PAUSE_MS = 10_000;
 
-/** Disposing stops trying; what waits is found by the next run. */
+/** Disposing tries once more, for the disk may go with the replica; the next run finds what waits. */
 export class Outbox implements AsyncDisposable {
   readonly #options: OutboxOptions;
   readonly #waiting = new Map<string, Letter & { readonly bytes: number }>();
@@ -108,6 +108,13 @@ export class Outbox implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#loop;
+    for (const letter of this.#waiting.values()) {
+      const isDone = await this.#deliver(letter).then(
+        () => true,
+        () => false,
+      );
+      if (!isDone) return;
+    }
   }
 
   async #keep(letter: Letter): Promise<void> {

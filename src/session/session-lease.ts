@@ -5,7 +5,7 @@
  * @module
  */
 
-import { AppError } from "../lib/errors.ts";
+import { hasCode } from "../lib/errors.ts";
 import type { LocalCopy } from "./local-copy.ts";
 import type { SessionRecord } from "./session-record.ts";
 import type { LogKey } from "./stores/names.ts";
@@ -104,7 +104,7 @@ export class SessionLease implements AsyncDisposable {
         else await this.#bringOver(record, (head) => withRecord(renew(head), record));
       });
     } catch (thrown) {
-      if (thrown instanceof AppError && thrown.code === "session_taken_over") {
+      if (hasCode(thrown, "session_taken_over")) {
         this.stop();
         this.#lost.abort(thrown);
       } else onUnavailable(thrown);

@@ -9,6 +9,7 @@ import { z } from "zod";
 import { writeDurably } from "./durable-file.ts";
 import type { SessionRef } from "./session-id.ts";
 import { ifPresent, storageFailed } from "./storage-errors.ts";
+import { KeptTurn } from "./turn-keys.ts";
 
 const count = z.number().int().nonnegative();
 
@@ -47,6 +48,8 @@ const SessionRecord = z.object({
   transcriptId: z.uuid().optional(),
   /** Since when it must not be deleted, if it is on hold. */
   onHoldSinceMs: count.optional(),
+  /** The last turns that had keys, the newest first. */
+  keptTurns: z.array(KeptTurn).readonly().optional(),
 });
 export type SessionRecord = Readonly<z.infer<typeof SessionRecord>>;
 

@@ -10,14 +10,18 @@
  * @module
  */
 
+import type { TranscriptLimit } from "../agent/definition.ts";
 import type { StoredSession } from "./retention.ts";
 import type { SessionInput, SessionRef } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
+import type { Shortened } from "./shorten-transcript.ts";
 import type { SessionDirectories } from "./session-paths.ts";
 import type { SessionRecord, SessionTotals } from "./session-record.ts";
 import type { TranscriptRepair } from "./transcript-file.ts";
 import type { Transcript } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
+import type { TurnKey } from "../turn/turn.ts";
+import type { KeptTurn, TurnAnswer } from "./turn-keys.ts";
 
 export interface OpenSession extends TranscriptRepair {
   readonly sessionId: string;
@@ -31,6 +35,15 @@ export interface OpenSession extends TranscriptRepair {
   readonly transcriptBytes: number;
   /** As they stood before this turn. */
   readonly totals: SessionTotals;
+  /** What was done so that the agent can carry it; null if nothing. */
+  readonly shortened: Shortened | null;
+}
+
+export interface OpenOptions {
+  /** The turn goes on in a process that is there: what that has is left alone. */
+  readonly processStayed?: boolean;
+  /** Of a transcript that is to be resumed; without it there is no limit. */
+  readonly transcript?: TranscriptLimit;
 }
 
 export interface TurnEnd {
@@ -39,9 +52,14 @@ export interface TurnEnd {
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */
   readonly processStays?: boolean;
+  /** What came of a turn that has a key. */
+  readonly keyed?: { readonly key: TurnKey; readonly answer: TurnAnswer };
 }
 
-export interface SessionSummary extends Omit<SessionRecord, "version" | "tenant" | "transcriptId"> {
+export interface SessionSummary extends Omit<
+  SessionRecord,
+  "version" | "tenant" | "transcriptId" | "keptTurns"
+> {
   /** Whether a turn of it is running now. */
   readonly isBusy: boolean;
 }
@@ -72,14 +90,14 @@ export interface Sessions {
 
   /**
    * Makes the session ready for a turn: its directories, its record, a transcript without torn
-   * lines. A crash at any point leaves a session that can be opened again.
+   * lines, and none that is too large. A crash at any point leaves a session that can be opened
+   * again.
    *
-   * @param processStayed The turn goes on in a process that is there: what that has is left alone.
    * @throws {AppError} `session_not_found` for a session, or a thread with history, that is not
    *   known; `session_gone` when it was deleted or its transcript is lost; `too_many_sessions`,
-   *   `storage_full`, `storage_failed`, `store_unavailable`.
+   *   `transcript_too_large`, `storage_full`, `storage_failed`, `store_unavailable`.
    */
-  open(input: SessionInput, nowMs: number, processStayed?: boolean): Promise<OpenSession>;
+  open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession>;
 
   /**
    * Size of the transcript that a turn of the session would resume; 0 if there is none, or none
@@ -98,6 +116,27 @@ export interface Sessions {
    * @throws {AppError} `session_not_found`, `storage_full`, `storage_failed`, `session_taken_over`.
    */
   finish(ref: SessionRef, end: TurnEnd): Promise<void>;
+
+  /**
+   * The turn of that key, if it has begun in the session, and the thread it belongs to.
+   *
+   * @throws {AppError} `session_busy` while it runs on another replica; `storage_failed`,
+   *   `store_unavailable`.
+   */
+  keptTurn(
+    ref: SessionRef,
+    agentName: string,
+    key: Pick<TurnKey, "hash">,
+  ): Promise<{ readonly turn: KeptTurn; readonly threadId: string } | undefined>;
+
+  /**
+   * Remembers a turn that has a key before anything of it runs, on all replicas. The session is
+   * claimed and open.
+   *
+   * @throws {AppError} `session_busy` when another replica has just run it; `session_not_found`,
+   *   `session_taken_over`, `storage_full`, `storage_failed`, `store_unavailable`.
+   */
+  keepBegun(ref: SessionRef, begun: Omit<KeptTurn, "end">): Promise<void>;
 
   /** The newest first. @throws {AppError} `invalid_request` for a bad cursor or limit. */
   list(query: SessionQuery): Promise<SessionPage<SessionSummary>>;

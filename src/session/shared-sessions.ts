@@ -11,9 +11,9 @@
  * @module
  */
 
-import { AppError } from "../lib/errors.ts";
+import { hasCode } from "../lib/errors.ts";
 import type { FileSessions } from "./file-sessions.ts";
-import { isUnavailable, LeaseClock } from "./lease-clock.ts";
+import { LeaseClock } from "./lease-clock.ts";
 import { LocalCopy } from "./local-copy.ts";
 import { Outbox } from "./outbox.ts";
 import {
@@ -25,10 +25,9 @@ import {
   textOf,
 } from "./session-id.ts";
 import { SessionLease } from "./session-lease.ts";
-import type { SessionPage, SessionQuery } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { newRecord, type SessionRecord } from "./session-record.ts";
-import type { OpenSession, SessionClaim, Sessions, SessionSummary, TurnEnd } from "./sessions.ts";
+import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf, recordOf, threadToBegin, withRecord } from "./stored-record.ts";
 import { mustNotBeOnHold, StoredSessions } from "./stored-sessions.ts";
@@ -44,8 +43,8 @@ import {
   taken,
 } from "./stores/session-head.ts";
 import type { KnownHead } from "./stores/session-log.ts";
-import type { Transcript } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
+import type { KeptTurn } from "./turn-keys.ts";
 
 export interface SharedSessionsOptions {
   readonly store: ObjectStore;
@@ -75,21 +74,20 @@ export type StoreNotice =
   /** It never will: others went on without it. What it said is beside the session's files. */
   | { readonly what: "superseded"; readonly sessionId: string };
 
-export class SharedSessions implements Sessions, AsyncDisposable {
+export class SharedSessions extends StoredSessions implements Sessions, AsyncDisposable {
   readonly #options: SharedSessionsOptions;
   readonly #clock: LeaseClock;
-  readonly #stored: StoredSessions;
   readonly #outbox: Outbox;
   readonly #leases = new Map<string, SessionLease>();
   readonly #refreshing = new Map<string, Promise<void>>();
 
   constructor(options: SharedSessionsOptions) {
-    this.#options = options;
     const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes } = options;
     const clock = new LeaseClock(options.holder, options.leaseTimeMs);
     const isBusyHere = (ref: SessionRef) => locks.isLocked(ref);
+    super({ store, clock, maxPerTenant, isBusyHere });
+    this.#options = options;
     this.#clock = clock;
-    this.#stored = new StoredSessions({ store, clock, maxPerTenant, isBusyHere });
     const deliver = (ref: SessionRef, fence: number) => this.#deliverLate(ref, fence);
     this.#outbox = new Outbox({ dataDirectory, maxBytes, deliver });
   }
@@ -124,18 +122,18 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     };
   }
 
-  async open(input: SessionInput, nowMs: number, processStayed = false): Promise<OpenSession> {
+  async open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     const lease = this.#leaseOf(ref);
     await this.#bringUpToDate(ref, lease.head);
     lease.follow();
-    return this.#options.local.open(input, nowMs, processStayed);
+    return this.#options.local.open(input, nowMs, options);
   }
 
   async transcriptBytes(ref: SessionRef): Promise<number> {
     const own = parseSessionRef(ref);
     this.#outbox.check();
-    const head = await this.#clock.asked(() => this.#stored.log.read(keyOf(own)));
+    const head = await this.#clock.asked(() => this.log.read(keyOf(own)));
     if (head === null) return 0;
     checkFree(head, this.#clock.terms(Date.now()));
     return bytesOf(head);
@@ -145,14 +143,15 @@ export class SharedSessions implements Sessions, AsyncDisposable {
   async refresh(ref: SessionRef): Promise<void> {
     const own = parseSessionRef(ref);
     const name = textOf(own);
-    if (this.#options.locks.isLocked(own)) return;
+    // What the store has not heard of is not to be replaced by what it has.
+    if (this.#options.locks.isLocked(own) || this.#outbox.has(own)) return;
     const refresh = this.#refreshing.get(name) ?? this.#refresh(own);
     this.#refreshing.set(name, refresh);
     await refresh.finally(() => this.#refreshing.delete(name));
   }
 
   async #refresh(ref: SessionRef): Promise<void> {
-    const head = await this.#clock.asked(() => this.#stored.log.read(keyOf(ref)));
+    const head = await this.#clock.asked(() => this.log.read(keyOf(ref)));
     if (head === null || !isThere(head) || head.lease !== null) return;
     await this.#bringUpToDate(ref, head);
   }
@@ -168,41 +167,21 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     try {
       await this.#bringOver(own, lease);
     } catch (error) {
-      if (isTakenOver(error)) onNotice({ what: "superseded", sessionId });
-      if (!isUnavailable(error)) throw error;
+      if (hasCode(error, "session_taken_over")) onNotice({ what: "superseded", sessionId });
+      if (!hasCode(error, "store_unavailable")) throw error;
       this.#unavailable(own, error);
       await this.#outbox.add(own, lease.fence);
       onNotice({ what: "kept", sessionId, error });
     }
   }
 
-  list(query: SessionQuery): Promise<SessionPage<SessionSummary>> {
-    return this.#stored.list(query);
-  }
-
-  async read(ref: SessionRef, nowMs: number): Promise<SessionSummary> {
-    return this.#stored.read(parseSessionRef(ref), nowMs);
-  }
-
-  async transcript(ref: SessionRef, nowMs: number): Promise<Transcript> {
-    return this.#stored.transcript(parseSessionRef(ref), nowMs);
-  }
-
-  async hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary> {
-    return this.#stored.hold(parseSessionRef(ref), isOnHold, nowMs);
-  }
-
-  count(tenant: string): Promise<number> {
-    return this.#stored.count(tenant);
-  }
-
-  look(): ReturnType<Sessions["look"]> {
-    return this.#stored.look();
-  }
-
-  /** Forgets sessions that were deleted so long ago that nobody asks for them any more. */
-  async forgetGone(nowMs: number): Promise<void> {
-    await this.#stored.forgetGone(nowMs);
+  async keepBegun(ref: SessionRef, turn: Omit<KeptTurn, "end">): Promise<void> {
+    const own = parseSessionRef(ref);
+    await this.#options.local.keepBegun(own, turn);
+    const record = await this.#copyOf(own).record();
+    if (record === undefined) throw sessionNotFound();
+    const lease = this.#leaseOf(own);
+    await this.#clock.asked(() => lease.deliver(record, (head) => withRecord(head, record)));
   }
 
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
@@ -210,7 +189,7 @@ export class SharedSessions implements Sessions, AsyncDisposable {
       mustNotBeOnHold(record);
       return true;
     });
-    return removed ?? NOTHING;
+    return removed ?? { files: 0, bytes: 0, diskBytes: 0 };
   }
 
   async deleteUnused(
@@ -251,7 +230,7 @@ export class SharedSessions implements Sessions, AsyncDisposable {
   /** Takes the lease, and makes the session if there is none. */
   async #take(ref: SessionRef, input: SessionInput, nowMs: number): Promise<KnownHead> {
     const key = keyOf(ref);
-    const known = await this.#clock.asked(() => this.#stored.log.know(key));
+    const known = await this.#clock.asked(() => this.log.know(key));
     const isNew = !isThere(known.head);
     const take = (now: SessionHead): SessionHead => {
       const next = taken(now, this.#clock.terms(nowMs));
@@ -263,23 +242,23 @@ export class SharedSessions implements Sessions, AsyncDisposable {
       const record = newRecord(ref, input.agentName, threadId, nowMs);
       return { ...begun(next, record), listedAtMs: nowMs };
     };
-    if (!isNew) return this.#clock.asked(() => this.#stored.log.update(key, take, known));
+    if (!isNew) return this.#clock.asked(() => this.log.update(key, take, known));
     // Refused before anything is written for it.
     take(known.head);
-    await this.#clock.asked(() => this.#stored.counts.take(ref.tenant));
+    await this.#clock.asked(() => this.counts.take(ref.tenant));
     try {
       // First: what is in no list would never be swept.
-      await this.#clock.asked(() => this.#stored.enlist(key, nowMs));
-      return await this.#clock.asked(() => this.#stored.log.update(key, take, known));
+      await this.#clock.asked(() => this.enlist(key, nowMs));
+      return await this.#clock.asked(() => this.log.update(key, take, known));
     } catch (thrown) {
-      await this.#stored.counts.giveBack(ref.tenant);
+      await this.counts.giveBack(ref.tenant);
       throw thrown;
     }
   }
 
   #leaseFor(ref: SessionRef, known: KnownHead): SessionLease {
     return new SessionLease({
-      log: this.#stored.log,
+      log: this.log,
       key: keyOf(ref),
       copy: this.#copyOf(ref),
       known,
@@ -296,18 +275,18 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     const listedAtMs = record.lastTurnAtMs;
     const before = lease.head.listedAtMs;
     await this.#clock.asked(async () => {
-      await this.#stored.enlist(key, listedAtMs);
+      await this.enlist(key, listedAtMs);
       const end = (now: SessionHead) => withRecord(released(now, lease.fence), record);
       await lease.deliver(record, (now) => ({ ...end(now), listedAtMs }));
     });
-    if (before !== listedAtMs) await this.#stored.unlist(key, before);
+    if (before !== listedAtMs) await this.unlist(key, before);
   }
 
   /** Of a turn that has ended some time ago: brought over, unless others went on without it. */
   async #deliverLate(ref: SessionRef, fence: number): Promise<void> {
     const { onNotice } = this.#options;
     const { sessionId } = ref;
-    const known = await this.#clock.asked(() => this.#stored.log.know(keyOf(ref)));
+    const known = await this.#clock.asked(() => this.log.know(keyOf(ref)));
     if (known.head.fence !== fence || !isThere(known.head)) {
       onNotice({ what: "superseded", sessionId });
       return;
@@ -320,7 +299,7 @@ export class SharedSessions implements Sessions, AsyncDisposable {
 
   async #bringUpToDate(ref: SessionRef, head: SessionHead): Promise<void> {
     const record = recordOf(head, ref, Date.now());
-    const load = (path: string) => this.#stored.log.load(keyOf(ref), head, path);
+    const load = (path: string) => this.log.load(keyOf(ref), head, path);
     const follow = () => this.#copyOf(ref).follow(record, head, load);
     const wasAhead = await storing("bring the session here", follow);
     if (wasAhead) this.#options.onNotice({ what: "superseded", sessionId: ref.sessionId });
@@ -334,10 +313,10 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     const own = parseSessionRef(ref);
     const { locks, beforeDelete, local } = this.#options;
     using _lock = locks.lock(own);
-    const { head, record } = await this.#stored.require(own, nowMs);
+    const { head, record } = await this.require(own, nowMs);
     if (!mayGo(head, record)) return null;
     await beforeDelete(own);
-    const removed = await this.#stored.delete(own, nowMs, mayGo);
+    const removed = await this.remove(own, nowMs, mayGo);
     if (removed !== null) await local.discard(own, nowMs);
     return removed;
   }
@@ -356,10 +335,4 @@ export class SharedSessions implements Sessions, AsyncDisposable {
     this.#clock.saw(error);
     this.#options.onNotice({ what: "unavailable", sessionId, error });
   }
-}
-
-const NOTHING: TreeSize = { files: 0, bytes: 0, diskBytes: 0 };
-
-function isTakenOver(thrown: unknown): boolean {
-  return thrown instanceof AppError && thrown.code === "session_taken_over";
 }

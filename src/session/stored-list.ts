@@ -5,6 +5,7 @@
  * @module
  */
 
+import { hasCode } from "../lib/errors.ts";
 import {
   decodeCursor,
   encodeCursor,
@@ -103,13 +104,9 @@ export async function storedAt(
     const isOwn = record !== undefined && ownerOf("tenant", record.tenant) === key.owner;
     return isOwn && record.sessionId === key.sessionId ? { head, record } : "unreadable";
   } catch (thrown) {
-    if (isUnreadable(thrown)) return "unreadable";
+    if (hasCode(thrown, "session_unreadable")) return "unreadable";
     throw thrown;
   }
-}
-
-function isUnreadable(thrown: unknown): boolean {
-  return thrown instanceof Error && "code" in thrown && thrown.code === "session_unreadable";
 }
 
 async function readAll(log: SessionLog, names: readonly string[]) {

@@ -1,5 +1,6 @@
 /**
  * The sessions in a store, for everything but turns: listed, read, held, deleted and looked through.
+ * What a replica adds to have turns of them is `shared-sessions.ts`.
  *
  * @module
  */
@@ -8,9 +9,9 @@ import { AppError } from "../lib/errors.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import type { StoredSession } from "./retention.ts";
 import { SessionCounts } from "./session-counts.ts";
-import { sessionNotFound, type SessionRef } from "./session-id.ts";
+import { parseSessionRef, sessionNotFound, type SessionRef } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
-import type { SessionRecord } from "./session-record.ts";
+import { recordFrom, type SessionRecord } from "./session-record.ts";
 import type { SessionSummary } from "./sessions.ts";
 import { listStored, namesBelow, storedAt, storedNames } from "./stored-list.ts";
 import { keyOf, recordOf } from "./stored-record.ts";
@@ -26,6 +27,7 @@ import type { ObjectStore } from "./stores/object-store.ts";
 import {
   allBytesOf,
   bytesOf,
+  checkFree,
   deleted,
   isLeasedElsewhere,
   lastUseOf,
@@ -36,6 +38,8 @@ import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 import { MAX_READ_BYTES } from "./transcript-file.ts";
 import { type Transcript, TRANSCRIPT_LIMITS, transcriptOf } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
+import { keptTurnOf } from "./turn-keys.ts";
+import type { TurnKey } from "../turn/turn.ts";
 
 export interface StoredSessionsOptions {
   readonly store: ObjectStore;
@@ -46,8 +50,8 @@ export interface StoredSessionsOptions {
 }
 
 export class StoredSessions {
-  readonly log: SessionLog;
-  readonly counts: SessionCounts;
+  protected readonly log: SessionLog;
+  protected readonly counts: SessionCounts;
   readonly #options: StoredSessionsOptions;
 
   constructor(options: StoredSessionsOptions) {
@@ -70,24 +74,37 @@ export class StoredSessions {
 
   /** As `Sessions.read`. */
   async read(ref: SessionRef, nowMs: number): Promise<SessionSummary> {
-    const { head, record } = await this.require(ref, nowMs);
+    const { head, record } = await this.require(parseSessionRef(ref), nowMs);
     return this.#summaryOf(head, record);
   }
 
   /** @throws {AppError} `session_not_found`, `session_gone`, `session_unreadable`. */
-  async require(ref: SessionRef, nowMs: number) {
+  protected async require(ref: SessionRef, nowMs: number) {
     const head = await this.#asked(() => this.log.read(keyOf(ref)));
     if (head === null) throw sessionNotFound();
     return { head, record: recordOf(head, ref, nowMs) };
   }
 
+  /** As `Sessions.keptTurn`. */
+  async keptTurn(ref: SessionRef, agentName: string, key: Pick<TurnKey, "hash">) {
+    const head = await this.#asked(() => this.log.read(keyOf(parseSessionRef(ref))));
+    const record = recordFrom(head?.record);
+    if (head === null || record?.agentName !== agentName) return undefined;
+    const turn = keptTurnOf(record.keptTurns, key);
+    if (turn === undefined) return undefined;
+    // One that runs elsewhere has not been cut off.
+    if (turn.end === undefined) checkFree(head, this.#options.clock.terms(Date.now()));
+    return { turn, threadId: record.threadId };
+  }
+
   /** As `Sessions.transcript`: the last part of a long one. */
   async transcript(ref: SessionRef, nowMs: number): Promise<Transcript> {
-    const { head } = await this.require(ref, nowMs);
+    const own = parseSessionRef(ref);
+    const { head } = await this.require(own, nowMs);
     const fromBytes = Math.max(0, bytesOf(head) - MAX_READ_BYTES);
     const chunks: Buffer[] = [];
     await this.#asked(async () => {
-      for await (const chunk of this.log.load(keyOf(ref), head, "", fromBytes)) chunks.push(chunk);
+      for await (const chunk of this.log.load(keyOf(own), head, "", fromBytes)) chunks.push(chunk);
     });
     const lines = Buffer.concat(chunks).toString("utf8").split("\n");
     // The first one would be half a line.
@@ -97,15 +114,16 @@ export class StoredSessions {
 
   /** As `Sessions.hold`; turns that run elsewhere go on. */
   async hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary> {
-    await this.require(ref, nowMs);
+    const own = parseSessionRef(ref);
+    await this.require(own, nowMs);
     const { head } = await this.#asked(() =>
-      this.log.update(keyOf(ref), (now) => {
-        const { onHoldSinceMs, ...record } = recordOf(now, ref, nowMs);
+      this.log.update(keyOf(own), (now) => {
+        const { onHoldSinceMs, ...record } = recordOf(now, own, nowMs);
         const held = isOnHold ? { ...record, onHoldSinceMs: onHoldSinceMs ?? nowMs } : record;
         return { ...now, record: held };
       }),
     );
-    return this.#summaryOf(head, recordOf(head, ref, nowMs));
+    return this.#summaryOf(head, recordOf(head, own, nowMs));
   }
 
   /** As `Sessions.look`: what the store has of each, copies left out. */
@@ -130,7 +148,7 @@ export class StoredSessions {
    * @throws {AppError} `session_busy` while another replica has it, `session_not_found`,
    *   `session_gone`, `store_unavailable`: what is left of it then is deleted by `forgetGone`.
    */
-  async delete(
+  protected async remove(
     ref: SessionRef,
     nowMs: number,
     mayGo: (head: SessionHead, record: SessionRecord) => boolean,
@@ -181,12 +199,12 @@ export class StoredSessions {
   }
 
   /** Gives the session a place in the list. */
-  async enlist(key: LogKey, atMs: number): Promise<void> {
+  protected async enlist(key: LogKey, atMs: number): Promise<void> {
     await this.#options.store.put(indexNameOf(key, atMs), Buffer.alloc(0), "any");
   }
 
   /** Never rejects: a place that is left behind is told from the right one by its time. */
-  async unlist(key: LogKey, atMs: number | null): Promise<void> {
+  protected async unlist(key: LogKey, atMs: number | null): Promise<void> {
     if (atMs === null) return;
     await this.#options.store.delete([indexNameOf(key, atMs)]).catch(() => {});
   }
@@ -201,7 +219,9 @@ export class StoredSessions {
   }
 
   #summaryOf(head: SessionHead, record: SessionRecord): SessionSummary {
-    const { version: _version, transcriptId: _transcriptId, tenant: _tenant, ...shown } = record;
+    const { version: _version, transcriptId: _transcriptId, tenant: _tenant, ...told } = record;
+    // What was said to whom is nobody's business but theirs who asked.
+    const { keptTurns: _keptTurns, ...shown } = told;
     return { ...shown, isBusy: this.#isBusy(head, record) };
   }
 

@@ -8,6 +8,8 @@ import type { TurnGate } from "../capacity/gate.ts";
 import type { Demand, Permit } from "../capacity/permit.ts";
 import { shedError } from "../capacity/shed-error.ts";
 import type { StartLane } from "../capacity/start-lane.ts";
+import type { AgentDefinition } from "../agent/definition.ts";
+import { checkTranscriptSize } from "../session/shorten-transcript.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
@@ -32,14 +34,20 @@ export interface AdmittedTurn {
  * Asks the gate for a turn.
  *
  * @param session Of which the transcript is resumed; null for a turn that resumes nothing.
- * @throws {AppError} `at_capacity`, `draining`.
+ * @throws {AppError} `at_capacity`, `draining`, `transcript_too_large`, and what
+ *   `Sessions.transcriptBytes` throws.
  */
 export async function admitTurn(
   request: TurnRequest,
+  agent: AgentDefinition,
   session: SessionRef | null,
   { gate, sessions, kept, lane }: AdmissionDeps,
 ): Promise<AdmittedTurn> {
-  const transcriptBytes = session === null ? 0 : await sessions.transcriptBytes(session);
+  const { transcript: limit } = agent.limits;
+  const storedBytes = session === null ? 0 : await sessions.transcriptBytes(session);
+  checkTranscriptSize(storedBytes, limit);
+  // A larger one is shortened before a process reads it.
+  const transcriptBytes = Math.min(storedBytes, limit.maxBytes);
   const { agentName, caller, input } = request;
   // From here on without a wait: what is taken is not evicted for the turn itself.
   const taken = kept.take(session, agentName, transcriptBytes > 0);

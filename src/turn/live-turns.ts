@@ -1,77 +1,120 @@
 /**
- * The turns that run now. Each is driven to its end whoever reads it, so that no reader's absence
- * can keep a permit, a session or a process; a reader only listens.
+ * The turns of the server: those that run, and those that have ended and can still be read. Each is
+ * driven to its end whoever reads it, so that no reader's absence can keep a permit, a session or a
+ * process.
  *
  * @module
  */
 
 import { AppError } from "../lib/errors.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
-import { EventQueue } from "./event-queue.ts";
-import type { CancelCause, Caller, TurnEvent, TurnRequest } from "./turn.ts";
+import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
+import { Journals, type JournalLimits } from "./journals.ts";
+import { LiveTurn, type LiveTurnOptions, type TurnReader } from "./live-turn.ts";
+import { TurnIndex } from "./turn-index.ts";
+import type { Caller, TurnRequest } from "./turn.ts";
+import { keyReused } from "./turn-key.ts";
 
-/** Starts a turn's work; the generator of `runTurn`. */
-export type StartTurn = (
-  request: TurnRequest,
-  signal: AbortSignal,
-) => AsyncGenerator<TurnEvent, void, undefined>;
-
-export interface LiveTurnsOptions {
-  readonly start: StartTurn;
+export interface LiveTurnsOptions extends Omit<LiveTurnOptions, "journals"> {
   readonly maxStreamsPerCaller: number;
-  /** Bytes of events held for a slow reader; past it the turn is ended. */
-  readonly streamBufferBytes: number;
+  readonly journal: JournalLimits;
 }
 
 export class LiveTurns implements AsyncDisposable {
   readonly #options: LiveTurnsOptions;
-  readonly #turns = new Map<string, LiveTurn>();
+  readonly #journals: Journals;
+  readonly #running = new Map<string, LiveTurn>();
+  /** Running and ended. */
+  readonly #index = new TurnIndex();
   #isDraining = false;
 
   constructor(options: LiveTurnsOptions) {
     this.#options = options;
+    this.#journals = new Journals(options.journal);
   }
 
+  /** Turns that run. */
   get size(): number {
-    return this.#turns.size;
+    return this.#running.size;
+  }
+
+  /** Turns of which something can be read. */
+  get kept(): number {
+    return this.#index.size;
+  }
+
+  /** About what the events of all turns hold. */
+  get journalBytes(): number {
+    return this.#journals.bytes;
   }
 
   /**
-   * Starts a turn; resolves when it is admitted, and it then runs to its end by itself.
+   * Starts a turn, unless one of its key is there: then that one is read. Resolves when it is
+   * admitted, and it then runs to its end by itself.
    *
-   * @param readerGone Cancels the turn when it aborts.
-   * @throws {AppError} `draining`, `too_many_streams`, and what `runTurn` throws.
+   * @param readerGone The reader leaves when it aborts.
+   * @throws {AppError} `draining`, `too_many_streams`, what `runTurn`, {@link known} and
+   *   {@link LiveTurn.attach} throw.
    */
-  async start(request: TurnRequest, readerGone: AbortSignal): Promise<LiveTurn> {
+  async start(request: TurnRequest, readerGone: AbortSignal): Promise<TurnReader> {
+    const known = this.known(request);
+    if (known !== null) return known.attach(readerGone).admitted();
     if (this.#isDraining) {
       throw new AppError("draining", "Cannot start the turn: the replica is shutting down");
     }
     this.#checkShareOf(request.caller);
-    const turn = new LiveTurn(request, this.#options, readerGone);
-    this.#turns.set(request.turnId, turn);
-    void turn.ended.then(() => this.#turns.delete(request.turnId));
-    try {
-      await turn.admitted;
-    } catch (refusal) {
-      // Who is told "no" holds nothing any more, and may come again at once.
-      await turn.ended;
-      throw refusal;
-    }
+    const ref = refOf(request);
+    const options = { ...this.#options, journals: this.#journals };
+    const turn = new LiveTurn(request, options, readerGone);
+    this.#running.set(request.turnId, turn);
+    this.#index.add(turn, ref);
+    turn.admitted.then(
+      () => this.#index.hasBegun(turn),
+      () => undefined,
+    );
+    void turn.ended.then(() => this.#ended(turn));
+    return turn.owner.admitted();
+  }
+
+  /**
+   * The turn that runs, or ran, under the request's key; null if none can be read.
+   *
+   * @throws {AppError} `idempotency_key_reused`.
+   */
+  known(request: TurnRequest): LiveTurn | null {
+    const turn = this.#index.ofKey(request, request.key === undefined ? null : refOf(request));
+    if (turn === undefined) return null;
+    if (turn.request.key?.inputHash !== request.key?.inputHash) throw keyReused();
     return turn;
   }
 
-  /** Turns that `caller` may see: its tenant's, or all for an operator. */
+  /** Whether a turn of the agent is known by a key of that hash, in whatever session. */
+  knowsKey(caller: Caller, agentName: string, keyHash: string): boolean {
+    return this.#index.knowsKey(caller.tenant, agentName, keyHash);
+  }
+
+  /** Running turns that `caller` may see: its tenant's, or all for an operator. */
   list(caller: Caller): readonly LiveTurn[] {
-    return [...this.#turns.values()].filter((turn) => canSee(caller, turn));
+    return [...this.#running.values()].filter((turn) => canSee(caller, turn));
   }
 
-  /** @throws {AppError} `turn_not_found`, also for a turn of another tenant. */
+  /**
+   * A turn that runs, or has ended and can still be read.
+   *
+   * @throws {AppError} `turn_not_found`, also for a turn of another tenant.
+   */
   find(turnId: string, caller: Caller): LiveTurn {
-    const turn = this.#turns.get(turnId);
-    if (turn === undefined || !canSee(caller, turn)) {
-      throw new AppError("turn_not_found", "Cannot find the turn: no turn of this id is running");
-    }
-    return turn;
+    return visible(this.#index.ofId(turnId), caller);
+  }
+
+  /** @throws {AppError} `turn_not_found`, also for one that has ended or is another tenant's. */
+  findRunning(turnId: string, caller: Caller): LiveTurn {
+    return visible(this.#running.get(turnId), caller);
+  }
+
+  /** The last turn of the session of which something can be read. */
+  ofSession(ref: SessionRef): LiveTurn | undefined {
+    return this.#index.ofSession(ref);
   }
 
   /**
@@ -80,20 +123,34 @@ export class LiveTurns implements AsyncDisposable {
    */
   async drain(graceMs: number, hurry: AbortSignal): Promise<void> {
     this.#isDraining = true;
-    const idle = Promise.all(Array.from(this.#turns.values(), (turn) => turn.ended));
+    const idle = Promise.all(Array.from(this.#running.values(), (turn) => turn.ended));
     if (await settlesWithin(idle, graceMs, hurry)) return;
-    for (const turn of this.#turns.values()) turn.cancel("draining");
+    for (const turn of this.#running.values()) turn.cancel("draining");
     await idle;
   }
 
-  /** Ends all turns at once, and waits until nothing of them is left. */
+  /** Ends all turns at once, waits until nothing of them is left, and forgets their events. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.drain(0, AbortSignal.abort());
+    this.#journals[Symbol.dispose]();
+  }
+
+  #ended(turn: LiveTurn): void {
+    this.#running.delete(turn.request.turnId);
+    const forget = (): void => this.#index.delete(turn);
+    if (turn.facts === null) {
+      this.#journals.drop(turn.journal);
+      forget();
+      return;
+    }
+    // Nothing of it has run, so it may be asked for again.
+    if (isUnbegun(turn)) this.#index.forgetKey(turn);
+    this.#journals.end(turn.journal, forget);
   }
 
   #checkShareOf(caller: Caller): void {
     const { maxStreamsPerCaller } = this.#options;
-    const own = [...this.#turns.values()].filter(
+    const own = [...this.#running.values()].filter(
       ({ request }) => request.caller.id === caller.id && request.caller.tenant === caller.tenant,
     );
     if (own.length < maxStreamsPerCaller) return;
@@ -102,78 +159,19 @@ export class LiveTurns implements AsyncDisposable {
   }
 }
 
+function refOf({ caller, agentName, session }: TurnRequest): SessionRef {
+  return sessionRefOf({ tenant: caller.tenant, agentName, target: session });
+}
+
+function isUnbegun({ outcome }: LiveTurn): boolean {
+  return outcome?.status === "failed" && outcome.code === "agent_start_failed";
+}
+
+function visible(turn: LiveTurn | undefined, caller: Caller): LiveTurn {
+  if (turn !== undefined && canSee(caller, turn)) return turn;
+  throw new AppError("turn_not_found", "Cannot find the turn: none of this id is known here");
+}
+
 function canSee(caller: Caller, turn: LiveTurn): boolean {
   return caller.role === "operator" || caller.tenant === turn.request.caller.tenant;
 }
-
-export class LiveTurn {
-  readonly request: TurnRequest;
-  readonly startedAtMs = Date.now();
-  /** Resolves with the first event; rejects if the turn was refused. */
-  readonly admitted: Promise<TurnEvent>;
-  /** Resolves when the turn is over and has given back what `runTurn` says; never rejects. */
-  readonly ended: Promise<void>;
-  readonly #controller = new AbortController();
-  readonly #queue: EventQueue;
-  readonly #readerGone: AbortSignal;
-
-  constructor(request: TurnRequest, options: LiveTurnsOptions, readerGone: AbortSignal) {
-    this.request = request;
-    this.#readerGone = readerGone;
-    this.#queue = new EventQueue(options.streamBufferBytes);
-    const onGone = (): void => this.cancel("client_gone");
-    if (readerGone.aborted) onGone();
-    readerGone.addEventListener("abort", onGone, { once: true });
-    const events = options.start(request, this.#controller.signal);
-    this.admitted = this.#admit(events);
-    this.ended = this.#drive(events).finally(() => readerGone.removeEventListener("abort", onGone));
-  }
-
-  /**
-   * The events, for one reader. A reader that leaves before `turn_ended` cancels the turn, as one
-   * that never comes does by its signal.
-   *
-   * @throws What broke the turn after its admission: a bug, or a disk that failed at its end.
-   */
-  async *events(): AsyncGenerator<TurnEvent, void, undefined> {
-    let isComplete = false;
-    try {
-      for await (const event of this.#queue.read(this.#readerGone)) {
-        if (event.type === "turn_ended") isComplete = true;
-        yield event;
-      }
-    } finally {
-      if (!isComplete) this.cancel("client_gone");
-    }
-  }
-
-  /** Ends the turn before its time; its outcome says why. The first cause is kept. */
-  cancel(cause: CancelCause): void {
-    this.#controller.abort(cause);
-  }
-
-  async #admit(events: AsyncGenerator<TurnEvent, void, undefined>): Promise<TurnEvent> {
-    const first = await events.next();
-    if (first.done === true) throw new Error("a turn ended without an event");
-    this.#queue.push(first.value);
-    return first.value;
-  }
-
-  async #drive(events: AsyncGenerator<TurnEvent, void, undefined>): Promise<void> {
-    try {
-      await this.admitted;
-      for await (const event of events) {
-        if (!this.#queue.push(event)) this.#controller.abort(TOO_MUCH);
-      }
-      this.#queue.close();
-    } catch (thrown) {
-      // Who was refused is told by `admitted` and reads no events.
-      this.#queue.fail(thrown);
-    }
-  }
-}
-
-const TOO_MUCH = new AppError(
-  "turn_output_too_large",
-  "Cannot finish the turn: its reader is too slow for what it writes",
-);

@@ -25,6 +25,13 @@ import { watchTurn, type TurnWatch, type WatchLimits } from "./watch.ts";
 /** How long an interrupted process may take to end its turn by itself before it is ended. */
 const INTERRUPT_GRACE_MS = 1_000;
 
+/**
+ * The same for a turn that somebody cancels, and then for each polite step of its end: it is over
+ * within a second, whatever its process does.
+ */
+const CANCEL_GRACE_MS = 600;
+const CANCEL_STEP_GRACE_MS = 100;
+
 export interface AgentRun extends WatchLimits {
   /** Not yet started, or at rest. Nobody else uses it. */
   readonly connection: AgentConnection;
@@ -46,6 +53,8 @@ export interface AgentRun extends WatchLimits {
 /** What is known when the turn is over, and its process tree gone but for survivors, or at rest. */
 export interface AgentRunEnd {
   readonly outcome: TurnOutcome;
+  /** The last message that had text, also of a turn that did not complete. */
+  readonly lastText: { readonly messageId: string; readonly text: string };
   /** The session's running totals after this turn; null if the process did not say. */
   readonly totals: SessionTotals | null;
   /** From the spawn until the process was initialised; null if it never was, or long ago. */
@@ -175,10 +184,10 @@ class AgentTurn {
   stop(cause: StopCause): void {
     if (this.#facts.stopCause !== null || this.#facts.result !== null) return;
     this.#facts.stopCause = cause;
-    const { connection, endGraceMs } = this.#run;
+    const { connection } = this.#run;
     // Asked politely, a process that has read its input would first ask the model, and may run
     // tools. Nothing was done yet that an orderly end could keep.
-    const graceMs = this.#facts.hasStarted && this.#posture === null ? endGraceMs : 0;
+    const graceMs = this.#facts.hasStarted && this.#posture === null ? this.#endGraceMs : 0;
     const end = (): false => {
       void connection.process?.terminate(graceMs);
       return false;
@@ -188,7 +197,7 @@ class AgentTurn {
       return;
     }
     this.#interrupted = connection.interrupt().then(() => true, end);
-    this.#force = setTimeout(end, INTERRUPT_GRACE_MS);
+    this.#force = setTimeout(end, this.#isCancelled ? CANCEL_GRACE_MS : INTERRUPT_GRACE_MS);
   }
 
   /** Resolves when the process is at rest, or no process of the turn is left that can be ended. */
@@ -196,7 +205,19 @@ class AgentTurn {
     this.#watch[Symbol.dispose]();
     this.#stays = await this.#leavesInOrder();
     clearTimeout(this.#force);
-    if (!this.#stays) this.#facts.exit = await this.#run.connection.end(this.#run.endGraceMs);
+    if (!this.#stays) this.#facts.exit = await this.#run.connection.end(this.#endGraceMs);
+  }
+
+  /** Somebody waits for the end of the turn, rather than nobody for the turn. */
+  get #isCancelled(): boolean {
+    const { stopCause } = this.#facts;
+    return stopCause?.kind === "cancelled" && stopCause.cause === "cancel_requested";
+  }
+
+  /** Time of each polite step of ending the process. */
+  get #endGraceMs(): number {
+    const { endGraceMs } = this.#run;
+    return this.#isCancelled ? Math.min(endGraceMs, CANCEL_STEP_GRACE_MS) : endGraceMs;
   }
 
   summary(): AgentRunEnd {
@@ -204,9 +225,11 @@ class AgentTurn {
     const { result, exit } = this.#facts;
     const totals = result === null ? null : totalsOf(result, totalsBefore);
     const cpuMs = connection.process?.tree.sample?.cpuMs;
-    const facts = { ...this.#facts, needsStructuredOutput, text: this.#translator.text };
+    const { text, textMessageId: messageId } = this.#translator;
+    const facts = { ...this.#facts, needsStructuredOutput, text };
     return {
       outcome: outcomeOf(facts, this.#usage(totals)),
+      lastText: { messageId, text },
       totals,
       startMs: this.#wasThere ? null : this.#startMs,
       peakBytes: this.#peakBytes(),

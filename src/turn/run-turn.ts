@@ -18,13 +18,14 @@ import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
 import { NO_CLAIM, type Sessions } from "../session/sessions.ts";
-import { sessionRefOf } from "../session/session-id.ts";
+import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { admitTurn } from "./admit-turn.ts";
 import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import type { KeptProcesses } from "./kept-processes.ts";
+import { checkHasNotRun } from "./kept-turn.ts";
 import { ProcessLease } from "./process-lease.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
@@ -62,8 +63,10 @@ export interface TurnDeps {
  * that even the kernel cannot end: as long as they live, permit and session stay taken.
  *
  * @throws {AppError} Before the first event: `agent_not_found`, `invalid_request` (a thread id that
- *   does not fit), `other_session`, `session_busy`, `at_capacity`, `draining`, `session_not_found`,
- *   `session_gone`, `too_many_sessions`, `storage_full`, `storage_failed`, `store_unavailable`. Later failures are the
+ *   does not fit), `other_session`, `session_busy`, `turn_cut_off`, `idempotency_key_reused`,
+ *   `at_capacity`, `draining`, `session_not_found`, `session_gone`, `session_unreadable`,
+ *   `transcript_too_large`, `too_many_sessions`, `storage_full`, `storage_failed`,
+ *   `store_unavailable`. Later failures are the
  *   outcome in `turn_ended`, but for a disk that fails as an ephemeral session is removed.
  * @param signal Its reason becomes the outcome; see {@link runAgent}.
  */
@@ -89,23 +92,23 @@ async function* runAdmitted(
   const isKept = agent.definition.hosting.pattern !== "ephemeral";
   using hold = new TurnHold();
   const ref = isKept ? sessionRefOf(input) : null;
-  if (ref !== null) hold.take(deps.locks.lock(ref));
-  const { permit, taken, coming: announced } = await admitTurn(request, ref, deps);
-  using coming = announced;
+  if (ref !== null) await takeSession(request, ref, hold, deps);
+  const admitted = await admitTurn(request, agent.definition, ref, deps);
+  const { permit, taken } = admitted;
+  using coming = admitted.coming;
   hold.take(permit);
   const admittedAtMs = performance.now();
   await using lease = new ProcessLease(taken, deps.kept);
   await using claim = ref === null ? NO_CLAIM : await deps.sessions.claim(input, Date.now());
   const signal = AbortSignal.any([stop, claim.lost]);
   const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);
-  await using session = await openSession(agent.definition, input, deps, processStayed);
-  const { sessionId, threadId, repairedLines, wasSetAside } = session;
+  await using session = await openSession(agent.definition, request, deps, processStayed);
+  const { sessionId, threadId } = session;
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
+  yield* shortenedNotice(session);
 
   const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
-  if (repairedLines > 0 || wasSetAside) {
-    observed.log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
-  }
+  logRepair(session, observed);
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
@@ -133,20 +136,50 @@ async function* runAdmitted(
   const outcome = await session.finish(end);
   const { source: processSource } = lease;
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
-  if (ref !== null && end.stays && outcome === end.outcome) {
-    const { pattern, stayMs } = agent.definition.hosting;
-    hold.letStay();
-    // What lingers is cache; else the memory is the session's as long as its process stays.
-    const resting = pattern === "hybrid" ? null : hold.handOver(permit);
-    lease.park(ref, { stayMs, permit: resting });
-  }
+  if (ref !== null && end.stays && outcome === end.outcome) parkProcess(ref, lease, parts);
   return outcome;
+}
+
+/** For the session's next turn. */
+function parkProcess(
+  ref: SessionRef,
+  lease: ProcessLease,
+  { agent, hold, permit }: TurnParts,
+): void {
+  const { pattern, stayMs } = agent.definition.hosting;
+  hold.letStay();
+  // What lingers is cache; else the memory is the session's as long as its process stays.
+  const resting = pattern === "hybrid" ? null : hold.handOver(permit);
+  lease.park(ref, { stayMs, permit: resting });
+}
+
+/** Said to whoever reads the turn: the agent may have forgotten something. */
+function* shortenedNotice({ shortened }: TurnSession): Generator<TurnEvent, void, undefined> {
+  if (shortened === null) return;
+  const data = { ...shortened };
+  yield { type: "notice", name: "transcript_shortened", data };
 }
 
 function findAgent(agents: TurnDeps["agents"], name: string): ServedAgent {
   const agent = agents.get(name);
   if (agent !== undefined) return agent;
   throw new AppError("agent_not_found", "Cannot start the turn: no agent has this name");
+}
+
+/** Takes the session, and sees under its lock that no turn of the request's key has run. */
+async function takeSession(
+  { agentName, key }: TurnRequest,
+  ref: SessionRef,
+  hold: TurnHold,
+  { locks, sessions }: TurnDeps,
+): Promise<void> {
+  hold.take(locks.lock(ref));
+  if (key !== undefined) await checkHasNotRun(ref, agentName, key, sessions);
+}
+
+function logRepair({ repairedLines, wasSetAside }: TurnSession, { log }: ObservedTurn): void {
+  if (repairedLines === 0 && !wasSetAside) return;
+  log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
 }
 
 function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): void {

@@ -42,6 +42,11 @@ export class Translator {
     return this.#text.soFar;
   }
 
+  /** Id of that message, which its first text has too; empty if there was none. */
+  get textMessageId(): string {
+    return this.#text.messageId;
+  }
+
   /** The events a message stands for, in order; none for most. */
   next(message: SDKMessage): TurnEvent[] {
     const events = this.#translate(message);

@@ -8,13 +8,13 @@
 import type { AgentDefinition } from "../agent/definition.ts";
 import { toAppError } from "../lib/errors.ts";
 import { openEphemeralSession } from "../session/ephemeral-session.ts";
-import type { OpenSession, Sessions } from "../session/sessions.ts";
+import type { OpenOptions, OpenSession, Sessions } from "../session/sessions.ts";
 import type { SessionInput } from "../session/session-id.ts";
 import { adoptSpare } from "../session/session-process.ts";
 import { storing } from "../session/storage-errors.ts";
 import { moveToSession, type SpareDirectories } from "../session/spare-directories.ts";
 import type { AgentRunEnd } from "./run-agent.ts";
-import type { TurnOutcome } from "./turn.ts";
+import type { TurnKey, TurnOutcome, TurnRequest } from "./turn.ts";
 
 export interface TurnSession extends Omit<OpenSession, "transcriptId">, AsyncDisposable {
   /** Claude Code's own id of the session; another once a spare is adopted. */
@@ -37,16 +37,26 @@ export interface SessionDeps {
   readonly dataDirectory: string;
 }
 
-/** @param processStayed The turn goes on in the process of the last one. */
+/**
+ * Opens the session, and remembers the key of the turn in it.
+ *
+ * @param processStayed The turn goes on in the process of the last one.
+ */
 export async function openSession(
   agent: AgentDefinition,
-  input: SessionInput,
+  { turnId, caller, agentName, session: target, key }: TurnRequest,
   deps: SessionDeps,
   processStayed: boolean,
 ): Promise<TurnSession> {
-  return agent.hosting.pattern === "ephemeral"
-    ? openPassingSession(input, deps)
-    : openKeptSession(input, deps, processStayed);
+  const input = { tenant: caller.tenant, agentName, target };
+  if (agent.hosting.pattern === "ephemeral") return openPassingSession(input, deps);
+  const options = { processStayed, transcript: agent.limits.transcript };
+  const session = await openKeptSession(input, deps, options, key);
+  if (key !== undefined) {
+    const begun = { ...key, turnId, startedAtMs: Date.now() };
+    await deps.sessions.keepBegun({ ...input, sessionId: session.sessionId }, begun);
+  }
+  return session;
 }
 
 async function openPassingSession(
@@ -69,9 +79,10 @@ async function openPassingSession(
 async function openKeptSession(
   input: SessionInput,
   { sessions, dataDirectory }: SessionDeps,
-  processStayed: boolean,
+  options: OpenOptions,
+  key: TurnKey | undefined,
 ): Promise<TurnSession> {
-  const session = await sessions.open(input, Date.now(), processStayed);
+  const session = await sessions.open(input, Date.now(), options);
   const ref = { tenant: input.tenant, sessionId: session.sessionId };
   const opened: TurnSession = {
     ...session,
@@ -80,9 +91,11 @@ async function openKeptSession(
       opened.transcriptId = spare.transcriptId;
       return true;
     },
-    async finish({ totals, outcome, stays: processStays }) {
+    async finish({ totals, outcome, lastText, stays: processStays }) {
+      const keyed = key && { key, answer: { outcome, ...lastText } };
       try {
-        await sessions.finish(ref, { totals, endedAtMs: Date.now(), processStays });
+        const end = { totals, endedAtMs: Date.now(), processStays };
+        await sessions.finish(ref, { ...end, ...(keyed !== undefined && { keyed }) });
         return outcome;
       } catch (thrown) {
         const { code, message } = toAppError(thrown);

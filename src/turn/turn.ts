@@ -37,6 +37,16 @@ export type SessionTarget =
     }
   | { readonly by: "session"; readonly sessionId: string };
 
+/**
+ * The client's own name for a request, so that the same one never runs twice. Both are SHA-256 in
+ * hex: what a client chose stands in no file as it is.
+ */
+export interface TurnKey {
+  readonly hash: string;
+  /** Of what was asked: another request under the same name is refused. */
+  readonly inputHash: string;
+}
+
 export interface TurnRequest {
   /** UUID, made by the server. */
   readonly turnId: string;
@@ -45,6 +55,7 @@ export interface TurnRequest {
   readonly session: SessionTarget;
   /** One part or more. */
   readonly input: readonly InputPart[];
+  readonly key?: TurnKey;
   /** W3C trace context of the request, when it had one. */
   readonly traceparent?: string;
   readonly tracestate?: string;
@@ -93,7 +104,7 @@ export type TurnEvent =
   /** Something worth showing that is not content, e.g. that the model is asked again. */
   | {
       readonly type: "notice";
-      readonly name: "model_retry" | "compacted" | "permission_denied";
+      readonly name: "model_retry" | "compacted" | "permission_denied" | "transcript_shortened";
       readonly data: Readonly<Record<string, string | number | boolean | null>>;
     }
   | { readonly type: "turn_ended"; readonly outcome: TurnOutcome };

@@ -92,8 +92,13 @@ describe("loadAgents, a file that fits", () => {
       model: { provider: "anthropic", id: "claude-sonnet-5", fallback: [] },
       instructions: "Be kind.",
       tools: { builtin: [], functions: [], mcp: {} },
-      limits: { steps: 20, turnTimeMs: 600_000, stallTimeMs: 300_000 },
-      hosting: { pattern: "hybrid", stayMs: 0, spares: 0 },
+      limits: {
+        steps: 20,
+        turnTimeMs: 600_000,
+        stallTimeMs: 300_000,
+        transcript: { maxBytes: 16 * 2 ** 20, whenFull: "shorten" },
+      },
+      hosting: { pattern: "hybrid", stayMs: 0, spares: 0, clientWaitMs: 0 },
     });
   });
 
@@ -131,8 +136,14 @@ describe("loadAgents, a file that fits", () => {
         },
       },
       outputSchema: { type: "object", properties: { file: { type: "string" } } },
-      limits: { steps: 5, budgetUsd: 0.5, turnTimeMs: 120_000, stallTimeMs: 30_000 },
-      hosting: { pattern: "ephemeral", stayMs: 0, spares: 2 },
+      limits: {
+        steps: 5,
+        budgetUsd: 0.5,
+        turnTimeMs: 120_000,
+        stallTimeMs: 30_000,
+        transcript: { maxBytes: 16 * 2 ** 20, whenFull: "shorten" },
+      },
+      hosting: { pattern: "ephemeral", stayMs: 0, spares: 2, clientWaitMs: 0 },
     });
   });
 
@@ -226,6 +237,7 @@ describe("loadAgents, a folder", () => {
       pattern: "single-container",
       stayMs: 60_000,
       spares: 0,
+      clientWaitMs: 0,
     });
     await write("b.yaml", MINIMAL.replace(": a", ": b"));
     expect(await problems(loadAgents(folder, {}))).toEqual([

@@ -2,9 +2,10 @@
  * Goal: sessions can be kept, let go and deleted on the data directory of a server that is not there.
  */
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ago } from "../../src/cli/session-text.ts";
 import { HELLO_AGENT, run } from "./plimsoll.ts";
@@ -51,6 +52,73 @@ describe("plimsoll sessions, without a server", () => {
     expect((await plimsoll("sessions", "delete", sessionId)).stdout).toMatch(/: [4-9] files, /);
     expect((await plimsoll("sessions", "list")).stdout).toContain("There is no session in ");
   }, 90_000);
+});
+
+describe("plimsoll sessions copy", () => {
+  it("fills a store, which the other commands then work on, and is filled from it", async () => {
+    const shared = join(directory, "shared");
+    await mkdir(shared);
+    const url = pathToFileURL(shared).href;
+    const inStore = ["--set", `sessions.store=${url}`];
+    const threads = [randomUUID(), randomUUID()];
+    for (const thread of threads) {
+      const chat = ["chat", HELLO_AGENT, "--rehearse", "--thread", thread];
+      expect(await run(chat, { directory, input: "Hello\n" })).toMatchObject({ code: 0 });
+    }
+    const listed = await plimsoll("sessions", "list", "--json");
+    const ids = listed.stdout
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { sessionId: string }).sessionId);
+    const [first = "", second = ""] = ids;
+
+    const one = await plimsoll("sessions", "copy", first, "--to", url);
+    expect(one.stderr + one.stdout).toMatch(/^Copied 1 session from .* to file:\/\/\/.*shared\n$/);
+    const all = await plimsoll("sessions", "copy", "--to", url);
+    expect(all.stdout).toContain("Copied 1 session from");
+    expect(all.stdout).toContain("1 were there already: --replace");
+    expect((await plimsoll("sessions", "list", "--json", ...inStore)).stdout).toBe(listed.stdout);
+    for (const id of ids) {
+      const [here, there] = await Promise.all([
+        plimsoll("sessions", "export", id),
+        plimsoll("sessions", "export", id, ...inStore),
+      ]);
+      expect(here.stdout.length).toBeGreaterThan(1000);
+      expect(there.stdout).toBe(here.stdout);
+      expect((await plimsoll("sessions", "show", id, ...inStore)).stdout).toContain("Hello");
+    }
+
+    await plimsoll("sessions", "hold", first, ...inStore);
+    const sweep = ["sessions", "sweep", "--set", "retention.sessionsPerTenant=1", ...inStore];
+    expect((await plimsoll(...sweep)).stdout).toContain("1 of ");
+    const left = (await plimsoll("sessions", "list", "--json", ...inStore)).stdout;
+    expect(left).toContain(first);
+    expect(left).not.toContain(second);
+    await plimsoll("sessions", "release", first, ...inStore);
+
+    const data = join(directory, "elsewhere");
+    const back = await plimsoll("sessions", "copy", "--from", url, "--data", data);
+    expect(back.stdout).toContain("Copied 1 session from file:///");
+    const again = await run(["sessions", "show", first, "--data", data], { directory });
+    expect(again.stdout).toContain("Hello");
+    expect((await plimsoll("sessions", "delete", first, ...inStore)).stdout).toContain("Deleted");
+    expect((await plimsoll("sessions", "list", ...inStore)).stdout).toContain(
+      "There is no session",
+    );
+  }, 120_000);
+
+  it("says what it needs, and never the password", async () => {
+    expect(await plimsoll("sessions", "copy")).toMatchObject({ code: 64 });
+    const both = ["--to", "file:///a", "--from", "file:///b"];
+    expect(await plimsoll("sessions", "copy", ...both)).toMatchObject({ code: 64 });
+    const bad = await plimsoll("sessions", "copy", "--to", "not a url:secret");
+    expect(bad).toMatchObject({ code: 64 });
+    const refused = "postgres://me:secret@127.0.0.1:1/db";
+    const gone = await plimsoll("sessions", "list", "--set", `sessions.store=${refused}`);
+    expect(gone).toMatchObject({ code: 69, stdout: "" });
+    expect(gone.stderr).toContain("postgres://127.0.0.1:1/db");
+    for (const { stderr } of [bad, gone]) expect(stderr).not.toContain("secret");
+  });
 });
 
 describe("ago", () => {

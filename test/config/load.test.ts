@@ -57,9 +57,14 @@ describe("loadConfig, sources", () => {
         unreadTimeoutMs: 60_000,
         maxConnections: 10_000,
         maxStreamsPerCaller: 64,
-        streamBufferBytes: 4_194_304,
         corsOrigins: [],
         allowedHosts: [],
+      },
+      journal: {
+        turnBytes: 4_194_304,
+        totalBytes: 33_554_432,
+        keepMs: 120_000,
+        maxReaders: 16,
       },
       auth: { keys: [] },
       capacity: {

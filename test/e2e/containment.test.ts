@@ -50,7 +50,8 @@ const OPTIONS = {
   settings: {
     "capacity.memoryLimit": "4GiB",
     "capacity.guard": "false",
-    "http.streamBuffer": "1GiB",
+    "journal.turnSize": "1GiB",
+    "journal.totalSize": "1GiB",
   },
 };
 

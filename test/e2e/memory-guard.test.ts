@@ -40,7 +40,8 @@ limits: { turnMemory: ${turnMemory} }
 const SETTINGS = {
   "capacity.memoryLimit": "4GiB",
   "agentProcess.ownGroup": "false",
-  "http.streamBuffer": "1GiB",
+  "journal.turnSize": "1GiB",
+  "journal.totalSize": "1GiB",
 };
 
 describe("the memory guard of a server", { timeout: 90_000 }, () => {

@@ -26,6 +26,10 @@ rules:
     tokensPerSecond: 5
     reply:
       - tokens: 200
+  - when: { userText: a while }
+    tokensPerSecond: 20
+    reply:
+      - tokens: 160
   - reply:
       - text: "Turn {{turnCount}}, begun with: {{firstUserText}}"
 `;
@@ -170,6 +174,70 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
       expect((await fetch(address)).status).toBe(410);
     },
   );
+});
+
+describe("the same request twice", () => {
+  it("runs once, whichever replica it comes to", { timeout: 60_000 }, async () => {
+    const store = keep(await directoryStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const threadId = randomUUID();
+    const asking = { threadId, headers: { "idempotency-key": '"once"' } };
+    const first = await ask(one, "please", asking);
+    const again = await ask(two, "please", asking);
+    expect(again.text).toBe(first.text);
+    expect(again.turnId).toBe(first.turnId);
+    expect(two.asked).toEqual([]);
+    const other = await refusal(post(two, "something else", asking));
+    expect(other).toMatchObject({ status: 422, code: "idempotency_key_reused" });
+    // While it runs, and when its replica is killed: never a second time.
+    const late = { threadId, headers: { "idempotency-key": '"late"' } };
+    const running = await stream(one, "slowly", late);
+    await until(() => running.text().length > 10, "the turn to say something");
+    const elsewhere = await refusal(post(two, "slowly", late));
+    expect(elsewhere).toMatchObject({ status: 409, code: "session_busy" });
+    one.signal("SIGKILL");
+    await one.exited;
+    await until(
+      async () => (await refusal(post(two, "slowly", late))).code === "turn_cut_off",
+      "the other replica to say that the turn was cut off",
+      2 * LEASE_MS,
+    );
+    expect(two.asked).toEqual([]);
+    await until(
+      async () => (await post(two, "go on", { threadId })).status === 200,
+      "the session to be free",
+      2 * LEASE_MS,
+    );
+  });
+});
+
+describe("a rolling deploy", () => {
+  it("drains one replica while the other takes over", { timeout: 60_000 }, async () => {
+    const store = keep(await directoryStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const threadIds = [randomUUID(), randomUUID()] as const;
+    const [first, second] = threadIds;
+    for (const threadId of threadIds) await ask(one, "before", { threadId });
+    const running = await stream(one, "a while", { threadId: first });
+    await until(() => running.text().length > 10, "the turn to say something");
+    const stopped = one.stop();
+    const tooEarly = await refusal(post(two, "too early", { threadId: first }));
+    expect(tooEarly).toMatchObject({ status: 409 });
+    // What rests there is free at once, what runs as soon as it has ended.
+    await ask(two, "meanwhile", { threadId: second });
+    expect(wordsOf(two)).toEqual(["before", "meanwhile"]);
+    expect((await running.outcome()).status).toBe("completed");
+    await ask(two, "after", { threadId: first });
+    expect(wordsOf(two)).toEqual(["before", "a while", "after"]);
+    await stopped;
+    expect(await one.exited).toEqual({ code: 0, signal: null });
+  });
 });
 
 describe.each(STORES.slice(1))("a store that is away: %s", (_name, isThere, startStore) => {

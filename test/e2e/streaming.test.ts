@@ -97,7 +97,7 @@ describe("a streamed turn", () => {
     expect(response.headers.get("cache-control")).toContain("no-cache");
     const turnId = response.headers.get("x-turn-id");
     const text = await response.text();
-    expect(text).toMatch(/^event: turn_started\n/);
+    expect(text).toMatch(/^id: [0-9a-f]{8}-1\nevent: turn_started\n/);
     expect(text).toContain(`"turnId":"${turnId}"`);
     expect(text).toContain('"threadId":"ids"');
   });

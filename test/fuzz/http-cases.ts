@@ -185,7 +185,11 @@ class CaseMaker {
       ["GET", `/v1/agents/${id}`],
       ["POST", `/v1/agents/${id}/turns`],
       ["POST", `/v1/agents/${id}/agui`],
+      ["POST", `/v1/agents/${id}/agui/connect`],
       ["POST", `/v1/turns/${id}/cancel`],
+      ["GET", `/v1/turns/${id}`],
+      ["GET", `/v1/turns/${id}/events`],
+      ["GET", `/v1/turns/0/events?lastEventId=${id}`],
       ["GET", `/${id}x`],
     ] as const);
     const body = method === "POST" ? JSON.stringify({ input: 1 }) : "";

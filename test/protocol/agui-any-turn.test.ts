@@ -7,11 +7,11 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import { encodeAgui } from "../../src/protocol/agui-encode.ts";
 import { encodeAguiBytes } from "../../src/protocol/agui.ts";
 import type { TurnEvent, TurnOutcome } from "../../src/turn/turn.ts";
 import { READERS } from "./agui-clients.ts";
 import {
+  aguiFrames,
   collect,
   ended,
   reasoning,
@@ -107,7 +107,7 @@ async function judge(
 ): Promise<void> {
   const base = { threadId: "t", runId: "r" };
   const run = version === "1.0" ? { ...base, protocolVersion: "1.0" } : base;
-  const events = encodeAgui(stream(turn, thrown), run, () => undefined);
+  const events = aguiFrames(stream(turn, thrown), run);
   const body = (await collect(encodeAguiBytes(events, "sse"))).join("");
   const headers = { "content-type": "text/event-stream" };
   const seen = (await READERS[version](new Response(body, { headers }))).map(({ type }) => type);

@@ -17,12 +17,11 @@ import {
   negotiateAgui,
 } from "../../src/protocol/agui.ts";
 import { decodeAguiRun } from "../../src/protocol/agui-decode.ts";
-import { encodeAgui } from "../../src/protocol/agui-encode.ts";
 import { PROBLEM_MEDIA_TYPE, toProblem } from "../../src/protocol/problem.ts";
 import { SSE_HEARTBEAT } from "../../src/protocol/sse.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 import { AGENTS, READERS } from "./agui-clients.ts";
-import { collect, stream, TURNS } from "./turns.ts";
+import { aguiFrames, collect, stream, TURNS } from "./turns.ts";
 
 const SCENARIOS = Object.entries(TURNS);
 const VERSIONS = ["1.0", "0.0.59"] as const;
@@ -41,7 +40,7 @@ beforeAll(async () => {
       const { run } = await decodeAguiRun(await json(request));
       const format = negotiateAgui(request.headers.accept) ?? "sse";
       response.writeHead(200, { "content-type": AGUI_MEDIA_TYPES[format] });
-      const events = encodeAgui(stream(turnOf(run.threadId)), run, () => undefined);
+      const events = aguiFrames(stream(turnOf(run.threadId)), run);
       for await (const chunk of encodeAguiBytes(events, format)) {
         if (format === "sse") response.write(SSE_HEARTBEAT);
         response.write(chunk);
@@ -135,7 +134,7 @@ describe("encodeAguiBytes()", () => {
   const run = { threadId: "t", runId: "r", protocolVersion: "1.0" };
 
   async function respond(turn: readonly TurnEvent[], format: AguiFormat): Promise<Response> {
-    const events = encodeAgui(stream(turn), run, () => undefined);
+    const events = aguiFrames(stream(turn), run);
     const chunks = await collect(encodeAguiBytes(events, format));
     const body = Buffer.concat(chunks.map((chunk) => Buffer.from(chunk)));
     return new Response(body, { headers: { "content-type": AGUI_MEDIA_TYPES[format] } });

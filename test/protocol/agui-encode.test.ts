@@ -3,9 +3,17 @@ import { describe, expect, it } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
 import type { AguiRun } from "../../src/protocol/agui-decode.ts";
-import { encodeAgui } from "../../src/protocol/agui-encode.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
-import { collect, completed, type Scenario, STARTED, stream, text, TURNS } from "./turns.ts";
+import {
+  aguiFrames,
+  collect,
+  completed,
+  type Scenario,
+  STARTED,
+  stream,
+  text,
+  TURNS,
+} from "./turns.ts";
 
 const NEW: AguiRun = { threadId: "thread-1", runId: "run-1", protocolVersion: "1.0" };
 const OLD: AguiRun = { threadId: "thread-1", runId: "run-1" };
@@ -15,7 +23,8 @@ async function encode(
   run = NEW,
   thrown?: Error,
 ): Promise<AGUIEvent[]> {
-  return collect(encodeAgui(stream(events, thrown), run, () => undefined));
+  const frames = await collect(aguiFrames(stream(events, thrown), run));
+  return frames.map(({ event }) => event);
 }
 
 const RUN_STARTED = {

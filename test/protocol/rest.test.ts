@@ -5,14 +5,15 @@ import { z } from "zod";
 
 import { AppError } from "../../src/lib/errors.ts";
 import { collectTurn } from "../../src/protocol/collect.ts";
+import { type NumberedEvent, unnumbered } from "../../src/protocol/event-id.ts";
 import {
   decodeRestTurn,
-  encodeRestEvent,
   encodeRestEvents,
   restOutcomeBody,
   restOutcomeSchema,
   restTurnSchema,
 } from "../../src/protocol/rest.ts";
+import type { TurnEvent } from "../../src/turn/turn.ts";
 import { collect, type Scenario, STARTED, stream, TURNS, USAGE } from "./turns.ts";
 
 const SESSION = "0b7e1c1e-5d7d-5b0c-9c7e-1c1e5d7d5b0c";
@@ -199,15 +200,32 @@ function parse(wire: string): EventSourceMessage[] {
   return messages;
 }
 
+const TURN_ID = STARTED.turnId;
+
+async function* at(id: number, event: TurnEvent): AsyncGenerator<NumberedEvent, void, undefined> {
+  yield { id, event };
+}
+
 describe("encodeRestEvents()", () => {
-  it("writes the type as the name and the event as the data", () => {
-    expect(encodeRestEvent({ type: "text_delta", messageId: "m1", delta: "a\nb" })).toBe(
-      'event: text_delta\ndata: {"type":"text_delta","messageId":"m1","delta":"a\\nb"}\n\n',
+  it("writes the id, the type as the name and the event as the data", async () => {
+    const event = { type: "text_delta", messageId: "m1", delta: "a\nb" } as const;
+    const [frame] = await collect(encodeRestEvents(at(41, event), TURN_ID, () => undefined));
+    expect(frame).toBe(
+      "id: 0b7e1c1e-41\nevent: text_delta\n" +
+        'data: {"type":"text_delta","messageId":"m1","delta":"a\\nb"}\n\n',
     );
   });
 
+  it("gives no id to an end that only the stream has", async () => {
+    const frames = await collect(encodeRestEvents(at(1, STARTED), TURN_ID, () => undefined));
+    expect(frames).toHaveLength(2);
+    expect(frames[1]).toMatch(/^event: turn_ended\n/);
+  });
+
   it.each(Object.entries(TURNS))("ends the turn %j once", async (_name, turn) => {
-    const frames = await collect(encodeRestEvents(stream(turn), () => undefined));
+    const frames = await collect(
+      encodeRestEvents(unnumbered(stream(turn)), TURN_ID, () => undefined),
+    );
     const messages = parse(frames.join(""));
     const names = messages.map(({ event }) => event);
     const events: unknown[] = messages.map(({ data }) => JSON.parse(data));

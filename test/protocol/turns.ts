@@ -4,6 +4,9 @@
  * @module
  */
 
+import type { AguiRun } from "../../src/protocol/agui-decode.ts";
+import { type AguiFrame, encodeAgui } from "../../src/protocol/agui-encode.ts";
+import { unnumbered } from "../../src/protocol/event-id.ts";
 import type { TurnEvent, TurnOutcome, TurnUsage } from "../../src/turn/turn.ts";
 
 export const STARTED = {
@@ -145,4 +148,12 @@ export async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]>
   const all: Item[] = [];
   for await (const item of items) all.push(item);
   return all;
+}
+
+/** A run of AG-UI, from events that have no numbers. */
+export function aguiFrames(
+  events: AsyncIterable<TurnEvent>,
+  run: AguiRun,
+): AsyncGenerator<AguiFrame, void, undefined> {
+  return encodeAgui(unnumbered(events), { turnId: "turn-1", run, report: () => undefined });
 }

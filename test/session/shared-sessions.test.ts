@@ -6,7 +6,7 @@
  * that fails when it is told to. Turns write the lines that Claude Code would.
  */
 
-import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -20,6 +20,7 @@ import { sessionPathsOf } from "../../src/session/session-paths.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
 import type { OpenSession, SessionClaim } from "../../src/session/sessions.ts";
+import { SessionSweeper } from "../../src/session/session-sweeper.ts";
 import { SharedSessions, type StoreNotice } from "../../src/session/shared-sessions.ts";
 import { MemoryObjects } from "./stores/memory-objects.ts";
 import {
@@ -27,6 +28,7 @@ import {
   cleanAfterTest,
   codeOf,
   errorOf,
+  QUEUE_LINE,
   temporaryDirectory,
   thread,
   threadWithHistory,
@@ -403,6 +405,96 @@ describe("a turn that lasts", () => {
   });
 });
 
+describe("a transcript that is not what the store has", () => {
+  it("was begun anew, because its first turn died before it said anything", async () => {
+    const { store, one, two } = await replicas({ leaseTimeMs: 300 });
+    const killed = await begin(one, thread("t"));
+    const { config } = killed.session.directories;
+    const file = join(config, "projects", "own", `${killed.session.transcriptId}.jsonl`);
+    await mkdir(dirname(file), { recursive: true });
+    await appendFile(file, QUEUE_LINE);
+    const hasPiece = () => [...store.objects.values()].some(({ body }) => body.includes("enqueue"));
+    await expect.poll(hasPiece).toBe(true);
+    const again = await one.restarted();
+    await takeTurn(again, thread("t"), "a question that is longer than what was there before");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual([
+      "a question that is longer than what was there before",
+    ]);
+  });
+
+  it.each([
+    ["longer", "first, and more of it"],
+    ["as long", "fIRST"],
+    ["shorter", "1st"],
+  ])("was changed by hand, and is %s now", async (_what, text) => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await takeTurn(one, threadWithHistory("t"), "second");
+    const found = await transcriptIfAny(one.data, sessionRefOf(thread("t")));
+    const before = await readFile(found?.path ?? "", "utf8");
+    await writeFile(found?.path ?? "", before.replace("first", text));
+    await takeTurn(one, threadWithHistory("t"), "third");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual([text, "second", "third"]);
+  });
+});
+
+describe("a turn that has a key", () => {
+  const key = { hash: "h", inputHash: "i" };
+  const turn = { ...key, turnId: "t1", startedAtMs: 5 };
+
+  it("is known to all before anything of it runs, and what came of it afterwards", async () => {
+    const { one, two } = await replicas();
+    const ref = sessionRefOf(thread("t"));
+    const running = await begin(one, thread("t"));
+    expect(await two.sessions.keptTurn(ref, "helper", key)).toBeUndefined();
+    await one.sessions.keepBegun(ref, turn);
+    const found = { threadId: "t", turn };
+    expect(await one.sessions.keptTurn(ref, "helper", key)).toEqual(found);
+    // It runs: to say that it was cut off would have the client ask for it again.
+    expect(await codeOf(two.sessions.keptTurn(ref, "helper", key))).toBe("session_busy");
+    for (const at of [one, two]) {
+      expect(await at.sessions.keptTurn(ref, "another", key)).toBeUndefined();
+    }
+    await running.say("hello");
+    const answer = { outcome: CANCELLED, text: "so far", messageId: "m1" };
+    await one.sessions.finish(ref, { totals: TOTALS, endedAtMs: 9, keyed: { key, answer } });
+    await running[Symbol.asyncDispose]();
+    const kept = await two.sessions.keptTurn(ref, "helper", key);
+    expect(kept?.turn).toMatchObject({ ...turn, end: { text: "so far", messageId: "m1" } });
+    expect(await two.sessions.read(ref, 10)).not.toHaveProperty("keptTurns");
+  });
+
+  it("is not begun by a second replica that looked before the first one wrote", async () => {
+    const { one, two } = await replicas();
+    const ref = sessionRefOf(thread("t"));
+    const first = await begin(one, thread("t"));
+    await one.sessions.keepBegun(ref, turn);
+    await first.finish();
+    await first[Symbol.asyncDispose]();
+    await using second = await begin(two, thread("t"));
+    expect(await codeOf(two.sessions.keepBegun(ref, { ...turn, turnId: "t2" }))).toBe(
+      "session_busy",
+    );
+    expect(second.claim.lost.aborted).toBe(false);
+  });
+});
+
+const CANCELLED = {
+  status: "cancelled",
+  cause: "client_gone",
+  usage: {
+    inputTokens: 1,
+    outputTokens: 1,
+    cacheReadTokens: 0,
+    cacheWriteTokens: 0,
+    costUsd: 0,
+    steps: 1,
+    durationMs: 1,
+    firstTokenMs: null,
+    byModel: [],
+  },
+} as const;
+
 describe("a store that does not answer", () => {
   it("lets turns end, hears of them later, and takes no new ones until then", async () => {
     const { store, one, two } = await replicas();
@@ -521,6 +613,64 @@ describe("a deletion", () => {
     expect(store.objects.size).toBe(2);
     await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000);
     expect(store.objects.size).toBe(0);
+  });
+});
+
+describe("a sweep", () => {
+  const DAY_MS = 86_400_000;
+  const limits = {
+    maxAgeMs: null,
+    maxIdleMs: 30 * DAY_MS,
+    sessionsPerTenant: null,
+    bytesPerTenant: null,
+    maxBytes: null,
+    keepFreeBytes: null,
+  };
+
+  it("lets go what is due, whoever had its turns, and nothing that anybody has", async () => {
+    const { store, one, two } = await replicas();
+    for (const name of ["idle", "held", "used"]) await takeTurn(one, thread(name), "hello");
+    await takeTurn(two, threadWithHistory("idle"), "hello");
+    await two.sessions.hold(sessionRefOf(thread("held")), true, 5);
+    const laterMs = Date.now() + 31 * DAY_MS;
+    // A turn of another replica runs then, and its lease says since when.
+    const claim = await one.sessions.claim(threadWithHistory("used"), laterMs - DAY_MS);
+    const sweeper = new SessionSweeper({ sessions: two.sessions, limits, directory: null });
+    const dry = await sweeper.sweep(laterMs, { isDryRun: true });
+    expect(dry).toMatchObject({ seen: 3, onHold: 1 });
+    const { swept } = await sweeper.sweep(laterMs);
+    const { sessionId } = sessionRefOf(thread("idle"));
+    expect(swept.map((each) => each.sessionId)).toEqual([sessionId]);
+    await claim[Symbol.asyncDispose]();
+    const all = [...store.objects.keys()].filter((name) => name.includes(sessionId));
+    // What is left says that it was deleted.
+    expect(new Set(all.map((name) => name.split("/")[0]))).toEqual(new Set(["gone", "sessions"]));
+    const byBytes = { ...limits, maxIdleMs: null, maxBytes: 1 };
+    const rest = new SessionSweeper({ sessions: one.sessions, limits: byBytes, directory: null });
+    const found = await rest.sweep(laterMs);
+    expect(found.seenBytes).toBeGreaterThan(100);
+    expect(found.swept).toHaveLength(1);
+  });
+
+  it("of copies takes none that the store has not heard all of", async () => {
+    const { store, one } = await replicas();
+    await takeTurn(one, thread("old"), "hello");
+    const turn = await begin(one, thread("kept"));
+    await turn.say("only here");
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    const sweeper = new SessionSweeper({
+      sessions: one.sessions.copies,
+      limits: { ...limits, maxIdleMs: 1 },
+      directory: one.data,
+    });
+    const swept = await sweeper.sweep(Date.now() + DAY_MS);
+    expect(swept).toMatchObject({ seen: 2, skipped: 1 });
+    expect(swept.swept).toHaveLength(1);
+    store.faultOf = () => null;
+    expect(await takeTurn(one, threadWithHistory("kept"), "next")).toEqual(["only here"]);
+    expect(await takeTurn(one, threadWithHistory("old"), "next")).toEqual(["hello"]);
   });
 });
 

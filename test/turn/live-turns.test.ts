@@ -1,12 +1,17 @@
+import { setMaxListeners } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+
 import { describe, expect, it, vi } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
-import { LiveTurns, type StartTurn } from "../../src/turn/live-turns.ts";
+import type { StartTurn } from "../../src/turn/live-turn.ts";
+import { LiveTurns, type LiveTurnsOptions } from "../../src/turn/live-turns.ts";
 import type { Caller, TurnEvent, TurnOutcome, TurnRequest } from "../../src/turn/turn.ts";
 import { collect, STARTED, text, USAGE } from "../protocol/turns.ts";
 
 const ADA: Caller = { id: "ada", tenant: "acme", role: "caller", priority: "normal" };
 const never = new AbortController().signal;
+setMaxListeners(0, never);
 
 let turnCount = 0;
 function request(caller: Caller = ADA): TurnRequest {
@@ -48,8 +53,17 @@ function outcomeOf(reason: unknown): TurnOutcome {
   return { status: "cancelled", usage: USAGE, cause: reason as "draining" };
 }
 
-function open(start: StartTurn, limits = { maxStreamsPerCaller: 3, streamBufferBytes: 2 ** 20 }) {
-  return new LiveTurns({ start, ...limits });
+const JOURNAL = { turnBytes: 2 ** 20, totalBytes: 2 ** 22, keepMs: 0 };
+
+function open(start: StartTurn, changes: Partial<LiveTurnsOptions> = {}) {
+  return new LiveTurns({
+    start,
+    maxStreamsPerCaller: 3,
+    maxReaders: 2,
+    journal: JOURNAL,
+    clientWaitMsOf: () => 0,
+    ...changes,
+  });
 }
 
 function lastOf(events: readonly TurnEvent[]): TurnOutcome | undefined {
@@ -61,10 +75,10 @@ describe("LiveTurns", () => {
   it("gives a turn's events to its reader", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
-    const turn = await turns.start(request(), never);
+    const { turn, events: read } = await turns.start(request(), never);
     expect(turns.size).toBe(1);
     expect(turns.find(turn.request.turnId, ADA)).toBe(turn);
-    const events = collect(turn.events());
+    const events = collect(read());
     await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
     fake.finish[0]?.();
     expect(await events).toEqual([
@@ -79,7 +93,7 @@ describe("LiveTurns", () => {
   it("runs a turn that nobody reads to its end", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
-    const turn = await turns.start(request(), never);
+    const { turn } = await turns.start(request(), never);
     await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
     fake.finish[0]?.();
     await turn.ended;
@@ -99,10 +113,10 @@ describe("LiveTurns", () => {
 
   it("ends a turn whose events outgrow the buffer, and says so at the end", async () => {
     const fake = new FakeTurns();
-    const turns = open(fake.start, { maxStreamsPerCaller: 1, streamBufferBytes: 300 });
-    const turn = await turns.start(request(), never);
+    const turns = open(fake.start, { journal: { ...JOURNAL, turnBytes: 1_324 } });
+    const { turn, events: read } = await turns.start(request(), never);
     await turn.ended;
-    const outcome = lastOf(await collect(turn.events()));
+    const outcome = lastOf(await collect(read()));
     expect(outcome).toMatchObject({ status: "failed", code: "turn_output_too_large" });
     expect(fake.given).toBe(1);
   });
@@ -112,11 +126,11 @@ describe("LiveTurns", () => {
     const turns = open(fake.start);
     const left = await turns.start(request(), never);
     for await (const event of left.events()) if (event.type === "text_delta") break;
-    await left.ended;
+    await left.turn.ended;
 
     const gone = new AbortController();
-    const waiting = await turns.start(request(), gone.signal);
-    const events = collect(waiting.events());
+    const { turn: waiting, events: read } = await turns.start(request(), gone.signal);
+    const events = collect(read());
     await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
     gone.abort();
     await events;
@@ -127,7 +141,7 @@ describe("LiveTurns", () => {
   it("cancels a turn whose reader had left before it began", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
-    const turn = await turns.start(request(), AbortSignal.abort());
+    const { turn } = await turns.start(request(), AbortSignal.abort());
     await turn.ended;
     expect(fake).toMatchObject({ given: 1, finish: [] });
   });
@@ -135,10 +149,10 @@ describe("LiveTurns", () => {
   it("keeps the first of two causes", async () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
-    const turn = await turns.start(request(), never);
+    const { turn, events } = await turns.start(request(), never);
     turn.cancel("cancel_requested");
     turn.cancel("draining");
-    const outcome = lastOf(await collect(turn.events()));
+    const outcome = lastOf(await collect(events()));
     expect(outcome).toMatchObject({ status: "cancelled", cause: "cancel_requested" });
   });
 
@@ -166,20 +180,21 @@ describe("LiveTurns", () => {
     })();
     await expect(reading).rejects.toBe(broken);
     expect(heard).toEqual([STARTED]);
-    await turn.ended;
+    await turn.turn.ended;
     expect(turns.size).toBe(0);
   });
 
   it("counts the turns of a caller, not those of another one of that name", async () => {
     const turns = open(new FakeTurns().start);
-    const started = await Promise.all([1, 2, 3].map(() => turns.start(request(), never)));
+    const begin = async (caller = ADA) => (await turns.start(request(caller), never)).turn;
+    const started = await Promise.all([1, 2, 3].map(() => begin()));
     const refused = turns.start(request(), never);
     await expect(refused).rejects.toMatchObject({ code: "too_many_streams" });
-    const other = await turns.start(request({ ...ADA, tenant: "other" }), never);
+    const other = await begin({ ...ADA, tenant: "other" });
     const [first] = started;
     first?.cancel("cancel_requested");
     await first?.ended;
-    const next = await turns.start(request(), never);
+    const next = await begin();
     for (const turn of [...started, other, next]) turn.cancel("draining");
     await Promise.all([...started, other, next].map((turn) => turn.ended));
     expect(turns.size).toBe(0);
@@ -187,7 +202,7 @@ describe("LiveTurns", () => {
 
   it("shows a tenant its own turns, and an operator all", async () => {
     const turns = open(new FakeTurns().start);
-    const turn = await turns.start(request(), never);
+    const { turn } = await turns.start(request(), never);
     const stranger: Caller = { id: "eve", tenant: "evil", role: "caller", priority: "normal" };
     const operator: Caller = { id: "op", tenant: "ops", role: "operator", priority: "normal" };
     expect(turns.list(ADA)).toEqual([turn]);
@@ -197,7 +212,200 @@ describe("LiveTurns", () => {
     expect(turns.find(turn.request.turnId, operator)).toBe(turn);
     turn.cancel("cancel_requested");
     await turn.ended;
-    expect(() => turns.find(turn.request.turnId, ADA)).toThrow(AppError);
+    expect(() => turns.findRunning(turn.request.turnId, ADA)).toThrow(AppError);
+  });
+});
+
+describe("the readers of a turn", () => {
+  const gone = () => new AbortController();
+
+  it("keep it running until the last of them leaves", async () => {
+    const turns = open(new FakeTurns().start);
+    const [first, second] = [gone(), gone()];
+    const { turn } = await turns.start(request(), first.signal);
+    const { events } = turn.attach(second.signal);
+    const read = collect(events());
+    first.abort();
+    expect(turn.readers).toBe(1);
+    await new Promise(setImmediate);
+    expect(turn.outcome).toBeNull();
+    second.abort();
+    await turn.ended;
+    expect(turn.outcome).toMatchObject({ status: "cancelled", cause: "client_gone" });
+    await read;
+  });
+
+  it("may come back within the time that their agent gives them, and no later", async () => {
+    const turns = open(new FakeTurns().start, { clientWaitMsOf: () => 60 });
+    const first = gone();
+    const { turn } = await turns.start(request(), first.signal);
+    first.abort();
+    await delay(20);
+    const second = gone();
+    turn.attach(second.signal);
+    await delay(80);
+    expect(turn.outcome).toBeNull();
+    second.abort();
+    await turn.ended;
+    expect(turn.outcome).toMatchObject({ status: "cancelled", cause: "client_gone" });
+  });
+
+  it("need not come back where their agent goes on without them", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start, { clientWaitMsOf: () => null });
+    const { turn } = await turns.start(request(), AbortSignal.abort());
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    fake.finish[0]?.();
+    await turn.ended;
+    expect(turn.outcome).toEqual(COMPLETED);
+  });
+
+  it("are as many as may be, and no more", async () => {
+    const turns = open(new FakeTurns().start);
+    const { turn } = await turns.start(request(), never);
+    const second = turn.attach(never);
+    expect(() => turn.attach(never)).toThrow(/has 2 readers/);
+    second.leave();
+    turn.attach(never).leave();
+    turn.cancel("cancel_requested");
+    await turn.ended;
+  });
+
+  it("find it after its end, without what was asked, until its time is over", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start, { journal: { ...JOURNAL, keepMs: 60_000 } });
+    const asked = { ...request(), input: [{ type: "text", text: "a secret" }] as const };
+    const { turn, events } = await turns.start(asked, never);
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    fake.finish[0]?.();
+    const seen = await collect(events());
+    await turn.ended;
+    expect(turns.find(turn.request.turnId, ADA)).toBe(turn);
+    expect(await collect(turn.attach(never).events())).toEqual(seen);
+    expect(turn.request.input).toEqual([]);
+    expect(turns).toMatchObject({ size: 0, kept: 1 });
+    await turns[Symbol.asyncDispose]();
+    expect(turns).toMatchObject({ kept: 0, journalBytes: 0 });
+  });
+});
+
+describe("a key", () => {
+  const keyed = (inputHash = "asked"): TurnRequest => ({
+    ...request(),
+    session: { by: "thread", threadId: "same", expectsHistory: false },
+    key: { hash: "key", inputHash },
+  });
+
+  it("is one turn, for whoever asks and however soon", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start);
+    const [first, second] = await Promise.all([
+      turns.start(keyed(), never),
+      turns.start(keyed(), never),
+    ]);
+    expect(second.turn).toBe(first.turn);
+    expect(turns.knowsKey(ADA, "a", "key")).toBe(true);
+    await expect(turns.start(keyed("other"), never)).rejects.toMatchObject({
+      code: "idempotency_key_reused",
+    });
+    const other = { ...keyed(), caller: { ...ADA, tenant: "other" } };
+    const third = await turns.start(other, never);
+    expect(third.turn).not.toBe(first.turn);
+    for (const reader of [first, second, third]) reader.leave();
+    await turns[Symbol.asyncDispose]();
+    expect(fake.given).toBe(2);
+    expect(turns.knowsKey(ADA, "a", "key")).toBe(false);
+  });
+
+  it("tells all who ask why its turn is refused, and then is free", async () => {
+    const refusal = new AppError("at_capacity", "Cannot start the turn: full");
+    let isFull = true;
+    const fake = new FakeTurns();
+    const turns = open(async function* (asked, signal) {
+      await delay(10);
+      if (isFull) throw refusal;
+      yield* fake.start(asked, signal);
+    });
+    const asking = [1, 2].map(() => turns.start(keyed(), never));
+    const told = await Promise.allSettled(asking);
+    expect(told.map((each) => each.status === "rejected" && each.reason)).toEqual([
+      refusal,
+      refusal,
+    ]);
+    isFull = false;
+    const { turn } = await turns.start(keyed(), never);
+    turn.cancel("cancel_requested");
+    await turn.ended;
+  });
+
+  it("is free again when nothing of its turn has run", async () => {
+    const outcome = {
+      status: "failed",
+      usage: USAGE,
+      code: "agent_start_failed",
+      message: "",
+    } as const;
+    const turns = open(
+      async function* () {
+        yield STARTED;
+        yield { type: "turn_ended", outcome };
+      },
+      { journal: { ...JOURNAL, keepMs: 60_000 } },
+    );
+    const first = await turns.start(keyed(), never);
+    await first.turn.ended;
+    const second = await turns.start(keyed(), never);
+    expect(second.turn).not.toBe(first.turn);
+    await turns[Symbol.asyncDispose]();
+  });
+});
+
+describe("whatever breaks, and wherever", () => {
+  const events: readonly TurnEvent[] = [
+    STARTED,
+    ...text("m1", "Hel", "lo"),
+    { type: "turn_ended", outcome: COMPLETED },
+  ];
+  const places = events.map((_, n) => n);
+
+  /** Breaks before the event of that number, or after all of them. */
+  function breaking(at: number, fault: unknown): StartTurn {
+    return async function* () {
+      for (const [index, event] of events.entries()) {
+        await Promise.resolve();
+        if (index === at) throw fault;
+        yield event;
+      }
+      await Promise.resolve();
+      if (at === events.length) throw fault;
+    };
+  }
+
+  it.each([...places, events.length])("at event %i: nothing is left", async (at) => {
+    for (const leaveAt of [...places, Infinity]) {
+      const fault = new Error("a bug");
+      const turns = open(breaking(at, fault));
+      const gone = new AbortController();
+      const reader = await turns.start(request(), gone.signal).catch((thrown: unknown) => thrown);
+      if (at === 0) expect(reader).toBe(fault);
+      else {
+        const { turn, events: read } = reader as Awaited<ReturnType<typeof turns.start>>;
+        const seen: TurnEvent[] = [];
+        const reading = (async () => {
+          for await (const event of read()) {
+            if (seen.push(event) > leaveAt) gone.abort();
+          }
+        })();
+        const thrown: unknown = await reading.catch((each: unknown) => each);
+        await turn.ended;
+        expect(seen).toEqual(events.slice(0, seen.length));
+        if (leaveAt === Infinity)
+          expect({ thrown, seen: seen.length }).toEqual({ thrown: fault, seen: at });
+        expect(turn.readers).toBe(0);
+      }
+      await new Promise(setImmediate);
+      expect(turns).toMatchObject({ size: 0, kept: 0, journalBytes: 0 });
+    }
   });
 });
 

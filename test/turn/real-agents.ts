@@ -188,7 +188,13 @@ export function definitionOf(changes: DeepPartial<AgentDefinition> = {}): AgentD
     ...(changes as Partial<AgentDefinition>),
     model: { provider: "rehearsal", id: "claude-sonnet-5", fallback: [], ...changes.model },
     tools: { builtin: [], functions: [], mcp: {}, ...changes.tools },
-    limits: { steps: 5, turnTimeMs: 25_000, stallTimeMs: 20_000, ...changes.limits },
-    hosting: { pattern: "hybrid", stayMs: 0, spares: 0, ...changes.hosting },
+    limits: {
+      steps: 5,
+      turnTimeMs: 25_000,
+      stallTimeMs: 20_000,
+      ...changes.limits,
+      transcript: { maxBytes: 2 ** 24, whenFull: "shorten", ...changes.limits?.transcript },
+    },
+    hosting: { pattern: "hybrid", stayMs: 0, spares: 0, clientWaitMs: 0, ...changes.hosting },
   };
 }

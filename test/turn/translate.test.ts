@@ -8,12 +8,11 @@ import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import { encodeAgui } from "../../src/protocol/agui-encode.ts";
 import { encodeAguiBytes } from "../../src/protocol/agui.ts";
 import { Translator } from "../../src/turn/translate.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 import { READERS } from "../protocol/agui-clients.ts";
-import { collect, completed, STARTED, stream } from "../protocol/turns.ts";
+import { aguiFrames, collect, completed, STARTED, stream } from "../protocol/turns.ts";
 import {
   assistant,
   blockDelta,
@@ -337,10 +336,7 @@ function expectWellFormed(events: readonly TurnEvent[]): void {
 async function expectTaken(events: readonly TurnEvent[]): Promise<void> {
   const run = { threadId: "t", runId: "r", protocolVersion: "1.0" };
   const whole = stream([STARTED, ...events, completed("")]);
-  const encoded = encodeAguiBytes(
-    encodeAgui(whole, run, () => undefined),
-    "sse",
-  );
+  const encoded = encodeAguiBytes(aguiFrames(whole, run), "sse");
   const body = (await collect(encoded)).join("");
   const headers = { "content-type": "text/event-stream" };
   const types = (await READERS["1.0"](new Response(body, { headers }))).map(({ type }) => type);

@@ -1,65 +1,68 @@
 /**
- * Starting, watching and cancelling turns, over our own REST and over AG-UI.
+ * Starting turns over our own REST; finding, reading and cancelling those of any protocol.
  *
  * @module
  */
 
-import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { AppError, type ErrorCode } from "../../lib/errors.ts";
-import { AGUI_MEDIA_TYPES, encodeAguiBytes, negotiateAgui } from "../../protocol/agui.ts";
-import { type ReportError } from "../../protocol/ending.ts";
-import { decodeAguiRun } from "../../protocol/agui-decode.ts";
-import { encodeAgui } from "../../protocol/agui-encode.ts";
 import { collectTurn } from "../../protocol/collect.ts";
+import { eventIdOf } from "../../protocol/event-id.ts";
+import { checkBody, invalidBody } from "../../protocol/input.ts";
 import { negotiateRest } from "../../protocol/negotiate.ts";
 import {
   decodeRestTurn,
-  encodeRestEvents,
   type RestOutcome,
+  restEndedBody,
   restOutcomeBody,
   restOutcomeSchema,
   restTurnSchema,
 } from "../../protocol/rest.ts";
-import { SSE_HEARTBEAT, SSE_MEDIA_TYPE, withHeartbeat } from "../../protocol/sse.ts";
-import type { LiveTurn } from "../../turn/live-turns.ts";
-import type { TurnRequest } from "../../turn/turn.ts";
+import { SSE_HEARTBEAT, SSE_MEDIA_TYPE } from "../../protocol/sse.ts";
+import type { LiveTurn, TurnReader } from "../../turn/live-turn.ts";
+import { threadIdOfKey, turnKeyOf } from "../../turn/turn-key.ts";
 import { clientGone } from "../client-gone.ts";
+import { idempotencyKeyOf, keyNameOf } from "../idempotency-key.ts";
 import { jsonAnswer, type RequestContext, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
-import { sendStream } from "../stream-reply.ts";
+import { askForTurn, attach, lastEventIdOf, type Asked } from "../turn-asking.ts";
+import { ADMISSION_ERRORS, notAcceptable, sendRestEvents } from "../turn-stream.ts";
 
-const liveTurnSchema = z.object({
+const runningTurnSchema = z.object({
   turnId: z.string(),
   agent: z.string(),
   startedAt: z.iso.datetime(),
 });
 
-/** As much of a run as is read here; AG-UI has more. */
-const aguiRunSchema = z
-  .looseObject({
-    threadId: z.string(),
-    runId: z.string(),
-    messages: z.array(z.looseObject({ id: z.string(), role: z.string() })),
-  })
-  .describe("RunAgentInput of AG-UI 1.0, see https://docs.ag-ui.com");
+const turnSchema = runningTurnSchema.extend({
+  state: z.enum(["running", "ended"]),
+  sessionId: z.string().nullable().describe("Null until the turn is admitted, as `threadId`."),
+  threadId: z.string().nullable(),
+  endedAt: z.iso.datetime().nullable(),
+  firstEvent: z.int().describe("Number of the oldest event that can still be read."),
+  lastEvent: z.int().describe("Number of the newest one; 0 before the first."),
+  lastEventId: z.string().describe("Its id, as `Last-Event-ID` has it."),
+  readers: z.int().describe("Who reads it now."),
+  outcome: z
+    .looseObject({ status: z.string() })
+    .nullable()
+    .describe("As in the event `turn_ended`; null while it runs, and for a turn that broke."),
+});
+
+const eventsQuerySchema = z.strictObject({
+  lastEventId: z
+    .string()
+    .max(64)
+    .optional()
+    .describe("As the header `Last-Event-ID`, for clients that cannot set it."),
+});
 
 export function turnRoutes(parts: ServerParts): Route[] {
   return [
     startTurnRoute(parts),
-    aguiRoute(parts, {
-      path: "/v1/agents/:agent/agui",
-      operationId: "runAgent",
-      summary: "Run an agent over AG-UI",
-      agentNameOf: ({ param }) => param("agent"),
-    }),
-    aguiRoute(parts, {
-      path: "/agui",
-      operationId: "runOnlyAgent",
-      summary: "Run the agent over AG-UI, where the server has but one",
-      agentNameOf: () => onlyAgent(parts),
-    }),
     listTurnsRoute(parts),
+    readTurnRoute(parts),
+    turnEventsRoute(parts),
     cancelTurnRoute(parts),
   ];
 }
@@ -73,6 +76,7 @@ function startTurnRoute(parts: ServerParts): Route {
     docs: {
       operationId: "startTurn",
       summary: "Start a turn; answered as JSON when it is done, or as a stream of its events",
+      headers: ["Idempotency-Key", "Last-Event-ID"],
       body: restTurnSchema,
       answers: [
         {
@@ -80,41 +84,16 @@ function startTurnRoute(parts: ServerParts): Route {
           description: "The finished turn, or its events as they happen, as `Accept` asks",
           content: { "application/json": restOutcomeSchema, [SSE_MEDIA_TYPE]: null },
         },
+        READ_TO_ITS_END,
       ],
       errors: [...ADMISSION_ERRORS, ...FAILED_TURN_ERRORS],
     },
-    handle: (context) => startRestTurn(parts, context),
-  };
-}
-
-interface AguiAddress {
-  readonly path: string;
-  readonly operationId: string;
-  readonly summary: string;
-  readonly agentNameOf: (context: RequestContext) => string;
-}
-
-function aguiRoute(parts: ServerParts, address: AguiAddress): Route {
-  const { path, operationId, summary, agentNameOf } = address;
-  const content = { [AGUI_MEDIA_TYPES.sse]: null, [AGUI_MEDIA_TYPES.proto]: null };
-  return {
-    method: "POST",
-    path,
-    access: "caller",
-    startsTurn: true,
-    docs: {
-      operationId,
-      summary,
-      body: aguiRunSchema,
-      answers: [{ status: 200, description: "The events of the run", content }],
-      errors: ADMISSION_ERRORS,
-    },
-    handle: (context) => startAguiTurn(parts, context, agentNameOf(context)),
+    handle: (context) => startTurn(parts, context),
   };
 }
 
 function listTurnsRoute({ turns }: ServerParts): Route {
-  const schema = z.object({ turns: z.array(liveTurnSchema) });
+  const schema = z.object({ turns: z.array(runningTurnSchema) });
   return {
     method: "GET",
     path: "/v1/turns",
@@ -125,9 +104,47 @@ function listTurnsRoute({ turns }: ServerParts): Route {
       answers: [jsonAnswer("The turns that run now, the oldest first", schema)],
       errors: [],
     },
-    handle: ({ caller }) => ({ turns: turns.list(caller).map(describeTurn) }),
+    handle: ({ caller }) => ({ turns: turns.list(caller).map(describeRunning) }),
   };
 }
+
+function readTurnRoute({ turns }: ServerParts): Route {
+  return {
+    method: "GET",
+    path: "/v1/turns/:turnId",
+    access: "caller",
+    docs: {
+      operationId: "readTurn",
+      summary: "A turn that runs, or has ended a short time ago",
+      answers: [jsonAnswer("The turn", turnSchema)],
+      errors: ["turn_not_found"],
+    },
+    handle: ({ caller, param }) => describe(turns.find(param("turnId"), caller)),
+  };
+}
+
+function turnEventsRoute(parts: ServerParts): Route {
+  return {
+    method: "GET",
+    path: "/v1/turns/:turnId/events",
+    access: "caller",
+    docs: {
+      operationId: "readTurnEvents",
+      summary: "The events of a turn from the first, or after `Last-Event-ID`, and live to its end",
+      headers: ["Last-Event-ID"],
+      query: eventsQuerySchema,
+      answers: [
+        { status: 200, description: "The events", content: { [SSE_MEDIA_TYPE]: null } },
+        READ_TO_ITS_END,
+      ],
+      errors: ["invalid_request", "turn_not_found", "events_expired", "too_many_readers"],
+    },
+    handle: (context) => readEvents(parts, context),
+  };
+}
+
+/** What browsers take for "do not come back". */
+const READ_TO_ITS_END = { status: 204, description: "The turn was read to its end" };
 
 function cancelTurnRoute({ turns }: ServerParts): Route {
   return {
@@ -141,31 +158,11 @@ function cancelTurnRoute({ turns }: ServerParts): Route {
       errors: ["turn_not_found"],
     },
     handle({ caller, param, reply }) {
-      turns.find(param("turnId"), caller).cancel("cancel_requested");
+      turns.findRunning(param("turnId"), caller).cancel("cancel_requested");
       return reply.status(202).send();
     },
   };
 }
-
-const ADMISSION_ERRORS: readonly ErrorCode[] = [
-  "invalid_request",
-  "agent_not_found",
-  "session_not_found",
-  "session_gone",
-  "not_acceptable",
-  "session_busy",
-  "other_session",
-  "payload_too_large",
-  "unsupported_media_type",
-  "request_timeout",
-  "at_capacity",
-  "too_many_streams",
-  "too_many_sessions",
-  "draining",
-  "not_ready",
-  "storage_full",
-  "storage_failed",
-];
 
 /** A stream has them as its last event; one JSON body, which comes at the end, as its status. */
 const FAILED_TURN_ERRORS: readonly ErrorCode[] = [
@@ -176,6 +173,7 @@ const FAILED_TURN_ERRORS: readonly ErrorCode[] = [
   "turn_timeout",
   "turn_stalled",
   "turn_output_too_large",
+  "session_taken_over",
   "model_overloaded",
   "model_rate_limited",
   "model_auth_failed",
@@ -183,7 +181,7 @@ const FAILED_TURN_ERRORS: readonly ErrorCode[] = [
   "model_unavailable",
 ];
 
-function describeTurn(turn: LiveTurn): z.infer<typeof liveTurnSchema> {
+function describeRunning(turn: LiveTurn): z.infer<typeof runningTurnSchema> {
   return {
     turnId: turn.request.turnId,
     agent: turn.request.agentName,
@@ -191,94 +189,66 @@ function describeTurn(turn: LiveTurn): z.infer<typeof liveTurnSchema> {
   };
 }
 
-async function startRestTurn(parts: ServerParts, context: RequestContext): Promise<unknown> {
+function describe(turn: LiveTurn): z.infer<typeof turnSchema> {
+  const { facts, endedAtMs, journal, readers, outcome } = turn;
+  return {
+    ...describeRunning(turn),
+    state: endedAtMs === null ? "running" : "ended",
+    sessionId: facts?.sessionId ?? null,
+    threadId: facts?.threadId ?? null,
+    endedAt: endedAtMs === null ? null : new Date(endedAtMs).toISOString(),
+    firstEvent: journal.firstId,
+    lastEvent: journal.lastId,
+    lastEventId: eventIdOf(turn.request.turnId, { after: journal.lastId, parts: 0 }),
+    readers,
+    outcome: outcome === null ? null : { ...outcome },
+  };
+}
+
+async function startTurn(parts: ServerParts, context: RequestContext): Promise<unknown> {
   const { request, reply } = context;
   const answer = negotiateRest(request.headers.accept);
   if (answer === null) throw notAcceptable("application/json or text/event-stream");
-  const { session, input } = decodeRestTurn(request.body);
+  const asked = decode(context);
   const gone = clientGone(reply, answer === "json" ? null : SSE_HEARTBEAT);
-  const asked = { agentName: context.param("agent"), session, input };
-  const turn = await startTurn(parts, context, gone, asked);
-  if (answer === "json") {
-    const body = collectTurn(turn.events()).then(restOutcomeBody);
-    return body.catch((thrown: unknown) => unlessGone(thrown, gone));
+  // One JSON body is whole, or nothing was read of it.
+  const lastEventId = answer === "json" ? undefined : lastEventIdOf(context);
+  const options = { gone, lastEventId, isWhole: answer === "json" };
+  const found = await askForTurn(parts, context, asked, options);
+  if (answer === "events" || found.is === "done") {
+    return sendRestEvents(parts, context, found, gone);
   }
-  const frames = encodeRestEvents(turn.events(), reporter(parts, turn, gone));
-  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone), parts.config.http);
+  return found.is === "ended" ? restEndedBody(found.turn) : collected(found.reader, gone);
 }
 
-async function startAguiTurn(
-  parts: ServerParts,
-  context: RequestContext,
-  agentName: string,
-): Promise<unknown> {
-  const { request, reply } = context;
-  const format = negotiateAgui(request.headers.accept);
-  if (format === null) throw notAcceptable(Object.values(AGUI_MEDIA_TYPES).join(" or "));
-  const { session, input, run } = await decodeAguiRun(request.body);
-  const gone = clientGone(reply, format === "sse" ? SSE_HEARTBEAT : null);
-  const turn = await startTurn(parts, context, gone, { agentName, session, input });
-  const events = encodeAgui(turn.events(), run, reporter(parts, turn, gone));
-  const chunks = encodeAguiBytes(events, format);
-  return sendStream(
-    reply,
-    AGUI_MEDIA_TYPES[format],
-    format === "sse" ? beating(parts, chunks, gone) : chunks,
-    parts.config.http,
-  );
+function decode({ request, param }: RequestContext): Asked {
+  const agentName = param("agent");
+  const name = idempotencyKeyOf(request.headers);
+  if (name === null) return { agentName, ...decodeRestTurn(request.body) };
+  const turn = decodeRestTurn(request.body, () => threadIdOfKey(agentName, name));
+  return { agentName, ...turn, key: turnKeyOf(keyNameOf(name), turn.input) };
 }
 
-/** Resolves when the turn is admitted: from then on it ends by itself, read or not. */
-async function startTurn(
-  parts: ServerParts,
-  { request, reply, caller }: RequestContext,
-  gone: AbortSignal,
-  asked: Pick<TurnRequest, "agentName" | "session" | "input">,
-): Promise<LiveTurn> {
-  const { traceparent, tracestate } = request.headers;
-  const turnId = randomUUID();
-  const trace = {
-    ...(typeof traceparent === "string" && { traceparent }),
-    ...(typeof tracestate === "string" && { tracestate }),
-  };
-  const turn = await parts.turns.start({ turnId, caller, ...asked, ...trace }, gone);
-  void reply.header("x-turn-id", turnId);
-  return turn;
+async function readEvents(parts: ServerParts, context: RequestContext): Promise<unknown> {
+  const { request, reply, caller, param } = context;
+  const query = checkBody(eventsQuerySchema, { ...(request.query as object) });
+  if (!query.ok) throw invalidBody(query.errors);
+  const turn = parts.turns.find(param("turnId"), caller);
+  const gone = clientGone(reply, SSE_HEARTBEAT);
+  // The header is what a browser says when it comes back; the parameter is what it came with first.
+  const lastEventId = lastEventIdOf(context) ?? query.value.lastEventId;
+  const found = await attach(turn, gone, lastEventId);
+  void reply.header("x-turn-id", turn.request.turnId);
+  return sendRestEvents(parts, context, found, gone);
 }
 
-/** A turn whose reader left has no outcome to answer with, and nobody to answer. */
-function unlessGone(thrown: unknown, gone: AbortSignal): RestOutcome {
-  if (!gone.aborted) throw thrown;
-  throw new AppError("invalid_request", "Cannot answer: the client left", { cause: thrown });
-}
-
-function reporter(
-  { telemetry }: ServerParts,
-  { request: { turnId } }: LiveTurn,
-  gone: AbortSignal,
-): ReportError {
-  return (err) => {
-    // Where nobody reads, events stop before the turn has ended: nothing to report.
-    if (!gone.aborted) telemetry.log.error({ err, turnId }, "Cannot finish the stream of a turn");
-  };
-}
-
-function beating<Chunk extends string | Uint8Array>(
-  { config }: ServerParts,
-  chunks: AsyncIterable<Chunk>,
-  gone: AbortSignal,
-): AsyncIterable<Chunk | string> {
-  return withHeartbeat<Chunk | string>(chunks, config.http.heartbeatMs, SSE_HEARTBEAT, gone);
-}
-
-function onlyAgent({ agents }: ServerParts): string {
-  const [name, ...others] = agents.keys();
-  if (name !== undefined && others.length === 0) return name;
-  throw new AppError("agent_not_found", "Cannot choose an agent: the server has several", {
-    extensions: { agents: [...agents.keys()] },
-  });
-}
-
-function notAcceptable(offered: string): AppError {
-  return new AppError("not_acceptable", `Cannot answer as asked: the turn comes as ${offered}`);
+/** @throws {AppError} What the turn failed with. */
+async function collected(reader: TurnReader, gone: AbortSignal): Promise<RestOutcome> {
+  try {
+    return restOutcomeBody(await collectTurn(reader.events()));
+  } catch (thrown) {
+    if (!gone.aborted) throw thrown;
+    // A turn whose reader left has no outcome to answer with, and nobody to answer.
+    throw new AppError("invalid_request", "Cannot answer: the client left", { cause: thrown });
+  }
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import { bytesOf, type SessionHead } from "./session-head.ts";
 
 /** The most that is written at once. */
@@ -21,6 +22,11 @@ export function chunksOf(bytes: Buffer): readonly Buffer[] {
     chunks.push(bytes.subarray(start, start + PIECE_BYTES));
   }
   return chunks;
+}
+
+/** Tells one piece from another: who goes on with a transcript has to have what comes before. */
+export function hashOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("base64url");
 }
 
 /** Where the next write of a transcript begins: at its end, or before many small pieces. */

@@ -18,7 +18,12 @@ import { AppError } from "../../lib/errors.ts";
 const count = z.number().int().nonnegative();
 
 /** Some bytes of a transcript, which is all of them in their order. */
-const Piece = z.object({ name: z.string(), bytes: count });
+const Piece = z.object({
+  name: z.string(),
+  bytes: count,
+  /** Of its bytes, by `hashOf` of `pieces.ts`. */
+  hash: z.string(),
+});
 export type Piece = Readonly<z.infer<typeof Piece>>;
 
 const Lease = z.object({
@@ -128,8 +133,8 @@ export interface Addition {
   /** As in {@link SessionHead.pieces}. */
   readonly path: string;
   /**
-   * How many bytes come before it: the end of a piece. Those after it are in `added` again, so that
-   * many small pieces become one. Null for the end, wherever it is.
+   * How many bytes come before it: the end of a piece. Those after it are in `added` again, be it
+   * that many small pieces become one or that they are others now. Null for the end, wherever it is.
    */
   readonly fromBytes: number | null;
   /** Nothing is to be done unless the transcript has so many bytes now: where others write, too. */
@@ -155,13 +160,20 @@ export function appended(
   for (const { path, fromBytes, ifBytes, added } of additions) {
     const storedBytes = bytesOf(head, path);
     if (ifBytes !== undefined && ifBytes !== storedBytes) continue;
-    const startBytes = fromBytes ?? storedBytes;
-    const isKnown = startBytes + sizeOf(added) === storedBytes && fromBytes !== null;
-    if (isKnown || added.length === 0) continue;
-    pieces[path] = [...piecesBefore(head.pieces[path] ?? [], startBytes), ...added];
+    const before = piecesBefore(head.pieces[path] ?? [], fromBytes ?? storedBytes);
+    const after = (head.pieces[path] ?? []).slice(before.length);
+    if (isSame(after, added)) continue;
+    pieces[path] = [...before, ...added];
     hasChanged = true;
   }
   return hasChanged ? { ...head, pieces, appends: head.appends + 1 } : head;
+}
+
+function isSame(some: readonly Piece[], others: readonly Piece[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(({ bytes, hash }, at) => bytes === others[at]?.bytes && hash === others[at].hash)
+  );
 }
 
 /** @throws Where no piece ends there: whoever writes has read another head. */

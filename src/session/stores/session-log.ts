@@ -12,8 +12,9 @@
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { AppError } from "../../lib/errors.ts";
+import { AppError, hasCode } from "../../lib/errors.ts";
 import { headNameOf, type LogKey, prefixOf } from "./names.ts";
+import { hashOf } from "./pieces.ts";
 import type { ObjectStore, StoredObject } from "./object-store.ts";
 import { appended, newHead, parseHead, type Piece, type SessionHead } from "./session-head.ts";
 
@@ -121,7 +122,7 @@ export class SessionLog {
       return after;
     } catch (thrown) {
       // Unless it is not known whether the head names them.
-      if (!(thrown instanceof AppError && thrown.code === "store_unavailable")) {
+      if (!hasCode(thrown, "store_unavailable")) {
         await this.#drop(key, added, null).catch(() => {});
       }
       throw thrown;
@@ -190,7 +191,7 @@ export class SessionLog {
   async #addPiece(key: LogKey, chunk: Buffer): Promise<Piece> {
     const name = randomUUID();
     await this.#store.put(prefixOf(key) + name, chunk, "absent");
-    return { name, bytes: chunk.length };
+    return { name, bytes: chunk.length, hash: hashOf(chunk) };
   }
 
   /** Those that the head does not name. */

@@ -72,7 +72,7 @@ describe("a lease", () => {
             renew: () => renewed(head, fence, expiresAtMs),
             release: () => released(head, fence),
             write: () => {
-              const added = [{ name: `piece-${written}`, bytes: 7 }];
+              const added = [{ name: `piece-${written}`, bytes: 7, hash: `${written}` }];
               return appended(head, fence, [{ path: "", fromBytes: written, added }]);
             },
           };
@@ -128,7 +128,7 @@ describe("what is added", () => {
           const pieces = head.pieces[""] ?? [];
           const keep = (picks.next().value ?? 0) % (pieces.length + 1);
           const fromBytes = pieces.slice(0, keep).reduce((sum, piece) => sum + piece.bytes, 0);
-          const added = [{ name: `p${at}`, bytes: total - fromBytes + more }];
+          const added = [{ name: `p${at}`, bytes: total - fromBytes + more, hash: `${at}` }];
           const addition = [{ path: "", fromBytes, added }];
           const before = head;
           head = appended(head, 1, addition);
@@ -143,13 +143,25 @@ describe("what is added", () => {
 
   it("must follow what is there", () => {
     const head = appended(newHead(ID), null, [
-      { path: "", fromBytes: null, added: [{ name: "a", bytes: 10 }] },
+      { path: "", fromBytes: null, added: [{ name: "a", bytes: 10, hash: "a" }] },
     ]);
     for (const fromBytes of [5, 11]) {
-      const addition = { path: "", fromBytes, added: [{ name: "b", bytes: 9 }] };
+      const addition = { path: "", fromBytes, added: [{ name: "b", bytes: 9, hash: "b" }] };
       expect(() => appended(head, null, [addition])).toThrow("does not follow");
     }
-    const late = { path: "", fromBytes: 0, ifBytes: 9, added: [{ name: "b", bytes: 9 }] };
+    const merged = {
+      path: "",
+      fromBytes: 0,
+      ifBytes: 10,
+      added: [{ name: "c", bytes: 10, hash: "c" }],
+    };
+    expect(appended(head, null, [merged]).pieces).toEqual({ "": merged.added });
+    const late = {
+      path: "",
+      fromBytes: 0,
+      ifBytes: 9,
+      added: [{ name: "b", bytes: 9, hash: "b" }],
+    };
     expect(appended(head, null, [late])).toBe(head);
   });
 });
@@ -164,7 +176,9 @@ describe("a deleted session", () => {
     expect(gone.deletedAtMs).toBe(10);
     const write = (head: SessionHead) =>
       codeOf(() =>
-        appended(head, had.fence, [{ path: "", fromBytes: 0, added: [{ name: "a", bytes: 1 }] }]),
+        appended(head, had.fence, [
+          { path: "", fromBytes: 0, added: [{ name: "a", bytes: 1, hash: "a" }] },
+        ]),
       );
     expect(write(gone)).toBe("session_taken_over");
     const again = begun(taken(gone, { holder: "two", nowMs: 20, leaseTimeMs: 10 }), { of: "two" });

@@ -1,0 +1,122 @@
+/**
+ * Connecting to a thread over AG-UI: what was said in it, and the run that goes on in it.
+ *
+ * @module
+ */
+
+import { PROTOCOL_VERSION, type Message } from "@ag-ui/core";
+import { AppError } from "../../lib/errors.ts";
+import { AGUI_MEDIA_TYPES, negotiateAgui } from "../../protocol/agui.ts";
+import {
+  type AguiConnect,
+  decodeAguiConnect,
+  namedAsIn,
+  storedRun,
+  thoughtsAsIn,
+  withSnapshot,
+} from "../../protocol/agui-connect.ts";
+import { type AguiFrame, encodeAgui } from "../../protocol/agui-encode.ts";
+import { aguiMessagesOf, isSaid } from "../../protocol/agui-messages.ts";
+import { SSE_HEARTBEAT } from "../../protocol/sse.ts";
+import { sessionRefOf, type SessionRef } from "../../session/session-id.ts";
+import type { SessionMessage } from "../../session/transcript.ts";
+import { eventsExpired } from "../../turn/journal.ts";
+import type { LiveTurn } from "../../turn/live-turn.ts";
+import { clientGone } from "../client-gone.ts";
+import type { RequestContext } from "../route.ts";
+import type { ServerParts } from "../server-parts.ts";
+import { attach, lastEventIdOf } from "../turn-asking.ts";
+import { notAcceptable, reporter, sendAguiEvents, sendAguiFrames } from "../turn-stream.ts";
+
+export async function connectAgent(
+  parts: ServerParts,
+  context: RequestContext,
+  agentName: string,
+): Promise<unknown> {
+  const { request, reply, caller } = context;
+  const format = negotiateAgui(request.headers.accept);
+  if (format === null) throw notAcceptable(Object.values(AGUI_MEDIA_TYPES).join(" or "));
+  if (!parts.agents.has(agentName)) throw noAgent();
+  const asked = decodeAguiConnect(request.body);
+  const { threadId } = asked.run;
+  const target = { by: "thread", threadId, expectsHistory: false } as const;
+  const ref = sessionRefOf({ tenant: caller.tenant, agentName, target });
+  const gone = clientGone(reply, format === "sse" ? SSE_HEARTBEAT : null);
+  const turn = parts.turns.ofSession(ref);
+  const lastEventId = lastEventIdOf(context);
+  if (turn !== undefined && lastEventId !== undefined) {
+    const found = await attach(turn, gone, lastEventId);
+    return sendAguiEvents(parts, context, found, { run: asked.run, format, gone });
+  }
+  const stored = await messagesOf(parts, ref);
+  const frames =
+    turn === undefined
+      ? storedRun(asked.run, PROTOCOL_VERSION, namedAsIn(aguiMessagesOf(stored), asked.messages))
+      : await framesOf(parts, { asked, turn, stored, gone });
+  return sendAguiFrames(parts, context, frames, { format, gone });
+}
+
+interface Connecting {
+  readonly asked: AguiConnect;
+  readonly turn: LiveTurn;
+  readonly stored: readonly SessionMessage[];
+  readonly gone: AbortSignal;
+}
+
+/** The turn from its first event; or, when that is gone, what is stored and how it stands. */
+async function framesOf(
+  parts: ServerParts,
+  connecting: Connecting,
+): Promise<AsyncIterable<AguiFrame>> {
+  const { asked, turn, stored, gone } = connecting;
+  const { run, messages } = asked;
+  const { turnId } = turn.request;
+  const stream = { turnId, run, report: reporter(parts, turnId, gone) };
+  if (turn.journal.firstId > 1) {
+    const whole = namedAsIn(aguiMessagesOf(stored), messages);
+    if (turn.endedAtMs !== null) return storedRun(run, PROTOCOL_VERSION, whole);
+    return withSnapshot(encodeAgui(expired(), stream), whole);
+  }
+  const snapshot = [
+    ...thoughtsAsIn(turn.journal.held(), messages),
+    ...namedAsIn(beforeAnswer(turn, stored), messages),
+  ];
+  const reader = await turn.attach(gone).admitted();
+  return withSnapshot(encodeAgui(reader.entries(), stream), snapshot);
+}
+
+/** What was said before the turn, and what the user said to begin it. */
+function beforeAnswer(turn: LiveTurn, stored: readonly SessionMessage[]): Message[] {
+  const isBefore = ({ atMs }: SessionMessage) => atMs === null || atMs < turn.startedAtMs;
+  const own = stored.filter((message) => !isBefore(message) && isSaid(message));
+  const before = aguiMessagesOf([...stored.filter(isBefore), ...own]);
+  if (own.length > 0) return before;
+  const texts = turn.request.input.flatMap((part) => (part.type === "text" ? [part.text] : []));
+  if (texts.length === 0) return before;
+  const id = `${turn.request.turnId}:input`;
+  return [...before, { id, role: "user", content: texts.join("\n\n") }];
+}
+
+/** None for a thread that nobody has talked in, as every new one is. */
+async function messagesOf(
+  { sessions }: ServerParts,
+  ref: SessionRef,
+): Promise<readonly SessionMessage[]> {
+  try {
+    await sessions.read(ref, Date.now());
+    return (await sessions.transcript(ref, Date.now())).messages;
+  } catch (thrown) {
+    const code = thrown instanceof AppError ? thrown.code : null;
+    if (code === "session_not_found" || code === "session_gone") return [];
+    throw thrown;
+  }
+}
+
+// eslint-disable-next-line require-yield
+async function* expired(): AsyncGenerator<never, void, undefined> {
+  throw eventsExpired();
+}
+
+function noAgent(): AppError {
+  return new AppError("agent_not_found", "Cannot connect to the agent: no agent has this name");
+}

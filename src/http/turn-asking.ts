@@ -1,0 +1,145 @@
+/**
+ * From a decoded request to a turn that is read: one that is started, or the one that runs or ran
+ * under the same key.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+import { AppError } from "../lib/errors.ts";
+import { endedTurnOf, type EndedTurn } from "../turn/kept-turn.ts";
+import { eventsExpired } from "../turn/journal.ts";
+import { type EventPlace, FIRST_PLACE, placeOf } from "../protocol/event-id.ts";
+import type { LiveTurn, TurnReader } from "../turn/live-turn.ts";
+import type { TurnRequest } from "../turn/turn.ts";
+import { isContinuation, loadRefusal } from "./load-refusal.ts";
+import type { RequestContext } from "./route.ts";
+import type { ServerParts } from "./server-parts.ts";
+
+export type Asked = Pick<TurnRequest, "agentName" | "session" | "input" | "key">;
+
+/** A reader, and how far its client had come. */
+export interface Attached {
+  readonly is: "read";
+  readonly reader: TurnReader;
+  readonly place: EventPlace;
+}
+
+/** A turn that ran before, and of which only the end is left. */
+export interface Ended {
+  readonly is: "ended";
+  readonly turn: EndedTurn;
+}
+
+/** The client has read the turn to its end. */
+export interface Read {
+  readonly is: "done";
+}
+
+export interface AskOptions {
+  /** The reader leaves when it aborts. */
+  readonly gone: AbortSignal;
+  /** What the client has read of the turn. */
+  readonly lastEventId?: string | undefined;
+  /** The client wants one answer, so it can do with the end alone. */
+  readonly isWhole?: boolean;
+}
+
+/** Resolves when the turn is admitted: from then on it ends by itself, read or not. */
+export async function askForTurn(
+  parts: ServerParts,
+  context: RequestContext,
+  asked: Asked,
+  options: AskOptions,
+): Promise<Attached | Ended | Read> {
+  const { gone, lastEventId } = options;
+  const { request, reply, caller } = context;
+  const { traceparent, tracestate } = request.headers;
+  const wanted: TurnRequest = {
+    turnId: randomUUID(),
+    caller,
+    ...asked,
+    ...(typeof traceparent === "string" && { traceparent }),
+    ...(typeof tracestate === "string" && { tracestate }),
+  };
+  const known = parts.turns.known(wanted);
+  if (known !== null) {
+    void reply.headers(replayOf(known.request.turnId));
+    const end = await endOf(known, options);
+    return end === null ? attach(known, gone, lastEventId) : { is: "ended", turn: end };
+  }
+  const ended = isKept(parts, asked) ? await endedTurnOf(wanted, parts.sessions) : null;
+  if (ended !== null) {
+    if (lastEventId !== undefined) throw eventsExpired();
+    void reply.headers(replayOf(ended.turnId));
+    return { is: "ended", turn: ended };
+  }
+  if (lastEventId !== undefined) throw nothingToGoOnWith(asked);
+  if (isContinuation(parts, request, caller)) refuseForLoad(parts, context);
+  const reader = await parts.turns.start(wanted, gone);
+  void reply.header("x-turn-id", reader.turn.request.turnId);
+  return { is: "read", reader, place: FIRST_PLACE };
+}
+
+function replayOf(turnId: string): Record<string, string> {
+  return { "x-turn-id": turnId, "idempotent-replayed": "true" };
+}
+
+/** Ephemeral agents have no record to remember a key in. */
+function isKept({ agents }: ServerParts, { agentName }: Asked): boolean {
+  const agent = agents.get(agentName);
+  return agent !== undefined && agent.definition.hosting.pattern !== "ephemeral";
+}
+
+/** The end of a turn whose first events are gone; null where they are needed, or are there. */
+async function endOf(
+  turn: LiveTurn,
+  { gone, lastEventId, isWhole = false }: AskOptions,
+): Promise<EndedTurn | null> {
+  const isThere = turn.journal.firstId === 1;
+  if (isThere || lastEventId !== undefined) return null;
+  if (isWhole) {
+    // Somebody waits for it, so it must not be taken for abandoned.
+    for await (const _ of turn.attach(gone, turn.journal.lastId).entries());
+  }
+  return turn.end();
+}
+
+/**
+ * Reads a turn that is there.
+ *
+ * @throws {AppError} `invalid_request` for an event id that is not the turn's, and what
+ *   {@link LiveTurn.attach} throws.
+ */
+export async function attach(
+  turn: LiveTurn,
+  gone: AbortSignal,
+  lastEventId?: string,
+): Promise<Attached | Read> {
+  const place = placeOf(lastEventId, turn.request.turnId);
+  const { journal } = turn;
+  if (journal.isClosed && place.after > 0 && place.after === journal.lastId) return { is: "done" };
+  const reader = await turn.attach(gone, place.after).admitted();
+  return { is: "read", reader, place };
+}
+
+/** What the client has read, as browsers and AG-UI clients say it; undefined for nothing. */
+export function lastEventIdOf({ request }: RequestContext): string | undefined {
+  const id = request.headers["last-event-id"];
+  return typeof id === "string" && id !== "" ? id : undefined;
+}
+
+/** A request that goes on with something must not start it anew. */
+function nothingToGoOnWith({ key }: Asked): AppError {
+  if (key === undefined) {
+    const needed = "Last-Event-ID goes with the Idempotency-Key of the turn";
+    return new AppError("invalid_request", `Cannot go on with a turn: ${needed}`);
+  }
+  return new AppError("turn_not_found", "Cannot go on with the turn: none of this key is known");
+}
+
+/** It was let past the gate as if it had a turn, and has none. */
+function refuseForLoad(parts: ServerParts, { caller }: RequestContext): void {
+  const refusal = loadRefusal(parts, caller);
+  if (refusal !== null) throw new AppError(refusal.code, refusal.message, refusal.details);
+}
