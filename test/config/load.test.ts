@@ -91,7 +91,13 @@ describe("loadConfig, sources", () => {
         sampleIntervalMs: 100,
         ownGroup: true,
       },
-      sessions: { maxPerTenant: 100_000 },
+      sessions: {
+        maxPerTenant: 100_000,
+        store: null,
+        storeTimeoutMs: 5_000,
+        leaseTimeMs: 30_000,
+        outboxBytes: 2 ** 30,
+      },
       retention: {
         maxIdleMs: 90 * 86_400_000,
         maxAgeMs: null,
