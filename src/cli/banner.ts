@@ -57,12 +57,14 @@ function agentSections({ agents, server: { url } }: BannerFacts, paint: Paint): 
   const endpoints = (name: string) => [
     row(paint, "turn", `${url}/v1/agents/${name}/turns`, "POST"),
     row(paint, "AG-UI", `${url}/v1/agents/${name}/agui`, "POST"),
+    row(paint, "connect", `${url}/v1/agents/${name}/agui/connect`, "POST"),
   ];
   const head = (agent: AgentDefinition) =>
     row(paint, "agent", `${paint("bold", agent.name)}  ${paint("dim", describe(agent))}`);
   if (agents.length <= MAX_SHOWN_AGENTS) {
     // Clients of AG-UI that know one address only find the only agent there.
-    const short = agents.length === 1 ? [row(paint, "", `${url}/agui`, "POST")] : [];
+    const paths = agents.length === 1 ? ["/agui", "/agui/connect"] : [];
+    const short = paths.map((path) => row(paint, "", url + path, "POST"));
     return agents.map((agent) => [head(agent), ...endpoints(agent.name), ...short]);
   }
   return [[...agents.map(head), ...endpoints("{agent}")]];
@@ -82,6 +84,7 @@ function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
     row(paint, "hold", `${url}/v1/sessions/{sessionId}/hold`, "POST"),
     row(paint, "sweep", `${url}/v1/sessions/sweep`, "POST"),
     get("turns", "/v1/turns"),
+    get("events", "/v1/turns/{turnId}/events"),
     row(paint, "cancel", `${url}/v1/turns/{turnId}/cancel`, "POST"),
     get("capacity", "/capacity"),
     get("metrics", "/metrics"),
