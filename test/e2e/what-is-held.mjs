@@ -16,7 +16,7 @@ process.on("warning", ({ name, message }) => {
 process.on("SIGUSR2", () => void tellWhatIsHeld());
 
 async function tellWhatIsHeld() {
-  const { LiveTurn } = await import("../../build/turn/live-turns.js");
+  const { LiveTurn } = await import("../../build/turn/live-turn.js");
   const held = {};
   // Processes, their streams and requests are emitters.
   for (const kind of [LiveTurn, AbortSignal, EventEmitter]) {
