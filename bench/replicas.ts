@@ -152,7 +152,7 @@ const MESSAGES = {
   kept: "A turn has ended that the session store has not heard of: it is kept here",
   delivered: "The session store has heard of a turn that was kept here",
   superseded: "A turn is not in its session: another replica went on without it. It is set aside",
-  unavailable: "The session store does not answer: turns go on",
+  unavailable: "A turn cannot be brought to the session store now: it goes on",
   repaired: "Repaired a transcript that was cut off",
 } as const;
 

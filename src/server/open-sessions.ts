@@ -144,7 +144,10 @@ function tell(notice: StoreNotice, { log, metrics }: Pick<Telemetry, "log" | "me
   const { what, sessionId } = notice;
   metrics.storeNotice(what);
   if (what === "unavailable") {
-    log.warn({ sessionId, err: notice.error }, "The session store does not answer: turns go on");
+    log.warn(
+      { sessionId, err: notice.error },
+      "A turn cannot be brought to the session store now: it goes on",
+    );
   } else if (what === "kept") {
     const text = "A turn has ended that the session store has not heard of: it is kept here";
     log.warn({ sessionId, err: notice.error }, text);

@@ -7,10 +7,7 @@
  * @module
  */
 
-import { randomUUID } from "node:crypto";
-import { rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { AppError } from "../lib/errors.ts";
+import { rm, stat } from "node:fs/promises";
 import type { TurnKey } from "../turn/turn.ts";
 import { makeDirectoriesBelow } from "./durable-file.ts";
 import { SessionCounts } from "./session-counts.ts";
@@ -40,11 +37,14 @@ import {
   newRecord,
   type SessionRecord,
   lastUseOf,
+  heldRecord,
   markUsed,
+  mustNotBeOnHold,
   readRecord,
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
+import { SessionRemoval } from "./session-removal.ts";
 import { lookAtFiles } from "./look-at-files.ts";
 import type { StoredSession } from "./retention.ts";
 import { removeTree } from "./remove-tree.ts";
@@ -55,12 +55,12 @@ import {
   type SessionClaim,
   type Sessions,
   type SessionSummary,
+  summaryOf,
   type TurnEnd,
 } from "./sessions.ts";
 import type { SingleSession } from "./single-session.ts";
 import { shortenTranscript } from "./shorten-transcript.ts";
-import { ifPresent, storing, unlessFull } from "./storage-errors.ts";
-import { Tombstones } from "./tombstones.ts";
+import { ifPresent, storing } from "./storage-errors.ts";
 import { hasConversation, readLines, repairTranscript } from "./transcript-file.ts";
 import {
   type Transcript,
@@ -68,7 +68,7 @@ import {
   type TranscriptLimits,
   transcriptOf,
 } from "./transcript.ts";
-import { type TreeSize, treeSizeOf } from "./tree-size.ts";
+import type { TreeSize } from "./tree-size.ts";
 import { type KeptTurn, keptTurnOf, mustNotHaveBegun, withBegun, withEnded } from "./turn-keys.ts";
 
 export interface FileSessionsOptions {
@@ -89,20 +89,21 @@ export class FileSessions implements Sessions {
   readonly #data: string;
   readonly #locks: SessionLocks;
   readonly #counts: SessionCounts;
-  readonly #tombstones = new Tombstones();
-  readonly #beforeDelete: (ref: SessionRef) => Promise<void>;
+  readonly #removal: SessionRemoval;
   readonly #single: SingleSession | null;
 
   constructor(options: FileSessionsOptions) {
     const { dataDirectory, maxPerTenant } = options;
     this.#data = dataDirectory;
     this.#locks = options.locks;
-    this.#beforeDelete = options.beforeDelete ?? (async () => {});
-    this.#single = options.single ?? null;
+    const { beforeDelete = async () => {}, single = null } = options;
+    this.#single = single;
     this.#counts = new SessionCounts({
       maxPerTenant,
       countSessions: (tenant) => countSessions(dataDirectory, tenant),
     });
+    const counts = this.#counts;
+    this.#removal = new SessionRemoval({ dataDirectory, counts, beforeDelete, single });
   }
 
   /** Nobody else writes to the data directory. */
@@ -232,8 +233,8 @@ export class FileSessions implements Sessions {
     using _lock = this.#locks.lock(own);
     return storing("delete the session", async () => {
       const record = await requireRecord(this.#data, own, nowMs);
-      if (record.onHoldSinceMs !== undefined) throw onHold();
-      return this.#remove(own, nowMs);
+      mustNotBeOnHold(record);
+      return this.#removal.remove(own, nowMs);
     });
   }
 
@@ -247,7 +248,7 @@ export class FileSessions implements Sessions {
       const record = await requireRecord(this.#data, own, nowMs);
       const lastUseAtMs = await lastUseOf(sessionPathsOf(this.#data, own).record, record);
       if (lastUseAtMs !== seen.lastUseAtMs || record.onHoldSinceMs !== undefined) return false;
-      await this.#remove(own, nowMs);
+      await this.#removal.remove(own, nowMs);
       return true;
     });
   }
@@ -256,8 +257,7 @@ export class FileSessions implements Sessions {
     const own = parseSessionRef(ref);
     using _lock = this.#locks.lock(own);
     return storing("hold the session", async () => {
-      const { onHoldSinceMs, ...record } = await requireRecord(this.#data, own, nowMs);
-      const held = isOnHold ? { ...record, onHoldSinceMs: onHoldSinceMs ?? nowMs } : record;
+      const held = heldRecord(await requireRecord(this.#data, own, nowMs), isOnHold, nowMs);
       await writeRecord(sessionPathsOf(this.#data, own).record, held);
       return { ...this.#summaryOf(held), isBusy: false };
     });
@@ -276,27 +276,8 @@ export class FileSessions implements Sessions {
     const own = parseSessionRef(ref);
     await storing("remove the session", async () => {
       const record = await ifPresent(stat(sessionPathsOf(this.#data, own).directory));
-      if (record !== undefined) await this.#remove(own, nowMs);
+      if (record !== undefined) await this.#removal.remove(own, nowMs);
     });
-  }
-
-  /** Takes a session away whose lock is held. */
-  async #remove(own: SessionRef, nowMs: number): Promise<TreeSize> {
-    const paths = sessionPathsOf(this.#data, own);
-    await this.#beforeDelete(own);
-    // Counted before it goes: a first count taken afterwards would miss it twice.
-    await this.#counts.count(own.tenant);
-    await unlessFull(this.#tombstones.write(paths.tombstone, nowMs));
-    // One rename takes it away whole; a crash after it leaves only rubbish.
-    const trash = join(dataPathsOf(this.#data).trash, randomUUID());
-    await rename(paths.directory, trash);
-    this.#single?.deleted();
-    await this.#counts.giveBack(own.tenant);
-    const removed = await treeSizeOf(trash);
-    // It is gone as a session. What of it cannot be removed is tried again at the next start.
-    await removeTree(trash).catch(() => {});
-    await removeTree(paths.tmp).catch(() => {});
-    return removed;
   }
 
   /** Makes the directory and the record of a new session. */
@@ -323,17 +304,7 @@ export class FileSessions implements Sessions {
     return record;
   }
 
-  #summaryOf({
-    version: _version,
-    transcriptId: _transcriptId,
-    keptTurns: _keptTurns,
-    tenant,
-    ...shown
-  }: SessionRecord): SessionSummary {
-    return { ...shown, isBusy: this.#locks.isLocked({ tenant, sessionId: shown.sessionId }) };
+  #summaryOf(record: SessionRecord): SessionSummary {
+    return summaryOf(record, this.#locks.isLocked(record));
   }
-}
-
-function onHold(): AppError {
-  return new AppError("session_on_hold", "Cannot delete the session: it is on hold");
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { hasCode } from "../lib/errors.ts";
+import { AppError, hasCode } from "../lib/errors.ts";
 import type { LocalCopy } from "./local-copy.ts";
 import type { SessionRecord } from "./session-record.ts";
 import type { LogKey } from "./stores/names.ts";
@@ -21,8 +21,8 @@ export interface SessionLeaseOptions {
   readonly leaseTimeMs: number;
   /** The head with what the copy has beside the transcript. */
   readonly withRecord: (head: SessionHead, record: SessionRecord) => SessionHead;
-  /** Told when the store does not answer: the turn goes on. */
-  readonly onUnavailable: (error: unknown) => void;
+  /** Told when the lease, or what the turn says, cannot be brought over now: the turn goes on. */
+  readonly onTrouble: (error: unknown) => void;
 }
 
 /** Renewed so often, a store may fail to answer twice before others take the session for free. */
@@ -95,20 +95,32 @@ export class SessionLease implements AsyncDisposable {
   }
 
   async #renew(): Promise<void> {
-    const { leaseTimeMs, copy, withRecord, onUnavailable } = this.#options;
     try {
-      await this.#inTurn(async () => {
-        const renew = (head: SessionHead) => renewed(head, this.#fence, Date.now() + leaseTimeMs);
-        const record = this.#hasCopy ? await copy.record() : undefined;
-        if (record === undefined) await this.#update(renew);
-        else await this.#bringOver(record, (head) => withRecord(renew(head), record));
-      });
+      await this.#inTurn(() => this.#renewNow());
     } catch (thrown) {
       if (hasCode(thrown, "session_taken_over")) {
         this.stop();
         this.#lost.abort(thrown);
-      } else onUnavailable(thrown);
+      } else this.#options.onTrouble(thrown);
     }
+  }
+
+  async #renewNow(): Promise<void> {
+    const { leaseTimeMs, copy, withRecord } = this.#options;
+    const renew = (head: SessionHead) => renewed(head, this.#fence, Date.now() + leaseTimeMs);
+    try {
+      const record = this.#hasCopy ? await copy.record() : undefined;
+      if (record !== undefined) {
+        await this.#bringOver(record, (head) => withRecord(renew(head), record));
+        return;
+      }
+    } catch (thrown) {
+      if (thrown instanceof AppError) throw thrown;
+      // A disk that fails is no reason to lose the session: the turn may yet end well.
+      await this.#update(renew);
+      throw thrown;
+    }
+    await this.#update(renew);
   }
 
   async #update(change: (head: SessionHead) => SessionHead): Promise<void> {

@@ -6,6 +6,7 @@
 
 import { readFile, stat, utimes } from "node:fs/promises";
 import { z } from "zod";
+import { AppError } from "../lib/errors.ts";
 import { writeDurably } from "./durable-file.ts";
 import type { SessionRef } from "./session-id.ts";
 import { ifPresent, storageFailed } from "./storage-errors.ts";
@@ -100,6 +101,18 @@ export async function readAnyRecord(file: string): Promise<SessionRecord | undef
   const record = parseRecord(text);
   if (record === undefined) throw storageFailed(READING);
   return record;
+}
+
+/** On hold since now, or since it was; or not on hold. */
+export function heldRecord(record: SessionRecord, isOnHold: boolean, nowMs: number): SessionRecord {
+  const { onHoldSinceMs, ...rest } = record;
+  return isOnHold ? { ...rest, onHoldSinceMs: onHoldSinceMs ?? nowMs } : rest;
+}
+
+/** @throws {AppError} `session_on_hold` */
+export function mustNotBeOnHold({ onHoldSinceMs }: SessionRecord): void {
+  if (onHoldSinceMs === undefined) return;
+  throw new AppError("session_on_hold", "Cannot delete the session: it is on hold");
 }
 
 const READING = "read the session's record";

@@ -64,6 +64,13 @@ export interface SessionSummary extends Omit<
   readonly isBusy: boolean;
 }
 
+/** What is told of a session. What was said to whom is the business of those who asked. */
+export function summaryOf(record: SessionRecord, isBusy: boolean): SessionSummary {
+  const { version: _version, tenant: _tenant, transcriptId: _transcriptId, ...rest } = record;
+  const { keptTurns: _keptTurns, ...shown } = rest;
+  return { ...shown, isBusy };
+}
+
 /** A session that no other replica can use. Disposing lets it go, if `finish` has not. */
 export interface SessionClaim extends AsyncDisposable {
   /** Others had turns of it since this replica had: a process that stayed here has missed them. */

@@ -26,11 +26,11 @@ import {
 } from "./session-id.ts";
 import { SessionLease } from "./session-lease.ts";
 import type { SessionLocks } from "./session-locks.ts";
-import { newRecord, type SessionRecord } from "./session-record.ts";
+import { mustNotBeOnHold, newRecord, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf, recordOf, threadToBegin, withRecord } from "./stored-record.ts";
-import { mustNotBeOnHold, StoredSessions } from "./stored-sessions.ts";
+import { StoredSessions } from "./stored-sessions.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import {
   begun,
@@ -65,7 +65,7 @@ export interface SharedSessionsOptions {
 
 /** What an operator may want to know of. */
 export type StoreNotice =
-  /** The store does not answer: turns go on. */
+  /** What a turn says cannot be brought over now, mostly as the store does not answer. It goes on. */
   | { readonly what: "unavailable"; readonly sessionId: string; readonly error: unknown }
   /** A turn has ended that the store has not heard of. */
   | { readonly what: "kept"; readonly sessionId: string; readonly error: unknown }
@@ -108,9 +108,10 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     await this.#refreshing.get(textOf(ref))?.catch(() => {});
     // A turn that has ended here, and not there, comes first.
     await this.#outbox.settle(ref);
+    // What this replica's own disk may refuse comes before anything is taken.
+    const appends = await storing("read the session", () => this.#copyOf(ref).appends());
     const lease = this.#leaseFor(ref, await this.#take(ref, input, nowMs));
     this.#leases.set(textOf(ref), lease);
-    const appends = await storing("read the session", () => this.#copyOf(ref).appends());
     return {
       hasMovedOn: appends !== lease.head.appends,
       lost: lease.lost,
@@ -163,16 +164,17 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const lease = this.#leaseOf(own);
     await local.finish(own, end);
     lease.stop();
-    this.#leases.delete(textOf(own));
     try {
       await this.#bringOver(own, lease);
     } catch (error) {
       if (hasCode(error, "session_taken_over")) onNotice({ what: "superseded", sessionId });
       if (!hasCode(error, "store_unavailable")) throw error;
-      this.#unavailable(own, error);
+      this.#troubled(own, error);
       await this.#outbox.add(own, lease.fence);
       onNotice({ what: "kept", sessionId, error });
     }
+    // Given back, or the outbox's now; else whoever claimed it lets it go.
+    this.#leases.delete(textOf(own));
   }
 
   async keepBegun(ref: SessionRef, turn: Omit<KeptTurn, "end">): Promise<void> {
@@ -231,29 +233,41 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async #take(ref: SessionRef, input: SessionInput, nowMs: number): Promise<KnownHead> {
     const key = keyOf(ref);
     const known = await this.#clock.asked(() => this.log.know(key));
-    const isNew = !isThere(known.head);
     const take = (now: SessionHead): SessionHead => {
       const next = taken(now, this.#clock.terms(nowMs));
-      if (isThere(now)) {
-        if (recordOf(now, ref, nowMs).agentName === input.agentName) return next;
-        throw sessionNotFound();
-      }
+      if (recordOf(now, ref, nowMs).agentName !== input.agentName) throw sessionNotFound();
+      return next;
+    };
+    if (isThere(known.head)) return this.#clock.asked(() => this.log.update(key, take, known));
+    const begin = (now: SessionHead): SessionHead => {
+      // Another replica was quicker.
+      if (isThere(now)) return take(now);
       const threadId = threadToBegin(now, input, nowMs);
       const record = newRecord(ref, input.agentName, threadId, nowMs);
+      const next = taken(now, this.#clock.terms(nowMs));
       return { ...begun(next, record), listedAtMs: nowMs };
     };
-    if (!isNew) return this.#clock.asked(() => this.log.update(key, take, known));
     // Refused before anything is written for it.
-    take(known.head);
+    begin(known.head);
     await this.#clock.asked(() => this.counts.take(ref.tenant));
+    let isOurs = false;
     try {
       // First: what is in no list would never be swept.
       await this.#clock.asked(() => this.enlist(key, nowMs));
-      return await this.#clock.asked(() => this.log.update(key, take, known));
-    } catch (thrown) {
-      await this.counts.giveBack(ref.tenant);
-      throw thrown;
+      const now = await this.#clock.asked(() => this.log.update(key, begin, known));
+      isOurs = now.head.listedAtMs === nowMs;
+      return now;
+    } finally {
+      if (!isOurs) await this.#didNotBegin(ref, nowMs);
     }
+  }
+
+  /** Takes back what was done for a session that another replica has begun, or none has. */
+  async #didNotBegin(ref: SessionRef, nowMs: number): Promise<void> {
+    await this.counts.giveBack(ref.tenant);
+    const head = await this.log.read(keyOf(ref)).catch(() => null);
+    // The other one may have begun it in the very same millisecond.
+    if (head !== null && head.listedAtMs !== nowMs) await this.unlist(keyOf(ref), nowMs);
   }
 
   #leaseFor(ref: SessionRef, known: KnownHead): SessionLease {
@@ -264,7 +278,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       known,
       leaseTimeMs: this.#options.leaseTimeMs,
       withRecord,
-      onUnavailable: (error) => this.#unavailable(ref, error),
+      onTrouble: (error) => this.#troubled(ref, error),
     });
   }
 
@@ -331,7 +345,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     return lease;
   }
 
-  #unavailable({ sessionId }: SessionRef, error: unknown): void {
+  #troubled({ sessionId }: SessionRef, error: unknown): void {
     this.#clock.saw(error);
     this.#options.onNotice({ what: "unavailable", sessionId, error });
   }

@@ -5,14 +5,13 @@
  * @module
  */
 
-import { AppError } from "../lib/errors.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import type { StoredSession } from "./retention.ts";
 import { SessionCounts } from "./session-counts.ts";
 import { parseSessionRef, sessionNotFound, type SessionRef } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
-import { recordFrom, type SessionRecord } from "./session-record.ts";
-import type { SessionSummary } from "./sessions.ts";
+import { heldRecord, recordFrom, type SessionRecord } from "./session-record.ts";
+import { type SessionSummary, summaryOf } from "./sessions.ts";
 import { listStored, namesBelow, storedAt, storedNames } from "./stored-list.ts";
 import { keyOf, recordOf } from "./stored-record.ts";
 import {
@@ -118,9 +117,7 @@ export class StoredSessions {
     await this.require(own, nowMs);
     const { head } = await this.#asked(() =>
       this.log.update(keyOf(own), (now) => {
-        const { onHoldSinceMs, ...record } = recordOf(now, own, nowMs);
-        const held = isOnHold ? { ...record, onHoldSinceMs: onHoldSinceMs ?? nowMs } : record;
-        return { ...now, record: held };
+        return { ...now, record: heldRecord(recordOf(now, own, nowMs), isOnHold, nowMs) };
       }),
     );
     return this.#summaryOf(head, recordOf(head, own, nowMs));
@@ -219,10 +216,7 @@ export class StoredSessions {
   }
 
   #summaryOf(head: SessionHead, record: SessionRecord): SessionSummary {
-    const { version: _version, transcriptId: _transcriptId, tenant: _tenant, ...told } = record;
-    // What was said to whom is nobody's business but theirs who asked.
-    const { keptTurns: _keptTurns, ...shown } = told;
-    return { ...shown, isBusy: this.#isBusy(head, record) };
+    return summaryOf(record, this.#isBusy(head, record));
   }
 
   #seen(head: SessionHead, record: SessionRecord): StoredSession {
@@ -245,10 +239,4 @@ async function countStored(store: ObjectStore, tenant: string): Promise<number> 
     for (const name of names) seen.add(parseIndexName(name)?.sessionId ?? "");
   }
   return seen.size;
-}
-
-/** @throws {AppError} `session_on_hold` */
-export function mustNotBeOnHold({ onHoldSinceMs }: SessionRecord): void {
-  if (onHoldSinceMs === undefined) return;
-  throw new AppError("session_on_hold", "Cannot delete the session: it is on hold");
 }

@@ -16,7 +16,7 @@
 import type { Permit } from "../capacity/permit.ts";
 import { AppError } from "../lib/errors.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
-import type { SessionRef } from "../session/session-id.ts";
+import { type SessionRef, textOf } from "../session/session-id.ts";
 import { clearScratch, lastMessageIdOf } from "../session/session-process.ts";
 import type { KeptEndReason } from "../telemetry/values.ts";
 import { type Evictions, sumOfBytes } from "./evictions.ts";
@@ -113,7 +113,7 @@ export class Residents {
   }
 
   heatOf(ref: SessionRef): SessionHeat {
-    const key = keyOf(ref);
+    const key = textOf(ref);
     this.#forgetOldInVain();
     const inVain = [...this.#inVain.values()].filter(({ tenant }) => tenant === ref.tenant);
     return {
@@ -126,7 +126,7 @@ export class Residents {
 
   /** The resident of the session, which is then the caller's: to use, put back or end. */
   take(ref: SessionRef): Resident | null {
-    const resident = this.#parked.get(keyOf(ref));
+    const resident = this.#parked.get(textOf(ref));
     if (resident === undefined) return null;
     this.#forget(resident);
     return resident;
@@ -192,7 +192,7 @@ export class Residents {
    * @throws {AppError} `session_busy` when one does not go: it may still write to the session.
    */
   async whenClosed(ref: SessionRef): Promise<void> {
-    const closing = this.#closing.get(keyOf(ref));
+    const closing = this.#closing.get(textOf(ref));
     if (closing === undefined || (await settlesWithin(closing, CLOSING_WAIT_MS))) return;
     throw new AppError("session_busy", "Cannot use the session: its last process is not yet gone");
   }
@@ -221,7 +221,7 @@ export class Residents {
   }
 
   #keep(resident: Resident): void {
-    const key = keyOf(resident.ref);
+    const key = textOf(resident.ref);
     this.#parked.set(key, resident);
     const leftMs = resident.leavesAtMs - performance.now();
     const timer = setTimeout(() => this.#drop(resident, "expired"), Math.max(0, leftMs)).unref();
@@ -252,20 +252,20 @@ export class Residents {
 
   /** Ends one that is parked; one that is not, any more, is somebody else's. */
   #drop(resident: Resident, reason: KeptEndReason): void {
-    if (this.#parked.get(keyOf(resident.ref)) !== resident) return;
+    if (this.#parked.get(textOf(resident.ref)) !== resident) return;
     this.#forget(resident);
     this.#close(resident, reason);
   }
 
   #forget({ ref }: Resident): void {
-    const key = keyOf(ref);
+    const key = textOf(ref);
     clearTimeout(this.#timers.get(key));
     this.#timers.delete(key);
     this.#parked.delete(key);
   }
 
   #close({ ref, process, permit, warming }: Resident, reason: KeptEndReason): void {
-    const key = keyOf(ref);
+    const key = textOf(ref);
     this.#options.onEnded(reason);
     if (warming !== null) {
       this.#inVain.delete(key); // A Map keeps the order of coming.
@@ -300,8 +300,4 @@ export class Residents {
       ({ permit, ref }) => permit === null && (tenant === undefined || ref.tenant === tenant),
     );
   }
-}
-
-function keyOf({ tenant, sessionId }: SessionRef): string {
-  return JSON.stringify([tenant, sessionId]);
 }

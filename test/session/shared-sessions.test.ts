@@ -251,6 +251,23 @@ describe("replicas that take turns", () => {
         expect(result.reason).toMatchObject({ code: "session_busy" });
     }
     for (const { value } of won) await value[Symbol.asyncDispose]();
+    const listed = [...store.objects.keys()].filter((name) => name.startsWith("index/"));
+    expect(listed).toHaveLength(1);
+  });
+
+  it("let a session go whose turn their own disk has failed", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "hello");
+    const { directory } = sessionPathsOf(one.data, sessionRefOf(thread("t")));
+    const turn = await begin(one, threadWithHistory("t"));
+    await rm(directory, { recursive: true });
+    await expect(turn.finish()).rejects.toThrow();
+    await turn[Symbol.asyncDispose]();
+    expect(await takeTurn(two, threadWithHistory("t"), "then")).toEqual(["hello"]);
+    await rm(directory, { recursive: true, force: true });
+    await mkdir(join(directory, "store.json"), { recursive: true });
+    expect(await codeOf(begin(one, threadWithHistory("t")))).toBe("storage_failed");
+    expect(await takeTurn(two, threadWithHistory("t"), "at once")).toEqual(["hello", "then"]);
   });
 
   it("never bring over a copy that is behind, however long a session takes to open", async () => {

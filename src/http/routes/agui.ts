@@ -64,30 +64,29 @@ interface AguiAddress {
 const EVENTS = { [AGUI_MEDIA_TYPES.sse]: null, [AGUI_MEDIA_TYPES.proto]: null };
 
 function aguiRoute(parts: ServerParts, address: AguiAddress): Route {
-  const { path, operationId, summary, agentNameOf } = address;
   return {
-    method: "POST",
-    path,
-    access: "caller",
+    ...routeAt(address, ADMISSION_ERRORS),
     startsTurn: true,
-    docs: {
-      operationId,
-      summary,
-      headers: ["Last-Event-ID"],
-      body: aguiRunSchema,
-      answers: [
-        { status: 200, description: "The events of the run", content: EVENTS },
-        { status: 204, description: "The run was read to its end" },
-      ],
-      errors: ADMISSION_ERRORS,
-    },
-    handle: (context) => runAgent(parts, context, agentNameOf(context)),
+    handle: (context) => runAgent(parts, context, address.agentNameOf(context)),
   };
 }
 
 /** Starts nothing, so a full replica takes it. */
 function connectRoute(parts: ServerParts, address: AguiAddress): Route {
-  const { path, operationId, summary, agentNameOf } = address;
+  return {
+    ...routeAt(address, CONNECT_ERRORS),
+    handle: (context) => connectAgent(parts, context, address.agentNameOf(context)),
+  };
+}
+
+function routeAt(
+  { path, operationId, summary }: AguiAddress,
+  errors: readonly ErrorCode[],
+): Omit<Route, "handle"> {
+  const answers = [
+    { status: 200, description: "The events of the run", content: EVENTS },
+    { status: 204, description: "The run was read to its end" },
+  ];
   return {
     method: "POST",
     path,
@@ -97,13 +96,9 @@ function connectRoute(parts: ServerParts, address: AguiAddress): Route {
       summary,
       headers: ["Last-Event-ID"],
       body: aguiRunSchema,
-      answers: [
-        { status: 200, description: "The events of the run", content: EVENTS },
-        { status: 204, description: "The run was read to its end" },
-      ],
-      errors: CONNECT_ERRORS,
+      answers,
+      errors,
     },
-    handle: (context) => connectAgent(parts, context, agentNameOf(context)),
   };
 }
 
@@ -118,6 +113,8 @@ const CONNECT_ERRORS: readonly ErrorCode[] = [
   "unsupported_media_type",
   "request_timeout",
   "storage_failed",
+  "store_unavailable",
+  "session_unreadable",
 ];
 
 async function runAgent(

@@ -80,6 +80,8 @@ function holdRoute(sessions: ServerParts["sessions"], isOnHold: boolean): Route 
         "other_session",
         "storage_full",
         "storage_failed",
+        "store_unavailable",
+        "session_unreadable",
       ],
     },
     async handle(context) {
@@ -104,7 +106,7 @@ function sweepRoute(sweep: ServerParts["sweep"]): Route {
       summary: "Delete the sessions of all tenants that have to go by `retention`, now",
       query: sweepQuerySchema,
       answers: [jsonAnswer("What went", sweepSchema)],
-      errors: ["invalid_request", "storage_failed"],
+      errors: ["invalid_request", "storage_failed", "store_unavailable"],
     },
     async handle({ request }) {
       const query = checkBody(sweepQuerySchema, { ...(request.query as object) });

@@ -89,7 +89,7 @@ function listSessions(sessions: Sessions): Route {
       summary: "Sessions of the caller's tenant, the newest first",
       query: listQuerySchema,
       answers: [jsonAnswer("A page of sessions", pageSchema)],
-      errors: ["invalid_request", "storage_failed"],
+      errors: ["invalid_request", "storage_failed", "store_unavailable"],
     },
     async handle({ request, caller: { tenant } }) {
       const query = checkBody(listQuerySchema, { ...(request.query as object) });
@@ -116,7 +116,14 @@ function readSession(sessions: Sessions): Route {
       operationId: "readSession",
       summary: "A session with what was said in it",
       answers: [jsonAnswer("The session", transcriptSchema)],
-      errors: ["session_not_found", "session_gone", "other_session", "storage_failed"],
+      errors: [
+        "session_not_found",
+        "session_gone",
+        "other_session",
+        "storage_failed",
+        "store_unavailable",
+        "session_unreadable",
+      ],
     },
     async handle({ caller: { tenant }, param }) {
       const ref = { tenant, sessionId: param("sessionId") };
@@ -147,6 +154,8 @@ function warmSession({ warm, readiness }: ServerParts): Route {
         "draining",
         "not_ready",
         "storage_failed",
+        "store_unavailable",
+        "session_unreadable",
       ],
     },
     async handle({ caller: { tenant }, param, reply }) {
@@ -180,6 +189,8 @@ function deleteSession(sessions: Sessions): Route {
         "session_on_hold",
         "other_session",
         "storage_failed",
+        "store_unavailable",
+        "session_unreadable",
       ],
     },
     async handle({ caller: { tenant }, param, reply }) {

@@ -1,0 +1,54 @@
+/**
+ * Takes the sessions of a data directory away, whole: whoever looks sees all of one or nothing.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+import { rename } from "node:fs/promises";
+import { join } from "node:path";
+import { removeTree } from "./remove-tree.ts";
+import type { SessionCounts } from "./session-counts.ts";
+import type { SessionRef } from "./session-id.ts";
+import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
+import type { SingleSession } from "./single-session.ts";
+import { unlessFull } from "./storage-errors.ts";
+import { Tombstones } from "./tombstones.ts";
+import { type TreeSize, treeSizeOf } from "./tree-size.ts";
+
+export interface SessionRemovalOptions {
+  readonly dataDirectory: string;
+  readonly counts: SessionCounts;
+  /** Ends what is kept in memory for the session. */
+  readonly beforeDelete: (ref: SessionRef) => Promise<void>;
+  readonly single: SingleSession | null;
+}
+
+export class SessionRemoval {
+  readonly #options: SessionRemovalOptions;
+  readonly #tombstones = new Tombstones();
+
+  constructor(options: SessionRemovalOptions) {
+    this.#options = options;
+  }
+
+  /** Takes a session away that is there, and whose lock is held. @returns What it took. */
+  async remove(own: SessionRef, nowMs: number): Promise<TreeSize> {
+    const { dataDirectory, counts, beforeDelete, single } = this.#options;
+    const paths = sessionPathsOf(dataDirectory, own);
+    await beforeDelete(own);
+    // Counted before it goes: a first count taken afterwards would miss it twice.
+    await counts.count(own.tenant);
+    await unlessFull(this.#tombstones.write(paths.tombstone, nowMs));
+    // One rename takes it away whole; a crash after it leaves only rubbish.
+    const trash = join(dataPathsOf(dataDirectory).trash, randomUUID());
+    await rename(paths.directory, trash);
+    single?.deleted();
+    await counts.giveBack(own.tenant);
+    const removed = await treeSizeOf(trash);
+    // It is gone as a session. What of it cannot be removed is tried again at the next start.
+    await removeTree(trash).catch(() => {});
+    await removeTree(paths.tmp).catch(() => {});
+    return removed;
+  }
+}
