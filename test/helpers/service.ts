@@ -26,7 +26,7 @@ export interface Service extends AsyncDisposable {
 }
 
 /**
- * Whether the program is there. Where `PLIMSOLL_TEST_SERVICES` is `required` a missing one fails.
+ * Whether the program is there. Where `TEST_SERVICES` is `required` a missing one fails.
  *
  * @param remedy What to install.
  */
@@ -34,7 +34,7 @@ export function hasService(program: string, remedy: string): boolean {
   const { error } = spawnSync(program, ["--version"], { stdio: "ignore" });
   if (error === undefined) return true;
   const text = `${program} is not there: install ${remedy}`;
-  if (process.env["PLIMSOLL_TEST_SERVICES"] === "required") throw new Error(text);
+  if (process.env["TEST_SERVICES"] === "required") throw new Error(text);
   console.warn(`Skipped: ${text}`);
   return false;
 }

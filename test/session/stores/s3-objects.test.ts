@@ -6,7 +6,7 @@ import { cleanAfterTest, errorOf } from "../fixture.ts";
 import { describeObjectStore, textOf } from "./object-store-conformance.ts";
 import { describeOutages } from "./object-store-outages.ts";
 
-const EXTERNAL = process.env["PLIMSOLL_TEST_S3_URL"];
+const EXTERNAL = process.env["TEST_S3_URL"];
 
 function urlOf(server: S3Server, path = "sessions/a/b"): URL {
   const url = new URL(`s3://${path}?region=eu-central-1&pathStyle=true`);
@@ -191,7 +191,7 @@ describe("objects in S3", () => {
   });
 });
 
-describe.runIf(EXTERNAL !== undefined)("objects in the S3 of PLIMSOLL_TEST_S3_URL", () => {
+describe.runIf(EXTERNAL !== undefined)("objects in the S3 of TEST_S3_URL", () => {
   describeObjectStore({
     open: () => openObjectStore({ url: new URL(EXTERNAL ?? ""), timeoutMs: 30_000 }),
     manyNames: 2_500,
