@@ -62,17 +62,20 @@ export async function askForTurn(
     ...(typeof traceparent === "string" && { traceparent }),
     ...(typeof tracestate === "string" && { tracestate }),
   };
-  const known = parts.turns.known(wanted);
-  if (known !== null) {
-    void reply.headers(replayOf(known.request.turnId));
-    const end = await endOf(known, options);
-    return end === null ? attach(known, gone, lastEventId) : { is: "ended", turn: end };
-  }
-  const ended = isKept(parts, asked) ? await endedTurnOf(wanted, parts.sessions) : null;
+  const held = parts.turns.known(wanted);
+  const isRecorded = held === null && isKept(parts, asked);
+  const ended = isRecorded ? await endedTurnOf(wanted, parts.sessions) : null;
   if (ended !== null) {
     if (lastEventId !== undefined) throw eventsExpired();
     void reply.headers(replayOf(ended.turnId));
     return { is: "ended", turn: ended };
+  }
+  // Once more, because the same request may have begun while the record was read.
+  const known = held ?? parts.turns.known(wanted);
+  if (known !== null) {
+    void reply.headers(replayOf(known.request.turnId));
+    const end = await endOf(known, options);
+    return end === null ? attach(known, gone, lastEventId) : { is: "ended", turn: end };
   }
   if (lastEventId !== undefined) throw nothingToGoOnWith(asked);
   if (isContinuation(parts, request, caller)) refuseForLoad(parts, context);
