@@ -105,7 +105,8 @@ class Load {
     while (this.#idle.length > 0) {
       const dueAtMs = this.#order.rate === null ? performance.now() : this.#due.shift();
       if (dueAtMs === undefined) return;
-      this.#idle.pop()?.ask(this.#request, dueAtMs);
+      // In turn: a server hangs up on a connection that never asks.
+      this.#idle.shift()?.ask(this.#request, dueAtMs);
     }
   }
 
