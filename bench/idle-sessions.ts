@@ -220,8 +220,8 @@ function outcomeOf(found: ReadonlyMap<Kind, Starts>, many: number, { text }: Rea
     sections: [
       `Two servers for each place that sessions can be kept in, one with ${FEW} and one with ` +
         `${many.toLocaleString("en")}, each session with the transcript (${text.length} bytes) of a ` +
-        `real turn, asked in turns; started ${STARTS} times. S3 is our test server, which sorts all ` +
-        "of its names for each page. Memory is the private memory of the server's process, left " +
+        `real turn, asked in turns; started ${STARTS} times. S3 is our test server, in memory. ` +
+        "Memory is the private memory of the server's process, left " +
         `alone for ${SETTLE_MS / 1_000} s: after the start, then after ${TURNS} turns, then after ` +
         `${LISTS + 1} lists; a list of ${PAGE} reads ${PAGE} sessions at once, one of ${FEW} fewer.`,
       `## A list of the newest ${PAGE}`,

@@ -1,6 +1,6 @@
 /**
- * The sessions of one replica, as files. Nothing is held in memory for a session between its
- * turns; a session is its directory.
+ * The sessions of one replica, as files. Between its turns nothing is held in memory for a session
+ * but its place in the order of its tenant's list; a session is its directory.
  *
  *     lock ─▶ open ─▶ (a turn) ─▶ finish ─▶ unlock        delete ─▶ tombstone
  *
@@ -21,10 +21,12 @@ import {
 import {
   countSessions,
   listSessions,
+  positionsOf,
   type SessionPage,
   type SessionQuery,
 } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
+import { SessionOrder } from "./session-order.ts";
 import { makeSessionDirectories } from "./session-process.ts";
 import {
   recordForTurn,
@@ -89,6 +91,7 @@ export class FileSessions implements Sessions {
   readonly #data: string;
   readonly #locks: SessionLocks;
   readonly #counts: SessionCounts;
+  readonly #order: SessionOrder;
   readonly #removal: SessionRemoval;
   readonly #single: SingleSession | null;
 
@@ -102,8 +105,9 @@ export class FileSessions implements Sessions {
       maxPerTenant,
       countSessions: (tenant) => countSessions(dataDirectory, tenant),
     });
-    const counts = this.#counts;
-    this.#removal = new SessionRemoval({ dataDirectory, counts, beforeDelete, single });
+    this.#order = new SessionOrder({ look: (tenant) => positionsOf(dataDirectory, tenant) });
+    const parts = { counts: this.#counts, order: this.#order };
+    this.#removal = new SessionRemoval({ dataDirectory, ...parts, beforeDelete, single });
   }
 
   /** Nobody else writes to the data directory. */
@@ -123,7 +127,7 @@ export class FileSessions implements Sessions {
       const known = await recordForTurn(this.#data, input, ref, nowMs);
       const record = known ?? (await this.#start(input, ref, nowMs));
       // A turn that is cut off never finishes: its session was used all the same.
-      if (known !== undefined) await markUsed(sessionPathsOf(this.#data, ref).record, nowMs);
+      if (known !== undefined) await this.#markUsed(ref, nowMs);
       this.#single?.begun();
       const directories = await makeSessionDirectories(this.#data, ref, processStayed);
       const found = await transcriptFileOf(this.#data, record);
@@ -153,13 +157,12 @@ export class FileSessions implements Sessions {
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
     const { totals, endedAtMs, processStays = false, keyed } = end;
     const own = parseSessionRef(ref);
-    const paths = sessionPathsOf(this.#data, own);
     await storing("record the turn", async () => {
       const record = await requireRecord(this.#data, own, endedAtMs);
       const transcript = await transcriptFileOf(this.#data, record);
       // A turn counts, and must be found again, only if something of it was written.
       const wasWritten = transcript !== undefined && (await hasConversation(transcript));
-      await writeRecord(paths.record, {
+      await this.#write({
         ...record,
         lastTurnAtMs: endedAtMs,
         turns: record.turns + (totals !== null && wasWritten ? 1 : 0),
@@ -167,7 +170,7 @@ export class FileSessions implements Sessions {
         totals: totals ?? record.totals,
         ...(keyed && { keptTurns: withEnded(record.keptTurns, keyed.key, keyed.answer) }),
       });
-      if (!processStays) await removeTree(paths.tmp);
+      if (!processStays) await removeTree(sessionPathsOf(this.#data, own).tmp);
     });
   }
 
@@ -187,19 +190,18 @@ export class FileSessions implements Sessions {
 
   async keepBegun(ref: SessionRef, begun: Omit<KeptTurn, "end">): Promise<void> {
     const own = parseSessionRef(ref);
-    const file = sessionPathsOf(this.#data, own).record;
     await storing("record the turn", async () => {
       const record = await requireRecord(this.#data, own, begun.startedAtMs);
       mustNotHaveBegun(record.keptTurns, begun);
-      await writeRecord(file, { ...record, keptTurns: withBegun(record.keptTurns, begun) });
+      await this.#write({ ...record, keptTurns: withBegun(record.keptTurns, begun) });
       // Writing it anew has set its time to that of the last turn.
-      await markUsed(file, begun.startedAtMs);
+      await this.#markUsed(own, begun.startedAtMs);
     });
   }
 
   async list(query: SessionQuery): Promise<SessionPage<SessionSummary>> {
     return storing("list the sessions", async () => {
-      const page = await listSessions(this.#data, query);
+      const page = await listSessions({ dataDirectory: this.#data, order: this.#order }, query);
       return { ...page, sessions: page.sessions.map((record) => this.#summaryOf(record)) };
     });
   }
@@ -258,7 +260,7 @@ export class FileSessions implements Sessions {
     using _lock = this.#locks.lock(own);
     return storing("hold the session", async () => {
       const held = heldRecord(await requireRecord(this.#data, own, nowMs), isOnHold, nowMs);
-      await writeRecord(sessionPathsOf(this.#data, own).record, held);
+      await this.#write(held);
       return { ...this.#summaryOf(held), isBusy: false };
     });
   }
@@ -292,16 +294,29 @@ export class FileSessions implements Sessions {
       const segments = sessionSegmentsOf(ref);
       isNew = await makeDirectoriesBelow(tenants, segments.session);
       await makeDirectoriesBelow(tenants, segments.tombstones);
-      await writeRecord(paths.record, record);
+      await this.#write(record);
       await rm(paths.tombstone, { force: true });
     } catch (thrown) {
-      if (isNew) await removeTree(paths.directory);
+      if (isNew) {
+        await removeTree(paths.directory);
+        this.#order.removed(ref.tenant, ref.sessionId);
+      }
       await this.#counts.giveBack(ref.tenant);
       throw thrown;
     }
     // What a start that was cut short left behind was counted already.
     if (!isNew) await this.#counts.giveBack(ref.tenant);
     return record;
+  }
+
+  async #write(record: SessionRecord): Promise<void> {
+    await writeRecord(sessionPathsOf(this.#data, record).record, record);
+    this.#order.used(record.tenant, record);
+  }
+
+  async #markUsed(ref: SessionRef, nowMs: number): Promise<void> {
+    await markUsed(sessionPathsOf(this.#data, ref).record, nowMs);
+    this.#order.used(ref.tenant, { sessionId: ref.sessionId, lastTurnAtMs: nowMs });
   }
 
   #summaryOf(record: SessionRecord): SessionSummary {

@@ -1,8 +1,6 @@
 /**
- * Pages of a tenant's sessions, the newest first.
- *
- * The order comes from the times of the record files, so that a page costs one look at each
- * record's time and opens only the records it shows. Nothing is remembered between two pages.
+ * Pages of a tenant's sessions, the newest first, and looks at all of them. A page opens only the
+ * records that it shows.
  *
  * @module
  */
@@ -12,6 +10,7 @@ import { join } from "node:path";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { sessionIdOf } from "./session-id.ts";
+import { newestFirst, type Position, type SessionOrder } from "./session-order.ts";
 import { dataPathsOf, RECORD_NAME, sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
 import { readAnyRecord, readRecord, type SessionRecord } from "./session-record.ts";
 import { ifPresent, storageFailed } from "./storage-errors.ts";
@@ -42,34 +41,36 @@ export interface SessionPage<Session> {
   readonly unreadable: number;
 }
 
-/** Place of a session in the order of a list. */
-export interface Position {
-  readonly lastTurnAtMs: number;
-  readonly sessionId: string;
+export interface ListParts {
+  readonly dataDirectory: string;
+  readonly order: SessionOrder;
 }
 
 /** @throws {AppError} `invalid_request` for a limit or a cursor that does not fit. */
 export async function listSessions(
-  dataDirectory: string,
+  { dataDirectory, order }: ListParts,
   query: SessionQuery,
 ): Promise<SessionPage<SessionRecord>> {
   const limit = limitOf(query);
   const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
-  const positions = (await positionsOf(dataDirectory, query))
-    .filter((position) => after === undefined || newestFirst(after, position) < 0)
-    .sort(newestFirst);
-
+  if (query.agentName !== undefined && query.threadId !== undefined) {
+    return onlyOne(dataDirectory, query);
+  }
   const sessions: SessionRecord[] = [];
   let unreadable = 0;
-  let read = 0;
-  for (; read < positions.length && read < MAX_RECORDS_READ && sessions.length < limit; read += 1) {
-    const record = await tryReadRecord(dataDirectory, query.tenant, positions[read]);
+  let last: Position | undefined;
+  // One more than is read tells whether there are more.
+  const positions = await order.page(query.tenant, MAX_RECORDS_READ + 1, after);
+  for (const [index, position] of positions.entries()) {
+    if (last !== undefined && (index === MAX_RECORDS_READ || sessions.length === limit)) {
+      return { sessions, nextCursor: encodeCursor(last), unreadable };
+    }
+    const record = await tryReadRecord(dataDirectory, query.tenant, position.sessionId);
     if (record === "unreadable") unreadable += 1;
     else if (record !== undefined && fits(record, query)) sessions.push(record);
+    last = position;
   }
-  const last = positions[read - 1];
-  const hasMore = read < positions.length && last !== undefined;
-  return { sessions, nextCursor: hasMore ? encodeCursor(last) : null, unreadable };
+  return { sessions, nextCursor: null, unreadable };
 }
 
 /** Directories of sessions, also of one whose start was cut short. */
@@ -80,13 +81,8 @@ export async function countSessions(dataDirectory: string, tenant: string): Prom
   return sessions;
 }
 
-async function positionsOf(dataDirectory: string, query: SessionQuery): Promise<Position[]> {
-  const { tenant, agentName, threadId } = query;
-  if (agentName !== undefined && threadId !== undefined) {
-    const sessionId = sessionIdOf({ tenant, agentName, threadId });
-    const { directory } = sessionPathsOf(dataDirectory, { tenant, sessionId });
-    return positionOf(directory, sessionId);
-  }
+/** All that a tenant has, in no order. */
+export async function positionsOf(dataDirectory: string, tenant: string): Promise<Position[]> {
   const root = join(tenantDirectoryOf(dataDirectory, tenant), "sessions");
   const shards = await namesIn(root);
   const positions: Position[] = [];
@@ -194,14 +190,25 @@ async function namesIn(directory: string): Promise<string[]> {
   }
 }
 
+/** A thread of an agent is one session. */
+async function onlyOne(
+  dataDirectory: string,
+  { tenant, agentName = "", threadId = "" }: SessionQuery,
+): Promise<SessionPage<SessionRecord>> {
+  const sessionId = sessionIdOf({ tenant, agentName, threadId });
+  const record = await tryReadRecord(dataDirectory, tenant, sessionId);
+  const isUnreadable = record === "unreadable";
+  const sessions = record === undefined || isUnreadable ? [] : [record];
+  return { sessions, nextCursor: null, unreadable: isUnreadable ? 1 : 0 };
+}
+
 /** Undefined when the session was deleted since its directory was read. */
 async function tryReadRecord(
   dataDirectory: string,
   tenant: string,
-  position: Position | undefined,
+  sessionId: string,
 ): Promise<SessionRecord | "unreadable" | undefined> {
-  if (position === undefined) return undefined;
-  const ref = { tenant, sessionId: position.sessionId };
+  const ref = { tenant, sessionId };
   try {
     return await readRecord(sessionPathsOf(dataDirectory, ref).record, ref);
   } catch {
@@ -216,11 +223,6 @@ export function fits(record: SessionRecord, { agentName, threadId }: SessionQuer
     (agentName === undefined || record.agentName === agentName) &&
     (threadId === undefined || record.threadId === threadId)
   );
-}
-
-function newestFirst(a: Position, b: Position): number {
-  if (a.lastTurnAtMs !== b.lastTurnAtMs) return b.lastTurnAtMs - a.lastTurnAtMs;
-  return a.sessionId < b.sessionId ? -1 : Number(a.sessionId > b.sessionId);
 }
 
 /** @throws {AppError} `invalid_request` */

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { removeTree } from "./remove-tree.ts";
 import type { SessionCounts } from "./session-counts.ts";
 import type { SessionRef } from "./session-id.ts";
+import type { SessionOrder } from "./session-order.ts";
 import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
 import type { SingleSession } from "./single-session.ts";
 import { unlessFull } from "./storage-errors.ts";
@@ -19,6 +20,7 @@ import { type TreeSize, treeSizeOf } from "./tree-size.ts";
 export interface SessionRemovalOptions {
   readonly dataDirectory: string;
   readonly counts: SessionCounts;
+  readonly order: SessionOrder;
   /** Ends what is kept in memory for the session. */
   readonly beforeDelete: (ref: SessionRef) => Promise<void>;
   readonly single: SingleSession | null;
@@ -34,7 +36,7 @@ export class SessionRemoval {
 
   /** Takes a session away that is there, and whose lock is held. @returns What it took. */
   async remove(own: SessionRef, nowMs: number): Promise<TreeSize> {
-    const { dataDirectory, counts, beforeDelete, single } = this.#options;
+    const { dataDirectory, counts, order, beforeDelete, single } = this.#options;
     const paths = sessionPathsOf(dataDirectory, own);
     await beforeDelete(own);
     // Counted before it goes: a first count taken afterwards would miss it twice.
@@ -43,6 +45,7 @@ export class SessionRemoval {
     // One rename takes it away whole; a crash after it leaves only rubbish.
     const trash = join(dataPathsOf(dataDirectory).trash, randomUUID());
     await rename(paths.directory, trash);
+    order.removed(own.tenant, own.sessionId);
     single?.deleted();
     await counts.giveBack(own.tenant);
     const removed = await treeSizeOf(trash);

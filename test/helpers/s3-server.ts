@@ -37,18 +37,40 @@ export interface S3Faults {
   isFrozen: boolean;
 }
 
+/** Objects by key. As in S3 the keys are kept in the order of their bytes, not sorted for a list. */
+class Bucket extends Map<string, Buffer> {
+  #keys: readonly string[] | null = null;
+
+  override set(key: string, body: Buffer): this {
+    if (!this.has(key)) this.#keys = null;
+    return super.set(key, body);
+  }
+
+  override delete(key: string): boolean {
+    this.#keys = null;
+    return super.delete(key);
+  }
+
+  keysInOrder(): readonly string[] {
+    this.#keys ??= [...this.keys()].toSorted((a, b) =>
+      Buffer.compare(Buffer.from(a), Buffer.from(b)),
+    );
+    return this.#keys;
+  }
+}
+
 export interface S3Server extends Service {
   readonly endpoint: string;
   readonly faults: S3Faults;
   /** By bucket, then by key. */
-  readonly buckets: ReadonlyMap<string, Map<string, Buffer>>;
+  readonly buckets: ReadonlyMap<string, Bucket>;
   /** Method and path of all requests so far. */
   readonly requests: readonly string[];
 }
 
 /** @param bucketNames Buckets there are; none can be made. */
 export async function startS3(bucketNames: readonly string[] = ["sessions"]): Promise<S3Server> {
-  const buckets = new Map(bucketNames.map((name) => [name, new Map<string, Buffer>()]));
+  const buckets = new Map(bucketNames.map((name) => [name, new Bucket()]));
   const faults: S3Faults = {
     slowDowns: 0,
     conflicts: 0,
@@ -135,7 +157,7 @@ interface Reply {
 function replyTo(
   request: IncomingMessage,
   body: Buffer,
-  buckets: ReadonlyMap<string, Map<string, Buffer>>,
+  buckets: ReadonlyMap<string, Bucket>,
   faults: S3Faults,
 ): Reply {
   const { method = "" } = request;
@@ -181,7 +203,7 @@ function bucketReply(
   method: string,
   query: URLSearchParams,
   body: Buffer,
-  objects: Map<string, Buffer>,
+  objects: Bucket,
   faults: S3Faults,
 ): Reply {
   if (method === "HEAD") return { status: 200 };
@@ -194,22 +216,20 @@ function bucketReply(
   return errorReply(501, "NotImplemented");
 }
 
-function deleteReply(body: Buffer, objects: Map<string, Buffer>): Reply {
+function deleteReply(body: Buffer, objects: Bucket): Reply {
   const keys = [...body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, key = ""]) => key);
   if (keys.length === 0 || keys.length > 1_000) return errorReply(400, "MalformedXML");
   for (const key of keys) objects.delete(key);
   return xmlReply("DeleteResult", "");
 }
 
-function listReply(query: URLSearchParams, objects: ReadonlyMap<string, Buffer>): Reply {
+function listReply(query: URLSearchParams, objects: Bucket): Reply {
   const limit = Math.min(1_000, Number(query.get("max-keys") ?? 1_000));
   const prefix = query.get("prefix") ?? "";
   const token = query.get("continuation-token");
   const after =
     token === null ? (query.get("start-after") ?? "") : Buffer.from(token, "hex").toString();
-  const keys = [...objects.keys()]
-    .filter((key) => key.startsWith(prefix) && key > after)
-    .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const keys = objects.keysInOrder().filter((key) => key.startsWith(prefix) && key > after);
   const page = keys.slice(0, limit);
   const isCut = keys.length > limit;
   const next = `<NextContinuationToken>${Buffer.from(page.at(-1) ?? "").toString("hex")}</NextContinuationToken>`;

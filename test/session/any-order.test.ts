@@ -1,9 +1,9 @@
 /**
  * Goal: no order of calls makes the store lose count, lose a session, or show a tenant what is
  * another's.
- * Method: random sequences of lock, open, finish and delete by two tenants who use the same thread
- * ids; a model that only remembers what was promised is compared after each one, and once more
- * through a second store on the same directory, as after a restart.
+ * Method: random sequences of lock, open, finish, hold and delete by two tenants who use the same
+ * thread ids; a model that only remembers what was promised is compared after each one, and once more
+ * through a second store on the same directory, as after a restart. Both list in the same order.
  */
 
 import * as fc from "fast-check";
@@ -18,7 +18,7 @@ const MAX_PER_TENANT = 2;
 const TENANTS = ["acme", "other"];
 
 const step = fc.record({
-  action: fc.constantFrom("lock", "unlock", "open", "finish", "delete"),
+  action: fc.constantFrom("lock", "unlock", "open", "finish", "hold", "delete"),
   tenant: fc.constantFrom(...TENANTS),
   threadId: fc.constantFrom("a", "b", "c"),
 });
@@ -60,9 +60,13 @@ describe("FileSessions, for any order of calls", () => {
             await sessions.finish(ref, { totals: TOTALS, endedAtMs: nowMs });
             own.set(threadId, turns + 1);
           }
+          if (action === "hold" && turns !== undefined && !held.has(key)) {
+            for (const isOnHold of [true, false]) await sessions.hold(ref, isOnHold, nowMs);
+          }
           if (action === "delete") await expectDelete(sessions, ref, nowMs, held.has(key), own);
           expect(locks.size).toBe(held.size);
           await expectAsModel(sessions, model);
+          expect(await orderOf(sessions)).toEqual(await orderOf(reopened()));
         }
         await expectAsModel(reopened(), model);
       }),
@@ -92,6 +96,11 @@ async function expectDelete(
       await codeOf(sessions.delete(ref, nowMs)),
     );
   }
+}
+
+async function orderOf(sessions: FileSessions): Promise<string[]> {
+  const pages = await Promise.all(TENANTS.map((tenant) => sessions.list({ tenant })));
+  return pages.flatMap((page) => page.sessions.map(({ sessionId }) => sessionId));
 }
 
 async function expectAsModel(sessions: FileSessions, model: Model): Promise<void> {
