@@ -148,7 +148,8 @@ export class SessionLease implements AsyncDisposable {
       // A long transcript is many steps, while which no renewal has its turn.
       const change = isAll ? then : (head: SessionHead) => this.#renewed(head);
       this.#known = await log.append(key, this.#fence, step.tails, change, this.#known);
-      await copy.mark(this.#known.head);
+      // The store has it. Without the mark the copy is made anew before the next turn.
+      await copy.mark(this.#known.head).catch(() => {});
     }
   }
 

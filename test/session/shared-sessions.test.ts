@@ -280,6 +280,26 @@ describe("replicas that take turns", () => {
     expect(await takeTurn(two, threadWithHistory("t"), "at once")).toEqual(["hello", "then"]);
   });
 
+  it("end a turn well that the store has, whatever their own disk says of the mark", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const mark = join(sessionPathsOf(one.data, sessionRefOf(thread("t"))).directory, "store.json");
+    const turn = await begin(one, threadWithHistory("t"));
+    await rm(mark);
+    await mkdir(join(mark, "in the way"), { recursive: true });
+    await turn.say("second");
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    await rm(mark, { recursive: true });
+    expect(await takeTurn(one, threadWithHistory("t"), "last")).toEqual([
+      "first",
+      "second",
+      "third",
+    ]);
+    expect(one.notices).toEqual([]);
+  });
+
   it("never bring over a copy that is behind, however long a session takes to open", async () => {
     const { one, two } = await replicas({ leaseTimeMs: 90 });
     await takeTurn(one, thread("t"), "first");
