@@ -13,6 +13,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import { Pacer } from "../../src/lib/pacer.ts";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
 import { type SessionInput, sessionRefOf } from "../../src/session/session-id.ts";
@@ -626,9 +627,10 @@ describe("a deletion", () => {
     await takeTurn(one, thread("t"), "hello");
     const nowMs = Date.now();
     await one.sessions.delete(sessionRefOf(thread("t")), nowMs);
-    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000);
+    const pace = { pacer: new Pacer(1), signal: new AbortController().signal };
+    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000, pace);
     expect(store.objects.size).toBe(2);
-    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000);
+    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace);
     expect(store.objects.size).toBe(0);
   });
 });
