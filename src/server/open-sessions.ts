@@ -146,6 +146,7 @@ function tell(notice: StoreNotice, { log, metrics }: Pick<Telemetry, "log" | "me
   } else if (what === "delivered") {
     log.info({ sessionId }, "The session store has heard of a turn that was kept here");
   } else {
+    metrics.sessionRepaired("superseded");
     const text =
       "A turn is not in its session: another replica went on without it. It is set aside";
     log.error({ sessionId }, text);

@@ -75,6 +75,8 @@ export function summaryOf(record: SessionRecord, isBusy: boolean): SessionSummar
 export interface SessionClaim extends AsyncDisposable {
   /** Others had turns of it since this replica had: a process that stayed here has missed them. */
   readonly hasMovedOn: boolean;
+  /** An earlier turn never gave it back: its replica was killed, or the store away. */
+  readonly wasLeft: boolean;
   /** Aborts when the session was taken over: nothing of the turn can be kept. Its reason is why. */
   readonly lost: AbortSignal;
 }
@@ -82,6 +84,7 @@ export interface SessionClaim extends AsyncDisposable {
 /** Of what nobody else can use: a session of this replica alone, or none. */
 export const NO_CLAIM: SessionClaim = {
   hasMovedOn: false,
+  wasLeft: false,
   lost: new AbortController().signal,
   async [Symbol.asyncDispose]() {},
 };

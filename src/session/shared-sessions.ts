@@ -74,6 +74,12 @@ export type StoreNotice =
   /** It never will: others went on without it. What it said is beside the session's files. */
   | { readonly what: "superseded"; readonly sessionId: string };
 
+interface Taken {
+  readonly known: KnownHead;
+  /** See `SessionClaim`. */
+  readonly wasLeft: boolean;
+}
+
 export class SharedSessions extends StoredSessions implements Sessions, AsyncDisposable {
   readonly #options: SharedSessionsOptions;
   readonly #clock: LeaseClock;
@@ -110,10 +116,12 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     await this.#outbox.settle(ref);
     // What this replica's own disk may refuse comes before anything is taken.
     const appends = await storing("read the session", () => this.#copyOf(ref).appends());
-    const lease = this.#leaseFor(ref, await this.#take(ref, input, nowMs));
+    const { known, wasLeft } = await this.#take(ref, input, nowMs);
+    const lease = this.#leaseFor(ref, known);
     this.#leases.set(textOf(ref), lease);
     return {
       hasMovedOn: appends !== lease.head.appends,
+      wasLeft,
       lost: lease.lost,
       [Symbol.asyncDispose]: async () => {
         if (this.#leases.get(textOf(ref)) !== lease) return;
@@ -230,15 +238,20 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   }
 
   /** Takes the lease, and makes the session if there is none. */
-  async #take(ref: SessionRef, input: SessionInput, nowMs: number): Promise<KnownHead> {
+  async #take(ref: SessionRef, input: SessionInput, nowMs: number): Promise<Taken> {
     const key = keyOf(ref);
     const known = await this.#clock.asked(() => this.log.know(key));
+    let wasLeft = false;
     const take = (now: SessionHead): SessionHead => {
       const next = taken(now, this.#clock.terms(nowMs));
       if (recordOf(now, ref, nowMs).agentName !== input.agentName) throw sessionNotFound();
+      wasLeft = now.lease !== null;
       return next;
     };
-    if (isThere(known.head)) return this.#clock.asked(() => this.log.update(key, take, known));
+    if (isThere(known.head)) {
+      const now = await this.#clock.asked(() => this.log.update(key, take, known));
+      return { known: now, wasLeft };
+    }
     const begin = (now: SessionHead): SessionHead => {
       // Another replica was quicker.
       if (isThere(now)) return take(now);
@@ -256,7 +269,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       await this.#clock.asked(() => this.enlist(key, nowMs));
       const now = await this.#clock.asked(() => this.log.update(key, begin, known));
       isOurs = now.head.listedAtMs === nowMs;
-      return now;
+      return { known: now, wasLeft };
     } finally {
       if (!isOurs) await this.#didNotBegin(ref, nowMs);
     }

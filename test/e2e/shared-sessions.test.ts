@@ -211,6 +211,8 @@ describe("the same request twice", () => {
       "the session to be free",
       2 * LEASE_MS,
     );
+    const takenOver = /^plimsoll_session_repairs_total\{[^}]*"taken_over"[^}]*\} (\d+)/m;
+    expect(takenOver.exec(await two.metrics())?.[1]).toBe("1");
   });
 });
 
