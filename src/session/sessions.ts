@@ -52,6 +52,8 @@ export interface TurnEnd {
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */
   readonly processStays?: boolean;
+  /** Somebody cancelled the turn, and waits for its end: what takes long is done behind it. */
+  readonly isAwaited?: boolean;
   /** What came of a turn that has a key. */
   readonly keyed?: { readonly key: TurnKey; readonly answer: TurnAnswer };
 }

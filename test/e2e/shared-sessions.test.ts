@@ -242,6 +242,43 @@ describe("a rolling deploy", () => {
   });
 });
 
+describe("a store that is silent: Redis", () => {
+  it.skipIf(!hasRedis())(
+    "does not hold up the end of a turn that is cancelled",
+    { timeout: 60_000 },
+    async () => {
+      const store = keep(await startRedis());
+      const options = optionsFor(store);
+      const settings = { ...options.settings, "sessions.storeTime": "5s" };
+      const [one, two] = await Promise.all([
+        startServerProcess({ ...options, settings }).then(keep),
+        startServerProcess({ ...options, settings }).then(keep),
+      ]);
+      const threadId = randomUUID();
+      await ask(one, "before", { threadId });
+      const running = await stream(one, "slowly", { threadId });
+      await until(() => running.text().length > 10, "the turn to say something");
+      store.freeze(true);
+      const cancelledAtMs = performance.now();
+      await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
+      expect(await running.outcome()).toMatchObject({ status: "cancelled" });
+      expect(performance.now() - cancelledAtMs).toBeLessThan(1_500);
+      // The session is not free before the store has the turn.
+      const refused = await Promise.all(
+        [one, two].map((at) => refusal(post(at, "too early", { threadId }))),
+      );
+      for (const each of refused) expect(each).toMatchObject({ code: "store_unavailable" });
+      store.freeze(false);
+      await until(
+        async () => (await post(two, "after", { threadId })).status === 200,
+        "the session to be free",
+        15_000,
+      );
+      expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
+    },
+  );
+});
+
 describe.each(STORES.slice(1))("a store that is away: %s", (_name, isThere, startStore) => {
   it.skipIf(!isThere)(
     "lets a turn end, refuses the next, and hears of it afterwards",

@@ -513,6 +513,15 @@ const CANCELLED = {
   },
 } as const;
 
+/** Writes wait until the function that is returned is called. */
+function holdWrites(store: MemoryObjects): () => void {
+  let goOn: (() => void) | undefined;
+  const held = new Promise<void>((resolve) => (goOn = resolve));
+  const put = store.put.bind(store);
+  store.put = async (...args) => held.then(async () => put(...args));
+  return () => goOn?.();
+}
+
 describe("a store that does not answer", () => {
   it("lets turns end, hears of them later, and takes no new ones until then", async () => {
     const { store, one, two } = await replicas();
@@ -535,6 +544,41 @@ describe("a store that does not answer", () => {
       "during",
       "after",
     ]);
+  });
+
+  it("that is only slow lets a turn end whose end is waited for, and has it before the next", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const turn = await begin(one, threadWithHistory("t"));
+    await turn.say("during");
+    const goOn = holdWrites(store);
+    const end = { totals: TOTALS, endedAtMs: Date.now(), isAwaited: true };
+    await one.sessions.finish(sessionRefOf(thread("t")), end);
+    await turn[Symbol.asyncDispose]();
+    expect(await codeOf(begin(two, threadWithHistory("t")))).toBe("session_busy");
+    const next = takeTurn(one, threadWithHistory("t"), "after");
+    // It waits for the first one.
+    expect(await Promise.race([next, delay(50, "waits")])).toBe("waits");
+    goOn();
+    expect(await next).toEqual(["first", "during"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toHaveLength(3);
+    expect(one.notices).toEqual([]);
+  });
+
+  it("hears of one that was waited for, too, when it answers again", async () => {
+    const { store, one, two } = await replicas();
+    const turn = await begin(one, thread("t"));
+    await turn.say("during");
+    const goOn = holdWrites(store);
+    const end = { totals: TOTALS, endedAtMs: Date.now(), isAwaited: true };
+    await one.sessions.finish(sessionRefOf(thread("t")), end);
+    await turn[Symbol.asyncDispose]();
+    store.faultOf = () => "before";
+    goOn();
+    await expect.poll(() => one.notices, { timeout: 5000 }).toEqual(["unavailable", "kept"]);
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, { timeout: 5000 }).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
   });
 
   it("hears of them from the outbox by itself, also after a restart", async () => {
