@@ -8,6 +8,7 @@
 import { hasCode } from "../lib/errors.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import type { LeaseClock } from "./lease-clock.ts";
+import type { Pace } from "./gone-sessions.ts";
 import { type LoadPath, LocalCopy } from "./local-copy.ts";
 import type { StoredSession } from "./retention.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
@@ -93,7 +94,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
    *
    * @returns How many were dropped; stops when the signal aborts.
    */
-  async dropDeleted(nowMs: number, signal: AbortSignal): Promise<number> {
+  async dropDeleted(nowMs: number, { pacer, signal }: Pace): Promise<number> {
     let dropped = 0;
     for await (const some of this.look(false)) {
       for (const seen of some) {
@@ -101,6 +102,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
         if (seen === "unreadable" || !(await this.#isDeleted(seen))) continue;
         if (await this.deleteUnused(seen, nowMs).catch(falseIfBusy)) dropped += 1;
       }
+      await pacer.pause(signal);
     }
     return dropped;
   }

@@ -12,6 +12,7 @@
  */
 
 import { hasCode } from "../lib/errors.ts";
+import { settlesWithin } from "../lib/settles-within.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import { LeaseClock } from "./lease-clock.ts";
 import { isMarkOf } from "./local-copy.ts";
@@ -79,6 +80,9 @@ export type StoreNotice =
   /** It never will: others went on without it. What it said is beside the session's files. */
   | { readonly what: "superseded"; readonly sessionId: string };
 
+/** Who cancels a turn waits no longer for the store: with the end of its process, about a second. */
+const AWAITED_STORE_TIME_MS = 300;
+
 export class SharedSessions extends StoredSessions implements Sessions, AsyncDisposable {
   /** What this replica keeps on its disk: each can be made again from the store. */
   readonly copies: SessionCopies;
@@ -125,10 +129,13 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     await this.#outbox.settle(ref);
     // What this replica's own disk may refuse comes before anything is taken.
     const mark = await storing("read the session", () => this.copies.of(ref).readMark());
-    const lease = this.#leaseFor(ref, await this.#take(ref, input, nowMs));
+    let wasLeft = false;
+    const known = await this.#take(ref, input, nowMs, () => (wasLeft = true));
+    const lease = this.#leaseFor(ref, known);
     this.#leases.set(textOf(ref), lease);
     return {
       hasMovedOn: !isMarkOf(mark, lease.head),
+      wasLeft,
       lost: lease.lost,
       [Symbol.asyncDispose]: async () => {
         if (this.#leases.get(textOf(ref)) !== lease) return;
@@ -179,14 +186,21 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const lease = this.#leaseOf(own);
     await local.finish(own, end);
     lease.stop();
+    const delivery = this.#bringOver(own, lease);
+    const onFailed = (error: unknown) => {
+      this.#troubled(own, error);
+      onNotice({ what: "kept", sessionId, error });
+    };
     try {
-      await this.#bringOver(own, lease);
+      const isSoon =
+        end.isAwaited !== true || (await settlesWithin(delivery, AWAITED_STORE_TIME_MS));
+      if (isSoon) await delivery;
+      else await this.#outbox.add(own, lease.fence, { delivery, onFailed });
     } catch (error) {
       if (hasCode(error, "session_taken_over")) onNotice({ what: "superseded", sessionId });
       if (!hasCode(error, "store_unavailable")) throw error;
-      this.#troubled(own, error);
       await this.#outbox.add(own, lease.fence);
-      onNotice({ what: "kept", sessionId, error });
+      onFailed(error);
     }
     // Given back, or the outbox's now; else whoever claimed it lets it go.
     this.#leases.delete(textOf(own));
@@ -230,12 +244,13 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   }
 
   /** Takes the lease, and makes the session if there is none. */
-  async #take(ref: SessionRef, input: SessionInput, nowMs: number): Promise<KnownHead> {
+  async #take(ref: SessionRef, input: SessionInput, nowMs: number, onLeft: () => void) {
     const key = keyOf(ref);
     const known = await this.#clock.asked(() => this.log.know(key));
     const take = (now: SessionHead): SessionHead => {
       const next = taken(now, this.#clock.terms(nowMs));
       if (recordOf(now, ref, nowMs).agentName !== input.agentName) throw sessionNotFound();
+      if (now.lease !== null) onLeft();
       return next;
     };
     if (isThere(known.head)) return this.#clock.asked(() => this.log.update(key, take, known));

@@ -35,6 +35,8 @@ import {
   type ProcessSource,
   PROVIDER_NAMES,
   RETENTION_REASONS,
+  SESSION_REPAIRS,
+  type SessionRepair,
   STORE_NOTICES,
   type StoreNotice,
   type RetentionReason,
@@ -148,6 +150,10 @@ export class Metrics {
     this.#record.sessionsExpired(1, { retentionReason });
   }
 
+  sessionRepaired(repairKind: SessionRepair): void {
+    this.#record.sessionRepairs(1, { repairKind });
+  }
+
   storeNotice(storeNotice: StoreNotice): void {
     this.#record.storeNotices(1, { storeNotice });
   }
@@ -210,6 +216,7 @@ function openInstruments(meter: Meter) {
     straysKilled: counterOf(meter, "straysKilled"),
     uncleanEnds: counterOf(meter, "uncleanEnds"),
     sessionsExpired: counterOf(meter, "sessionsExpired"),
+    sessionRepairs: counterOf(meter, "sessionRepairs"),
     storeNotices: counterOf(meter, "storeNotices"),
   };
 }
@@ -224,6 +231,7 @@ function startAtZero(record: Instruments): void {
     for (const keptEndReason of KEPT_END_REASONS) record.keptEnded(0, { keptKind, keptEndReason });
   }
   for (const retentionReason of RETENTION_REASONS) record.sessionsExpired(0, { retentionReason });
+  for (const repairKind of SESSION_REPAIRS) record.sessionRepairs(0, { repairKind });
   for (const storeNotice of STORE_NOTICES) record.storeNotices(0, { storeNotice });
   record.straysKilled(0, {});
   record.uncleanEnds(0, {});

@@ -74,6 +74,10 @@ export const RETENTION_REASONS = [
 ] as const;
 export type RetentionReason = (typeof RETENTION_REASONS)[number];
 
+/** What was put right in a session before a turn; what each means is in `names.ts`. */
+export const SESSION_REPAIRS = ["torn_line", "set_aside", "taken_over", "superseded"] as const;
+export type SessionRepair = (typeof SESSION_REPAIRS)[number];
+
 /** What becomes of turns when a shared session store does not answer; see `session/shared-sessions.ts`. */
 export const STORE_NOTICES = ["unavailable", "kept", "delivered", "superseded"] as const;
 export type StoreNotice = (typeof STORE_NOTICES)[number];

@@ -13,6 +13,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import { Pacer } from "../../src/lib/pacer.ts";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
 import { type SessionInput, sessionRefOf } from "../../src/session/session-id.ts";
@@ -172,6 +173,9 @@ async function allTextIn(directory: string): Promise<string> {
   const texts = files.map(({ parentPath, name }) => readFile(join(parentPath, name), "utf8"));
   return (await Promise.all(texts)).join("\n");
 }
+
+/** Of a sweep that need not be gentle. */
+const pace = () => ({ pacer: new Pacer(1), signal: new AbortController().signal });
 
 async function saidIn(at: Replica, input: SessionInput): Promise<string[]> {
   const { messages } = await at.sessions.transcript(sessionRefOf(input), Date.now());
@@ -542,6 +546,15 @@ const CANCELLED = {
   },
 } as const;
 
+/** Writes wait until the function that is returned is called. */
+function holdWrites(store: MemoryObjects): () => void {
+  let goOn: (() => void) | undefined;
+  const held = new Promise<void>((resolve) => (goOn = resolve));
+  const put = store.put.bind(store);
+  store.put = async (...args) => held.then(async () => put(...args));
+  return () => goOn?.();
+}
+
 describe("a store that does not answer", () => {
   it("lets turns end, hears of them later, and takes no new ones until then", async () => {
     const { store, one, two } = await replicas();
@@ -564,6 +577,41 @@ describe("a store that does not answer", () => {
       "during",
       "after",
     ]);
+  });
+
+  it("that is only slow lets a turn end whose end is waited for, and has it before the next", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const turn = await begin(one, threadWithHistory("t"));
+    await turn.say("during");
+    const goOn = holdWrites(store);
+    const end = { totals: TOTALS, endedAtMs: Date.now(), isAwaited: true };
+    await one.sessions.finish(sessionRefOf(thread("t")), end);
+    await turn[Symbol.asyncDispose]();
+    expect(await codeOf(begin(two, threadWithHistory("t")))).toBe("session_busy");
+    const next = takeTurn(one, threadWithHistory("t"), "after");
+    // It waits for the first one.
+    expect(await Promise.race([next, delay(50, "waits")])).toBe("waits");
+    goOn();
+    expect(await next).toEqual(["first", "during"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toHaveLength(3);
+    expect(one.notices).toEqual([]);
+  });
+
+  it("hears of one that was waited for, too, when it answers again", async () => {
+    const { store, one, two } = await replicas();
+    const turn = await begin(one, thread("t"));
+    await turn.say("during");
+    const goOn = holdWrites(store);
+    const end = { totals: TOTALS, endedAtMs: Date.now(), isAwaited: true };
+    await one.sessions.finish(sessionRefOf(thread("t")), end);
+    await turn[Symbol.asyncDispose]();
+    store.faultOf = () => "before";
+    goOn();
+    await expect.poll(() => one.notices, { timeout: 5000 }).toEqual(["unavailable", "kept"]);
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, { timeout: 5000 }).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
   });
 
   it("hears of them from the outbox by itself, also after a restart", async () => {
@@ -718,7 +766,7 @@ describe("a deletion", () => {
     await takeTurn(one, thread("t"), "before");
     const nowMs = Date.now();
     await two.sessions.delete(sessionRefOf(thread("t")), nowMs);
-    await two.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000);
+    await two.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace());
     await takeTurn(two, thread("t"), "anew");
     expect(await takeTurn(one, threadWithHistory("t"), "and on")).toEqual(["anew"]);
     expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(["anew", "and on"]);
@@ -750,10 +798,9 @@ describe("a deletion", () => {
     // Of a store that has lost a session, the copy may be all that is left.
     const lost = sessionRefOf(thread("lost")).sessionId;
     for (const name of store.objects.keys()) if (name.includes(lost)) store.objects.delete(name);
-    const over = AbortSignal.abort();
+    const over = { ...pace(), signal: AbortSignal.abort() };
     expect(await one.sessions.copies.dropDeleted(Date.now(), over)).toBe(0);
-    const { signal } = new AbortController();
-    expect(await one.sessions.copies.dropDeleted(Date.now(), signal)).toBe(2);
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(2);
     const textOf = (name: string) =>
       allTextIn(sessionPathsOf(one.data, sessionRefOf(thread(name))).directory);
     for (const name of ["gone", "anew"]) expect(await textOf(name)).toBe("");
@@ -783,9 +830,9 @@ describe("a deletion", () => {
     await takeTurn(one, thread("t"), "hello");
     const nowMs = Date.now();
     await one.sessions.delete(sessionRefOf(thread("t")), nowMs);
-    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000);
+    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000, pace());
     expect(store.objects.size).toBe(2);
-    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000);
+    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace());
     expect(store.objects.size).toBe(0);
   });
 });
