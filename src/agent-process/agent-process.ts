@@ -149,7 +149,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     return this.#treeState;
   }
 
-  /** Private memory of the tree now, and at its highest; null while nobody has sampled it. */
+  /** Private memory of the tree now, and at its highest in its last turn; null while not sampled. */
   get currentBytes(): number | null {
     return this.tree.currentBytes;
   }
@@ -181,17 +181,25 @@ export class AgentProcess implements AsyncDisposable, Endable {
     await this.terminate(this.#endGraceMs);
   }
 
+  /**
+   * Measures it now: a turn may be over before the guard has seen it. Whoever is seen is found again
+   * when it has lost its parent.
+   */
+  look(): void {
+    this.tree.grow(readProcessTable());
+    this.tree.measure();
+  }
+
   closeInput(): void {
     this.#reach("stdin_closed");
-    // A turn may be over before the sampler has seen it.
-    this.#look();
+    this.look();
     this.#child?.stdin?.end();
   }
 
   /** Asks the process alone: it ends its own tools, in its own order. */
   askToEnd(): void {
     this.#reach("sigterm");
-    this.#look();
+    this.look();
     if (this.pid !== null && !this.#ended) sendSignal(this.pid, "SIGTERM");
   }
 
@@ -285,12 +293,6 @@ export class AgentProcess implements AsyncDisposable, Endable {
     if (signal === "SIGKILL") this.killNow();
     else this.askToEnd();
     return true;
-  }
-
-  /** Whoever is seen now is found again when it has lost its parent. */
-  #look(): void {
-    this.tree.grow(readProcessTable());
-    this.tree.measure();
   }
 
   #reach(step: EndStep): void {

@@ -87,6 +87,26 @@ describe("the memory guard of a server", { timeout: 90_000 }, () => {
     expect(server.gate.snapshot(Date.now()).inflight).toBe(0);
   });
 
+  it("has a later turn of a process that lingers raise the prediction at once", async () => {
+    await using model = await floodingModel();
+    await using server = await startServer({
+      script: SCRIPT,
+      agents: [`${shell("192MiB")}hosting: { linger: 10m }\n`],
+      settings: SETTINGS,
+      environment: { ANTHROPIC_BASE_URL: model.url },
+    });
+    const learned = async () => (await server.capacity()).footprints["helper"];
+    const at = { threadId: "stays" };
+    expect(await ask(server, "Hello", at)).toMatchObject({ status: "completed" });
+    const { largestBytes: before = 0 } = (await learned()) ?? {};
+    const flooded = await stream(server, "Flood", at);
+    expect(await flooded.outcome()).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
+    const [ended] = server.logs.filter(({ msg }) => msg === "Turn failed");
+    expect(ended).toMatchObject({ process: "resident" });
+    const { largestBytes: after = 0 } = (await learned()) ?? {};
+    expect(after).toBeGreaterThan(before + 2 ** 25);
+  });
+
   it("ends nothing when it is switched off", async () => {
     await using server = await startServer({
       script: SCRIPT.replace("3 * 2 ** 29, 1); setInterval(() => {}, 1000)", "2 ** 29, 1)"),
