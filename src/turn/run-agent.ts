@@ -63,6 +63,8 @@ export interface AgentRunEnd {
   readonly peakBytes: number | null;
   /** CPU time of all its processes; null where it cannot be read. */
   readonly cpuMs: number | null;
+  /** How many of its tools the kernel killed for memory, as far as a group of its own counts. */
+  readonly toolOomKills: number;
   readonly exit: AgentExit | null;
   /** The process is at rest, in order, and still there: whoever called has to end it. */
   readonly stays: boolean;
@@ -126,6 +128,7 @@ class AgentTurn {
   /** The process has had turns before this one, or was started ahead. */
   readonly #wasThere: boolean;
   readonly #earlierCpuMs: number;
+  readonly #earlierToolOomKills: number;
   /** Messages of the model, one for each call of the main loop. */
   readonly #modelMessages = new Set<string>();
   #startMs: number | null = null;
@@ -145,6 +148,7 @@ class AgentTurn {
     // It may have held more in a turn before. But its start is its first turn's.
     if (hasHadTurns) process?.tree.forgetPeak();
     this.#earlierCpuMs = process?.tree.sample?.cpuMs ?? 0;
+    this.#earlierToolOomKills = process?.toolOomKills ?? 0;
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
   }
 
@@ -232,6 +236,7 @@ class AgentTurn {
       startMs: this.#wasThere ? null : this.#startMs,
       peakBytes: connection.process?.peakBytes ?? null,
       cpuMs: cpuMs === undefined ? null : cpuMs - this.#earlierCpuMs,
+      toolOomKills: (connection.process?.toolOomKills ?? 0) - this.#earlierToolOomKills,
       exit,
       stays: this.#stays,
       diagnosis: {

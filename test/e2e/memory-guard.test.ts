@@ -81,6 +81,9 @@ describe("the memory guard of a server", { timeout: 90_000 }, () => {
     expect(JSON.stringify(outcome)).toMatch(
       /Cannot finish the turn: it held \d+ MiB of the 192 MiB that one turn may hold/,
     );
+    const metrics = await server.metrics();
+    expect(metrics).toMatch(/process_exits_total\{[^}]*="killed_by_guard"\} 1$/m);
+    expect(metrics).toMatch(/process_exits_total\{[^}]*="killed_by_unknown"\} 0$/m);
     expect(await ask(server, "Hello again", at)).toMatchObject({ status: "completed" });
     // It was resumed: the model is told what was said before.
     expect(model.asked.at(-1)).toContain("Flood");
