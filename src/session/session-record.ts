@@ -109,10 +109,13 @@ export function heldRecord(record: SessionRecord, isOnHold: boolean, nowMs: numb
   return isOnHold ? { ...rest, onHoldSinceMs: onHoldSinceMs ?? nowMs } : rest;
 }
 
-/** @throws {AppError} `session_on_hold` */
-export function mustNotBeOnHold({ onHoldSinceMs }: SessionRecord): void {
+/** @throws {AppError} `session_on_hold` @param action To follow "Cannot". */
+export function mustNotBeOnHold(
+  { onHoldSinceMs }: Pick<SessionRecord, "onHoldSinceMs">,
+  action: "delete" | "replace" = "delete",
+): void {
   if (onHoldSinceMs === undefined) return;
-  throw new AppError("session_on_hold", "Cannot delete the session: it is on hold");
+  throw new AppError("session_on_hold", `Cannot ${action} the session: it is on hold`);
 }
 
 const READING = "read the session's record";

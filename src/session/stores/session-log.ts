@@ -114,12 +114,55 @@ export class SessionLog {
     );
     const added = additions.flatMap((addition) => addition.added);
     const change = (head: SessionHead) => then(appended(head, fence, additions));
+    return (await this.#name(key, added, change, known)).after;
+  }
+
+  /**
+   * Puts other transcripts in the place of all there are, whole or not at all: nobody sees them
+   * before the head is replaced.
+   *
+   * @param steps What the transcripts are made of, in their order; each chunk becomes a piece.
+   * @param then What else becomes of the head; the same head means that all is left as it is.
+   * @returns The head that was replaced.
+   * @throws {AppError} As {@link update}, and what `then` and `steps` throw.
+   */
+  async supersede(
+    key: LogKey,
+    steps: AsyncIterable<Pick<Tail, "path" | "chunks">>,
+    then: (head: SessionHead) => SessionHead,
+  ): Promise<SessionHead> {
+    const written = new Map<string, Piece[]>();
+    const added = () => [...written.values()].flat();
     try {
-      const { before, after } = await this.#replace(key, change, known);
+      for await (const { path, chunks } of steps) {
+        const pieces = written.get(path) ?? [];
+        written.set(path, pieces);
+        for (const chunk of chunks) pieces.push(await this.#addPiece(key, chunk));
+      }
+    } catch (thrown) {
+      await this.#drop(key, added(), null).catch(() => {});
+      throw thrown;
+    }
+    const change = (head: SessionHead): SessionHead => {
+      const next = then(head);
+      return next === head ? head : { ...next, pieces: Object.fromEntries(written) };
+    };
+    return (await this.#name(key, added(), change)).before.head;
+  }
+
+  /** Replaces the head so that it names these pieces, and removes those that it then does not name. */
+  async #name(
+    key: LogKey,
+    added: readonly Piece[],
+    change: (head: SessionHead) => SessionHead,
+    known?: KnownHead,
+  ) {
+    try {
+      const replaced = await this.#replace(key, change, known);
+      const { before, after } = replaced;
       // What cannot be removed now goes with the session.
-      const lost = [...allPieces(before.head), ...added];
-      await this.#drop(key, lost, after.head).catch(() => {});
-      return after;
+      await this.#drop(key, [...allPieces(before.head), ...added], after.head).catch(() => {});
+      return replaced;
     } catch (thrown) {
       // Unless it is not known whether the head names them.
       if (!hasCode(thrown, "store_unavailable")) {
@@ -175,11 +218,6 @@ export class SessionLog {
       if (names.length === DELETED_AT_ONCE) tries = 0;
     }
     throw new AppError("store_unavailable", "Cannot delete the session: something of it stays");
-  }
-
-  /** Removes the pieces that an earlier head had and the one of now has not. */
-  async dropPieces(key: LogKey, before: SessionHead): Promise<void> {
-    await this.#drop(key, allPieces(before), await this.read(key));
   }
 
   /** Forgets that there was one. Nobody may come back to it. */
