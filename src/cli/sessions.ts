@@ -5,10 +5,10 @@
  * @module
  */
 
-import { StringDecoder } from "node:string_decoder";
 import type { Config } from "../config/config.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { printable } from "../lib/diagnostics.ts";
+import { errnoOf } from "../lib/errno.ts";
 import { AppError, hasCode } from "../lib/errors.ts";
 import type { PutOutcome, SessionArchive } from "../session/session-archive.ts";
 import { isSessionId, type SessionRef } from "../session/session-id.ts";
@@ -76,15 +76,17 @@ export async function runSessionsShow(options: OneSession, io: Io): Promise<numb
   return EXIT.ok;
 }
 
-/** The transcript as Claude Code has it: a JSON object a line. */
+/** All of it as Claude Code has it: a JSON object a line. */
 export async function runSessionsExport(options: OneSession, io: Io): Promise<number> {
   await using place = await openPlace(await settingsOf(options, io));
   const record = await recordOf(place.archive, options.sessionId);
-  const { load } = await place.archive.transcripts(record);
-  // Characters may be cut in two where chunks are.
-  const decoder = new StringDecoder("utf8");
-  for await (const chunk of load("")) io.stdout(decoder.write(chunk));
-  io.stdout(decoder.end());
+  const chunks = await place.sessions.exported(refOf(record), Date.now());
+  try {
+    for await (const chunk of chunks) await io.write(chunk);
+  } catch (thrown) {
+    // Whoever reads it, such as `head`, has had enough.
+    if (errnoOf(thrown) !== "EPIPE") throw thrown;
+  }
   return EXIT.ok;
 }
 

@@ -1,14 +1,19 @@
 /**
  * Goal: sessions can be kept, let go and deleted on the data directory of a server that is not there.
  */
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Io } from "../../src/cli/io.ts";
+import { runSessionsExport } from "../../src/cli/sessions.ts";
 import { ago } from "../../src/cli/session-text.ts";
-import { HELLO_AGENT, run, start } from "./plimsoll.ts";
+import { openSessions, thread as inThread, userLine, writeTranscript } from "../session/fixture.ts";
+import { HELLO_AGENT, ROOT, run, start } from "./plimsoll.ts";
 
 let directory: string;
 beforeEach(async () => {
@@ -57,6 +62,43 @@ describe("plimsoll sessions, without a server", () => {
     expect((await plimsoll("sessions", "delete", sessionId)).stdout).toMatch(/: [4-9] files, /);
     expect((await plimsoll("sessions", "list")).stdout).toContain("There is no session in ");
   }, 90_000);
+});
+
+describe("plimsoll sessions export", () => {
+  it("reads no faster than it can write, and no more than is taken", async () => {
+    const { data, sessions } = await openSessions();
+    const session = await sessions.open(inThread("long"), 1);
+    const text = Array.from({ length: 200 }, (_, at) =>
+      userLine("x".repeat(10_000), `u${at}`),
+    ).join("");
+    await writeTranscript(session, text);
+    let [waiting, most, written] = [0, 0, ""];
+    const io: Io = {
+      stdout: () => expect.fail("It does not wait for what is written so"),
+      stderr: () => undefined,
+      async write(bytes) {
+        waiting += 1;
+        most = Math.max(most, waiting);
+        await new Promise((resolve) => setImmediate(resolve));
+        waiting -= 1;
+        written += Buffer.from(bytes).toString("utf8");
+      },
+      environment: {},
+      workingDirectory: directory,
+      color: false,
+      isTerminal: false,
+      isInteractive: false,
+    };
+    const { sessionId } = session;
+    const options = { sessionId, flags: { "data.directory": data } };
+    expect(await runSessionsExport(options, io)).toBe(0);
+    expect({ most, isWhole: written === text }).toEqual({ most: 1, isWhole: true });
+
+    const program = `"${process.execPath}" "${join(ROOT, "build", "main.js")}"`;
+    const command = `${program} sessions export ${sessionId} --data "${data}" | head -c 3`;
+    const first = await promisify(execFile)("sh", ["-c", command], { cwd: directory });
+    expect(first).toEqual({ stdout: text.slice(0, 3), stderr: "" });
+  });
 });
 
 describe("plimsoll sessions copy", () => {
