@@ -14,6 +14,7 @@ import type { PutOutcome, SessionArchive } from "../session/session-archive.ts";
 import { isSessionId, type SessionRef } from "../session/session-id.ts";
 import type { SessionRecord } from "../session/session-record.ts";
 import { openObjectStore } from "../session/stores/open-object-store.ts";
+import { isUnreadable } from "../session/stores/readable.ts";
 import { EXIT } from "./exit-codes.ts";
 import { count, countOf, dollars } from "./figures.ts";
 import type { Io } from "./io.ts";
@@ -194,8 +195,7 @@ async function copyOne(
     if (hasCode(thrown, "session_on_hold")) return "held";
     if (hasCode(thrown, "session_not_found")) return "gone";
     // A part of its transcript is lost, or one that is there already is damaged.
-    const isUnreadable = hasCode(thrown, "session_gone") || hasCode(thrown, "session_unreadable");
-    if (isUnreadable) return "unreadable";
+    if (hasCode(thrown, "session_gone") || isUnreadable(thrown)) return "unreadable";
     throw thrown;
   }
 }

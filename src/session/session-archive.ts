@@ -14,7 +14,7 @@ import { newestFirst } from "./session-order.ts";
 import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
 import { mustNotBeOnHold, readRecord, recordFrom, type SessionRecord } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
-import { storedAt, storedNames } from "./stored-list.ts";
+import { listedSession, storedAt, storedNames } from "./stored-list.ts";
 import { indexNameOf, ownerOf, parseIndexName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import { chunksOf } from "./stores/pieces.ts";
@@ -25,7 +25,12 @@ export interface SessionArchive {
   /** What it is and where, without secrets. */
   readonly place: string;
   all(): Promise<AllSessions>;
-  /** Whoever's it is; undefined if there is none. @param sessionId That `isSessionId`. */
+  /**
+   * Whoever's it is; undefined if there is none.
+   *
+   * @param sessionId That `isSessionId`.
+   * @throws {AppError} When it is there and cannot be read.
+   */
   find(sessionId: string): Promise<SessionRecord | undefined>;
   /** @throws {AppError} `session_not_found` when it was deleted since. */
   transcripts(record: SessionRecord): Promise<Transcripts>;
@@ -124,10 +129,10 @@ export class StoreArchive implements SessionArchive {
     // No tenant is named: the names of the index are looked through, and one head is read.
     for await (const names of storedNames(this.#store)) {
       for (const name of names) {
-        if (parseIndexName(name)?.sessionId !== sessionId) continue;
-        const found = await storedAt(this.#log, name);
-        if (found === "unreadable") throw unreadableStored();
-        if (found !== null) return found.record;
+        const key = parseIndexName(name);
+        if (key?.sessionId !== sessionId) continue;
+        const head = await this.#log.read(key);
+        if (head?.listedAtMs === key.atMs) return listedSession(head, key).record;
       }
     }
     return undefined;
@@ -136,9 +141,10 @@ export class StoreArchive implements SessionArchive {
   async transcripts(record: SessionRecord): Promise<Transcripts> {
     const key = keyOf(record);
     const head = await this.#log.read(key);
-    if (recordFrom(head?.record) === undefined || head === null) {
+    if (head === null || !isThere(head)) {
       throw new AppError("session_not_found", "Cannot read the session: it was deleted");
     }
+    listedSession(head, key);
     const load = (path: string) => this.#log.load(key, head, path);
     return { paths: Object.keys(head.pieces), load };
   }
@@ -199,10 +205,6 @@ async function* stepsOf({ paths, load }: Transcripts) {
 
 /** No replica has such a name. */
 const COPIER = "copy";
-
-function unreadableStored(): AppError {
-  return new AppError("session_unreadable", "Cannot use the session: its record cannot be read");
-}
 
 function orDamaged(thrown: unknown): "damaged" {
   if (hasCode(thrown, "storage_failed")) return "damaged";

@@ -125,6 +125,7 @@ function readSession(sessions: Sessions): Route {
         "storage_failed",
         "store_unavailable",
         "session_unreadable",
+        "session_newer",
       ],
     },
     async handle({ caller: { tenant }, param }) {
@@ -173,6 +174,7 @@ function exportSession({ sessions, config }: ServerParts): Route {
         "storage_failed",
         "store_unavailable",
         "session_unreadable",
+        "session_newer",
       ],
     },
     async handle({ request, caller, param, reply }) {
@@ -209,6 +211,7 @@ function warmSession({ warm, readiness }: ServerParts): Route {
         "storage_failed",
         "store_unavailable",
         "session_unreadable",
+        "session_newer",
       ],
     },
     async handle({ caller: { tenant }, param, reply }) {
@@ -244,6 +247,7 @@ function deleteSession(sessions: Sessions): Route {
         "storage_failed",
         "store_unavailable",
         "session_unreadable",
+        "session_newer",
       ],
     },
     async handle({ caller: { tenant }, param, reply }) {

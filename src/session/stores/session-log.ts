@@ -16,6 +16,7 @@ import { AppError, hasCode } from "../../lib/errors.ts";
 import { headNameOf, type LogKey, prefixOf } from "./names.ts";
 import { hashOf } from "./pieces.ts";
 import type { ObjectStore, StoredObject } from "./object-store.ts";
+import { unreadable } from "./readable.ts";
 import { appended, newHead, parseHead, type Piece, type SessionHead } from "./session-head.ts";
 
 /** A head as it was read or written: the next write need not read it again. */
@@ -47,7 +48,11 @@ export class SessionLog {
     this.#store = store;
   }
 
-  /** Null when there is none. @throws {AppError} `session_unreadable`, `store_unavailable`. */
+  /**
+   * Null when there is none.
+   *
+   * @throws {AppError} `session_unreadable`, `session_newer`, `store_unavailable`.
+   */
   async read(key: LogKey): Promise<SessionHead | null> {
     const { head, version } = await this.know(key);
     return version === null ? null : head;
@@ -67,7 +72,7 @@ export class SessionLog {
    *   be written; what it throws is thrown.
    * @param known Tried first; it need not be the newest.
    * @returns The head there is now.
-   * @throws {AppError} `session_unreadable`; `store_unavailable`: it may have been written then.
+   * @throws {AppError} `session_unreadable`, `session_newer`; `store_unavailable`: it may have been written then.
    */
   async update(
     key: LogKey,
@@ -243,8 +248,7 @@ export class SessionLog {
 function headIn(found: StoredObject, key: LogKey): SessionHead {
   const head = parseHead(found.body);
   if (head?.sessionId === key.sessionId) return head;
-  const message = "Cannot use the session: what the store keeps of it cannot be read";
-  throw new AppError("session_unreadable", message);
+  throw unreadable("what the store keeps of it");
 }
 
 function allPieces({ pieces }: SessionHead): readonly Piece[] {
