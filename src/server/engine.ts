@@ -163,6 +163,9 @@ function limitWasRead(
       "The memory limit has changed",
     );
   }
+  for (const note of limit.notes.filter((each) => !before.notes.includes(each))) {
+    telemetry.log.warn({ note }, "About the memory limit");
+  }
   if (gate.inflight > 0) reserve.sawMapped(readMemoryAccount({ limit }).mappedFileBytes.value);
   guardLink.setLimit(limit, reserve.brakeBytes);
 }
