@@ -17,11 +17,11 @@ import type { GuardedTree } from "../capacity/guard-trees.ts";
 import { LOOK_PAUSE_MS, lookPauseMs } from "../capacity/guard-lines.ts";
 import { readMemoryPressure } from "../capacity/memory-pressure.ts";
 import { MemoryMeter } from "../capacity/memory-reading.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import {
   type GuardLines,
   type GuardThreadData,
   type GuardVerdict,
-  monotonicMs,
   type Order,
   writeShared,
 } from "./guard-wire.ts";

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ShedReason } from "../telemetry/values.ts";
 import { Brake } from "./brake.ts";
 import { FairShare, type Party } from "./fair-share.ts";
@@ -32,7 +33,7 @@ export interface TurnGateOptions {
   readonly lane?: Pick<StartLane, "expectedWaitMs" | "maxWaitMs">;
   /** Why memory is short, in words; null while it is not. */
   readonly pressure?: () => string | null;
-  /** Clock of the `nowMs` of every call, read when a permit is given back. */
+  /** Clock of the `nowMs` of every call, read when a permit is given back: never one that is set. */
   readonly now?: () => number;
   /** In [0, 1), for the jitter of the answers. */
   readonly random?: () => number;
@@ -252,9 +253,9 @@ export class TurnGate {
   }
 
   #turnEnded({ admittedAtMs }: Permit): void {
-    const nowMs = (this.#options.now ?? Date.now)();
+    const nowMs = (this.#options.now ?? monotonicMs)();
     this.#brake.completed(this.#permits.inflight, nowMs);
-    this.#returns.turnEnded(Math.max(0, nowMs - admittedAtMs)); // The clock may be set back.
+    this.#returns.turnEnded(nowMs - admittedAtMs);
   }
 
   #describeShed(

@@ -17,6 +17,7 @@ import { readMemoryAccount } from "../capacity/memory-pressure.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import { turnCeilingBytes } from "../capacity/turn-ceiling.ts";
 import type { Config } from "../config/config.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { Sessions } from "../session/sessions.ts";
@@ -141,7 +142,7 @@ function memoryNotes({ notes, group }: MemoryLimit): readonly string[] {
 
 function ceilingOf(gate: TurnGate): KeptDeps["ceilingBytesOf"] {
   return ({ limits: { turnMemoryBytes } }) => {
-    const { limitBytes, safetyReserveBytes } = gate.snapshot(Date.now());
+    const { limitBytes, safetyReserveBytes } = gate.snapshot(monotonicMs());
     return turnCeilingBytes({ limitBytes, safetyReserveBytes, turnMemoryBytes });
   };
 }

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, type TurnStream } from "./client.ts";
@@ -37,7 +38,7 @@ describe("a server that carries two turns", () => {
   });
   afterEach(async () => {
     await cancelAll(server);
-    await until(() => server.gate.snapshot(Date.now()).inflight === 0, "every permit");
+    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "every permit");
   });
   afterAll(async () => server[Symbol.asyncDispose]());
 
@@ -51,7 +52,7 @@ describe("a server that carries two turns", () => {
       expect(await server.capacity()).toMatchObject({ inflight: 2, turnsThatFit: 2 });
       for (const answer of answers) if (answer.status === 429) await expectShed(answer);
       await cancelAll(server);
-      await until(() => server.gate.snapshot(Date.now()).inflight === 0, "both permits back");
+      await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "both permits back");
       for (const answer of answers) if (!answer.bodyUsed) await answer.text();
     }
   });
