@@ -11,7 +11,7 @@
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ShedReason } from "../telemetry/values.ts";
 import { Brake } from "./brake.ts";
-import { FairShare, type Party } from "./fair-share.ts";
+import { FairShare, type Party, type Room } from "./fair-share.ts";
 import type { GateSnapshot } from "./gate-snapshot.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
@@ -199,7 +199,12 @@ export class TurnGate {
     const reserveBytes = isPriority === true ? 0 : priorityReserveBytes;
     const evictableBytes = this.#cache.evictableBytes();
     const headroomBytes = load.headroomBytes + evictableBytes;
-    const roomBytes = heldBytes + load.promisedBytes + headroomBytes;
+    const memory = {
+      of: "bytes" as const,
+      asked: predictedBytes,
+      total: heldBytes + load.promisedBytes + headroomBytes,
+      left: headroomBytes,
+    };
     const { inflight, resting } = this.#permits;
     const { reason, detail } = judge({
       isDraining: this.#draining,
@@ -217,16 +222,25 @@ export class TurnGate {
         this.#options.fairShare === true &&
         this.#fairShare.exceeds({
           party: demand,
-          predictedBytes,
           holdings: this.#permits.holdings(),
-          roomBytes,
-          headroomBytes,
+          rooms: [memory, ...this.#places()],
           nowMs,
         }),
     });
     // Named one by one: objects spread from one another get old before they are garbage, and
     // refusals come by the thousand (see docs/benchmarks.md).
     return { reason, detail, load, predictedBytes, costBytes };
+  }
+
+  /** Turns at once, where there is a ceiling. */
+  #places(): Room[] {
+    const total = this.#maxInflight;
+    if (total === Infinity) return [];
+    return [{ of: "turns", asked: 1, total, left: total - this.#permits.inflight }];
+  }
+
+  get #maxInflight(): number {
+    return Math.min(this.#options.maxTurns ?? Infinity, this.#brake.ceiling ?? Infinity);
   }
 
   #pressureText(nowMs: number): string | null {

@@ -3,6 +3,7 @@
  * on when to come back.
  */
 
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -175,6 +176,40 @@ describe("a server that gives each caller one stream", () => {
   });
 });
 
+describe("a server that carries two turns of two tenants", () => {
+  it("keeps a turn that ends for the one who was shed, from the one who holds the other", async () => {
+    const keys = { ada: "ada-key-for-tests", bob: "bob-key-for-tests" };
+    await using server = await startServer({
+      script: SCRIPT,
+      settings: {
+        "capacity.memoryLimit": "8GiB",
+        "capacity.maxTurns": "2",
+        "agentProcess.endGrace": "500ms",
+      },
+      serverFile: `
+auth:
+  keys:
+    - { id: ada, tenant: ada, sha256: "${sha256(keys.ada)}" }
+    - { id: bob, tenant: bob, sha256: "${sha256(keys.bob)}" }
+`,
+    });
+    const ada = { key: keys.ada };
+    const bob = { key: keys.bob };
+    const first = await stream(server, "Hang", ada);
+    const staying = await stream(server, "Hang", ada);
+    const full = { status: 429, reason: "max_turns" };
+    expect(await refusal(post(server, "Hi", bob))).toMatchObject(full);
+    await cancel(server, first, keys.ada);
+    await first.closed;
+    // Bob is on his way, and Ada asks at once.
+    const kept = { status: 429, reason: "share" };
+    expect(await refusal(post(server, "Hi", ada))).toMatchObject(kept);
+    expect((await ask(server, "Hi", bob)).status).toBe("completed");
+    await cancel(server, staying, keys.ada);
+    await staying.closed;
+  });
+});
+
 /** Header, RateLimit field and body must tell the caller the same. */
 async function expectShed(answer: Response): Promise<void> {
   const seconds = Number(answer.headers.get("retry-after"));
@@ -202,7 +237,16 @@ async function cancelAll(server: TestServer): Promise<void> {
   await Promise.all(turns.map((turn) => cancel(server, turn)));
 }
 
-async function cancel({ url }: TestServer, { turnId }: Pick<TurnStream, "turnId">): Promise<void> {
-  const answer = await fetch(`${url}/v1/turns/${turnId}/cancel`, { method: "POST" });
+async function cancel(
+  { url }: TestServer,
+  { turnId }: Pick<TurnStream, "turnId">,
+  key?: string,
+): Promise<void> {
+  const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+  const answer = await fetch(`${url}/v1/turns/${turnId}/cancel`, { method: "POST", headers });
   expect(answer.status).toBe(202);
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
