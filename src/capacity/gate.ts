@@ -293,9 +293,12 @@ export class TurnGate {
 
   #retryAfter({ load, costBytes }: Judgement, nowMs: number): number {
     const meanTurnBytes = this.#permits.meanTurnBytes(this.#options.weights);
+    const forBytes = Math.ceil(shortageBytes(load, costBytes) / Math.max(1, meanTurnBytes));
+    // After memory ran short there may be more in flight than may be.
+    const forPlace = this.#permits.inflight + 1 - this.#maxInflight;
     const seconds = this.#returns.seconds({
       elapsedMs: this.#permits.elapsedMs(nowMs),
-      turnsToEnd: Math.ceil(shortageBytes(load, costBytes) / Math.max(1, meanTurnBytes)),
+      turnsToEnd: Math.max(forBytes, forPlace),
       nowMs,
     });
     return Math.max(seconds, Math.ceil(this.#brake.holdMs(nowMs) / 1000));
