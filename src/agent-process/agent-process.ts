@@ -8,6 +8,7 @@
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import type { SpawnedProcess } from "@anthropic-ai/claude-agent-sdk";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ControlGroup } from "./control-group.ts";
 import type { GuardVerdict } from "./guard-wire.ts";
 import type { MemoryGuard } from "./memory-guard.ts";
@@ -81,7 +82,8 @@ interface ProcessEnd {
 const STDERR_LIMIT_MS = 200;
 
 export class AgentProcess implements AsyncDisposable, Endable {
-  readonly startedAtMs = Date.now();
+  /** By {@link monotonicMs}. */
+  readonly startedAtMs = monotonicMs();
   /** Null when it could not be started. */
   readonly pid: number | null;
   readonly tree: ProcessTree;

@@ -14,6 +14,7 @@ import type { GuardLevel, LevelCause } from "../capacity/guard-level.ts";
 import type { TreeKind } from "../capacity/guard-trees.ts";
 import type { EndReason } from "../capacity/guard.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ProcessIdentity, ProcessStat } from "./proc.ts";
 import type { TreeSample } from "./process-tree.ts";
 
@@ -169,8 +170,3 @@ const FIRST_LOOK_MS = 15_000;
 
 /** A ratio is kept in thousandths. */
 const PARTS = 1000;
-
-/** A clock that all threads share, and that nobody sets. */
-export function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}

@@ -16,12 +16,12 @@ import {
 import type { GuardedTree } from "../capacity/guard-trees.ts";
 import { LOOK_PAUSE_MS, lookPauseMs } from "../capacity/guard-lines.ts";
 import { readMemoryPressure } from "../capacity/memory-pressure.ts";
-import { MemoryMeter } from "../capacity/memory-reading.ts";
+import { MemoryMeter, type MemoryUse, usedBytesOf } from "../capacity/memory-reading.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import {
   type GuardLines,
   type GuardThreadData,
   type GuardVerdict,
-  monotonicMs,
   type Order,
   writeShared,
 } from "./guard-wire.ts";
@@ -53,7 +53,7 @@ let timer: NodeJS.Timeout | undefined;
 const NOTHING_READ = {
   limitBytes: Number.NaN,
   brakeBytes: 0,
-  usedBytes: null,
+  use: null,
   isOfMachine: false,
   mappedFileBytes: null,
   refaultedPages: null,
@@ -75,11 +75,15 @@ look();
 function look(): void {
   clearTimeout(timer);
   const nowMs = monotonicMs();
-  const reading = read();
+  const { use, ...reading } = read();
   // Nobody is chosen by old figures.
-  if (isTimeToMeasure(nowMs, reading.usedBytes)) measure(nowMs);
+  if (isTimeToMeasure(nowMs, usedWith(use))) measure(nowMs);
   const guarded = trees.guarded();
-  const seen = { ...reading, trees: mayEnd ? guarded : guarded.map(untouchable) };
+  const seen = {
+    ...reading,
+    usedBytes: usedWith(use),
+    trees: mayEnd ? guarded : guarded.map(untouchable),
+  };
   const step = stepGuard(state, seen, nowMs);
   state = step.state;
   for (const action of step.actions) carryOut(action, nowMs);
@@ -93,16 +97,21 @@ function untouchable(tree: GuardedTree): GuardedTree {
   return { ...tree, kind: "closing", tools: [] };
 }
 
-function read(): Omit<GuardObservation, "trees"> {
+/** With what the trees were found to hold at their last measurement. */
+function usedWith(use: MemoryUse | null): number | null {
+  return use === null ? null : usedBytesOf(use, { serverBytes: 0, agentsBytes: trees.bytes });
+}
+
+type Readings = Omit<GuardObservation, "trees" | "usedBytes"> & { readonly use: MemoryUse | null };
+
+function read(): Readings {
   if (lines === null) return NOTHING_READ;
   const { limit, brakeBytes } = lines;
-  const use = meter.read(limit);
   const pressure = readMemoryPressure({ limit });
   return {
     limitBytes: limit.bytes,
     brakeBytes,
-    // Where the system tells of this process alone, the others are what was measured.
-    usedBytes: use.covers === "process" ? use.bytes + trees.bytes : use.bytes,
+    use: meter.read(limit),
     isOfMachine: limit.group === null,
     mappedFileBytes: pressure.mappedFileBytes.value,
     refaultedPages: pressure.refaultedPages.value,

@@ -14,6 +14,7 @@ import {
 } from "node:worker_threads";
 import { levelText } from "../capacity/guard-words.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import {
   type EndVerdict,
   type EvictVerdict,
@@ -22,7 +23,6 @@ import {
   type GuardVerdict,
   isLooking,
   makeShared,
-  monotonicMs,
   type Order,
   readShared,
   type SampleMessage,

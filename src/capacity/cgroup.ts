@@ -33,9 +33,16 @@ export interface Hierarchy {
 
 /** What reading a small file of the system came to. */
 export type FileText =
-  | { readonly status: "read"; readonly text: string }
+  | {
+      readonly status: "read";
+      readonly text: string;
+      /** Why the text is an earlier one, in words; absent if it is that of now. */
+      readonly failure?: string;
+    }
   | { readonly status: "missing" }
   | { readonly status: "unreadable"; readonly reason: string };
+
+export type ReadFile = (directory: string, name: string) => FileText;
 
 interface Mount {
   readonly version: CgroupVersion;
@@ -60,9 +67,13 @@ export function readText(directory: string, name: string): FileText {
  * The hierarchies that carry the controller, v2 before v1; empty where there are no control groups.
  * Both exist at once on hybrid systems, where only one of them has the controller's files.
  */
-export function findHierarchies(root: string, controller: Controller): readonly Hierarchy[] {
-  const mounts = cgroupMounts(root, controller);
-  const paths = ownPaths(root, controller);
+export function findHierarchies(
+  root: string,
+  controller: Controller,
+  readFile: ReadFile = readText,
+): readonly Hierarchy[] {
+  const mounts = cgroupMounts(linesOf(readFile(root, "proc/self/mountinfo")), controller);
+  const paths = ownPaths(linesOf(readFile(root, "proc/self/cgroup")), controller);
   return (["cgroup2", "cgroup1"] as const).flatMap((version) => {
     const candidates = mounts.filter((mount) => mount.version === version);
     const ownPath = paths[version];
@@ -127,9 +138,9 @@ function isWithin(path: string, topGroup: string): boolean {
 }
 
 /** Lines of `/proc/self/cgroup`: `4:memory:/docker/1f` in v1, `0::/kubepods/pod1` in v2. */
-function ownPaths(root: string, controller: Controller): Record<CgroupVersion, string> {
+function ownPaths(lines: readonly string[], controller: Controller): Record<CgroupVersion, string> {
   const paths = { cgroup2: "", cgroup1: "" };
-  for (const line of linesOf(root, "proc/self/cgroup")) {
+  for (const line of lines) {
     const [, id, controllers = "", path = ""] = /^(\d+):([^:]*):(.*)$/.exec(line) ?? [];
     if (id === "0" && controllers === "") paths.cgroup2 = trimSlash(path);
     else if (controllers.split(",").includes(controller)) paths.cgroup1 = trimSlash(path);
@@ -138,9 +149,9 @@ function ownPaths(root: string, controller: Controller): Record<CgroupVersion, s
 }
 
 /** Lines of `/proc/self/mountinfo`; fields 4 and 5 are the root and the mount point, proc(5). */
-function cgroupMounts(root: string, controller: Controller): Mount[] {
+function cgroupMounts(lines: readonly string[], controller: Controller): Mount[] {
   const mounts: Mount[] = [];
-  for (const line of linesOf(root, "proc/self/mountinfo")) {
+  for (const line of lines) {
     const [before = "", after = ""] = line.split(" - ", 2);
     const [, , , topGroup = "/", mountPoint = "/"] = before.split(" ").map(unescapeOctal);
     const [type = "", , superOptions = ""] = after.split(" ");
@@ -161,8 +172,7 @@ function usualMounts(controller: Controller): Mount[] {
   ];
 }
 
-function linesOf(root: string, name: string): string[] {
-  const file = readText(root, name);
+function linesOf(file: FileText): string[] {
   return file.status === "read" ? file.text.split("\n").filter((line) => line !== "") : [];
 }
 

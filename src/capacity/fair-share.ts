@@ -6,6 +6,7 @@
  *     tenants     equal shares of what there is for turns
  *     callers     equal shares of what their tenant may have
  *
+ * What there is are bytes, and where there is a ceiling, turns at once: a share is one of each.
  * A share nobody asks for is anyone's: the room kept is what the expected turns need, no more, and
  * it is kept until they were admitted or did not come.
  *
@@ -18,20 +19,29 @@ export interface Party {
   readonly callerId: string;
 }
 
-/** One turn that is held. */
+/** One permit that is held. */
 export interface Holding extends Party {
   readonly bytes: number;
+  /** None of a session that rests: its process has no turn. */
+  readonly turns: 0 | 1;
+}
+
+/** Something that turns need and that is shared, in whole bytes or turns. */
+export interface Room {
+  readonly of: "bytes" | "turns";
+  /** What the turn that is asked for takes. */
+  readonly asked: number;
+  /** What there is for turns in all, what is held included. */
+  readonly total: number;
+  /** What is left for another turn. */
+  readonly left: number;
 }
 
 export interface ShareInput {
   readonly party: Party;
-  /** What the turn that is asked for is predicted to hold. */
-  readonly predictedBytes: number;
   readonly holdings: readonly Holding[];
-  /** What there is for turns in all, those held included. */
-  readonly roomBytes: number;
-  /** What is left for another turn. */
-  readonly headroomBytes: number;
+  /** All that bind. */
+  readonly rooms: readonly Room[];
   readonly nowMs: number;
 }
 
@@ -84,45 +94,17 @@ export class FairShare {
     this.#forgetLate(input.nowMs);
     const others = [...this.#expected.values()].filter(({ party }) => !isSame(party, input.party));
     if (others.length === 0) return false;
-    return (
-      this.#exceedsAs((party) => party.tenant, others, input) ||
-      this.#exceedsAs(
-        keyOf,
-        others.filter(({ party }) => isOneTenant(party, input.party)),
-        {
-          ...input,
-          holdings: input.holdings.filter((held) => isOneTenant(held, input.party)),
-        },
-      )
+    const isNear = (party: Party) => isOneTenant(party, input.party);
+    const near = {
+      ...input,
+      others: others.filter(({ party }) => isNear(party)),
+      holdings: input.holdings.filter(isNear),
+    };
+    return input.rooms.some(
+      (room) =>
+        exceedsAs((party) => party.tenant, room, { ...input, others }) ||
+        exceedsAs(keyOf, room, near),
     );
-  }
-
-  /** @param nameOf Whom an equal share is for. */
-  #exceedsAs(
-    nameOf: (party: Party) => string,
-    others: readonly Expected[],
-    { party, predictedBytes, holdings, roomBytes, headroomBytes }: ShareInput,
-  ): boolean {
-    const own = nameOf(party);
-    const held = new Map<string, number>([[own, 0]]);
-    for (const { party: other } of others) held.set(nameOf(other), 0);
-    for (const holding of holdings) {
-      const name = nameOf(holding);
-      held.set(name, (held.get(name) ?? 0) + holding.bytes);
-    }
-    const shareBytes = roomBytes / held.size;
-    if ((held.get(own) ?? 0) + predictedBytes <= shareBytes) return false;
-    let keptBytes = 0;
-    for (const { party: other, turns, bytes } of others) {
-      const name = nameOf(other);
-      if (name === own) continue;
-      const before = held.get(name) ?? 0;
-      // Whole turns within the share, or what is left of all shares would be of use to no one; but
-      // one turn is everyone's, however small the shares are.
-      const due = Math.max(Math.floor((shareBytes - before) / bytes), before === 0 ? 1 : 0);
-      keptBytes += Math.min(turns, due) * bytes;
-    }
-    return keptBytes > 0 && predictedBytes + keptBytes > headroomBytes;
   }
 
   #forgetLate(nowMs: number): void {
@@ -130,6 +112,38 @@ export class FairShare {
       if (untilMs < nowMs) this.#expected.delete(key);
     }
   }
+}
+
+/** @param nameOf Whom an equal share is for. */
+function exceedsAs(
+  nameOf: (party: Party) => string,
+  room: Room,
+  { party, others, holdings }: Omit<ShareInput, "rooms"> & { readonly others: readonly Expected[] },
+): boolean {
+  const own = nameOf(party);
+  const held = new Map<string, number>([[own, 0]]);
+  for (const { party: other } of others) held.set(nameOf(other), 0);
+  for (const holding of holdings) {
+    const name = nameOf(holding);
+    held.set(name, (held.get(name) ?? 0) + holding[room.of]);
+  }
+  const share = room.total / held.size;
+  const ownHeld = held.get(own) ?? 0;
+  if (ownHeld + room.asked <= share) return false;
+  let kept = 0;
+  for (const { party: other, turns, bytes } of others) {
+    const name = nameOf(other);
+    if (name === own) continue;
+    const before = held.get(name) ?? 0;
+    const needed = room.of === "bytes" ? bytes : 1;
+    // Whole turns within the share, or what is left of all shares would be of use to no one. One
+    // turn is everyone's, however small the shares are; but of those who have none, none waits for
+    // another, or all of them would.
+    const isFirst = before === 0 && ownHeld > 0;
+    const due = Math.max(Math.floor((share - before) / needed), isFirst ? 1 : 0);
+    kept += Math.min(turns, due) * needed;
+  }
+  return kept > 0 && room.asked + kept > room.left;
 }
 
 function keyOf({ tenant, callerId }: Party): string {

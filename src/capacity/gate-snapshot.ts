@@ -27,6 +27,7 @@ export interface GateSnapshot extends Load {
   /** Since the start, as is `shed`. */
   readonly admitted: number;
   readonly shed: Readonly<Record<ShedReason, number>>;
+  /** By the clock of the gate. */
   readonly lastDecision: { readonly atMs: number; readonly text: string } | null;
   /** How long the oldest turn in flight has run; null if there is none. */
   readonly oldestTurnMs: number | null;

@@ -8,9 +8,10 @@
  * @module
  */
 
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ShedReason } from "../telemetry/values.ts";
 import { Brake } from "./brake.ts";
-import { FairShare, type Party } from "./fair-share.ts";
+import { FairShare, type Party, type Room } from "./fair-share.ts";
 import type { GateSnapshot } from "./gate-snapshot.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
@@ -34,7 +35,7 @@ export interface TurnGateOptions {
   readonly pressure?: () => string | null;
   /** Told of each decision, in words: refusals come by the thousand. */
   readonly onDecision?: (isShed: boolean, text: string) => void;
-  /** Clock of the `nowMs` of every call, read when a permit is given back. */
+  /** Clock of the `nowMs` of every call, read when a permit is given back: never one that is set. */
   readonly now?: () => number;
   /** In [0, 1), for the jitter of the answers. */
   readonly random?: () => number;
@@ -200,7 +201,12 @@ export class TurnGate {
     const reserveBytes = isPriority === true ? 0 : priorityReserveBytes;
     const evictableBytes = this.#cache.evictableBytes();
     const headroomBytes = load.headroomBytes + evictableBytes;
-    const roomBytes = heldBytes + load.promisedBytes + headroomBytes;
+    const memory = {
+      of: "bytes" as const,
+      asked: predictedBytes,
+      total: heldBytes + load.promisedBytes + headroomBytes,
+      left: headroomBytes,
+    };
     const { inflight, resting } = this.#permits;
     const { reason, detail } = judge({
       isDraining: this.#draining,
@@ -218,16 +224,25 @@ export class TurnGate {
         this.#options.fairShare === true &&
         this.#fairShare.exceeds({
           party: demand,
-          predictedBytes,
           holdings: this.#permits.holdings(),
-          roomBytes,
-          headroomBytes,
+          rooms: [memory, ...this.#places()],
           nowMs,
         }),
     });
     // Named one by one: objects spread from one another get old before they are garbage, and
     // refusals come by the thousand (see docs/benchmarks.md).
     return { reason, detail, load, predictedBytes, costBytes };
+  }
+
+  /** Turns at once, where there is a ceiling. */
+  #places(): Room[] {
+    const total = this.#maxInflight;
+    if (total === Infinity) return [];
+    return [{ of: "turns", asked: 1, total, left: total - this.#permits.inflight }];
+  }
+
+  get #maxInflight(): number {
+    return Math.min(this.#options.maxTurns ?? Infinity, this.#brake.ceiling ?? Infinity);
   }
 
   #pressureText(nowMs: number): string | null {
@@ -254,9 +269,9 @@ export class TurnGate {
   }
 
   #turnEnded({ admittedAtMs }: Permit): void {
-    const nowMs = (this.#options.now ?? Date.now)();
+    const nowMs = (this.#options.now ?? monotonicMs)();
     this.#brake.completed(this.#permits.inflight, nowMs);
-    this.#returns.turnEnded(Math.max(0, nowMs - admittedAtMs)); // The clock may be set back.
+    this.#returns.turnEnded(nowMs - admittedAtMs);
   }
 
   #describeShed(
@@ -280,9 +295,12 @@ export class TurnGate {
 
   #retryAfter({ load, costBytes }: Judgement, nowMs: number): number {
     const meanTurnBytes = this.#permits.meanTurnBytes(this.#options.weights);
+    const forBytes = Math.ceil(shortageBytes(load, costBytes) / Math.max(1, meanTurnBytes));
+    // After memory ran short there may be more in flight than may be.
+    const forPlace = this.#permits.inflight + 1 - this.#maxInflight;
     const seconds = this.#returns.seconds({
       elapsedMs: this.#permits.elapsedMs(nowMs),
-      turnsToEnd: Math.ceil(shortageBytes(load, costBytes) / Math.max(1, meanTurnBytes)),
+      turnsToEnd: Math.max(forBytes, forPlace),
       nowMs,
     });
     return Math.max(seconds, Math.ceil(this.#brake.holdMs(nowMs) / 1000));

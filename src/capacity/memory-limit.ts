@@ -1,7 +1,8 @@
 /**
  * How much memory this replica may use, and who says so: the tightest of the limits of its control
- * groups and the memory of the machine. A limit that cannot be read is no limit, and a note; none
- * is ever made up. How much of it is used is `memory-reading.ts`.
+ * groups and the memory of the machine. A limit that cannot be read is what it was when it could
+ * be, and a note; one that never could be is none. None is ever made up. How much of it is used is
+ * `memory-reading.ts`.
  *
  * @module
  */
@@ -11,8 +12,10 @@ import {
   type CgroupVersion,
   findHierarchies,
   type Hierarchy,
+  type ReadFile,
   readText,
 } from "./cgroup.ts";
+import { LastTexts } from "./last-texts.ts";
 
 export interface MemoryLimit {
   readonly bytes: number;
@@ -53,12 +56,24 @@ interface FoundLimit {
  */
 const UNLIMITED_BYTES = 2 ** 50;
 
+/** For who reads the limit again and again: a file that cannot be read says what it said before. */
+export function memoryLimitReader(options: MemoryLimitOptions): () => MemoryLimit {
+  const texts = new LastTexts();
+  return () => {
+    texts.beginRound();
+    return readMemoryLimit(options, texts.read);
+  };
+}
+
 /** Reads the limit. Synchronous: about 0.2 ms, at start and whenever a resize is looked for. */
-export function readMemoryLimit(options: MemoryLimitOptions): MemoryLimit {
+export function readMemoryLimit(
+  options: MemoryLimitOptions,
+  readFile: ReadFile = readText,
+): MemoryLimit {
   const notes: string[] = [];
   const physical = { bytes: options.totalMemoryBytes, source: "physical memory", group: null };
-  const found = findHierarchies(options.root ?? "/", "memory").flatMap((hierarchy) =>
-    limitsOf(hierarchy, notes),
+  const found = findHierarchies(options.root ?? "/", "memory", readFile).flatMap((hierarchy) =>
+    limitsOf(hierarchy, notes, readFile),
   );
   // Of equals the group's own limit is the better answer, so physical memory comes last.
   const all: FoundLimit[] = [...found, physical];
@@ -81,7 +96,7 @@ export function readMemoryLimit(options: MemoryLimitOptions): MemoryLimit {
   return { bytes, source, kind: group?.version ?? "physical", group, notes };
 }
 
-function limitsOf(hierarchy: Hierarchy, notes: string[]): FoundLimit[] {
+function limitsOf(hierarchy: Hierarchy, notes: string[], readFile: ReadFile): FoundLimit[] {
   const isVersion2 = hierarchy.version === "cgroup2";
   // Reclaim and throttling begin at `memory.high`: for a server that is the end of the room.
   const names = isVersion2 ? ["memory.max", "memory.high"] : ["memory.limit_in_bytes"];
@@ -89,10 +104,11 @@ function limitsOf(hierarchy: Hierarchy, notes: string[]): FoundLimit[] {
   let filesRead = 0;
   for (const group of hierarchy.groups) {
     for (const name of names) {
-      const file = readText(group.directory, name);
+      const file = readFile(group.directory, name);
       const what = `${label(hierarchy.version)} ${name} of ${group.path}`;
       if (file.status === "read") {
         filesRead += 1;
+        if (file.failure !== undefined) notes.push(`${what} ${file.failure}; its last value holds`);
         const bytes = parseLimit(file.text);
         if (bytes === "not_understood") notes.push(`${what} is not understood`);
         else if (bytes !== null) limits.push(foundLimit(bytes, what, hierarchy.version, group));
@@ -104,7 +120,7 @@ function limitsOf(hierarchy: Hierarchy, notes: string[]): FoundLimit[] {
       }
     }
   }
-  if (!isVersion2) limits.push(...hierarchicalLimit(hierarchy));
+  if (!isVersion2) limits.push(...hierarchicalLimit(hierarchy, notes, readFile));
   if (filesRead === 0) notes.push(`${label(hierarchy.version)} has no memory limits to read`);
   return limits;
 }
@@ -113,14 +129,19 @@ function limitsOf(hierarchy: Hierarchy, notes: string[]): FoundLimit[] {
  * In v1 the kernel also sums up the ancestors, and those outside of the container too. AWS Fargate
  * limits the task there and leaves `memory.limit_in_bytes` of the container unlimited.
  */
-function hierarchicalLimit({ version, groups }: Hierarchy): FoundLimit[] {
+function hierarchicalLimit(
+  { version, groups }: Hierarchy,
+  notes: string[],
+  readFile: ReadFile,
+): FoundLimit[] {
   return groups.slice(0, 1).flatMap((group) => {
-    const file = readText(group.directory, "memory.stat");
+    const file = readFile(group.directory, "memory.stat");
     if (file.status !== "read") return [];
     const value = /^hierarchical_memory_limit (\d+)$/m.exec(file.text)?.[1];
     const bytes = value === undefined ? null : parseLimit(value);
     if (typeof bytes !== "number") return [];
     const what = `${label(version)} hierarchical_memory_limit of ${group.path}`;
+    if (file.failure !== undefined) notes.push(`${what} ${file.failure}; its last value holds`);
     return [foundLimit(bytes, what, version, group)];
   });
 }

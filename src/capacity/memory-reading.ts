@@ -68,6 +68,26 @@ export class MemoryMeter {
   }
 }
 
+/** Private memory of processes that were measured one by one. */
+export interface MeasuredBytes {
+  /** The server's own; 0 where nobody has measured it. */
+  readonly serverBytes: number;
+  /** All that it has started. */
+  readonly agentsBytes: number;
+}
+
+/**
+ * What is used, by the reading and by what was measured: never less than the processes are known to
+ * hold, or a reading that lies low would open the gate and put the guard to sleep.
+ */
+export function usedBytesOf(
+  { bytes, covers }: Pick<MemoryUse, "bytes" | "covers">,
+  { serverBytes, agentsBytes }: MeasuredBytes,
+): number {
+  if (covers === "process") return bytes + agentsBytes;
+  return Math.max(bytes, serverBytes + agentsBytes);
+}
+
 function useOfMachine(root: string): MemoryUse | null {
   const file = readText(root, "proc/meminfo");
   if (file.status !== "read") return null;

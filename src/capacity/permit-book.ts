@@ -103,8 +103,10 @@ export class PermitBook {
   }
 
   holdings(): Holding[] {
-    return this.#all().map(({ bytes, demand: { tenant, callerId } }) => {
-      return { tenant, callerId, bytes };
+    return this.#all().map((permit) => {
+      const { bytes, demand } = permit;
+      const turns = this.#inflight.has(permit) ? 1 : 0;
+      return { tenant: demand.tenant, callerId: demand.callerId, bytes, turns };
     });
   }
 

@@ -36,7 +36,9 @@ export class ReturnTimes {
   }): number {
     const { elapsedMs, turnsToEnd, nowMs } = input;
     return retryAfterSeconds({
-      elapsedMs,
+      // With sessions alone that rest, nothing tells when one gives its memory back: as good a guess
+      // as any is the time that a turn takes.
+      elapsedMs: elapsedMs.length === 0 ? [0] : elapsedMs,
       turnsToEnd: Math.max(1, turnsToEnd),
       durations: this.#durations,
       promises: this.#promises.outstanding(nowMs),

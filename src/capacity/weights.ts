@@ -9,7 +9,7 @@
  */
 
 import type { MemoryLimit } from "./memory-limit.ts";
-import type { MemoryUse } from "./memory-reading.ts";
+import { type MemoryUse, usedBytesOf } from "./memory-reading.ts";
 import type { Permit } from "./permit.ts";
 
 export interface Weights {
@@ -20,7 +20,7 @@ export interface Weights {
   safetyReserveBytes(): number;
   /**
    * What is in use and cannot be taken back.
-   * @param own What the server's processes hold, for where the system tells of the server alone.
+   * @param own What the server's processes were measured to hold: at least that is used.
    */
   usedBytes(own: OwnBytes, nowMs: number): number;
   /** How much of the used memory is this turn's. */
@@ -104,6 +104,7 @@ export class MeasuredWeights implements Weights {
   #use: MemoryUse = { bytes: 0, source: "", covers: "process" };
   #useAtMs = -Infinity;
   #useMaxAgeMs = USE_MAX_AGE_MS;
+  #parentBytes = 0;
   #parentGrowthBytes = 0;
   #parentPeakBytes = 0;
 
@@ -126,8 +127,8 @@ export class MeasuredWeights implements Weights {
       this.#useAtMs = nowMs;
       this.#read();
     }
-    const others = this.#use.covers === "process" ? turnsBytes + cacheBytes : 0;
-    return this.#use.bytes + others + this.#parentGrowthBytes;
+    const measured = { serverBytes: this.#parentBytes, agentsBytes: turnsBytes + cacheBytes };
+    return usedBytesOf(this.#use, measured) + this.#parentGrowthBytes;
   }
 
   heldBytes({ holder }: Permit): number {
@@ -162,6 +163,7 @@ export class MeasuredWeights implements Weights {
 
   /** It may become as large again as it was, and larger than at its start. */
   #weighParent(parentBytes: number): void {
+    this.#parentBytes = parentBytes;
     this.#parentPeakBytes = Math.max(this.#parentPeakBytes, parentBytes);
     const expected = Math.max(
       this.#parentPeakBytes,

@@ -6,6 +6,7 @@
 
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { Config } from "../config/config.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ListeningServer } from "../server/serve.ts";
 import { countOf, mebibytes } from "./figures.ts";
 import { painter, type Paint } from "./paint.ts";
@@ -98,7 +99,7 @@ function loadLine({ server, config }: BannerFacts, paint: Paint): string[] {
   const { gate, memoryLimit, containment } = server;
   const { shedStatus } = config.capacity;
   const { admission, loadLineBytes, usedBytes, nextTurnBytes, turnsThatFit, maxTurns } =
-    gate.snapshot(Date.now());
+    gate.snapshot(monotonicMs());
   const ceiling = maxTurns === null ? "" : ` (capacity.maxTurns)`;
   const shares =
     admission === "static"

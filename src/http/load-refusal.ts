@@ -7,6 +7,7 @@
 import type { FastifyRequest } from "fastify";
 import { shedRefusal } from "../capacity/shed-error.ts";
 import type { Refusal } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Caller } from "../turn/turn.ts";
 import { keyHashOf } from "./idempotency-key.ts";
 import type { ServerParts } from "./server-parts.ts";
@@ -28,7 +29,7 @@ export function loadRefusal(
   }
   const { tenant, id: callerId, priority } = caller;
   const party = { tenant, callerId, isPriority: priority === "high" };
-  const shed = gate.shedEarly(party, Date.now());
+  const shed = gate.shedEarly(party, monotonicMs());
   return shed === null ? null : shedRefusal(shed);
 }
 

@@ -6,7 +6,9 @@
 
 import type { Containment } from "../agent-process/containment.ts";
 import type { AgentProcesses } from "../agent-process/registry.ts";
+import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
 import type { CapacityView, CpuView } from "../http/server-parts.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { CapacityNumbers } from "../telemetry/metrics.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
 import type { GuardLink } from "./guard-link.ts";
@@ -38,13 +40,14 @@ export class CapacityReport {
 
   view(): CapacityView {
     const { gate, memoryLimit, meter, footprints } = this.#capacity;
-    const nowMs = Date.now();
+    const nowMs = monotonicMs();
     const snapshot = gate.snapshot(nowMs);
     const cpu = this.#cpu();
     const { agentNames = [], containment } = this.#server ?? {};
     const { kind = "guard", text = "", killsAll = false } = containment ?? {};
     return {
       ...snapshot,
+      ...shownTimes(snapshot, nowMs),
       memory: meter.read(memoryLimit.current),
       binds: (cpu.turnsThatFit ?? Infinity) < snapshot.turnsThatFit ? "cpu" : "memory",
       cpu,
@@ -59,7 +62,7 @@ export class CapacityReport {
   numbers(): CapacityNumbers {
     const { gate, memoryLimit, meter, lane } = this.#capacity;
     const kept = this.#server?.kept.summary();
-    const snapshot = gate.snapshot(Date.now());
+    const snapshot = gate.snapshot(monotonicMs());
     return {
       turnsInFlight: snapshot.inflight,
       turnsThatFit: snapshot.turnsThatFit,
@@ -100,7 +103,7 @@ export class CapacityReport {
       return {
         turnId: agent.turnId,
         kind: facts?.kind ?? null,
-        ageMs: Math.max(0, nowMs - agent.startedAtMs),
+        ageMs: Math.round(nowMs - agent.startedAtMs),
         bytes: agent.currentBytes,
         peakBytes: agent.peakBytes,
         predictedBytes: facts?.kind === "turn" ? facts.predictedBytes : null,
@@ -108,6 +111,18 @@ export class CapacityReport {
       };
     });
   }
+}
+
+/** The gate's clock says nothing to people, nor do parts of a millisecond. */
+function shownTimes(
+  { lastDecision, oldestTurnMs }: GateSnapshot,
+  nowMs: number,
+): Pick<GateSnapshot, "lastDecision" | "oldestTurnMs"> {
+  const atMs = Math.round(Date.now() - nowMs + (lastDecision?.atMs ?? 0));
+  return {
+    lastDecision: lastDecision === null ? null : { atMs, text: lastDecision.text },
+    oldestTurnMs: oldestTurnMs === null ? null : Math.round(oldestTurnMs),
+  };
 }
 
 const NONE_KEPT = { residents: 0, longRunning: 0, spares: 0, evictableBytes: 0 };

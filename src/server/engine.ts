@@ -17,6 +17,7 @@ import { readMemoryAccount } from "../capacity/memory-pressure.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import { turnCeilingBytes } from "../capacity/turn-ceiling.ts";
 import type { Config } from "../config/config.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { Sessions } from "../session/sessions.ts";
@@ -89,7 +90,7 @@ export async function withEngine<Result>(
     onLimitRead: (limit, before) =>
       limitWasRead(limit, before, { ...capacity, guardLink, telemetry }),
     pressure: () => guardLink.pressure,
-    onDecision: (isShed, text) => shedLog.decided(isShed, text, performance.now()),
+    onDecision: (isShed, text) => shedLog.decided(isShed, text, monotonicMs()),
   });
   const { gate, lane, cpu, footprints } = capacity;
   using memoryLimit = capacity.memoryLimit;
@@ -144,7 +145,7 @@ function memoryNotes({ notes, group }: MemoryLimit): readonly string[] {
 
 function ceilingOf(gate: TurnGate): KeptDeps["ceilingBytesOf"] {
   return ({ limits: { turnMemoryBytes } }) => {
-    const { limitBytes, safetyReserveBytes } = gate.snapshot(Date.now());
+    const { limitBytes, safetyReserveBytes } = gate.snapshot(monotonicMs());
     return turnCeilingBytes({ limitBytes, safetyReserveBytes, turnMemoryBytes });
   };
 }
@@ -165,6 +166,9 @@ function limitWasRead(
       { limitBytes, beforeBytes: before.bytes, source },
       "The memory limit has changed",
     );
+  }
+  for (const note of limit.notes.filter((each) => !before.notes.includes(each))) {
+    telemetry.log.warn({ note }, "About the memory limit");
   }
   if (gate.inflight > 0) reserve.sawMapped(readMemoryAccount({ limit }).mappedFileBytes.value);
   guardLink.setLimit(limit, reserve.brakeBytes);

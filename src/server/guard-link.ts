@@ -12,6 +12,7 @@ import { endText } from "../capacity/guard-words.ts";
 import type { Config } from "../config/config.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
 
@@ -83,7 +84,7 @@ export class GuardLink {
     const { id: turnId, what, bytes, predictedBytes, ceilingBytes, reason } = verdict;
     metrics.guardActed(what, reason);
     // A tool that balloons says nothing of how many turns fit.
-    if (what === "turn" && reason !== "ceiling") gate.ranShort(Date.now());
+    if (what === "turn" && reason !== "ceiling") gate.ranShort(monotonicMs());
     const figures = { turnId, bytes, predictedBytes, ceilingBytes, reason };
     log.warn(figures, `The memory guard has ended a ${what}: ${endText(verdict)}`);
   }

@@ -12,7 +12,7 @@ import { CpuMeter } from "../capacity/cpu-meter.ts";
 import { FootprintBook } from "../capacity/footprint.ts";
 import { TurnGate } from "../capacity/gate.ts";
 import { LimitWatch } from "../capacity/limit-watch.ts";
-import { type MemoryLimit, readMemoryLimit } from "../capacity/memory-limit.ts";
+import { type MemoryLimit, memoryLimitReader } from "../capacity/memory-limit.ts";
 import { MemoryMeter } from "../capacity/memory-reading.ts";
 import { SafetyReserve } from "../capacity/safety-reserve.ts";
 import { StartLane } from "../capacity/start-lane.ts";
@@ -44,11 +44,10 @@ export interface OpenGate {
 export function openGate(options: GateOptions): OpenGate {
   const { capacity } = options.config;
   const memoryLimit = new LimitWatch({
-    read: () =>
-      readMemoryLimit({
-        explicitBytes: capacity.memoryLimitBytes,
-        totalMemoryBytes: totalmem(),
-      }),
+    read: memoryLimitReader({
+      explicitBytes: capacity.memoryLimitBytes,
+      totalMemoryBytes: totalmem(),
+    }),
     onRead: options.onLimitRead,
   });
   const limit = () => memoryLimit.current;

@@ -6,6 +6,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { Config } from "../config/config.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { openSpareDirectories } from "../session/spare-directories.ts";
 import { KeptProcesses } from "../turn/kept-processes.ts";
 import type { TurnDeps } from "../turn/run-turn.ts";
@@ -38,7 +39,7 @@ export function openKeptProcesses(
     mayStart: (bytes) =>
       newSessionsMayCome() &&
       lane.hasIdleSlot &&
-      gate.spareRoomBytes(Date.now()) - kept.residents.promisedBytes() >= bytes,
+      gate.spareRoomBytes(monotonicMs()) - kept.residents.promisedBytes() >= bytes,
     onEnded: (kind, reason) => telemetry.metrics.keptProcessEnded(kind, reason),
     onFailed: (agent, err) => telemetry.log.warn({ agent, err }, "Cannot start a spare"),
   });

@@ -9,6 +9,7 @@ import type { Demand, Permit } from "../capacity/permit.ts";
 import { shedError } from "../capacity/shed-error.ts";
 import type { StartLane } from "../capacity/start-lane.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { checkTranscriptSize } from "../session/shorten-transcript.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
@@ -61,7 +62,7 @@ export async function admitTurn(
     ...(resting !== null && { resting }),
     ...(taken !== null && resting === null && { process: taken.process }),
   };
-  const decision = gate.tryAdmit(demand, Date.now());
+  const decision = gate.tryAdmit(demand, monotonicMs());
   if (decision.admitted) {
     return { permit: decision.permit, taken, coming: taken === null ? lane.announce() : null };
   }

@@ -15,6 +15,7 @@
 import { randomUUID } from "node:crypto";
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { StartSlot } from "../capacity/start-lane.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { parseSessionRef, type SessionRef } from "../session/session-id.ts";
 import { sessionPathsOf } from "../session/session-paths.ts";
 import { readyToResume, type Resumable, resumableOf } from "../session/session-process.ts";
@@ -89,7 +90,7 @@ export async function warmSession(ref: SessionRef, deps: TurnDeps): Promise<Warm
   const reason = judgeHint({
     ...residents.heatOf(own),
     isLocked: locks.isLocked(own),
-    roomBytes: gate.spareRoomBytes(Date.now()) - residents.promisedBytes(),
+    roomBytes: gate.spareRoomBytes(monotonicMs()) - residents.promisedBytes(),
     predictedBytes,
     hasIdleSlot: lane.hasIdleSlot,
   });

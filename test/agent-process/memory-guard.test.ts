@@ -134,6 +134,16 @@ describe("MemoryGuard, measuring", () => {
     expect(reason).toMatch(/^room for more: [\d,]+ MiB are free$/);
   });
 
+  it("does not believe a reading below what it has measured itself", async () => {
+    using memory = fakeMemory({ freeBytes: 1000 * MIB });
+    await using agents = guarded().agents;
+    writeFileSync(join(memory.directory, "memory.current"), "0");
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await start(agents, "holds-100-mib.sh");
+    await until(() => (agents.guard.status.usedBytes ?? 0) > 100 * MIB);
+    expect(agents.guard.status.usedBytes).toBeLessThan(160 * MIB);
+  });
+
   it("is not silent while its thread is being loaded, however late that is", async () => {
     const thread = new URL("../fixtures/starts-late.ts", import.meta.url);
     await using agents = guarded({ thread }).agents;

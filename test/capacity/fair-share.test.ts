@@ -7,17 +7,22 @@ import { staticWeights } from "../../src/capacity/weights.ts";
 const MiB = 2 ** 20;
 const ROUNDS = 300;
 
+/** What sets how many turns there can be. */
+type Bound = "memory" | "maxTurns";
+
 /** A replica of so many turns, and callers who ask it. */
-function replica(turns: number, fairShare = true) {
+function replica(turns: number, options: { fairShare?: boolean; bound?: Bound } = {}) {
+  const { fairShare = true, bound = "memory" } = options;
   let nowMs = 0;
+  const isMemory = bound === "memory";
   const gate = new TurnGate({
     weights: staticWeights({
-      limit: () => ({ bytes: (400 + 500 * turns) * MiB, source: "a test" }),
+      limit: () => ({ bytes: (400 + 500 * (isMemory ? turns : 1000)) * MiB, source: "a test" }),
       parentReserveBytes: 400 * MiB,
       turnReserveBytes: 500 * MiB,
       safetyReserveBytes: null,
     }),
-    maxTurns: null,
+    maxTurns: isMemory ? null : turns,
     fairShare,
     now: () => nowMs,
     random: () => 0,
@@ -30,12 +35,17 @@ function replica(turns: number, fairShare = true) {
     held.push(admission.permit);
     return "admitted";
   };
+  /** Why it would be refused now; null if it would not. */
+  const look = (tenant: string) => {
+    const party = { tenant, callerId: "key", isPriority: false };
+    return gate.peek(nowMs, { ...party, agentName: "desk", carriedBytes: 0 })?.reason ?? null;
+  };
   const end = (tenant: string) => {
     const at = held.findIndex(({ demand }) => demand.tenant === tenant);
     held.splice(at, 1)[0]?.[Symbol.dispose]();
   };
   const count = (tenant: string) => held.filter(({ demand }) => demand.tenant === tenant).length;
-  return { gate, ask, end, count, held, wait: (ms: number) => (nowMs += ms) };
+  return { gate, ask, look, end, count, held, wait: (ms: number) => (nowMs += ms) };
 }
 
 describe("fair share", () => {
@@ -91,8 +101,38 @@ describe("fair share", () => {
     expect(ask("a", "modest")).toBe("admitted");
   });
 
+  it("holds where the number of turns is what binds", () => {
+    const { ask, end } = replica(2, { bound: "maxTurns" });
+    expect([ask("a"), ask("a"), ask("b")]).toEqual(["admitted", "admitted", "max_turns"]);
+    end("a");
+    expect([ask("a"), ask("b")]).toEqual(["share", "admitted"]);
+    // Each has its half. Of what comes free a has none to give, and b nobody to wait for.
+    end("a");
+    expect([ask("a"), ask("b")]).toEqual(["admitted", "max_turns"]);
+  });
+
+  it("holds among the callers of one tenant where the number of turns is what binds", () => {
+    const { ask, held } = replica(2, { bound: "maxTurns" });
+    expect([ask("a", "greedy"), ask("a", "greedy")]).toEqual(["admitted", "admitted"]);
+    expect(ask("a", "modest")).toBe("max_turns");
+    held.shift()?.[Symbol.dispose]();
+    expect([ask("a", "greedy"), ask("a", "modest")]).toEqual(["share", "admitted"]);
+  });
+
+  it("holds below the ceiling that is left after memory ran short", () => {
+    const { gate, ask, end, wait } = replica(20);
+    for (let turn = 0; turn < 3; turn += 1) ask("a");
+    gate.ranShort(0);
+    wait(6_000);
+    expect(ask("b")).toBe("pressure");
+    end("a");
+    end("a");
+    // Two may run at once for now.
+    expect([ask("a"), ask("b")]).toEqual(["share", "admitted"]);
+  });
+
   it("does nothing where it is off", () => {
-    const { ask, end } = replica(2, false);
+    const { ask, end } = replica(2, { fairShare: false });
     ask("a");
     ask("a");
     ask("b");
@@ -105,29 +145,62 @@ describe("fair share", () => {
    * Method: a greedy tenant asks ten times as often as the others; turns end at random; over a long
    * run each has at least 0.7 of an equal part of the turns, and the replica stays full.
    */
-  it("gives everyone who keeps asking a part, and leaves nothing unused", () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 2, max: 4 }), fc.integer(), (tenants, seed) => {
-        const { ask, end, count, held, wait } = replica(8);
-        const random = generator(seed);
-        const names = Array.from({ length: tenants }, (_, at) => `t${at}`);
-        const sums = names.map(() => 0);
-        let used = 0;
-        for (let round = 0; round < ROUNDS; round += 1) {
-          wait(250);
-          for (const name of names) {
-            const times = name === "t0" ? 10 : 1;
-            for (let time = 0; time < times; time += 1) ask(name);
+  it.each<Bound>(["memory", "maxTurns"])(
+    "gives everyone who keeps asking a part of %s, and leaves nothing unused",
+    (bound) => {
+      fc.assert(
+        fc.property(fc.integer({ min: 2, max: 4 }), fc.integer(), (tenants, seed) => {
+          const { ask, end, count, held, wait } = replica(8, { bound });
+          const random = generator(seed);
+          const names = Array.from({ length: tenants }, (_, at) => `t${at}`);
+          const sums = names.map(() => 0);
+          let used = 0;
+          for (let round = 0; round < ROUNDS; round += 1) {
+            wait(250);
+            for (const name of names) {
+              const times = name === "t0" ? 10 : 1;
+              for (let time = 0; time < times; time += 1) ask(name);
+            }
+            names.forEach((name, at) => (sums[at] = (sums[at] ?? 0) + count(name)));
+            used += held.length;
+            const ending = held[Math.floor(random() * held.length)];
+            if (ending !== undefined) end(ending.demand.tenant);
           }
-          names.forEach((name, at) => (sums[at] = (sums[at] ?? 0) + count(name)));
-          used += held.length;
-          const ending = held[Math.floor(random() * held.length)];
-          if (ending !== undefined) end(ending.demand.tenant);
+          expect(used / ROUNDS).toBeGreaterThan(7);
+          for (const sum of sums) expect(sum / ROUNDS).toBeGreaterThan((0.7 * 8) / tenants);
+        }),
+        { numRuns: 15 },
+      );
+    },
+  );
+
+  /**
+   * Goal: what is kept for others never keeps all of them out: where there is room for a turn, one
+   * of those who want it gets it, also where there are more of them than places.
+   * Method: tenants ask and end turns at random; after each step that leaves a place free and a turn
+   * in flight, everyone is looked at.
+   */
+  it.each<Bound>(["memory", "maxTurns"])("never keeps everyone from a free part of %s", (bound) => {
+    const step = fc.record({ asks: fc.boolean(), at: fc.nat(9), waitMs: fc.nat(3_000) });
+    const world = fc.record({
+      places: fc.integer({ min: 2, max: 4 }),
+      tenants: fc.integer({ min: 2, max: 6 }),
+      steps: fc.array(step, { maxLength: 60 }),
+    });
+    fc.assert(
+      fc.property(world, ({ places, tenants, steps }) => {
+        const { ask, end, held, look, wait } = replica(places, { bound });
+        const names = Array.from({ length: tenants }, (_, at) => `t${at}`);
+        for (const { asks, at, waitMs } of steps) {
+          wait(waitMs);
+          const ending = held[at % Math.max(1, held.length)];
+          if (asks) ask(`t${at % tenants}`);
+          else if (ending !== undefined) end(ending.demand.tenant);
+          if (held.length === places) continue;
+          expect(names.map((name) => look(name))).toContain(null);
         }
-        expect(used / ROUNDS).toBeGreaterThan(7);
-        for (const sum of sums) expect(sum / ROUNDS).toBeGreaterThan((0.7 * 8) / tenants);
       }),
-      { numRuns: 15 },
+      { numRuns: 300 },
     );
   });
 });

@@ -367,6 +367,47 @@ describe("TurnGate, when memory is short", () => {
   });
 });
 
+describe("TurnGate, when to come back", () => {
+  /** Ten turns that were begun a second apart, the last one now, and one that took 20 s before. */
+  function tenTurns() {
+    let nowMs = 0;
+    const gate = new TurnGate({ ...DEFAULTS, weights: weightsOf(8192), now: () => nowMs });
+    const before = admit(gate, nowMs);
+    nowMs = 20_000;
+    before[Symbol.dispose]();
+    const permits: Permit[] = [];
+    for (; permits.length < 10; nowMs += 1_000) permits.push(admit(gate, nowMs));
+    return { gate, permits, nowMs: nowMs - 1_000 };
+  }
+
+  it("waits until as few turns are left as there may be after memory ran short", () => {
+    const { gate, nowMs } = tenTurns();
+    gate.ranShort(nowMs);
+    // At most 7 for now: four have to end, and the fourth one was begun 11 s ago.
+    expect(refuse(gate, nowMs + 5_000)).toMatchObject({ reason: "pressure", retryAfterSeconds: 9 });
+  });
+
+  it("waits for whichever takes longer, that or memory", () => {
+    const { gate, nowMs } = tenTurns();
+    gate.ranShort(nowMs);
+    // Seven of them would have to end for the bytes of this one.
+    const shed = refuse(gate, nowMs + 5_000, 500 * 12);
+    expect(shed).toMatchObject({ reason: "pressure", retryAfterSeconds: 12 });
+  });
+
+  it("makes no long wait of there being no turn to wait for, but for sessions that rest", () => {
+    let nowMs = 0;
+    const gate = new TurnGate({ ...DEFAULTS, now: () => nowMs });
+    const permits = [admit(gate), admit(gate), admit(gate)];
+    nowMs = 6_000;
+    for (const permit of permits) permit.rest();
+    const waits = [1, 2, 3].map(() => refuse(gate, nowMs));
+    expect(waits.map(({ reason }) => reason)).toEqual(["memory", "memory", "memory"]);
+    // As long as turns take here, and those who are told later come later.
+    expect(waits.map(({ retryAfterSeconds }) => retryAfterSeconds)).toEqual([6, 12, 18]);
+  });
+});
+
 describe("TurnGate, priority", () => {
   it("keeps the priority reserve for those who have priority", () => {
     const gate = new TurnGate({ ...DEFAULTS, priorityReserveBytes: 500 * MiB });

@@ -75,12 +75,28 @@ describe("MeasuredWeights", () => {
   });
 
   it("adds what its processes hold where the system tells of the server alone", () => {
-    const { weights, cover } = system();
+    const { weights, seen, cover } = system();
     const own = { turnsBytes: 240 * MiB, cacheBytes: 60 * MiB };
-    expect(weights.usedBytes(own, 0)).toBe((100 + 48) * MiB);
+    seen.useMiB = 400;
+    expect(weights.usedBytes(own, 0)).toBe((400 + 48) * MiB);
     cover("process");
+    seen.useMiB = 100;
     expect(weights.usedBytes(own, 100)).toBe((100 + 48 + 300) * MiB);
   });
+
+  it.each<MemoryUse["covers"]>(["group", "machine"])(
+    "does not believe a reading of the %s below what its processes were measured to hold",
+    (covers) => {
+      const { weights, seen, cover } = system();
+      const own = { turnsBytes: 240 * MiB, cacheBytes: 60 * MiB };
+      cover(covers);
+      seen.useMiB = 0;
+      expect(weights.usedBytes(own, 0)).toBe((70 + 300 + 48) * MiB);
+      seen.parentMiB = null;
+      // What the server once took it may take again.
+      expect(weights.usedBytes(own, 100)).toBe((300 + 70 + 48) * MiB);
+    },
+  );
 
   it("works where the server itself cannot be measured", () => {
     const { weights, seen } = system();

@@ -9,6 +9,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { reasonForNoGroups1 } from "../helpers/control-group.ts";
 import { claudeOf, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer } from "../helpers/server.ts";
@@ -100,7 +101,7 @@ describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
     expect(await ask(server, "Hello again", at)).toMatchObject({ status: "completed" });
     // It was resumed: the model is told what was said before.
     expect(model.asked.at(-1)).toContain("Flood");
-    expect(server.gate.snapshot(Date.now()).inflight).toBe(0);
+    expect(server.gate.snapshot(monotonicMs()).inflight).toBe(0);
   });
 
   it("that somebody kills is not said to have been killed by the kernel", async () => {

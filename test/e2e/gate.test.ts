@@ -3,10 +3,12 @@
  * on when to come back.
  */
 
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, type TurnStream } from "./client.ts";
@@ -37,7 +39,7 @@ describe("a server that carries two turns", () => {
   });
   afterEach(async () => {
     await cancelAll(server);
-    await until(() => server.gate.snapshot(Date.now()).inflight === 0, "every permit");
+    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "every permit");
   });
   afterAll(async () => server[Symbol.asyncDispose]());
 
@@ -51,7 +53,7 @@ describe("a server that carries two turns", () => {
       expect(await server.capacity()).toMatchObject({ inflight: 2, turnsThatFit: 2 });
       for (const answer of answers) if (answer.status === 429) await expectShed(answer);
       await cancelAll(server);
-      await until(() => server.gate.snapshot(Date.now()).inflight === 0, "both permits back");
+      await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "both permits back");
       for (const answer of answers) if (!answer.bodyUsed) await answer.text();
     }
   });
@@ -195,6 +197,40 @@ describe("a server that gives each caller one stream", () => {
   });
 });
 
+describe("a server that carries two turns of two tenants", () => {
+  it("keeps a turn that ends for the one who was shed, from the one who holds the other", async () => {
+    const keys = { ada: "ada-key-for-tests", bob: "bob-key-for-tests" };
+    await using server = await startServer({
+      script: SCRIPT,
+      settings: {
+        "capacity.memoryLimit": "8GiB",
+        "capacity.maxTurns": "2",
+        "agentProcess.endGrace": "500ms",
+      },
+      serverFile: `
+auth:
+  keys:
+    - { id: ada, tenant: ada, sha256: "${sha256(keys.ada)}" }
+    - { id: bob, tenant: bob, sha256: "${sha256(keys.bob)}" }
+`,
+    });
+    const ada = { key: keys.ada };
+    const bob = { key: keys.bob };
+    const first = await stream(server, "Hang", ada);
+    const staying = await stream(server, "Hang", ada);
+    const full = { status: 429, reason: "max_turns" };
+    expect(await refusal(post(server, "Hi", bob))).toMatchObject(full);
+    await cancel(server, first, keys.ada);
+    await first.closed;
+    // Bob is on his way, and Ada asks at once.
+    const kept = { status: 429, reason: "share" };
+    expect(await refusal(post(server, "Hi", ada))).toMatchObject(kept);
+    expect((await ask(server, "Hi", bob)).status).toBe("completed");
+    await cancel(server, staying, keys.ada);
+    await staying.closed;
+  });
+});
+
 /** Header, RateLimit field and body must tell the caller the same. */
 async function expectShed(answer: Response): Promise<void> {
   const seconds = Number(answer.headers.get("retry-after"));
@@ -222,7 +258,16 @@ async function cancelAll(server: TestServer): Promise<void> {
   await Promise.all(turns.map((turn) => cancel(server, turn)));
 }
 
-async function cancel({ url }: TestServer, { turnId }: Pick<TurnStream, "turnId">): Promise<void> {
-  const answer = await fetch(`${url}/v1/turns/${turnId}/cancel`, { method: "POST" });
+async function cancel(
+  { url }: TestServer,
+  { turnId }: Pick<TurnStream, "turnId">,
+  key?: string,
+): Promise<void> {
+  const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+  const answer = await fetch(`${url}/v1/turns/${turnId}/cancel`, { method: "POST", headers });
   expect(answer.status).toBe(202);
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }

@@ -6,6 +6,7 @@
 
 import { describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { startServer } from "../helpers/server.ts";
 import { ask, stream } from "./client.ts";
 import { floodingModel } from "./flooding-model.ts";
@@ -87,7 +88,7 @@ describe("the memory guard of a server", { timeout: 90_000 }, () => {
     expect(await ask(server, "Hello again", at)).toMatchObject({ status: "completed" });
     // It was resumed: the model is told what was said before.
     expect(model.asked.at(-1)).toContain("Flood");
-    expect(server.gate.snapshot(Date.now()).inflight).toBe(0);
+    expect(server.gate.snapshot(monotonicMs()).inflight).toBe(0);
   });
 
   it("has a later turn of a process that lingers raise the prediction at once", async () => {

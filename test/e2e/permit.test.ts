@@ -8,6 +8,7 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { claudeOf, processesOfTurn, processesWith, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream } from "./client.ts";
@@ -66,7 +67,7 @@ afterAll(async () => server[Symbol.asyncDispose]());
 
 // Whatever a test did: the permit comes back, not before the last process is gone, and works.
 afterEach(async () => {
-  await until(() => server.gate.snapshot(Date.now()).inflight === 0, "the permit", 15_000);
+  await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit", 15_000);
   expect(processesWith("PLIMSOLL_SERVER_ID", server.serverId)).toEqual([]);
   const { committedBytes, usedBytes } = await server.capacity();
   expect(committedBytes).toBe(usedBytes);
@@ -120,7 +121,7 @@ describe("the permit of a turn whose client leaves", () => {
     await until(() => sleepers() >= 4, "the tool to run");
     turn.leave();
     await until(() => {
-      const { inflight } = server.gate.snapshot(Date.now());
+      const { inflight } = server.gate.snapshot(monotonicMs());
       if (inflight === 0) expect(sleepers()).toBe(0);
       return inflight === 0;
     }, "the permit");

@@ -8,6 +8,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { processesWith, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, textOfRequest } from "./client.ts";
@@ -207,14 +208,14 @@ describe("a process that lingers", () => {
     const threadId = newThread();
     await ask(small, "My name is Gerd.", { agent: "lingers", threadId });
     const [resident = 0] = agentPids(small);
-    const committed = () => small.gate.snapshot(Date.now()).committedBytes;
+    const committed = () => small.gate.snapshot(monotonicMs()).committedBytes;
     await until(() => committed() > PARENT_RESERVE_BYTES, "the resident to be measured");
     const turn = await stream(small, "Count slowly", { agent: "lingers", threadId: newThread() });
     await turn.until("text_delta");
     expect(agentPids(small)).not.toContain(resident);
     expect(await keptEnded("resident", "evicted", small)).toBe(1);
     turn.leave();
-    await until(() => small.gate.snapshot(Date.now()).inflight === 0, "the turn to end");
+    await until(() => small.gate.snapshot(monotonicMs()).inflight === 0, "the turn to end");
     const next = await ask(small, "Do you remember?", { agent: "lingers", threadId });
     expect(next.status).toBe("completed");
     expect(textOfRequest(small.asked.at(-1)!)).toContain("My name is Gerd.");
@@ -238,19 +239,19 @@ describe("a long-running session", () => {
     const asking = { agent: "stays", threadId: newThread() };
     const { sessionId } = await ask(server, "My name is Hans.", asking);
     const pids = agentPids(server);
-    expect(server.gate.snapshot(Date.now())).toMatchObject({ inflight: 0, resting: 1 });
+    expect(server.gate.snapshot(monotonicMs())).toMatchObject({ inflight: 0, resting: 1 });
     const turn = await stream(server, "Count slowly", asking);
     await turn.until("text_delta");
-    expect(server.gate.snapshot(Date.now())).toMatchObject({ inflight: 1, resting: 0 });
+    expect(server.gate.snapshot(monotonicMs())).toMatchObject({ inflight: 1, resting: 0 });
     const busy = await refusal(post(server, "Me too", asking));
     expect(busy.code).toBe("session_busy");
     await fetch(`${server.url}/v1/turns/${turn.turnId}/cancel`, { method: "POST" });
     await turn.outcome();
     expect(agentPids(server)).toEqual(pids);
-    expect(server.gate.snapshot(Date.now())).toMatchObject({ inflight: 0, resting: 1 });
+    expect(server.gate.snapshot(monotonicMs())).toMatchObject({ inflight: 0, resting: 1 });
     await deleteSession(sessionId);
     await noneLeft();
-    await until(() => server.gate.snapshot(Date.now()).resting === 0, "the permit to be back");
+    await until(() => server.gate.snapshot(monotonicMs()).resting === 0, "the permit to be back");
   });
 
   it("ends its process after a long silence, and is continued by another", async () => {
@@ -258,7 +259,7 @@ describe("a long-running session", () => {
     await ask(server, "My name is Ines.", asking);
     expect(agentPids(server)).toHaveLength(1);
     await noneLeft();
-    await until(() => server.gate.snapshot(Date.now()).resting === 0, "the permit to be back");
+    await until(() => server.gate.snapshot(monotonicMs()).resting === 0, "the permit to be back");
     await ask(server, "Do you remember?", asking);
     expect(lastAsked()).toContain("My name is Ines.");
     await noneLeft();
@@ -271,7 +272,7 @@ describe("a long-running session", () => {
     expect(agentPids(first)).toHaveLength(1);
     await first.stop();
     expect(agentPids(first)).toEqual([]);
-    expect(first.gate.snapshot(Date.now()).resting).toBe(0);
+    expect(first.gate.snapshot(monotonicMs()).resting).toBe(0);
     const { directory } = first;
     await using second = await startServer({ script: SCRIPT, agents: [STAYS], directory });
     await ask(second, "Do you remember?", { agent: "stays", threadId });

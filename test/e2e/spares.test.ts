@@ -11,6 +11,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { environmentOf, processesWith, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, stream, textOfRequest } from "./client.ts";
@@ -221,7 +222,7 @@ describe("a spare for which there is no room", () => {
     const turn = await stream(small, "Count slowly", { agent: "ahead", threadId: newThread() });
     await turn.until("text_delta");
     expect(sparePids(small)).toEqual([spare]);
-    expect(small.gate.snapshot(Date.now()).shed.memory).toBe(0);
+    expect(small.gate.snapshot(monotonicMs()).shed.memory).toBe(0);
     await waiting(0, small);
     turn.leave();
     await waiting(1, small);

@@ -6,6 +6,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { Freezer, reasonNotToFreeze } from "../helpers/freezer.ts";
 import { claudeOf, until } from "../helpers/leaks.ts";
 import { startServer, startServerProcess, type TestServer } from "../helpers/server.ts";
@@ -65,7 +66,7 @@ describe.skipIf(skipped !== null)(NAME, { timeout: 60_000 }, () => {
     expect(warnings).toMatchObject([{ turnId: turn.turnId, pids: [expect.any(Number)] }]);
 
     freezer.thaw();
-    await until(() => server.gate.snapshot(Date.now()).inflight === 0, "the permit", 3000);
+    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit", 3000);
     expect(await server.metrics()).toMatch(/^plimsoll_agent_process_stray_live 0$/m);
     const next = await ask(server, "Still there?", { threadId: "frozen" });
     expect(next.text).toBe("You said: Still there?");
@@ -81,9 +82,9 @@ describe.skipIf(skipped !== null)(NAME, { timeout: 60_000 }, () => {
     const next = await refusal(post(server, "Go on", { threadId: "frozen" }));
     expect(next).toMatchObject({ status: 409, code: "session_busy" });
     expect((await ask(server, "Another thread", { threadId: "other" })).status).toBe("completed");
-    expect(server.gate.snapshot(Date.now()).inflight).toBe(1);
+    expect(server.gate.snapshot(monotonicMs()).inflight).toBe(1);
     freezer.thaw();
-    await until(() => server.gate.snapshot(Date.now()).inflight === 0, "the permit", 3000);
+    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit", 3000);
   });
 
   it("does not keep the server from its end, which names it", async () => {

@@ -14,6 +14,7 @@ import { runInNewContext } from "node:vm";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { environmentOf, processesWith, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, textOfRequest, type Asking } from "./client.ts";
@@ -389,7 +390,7 @@ describe("where memory is tight", () => {
     await turn.until("text_delta");
     expect(warmedPids(small)).toEqual([]);
     expect(await residentsEnded("evicted", small)).toBe(1);
-    expect(small.gate.snapshot(Date.now()).shed.memory).toBe(0);
+    expect(small.gate.snapshot(monotonicMs()).shed.memory).toBe(0);
     turn.leave();
   });
 
@@ -401,7 +402,7 @@ describe("where memory is tight", () => {
     expect(await warm(said, small)).toBe("no_room");
     expect(warmedPids(small)).toEqual([]);
     turn.leave();
-    await until(() => small.gate.snapshot(Date.now()).inflight === 0, "the turn to end");
+    await until(() => small.gate.snapshot(monotonicMs()).inflight === 0, "the turn to end");
     expect(await warm(said, small)).toBe("started");
   });
 
@@ -422,7 +423,7 @@ describe("where memory is tight", () => {
     const shed = await refusal(post(full, "Do you remember?", said));
     expect(shed).toMatchObject({ status: 429, reason: "max_turns" });
     turn.leave();
-    await until(() => full.gate.snapshot(Date.now()).inflight === 0, "the turn to end");
+    await until(() => full.gate.snapshot(monotonicMs()).inflight === 0, "the turn to end");
     const next = await ask(full, "Do you remember?", said);
     expect(sourceOf(next.turnId, full)).toBe("warmed");
     expect(lastAsked(full)).toContain("My name is Kai.");

@@ -17,6 +17,7 @@ import { loadAgents } from "../../src/agent/load.ts";
 import type { TurnGate } from "../../src/capacity/gate.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { CapacityView } from "../../src/http/server-parts.ts";
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { loadRehearsalScript } from "../../src/rehearsal/load-script.ts";
 import {
   startRehearsal,
@@ -135,7 +136,7 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
     stop: end,
     async [Symbol.asyncDispose]() {
       await end();
-      const { inflight, committedBytes, usedBytes } = gate.snapshot(Date.now());
+      const { inflight, committedBytes, usedBytes } = gate.snapshot(monotonicMs());
       await world[Symbol.asyncDispose]();
       if (inflight !== 0) throw new Error(`${inflight} permits were never given back`);
       if (committedBytes !== usedBytes) throw new Error("Bytes are committed to no turn");

@@ -5,6 +5,7 @@
  */
 
 import { z } from "zod";
+import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { PROMETHEUS_CONTENT_TYPE } from "../../telemetry/metrics.ts";
 import { SHED_REASONS } from "../../telemetry/values.ts";
 import { jsonAnswer, type Route } from "../route.ts";
@@ -146,7 +147,7 @@ function readyz({ config, gate, readiness, isBound }: ServerParts): Route {
       const { state, reason } = readiness;
       if (state !== "ready") return reply.status(503).send({ status: state, reason });
       if (isBound()) return reply.status(503).send({ status: "bound", reason: BOUND });
-      const shed = config.capacity.unreadyWhenFull ? gate.peek(Date.now()) : null;
+      const shed = config.capacity.unreadyWhenFull ? gate.peek(monotonicMs()) : null;
       if (shed !== null) return reply.status(503).send({ status: "full", reason: shed.text });
       return { status: "ready" };
     },
