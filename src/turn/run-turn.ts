@@ -115,6 +115,7 @@ async function* runAdmitted(
   await permit.roomFreed;
   const process = await lease.open(
     session,
+    signal,
     () => newProcess(parts),
     (err) =>
       observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process"),
