@@ -14,6 +14,7 @@ import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { checkReadiness } from "./check-readiness.ts";
 import { NOTHING_SWEPT } from "../session/session-sweeper.ts";
+import type { Logger } from "../telemetry/log.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
 import { ASKED_LOAD_RATIO, keepSwept, tell } from "./keep-swept.ts";
 
@@ -40,6 +41,7 @@ export interface ListeningServer {
   readonly ready: Promise<string | null>;
   /** The last resort before the process exits: kills every agent process and does not wait. */
   readonly killNow: () => void;
+  readonly log: Logger;
 }
 
 /**
@@ -90,7 +92,7 @@ async function serveEngine(
   const killNow = () => processes.killAllNow();
   const { sweepIntervalMs: intervalMs } = config.retention;
   await using _swept = single === null ? keepSwept({ sweeper, intervalMs, telemetry }) : null;
-  onListening({ url, memoryLimit, gate, containment, ready, killNow });
+  onListening({ url, memoryLimit, gate, containment, ready, killNow, log });
 
   await aborted(ended);
   const over = single?.over.reason as unknown;
