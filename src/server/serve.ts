@@ -12,7 +12,7 @@ import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
-import { checkReadiness } from "./check-readiness.ts";
+import { checkReadiness, watchStarts } from "./check-readiness.ts";
 import { NOTHING_SWEPT } from "../session/session-sweeper.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
@@ -77,6 +77,7 @@ async function serveEngine(
   const onPeak = (bytes: number) => footprints.calibrate(bytes);
   const deps = { config, data, agents, processes, readiness, log, onPeak };
   const ready = checkReadiness(deps, stop);
+  watchStarts(engine.starts, deps, stop);
   // A slow start takes nothing from the time that the first turn has to come.
   void ready.then(() => single?.awaitTurn());
   const { buildApp } = await import("../http/app.ts");

@@ -30,6 +30,7 @@ import { ProcessLease } from "./process-lease.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
 import { TurnHold } from "./turn-hold.ts";
+import type { TurnStarts } from "./turn-starts.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
 import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
@@ -42,6 +43,8 @@ export interface TurnDeps {
   readonly lane: StartLane;
   /** Learns how much CPU turns take. */
   readonly cpu: Pick<CpuMeter, "turnEnded">;
+  /** Learns whether the processes of turns start. */
+  readonly starts: Pick<TurnStarts, "worked" | "failed">;
   /** Learns what turns hold. */
   readonly footprints: Pick<FootprintBook, "learn">;
   /** The most memory that a turn of the agent may have, with all its tools. */
@@ -126,10 +129,14 @@ async function* runAdmitted(
     ...agentRunOf(parts),
     connection: process.connection,
     admittedAtMs,
-    onStarted: () => slot?.[Symbol.dispose](),
+    onStarted: () => {
+      slot?.[Symbol.dispose]();
+      if (lease.source === "started") deps.starts.worked();
+    },
   };
   const end = yield* runAgent(run, signal);
   over.abort();
+  if (lease.source === "started" && isStartFailure(end)) deps.starts.failed();
   deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
   // A process with turns behind it holds what those left, too. One that was started ahead has none:
   // its peak, from its start on, is this turn's.
@@ -188,6 +195,10 @@ function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): 
   const { carriedBytes, agentName } = demand;
   const sample = footprintSampleOf({ ...end, predictedBytes, carriedBytes }, Date.now());
   if (sample !== null) footprints.learn(agentName, sample);
+}
+
+function isStartFailure({ outcome }: AgentRunEnd): boolean {
+  return outcome.status === "failed" && outcome.code === "agent_start_failed";
 }
 
 /** Null for a turn that was ended while it waited: it need not start any more. */
