@@ -26,7 +26,7 @@ import { parseJsonBody } from "./json-body.ts";
 import { isContinuation, loadRefusal } from "./load-refusal.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
-import type { Route } from "./route.ts";
+import { type Route, writes } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
@@ -58,7 +58,7 @@ export function buildApp(parts: ServerParts): FastifyInstance {
     if (allow.length > 0 && request.method === "OPTIONS") return void reply.status(204).send();
     done(allow.length > 0 ? NO_SUCH_METHOD : NO_SUCH_ADDRESS);
   });
-  addRoutes(app, { parts, refusals, routes });
+  addRoutes(app, { parts, refusals, routes, crossOrigin });
   closeInTime(app);
   return app;
 }
@@ -154,9 +154,11 @@ interface RouteDeps {
   readonly parts: ServerParts;
   readonly refusals: Refusals;
   readonly routes: readonly Route[];
+  readonly crossOrigin: CrossOrigin;
 }
 
-function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps): void {
+function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
+  const { parts, refusals, routes, crossOrigin } = deps;
   const authenticator = new Authenticator(parts.config.auth);
   const { allowedHosts } = parts.config.http;
   app.decorateRequest("caller", null);
@@ -176,6 +178,14 @@ function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps)
           const refusal = isWeighed ? loadRefusal(parts, asker) : null;
           if (refusal === null) done();
           else refusals.send(refusal, request, reply);
+        } catch (error) {
+          done(error as Error);
+        }
+      },
+      preHandler: (request, _reply, done) => {
+        try {
+          if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
+          done();
         } catch (error) {
           done(error as Error);
         }

@@ -46,6 +46,13 @@ export const ERRORS = {
     title: "This key may not do that",
     remedy: "Use a key with the role `operator`, or ask whoever runs the server",
   },
+  foreign_origin: {
+    status: 403,
+    fault: "caller",
+    retryable: false,
+    title: "A web page of another origin may not do that",
+    remedy: "Name the origin of the page in `http.corsOrigins`, or give the server keys",
+  },
   not_found: {
     status: 404,
     fault: "caller",
