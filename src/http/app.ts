@@ -4,6 +4,7 @@
  *     connection ─▶ address ─▶ key or host ─▶ load ─▶ body ─▶ route ─▶ answer
  *       400 408     404 405      401  421     429     400
  *       431                      403          503     413 415
+ *                                                     503
  *
  * @module
  */
@@ -19,6 +20,7 @@ import { AppError } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
 import { allowedMethods } from "./address.ts";
 import { Authenticator } from "./auth.ts";
+import { BodiesInFlight, TOO_MANY_BODIES } from "./bodies-in-flight.ts";
 import { answerConnect, ClientErrors } from "./client-error.ts";
 import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost } from "./host-check.ts";
@@ -41,7 +43,7 @@ export function buildApp(parts: ServerParts): FastifyInstance {
   const refusals = new Refusals(parts);
   const clientErrors = new ClientErrors(parts.telemetry.metrics);
   const app = openFastify(parts, refusals, clientErrors);
-  acceptJson(app, parts);
+  acceptJson(app, parts, refusals);
 
   const routes = routeTable(parts);
   const crossOrigin = new CrossOrigin(parts.config.http.corsOrigins);
@@ -124,12 +126,14 @@ function quietLog({ telemetry }: ServerParts): FastifyBaseLogger {
   return log;
 }
 
-function acceptJson(app: FastifyInstance, parts: ServerParts): void {
+function acceptJson(app: FastifyInstance, parts: ServerParts, refusals: Refusals): void {
+  const bodies = new BodiesInFlight(parts.config.http);
   app.addHook("preParsing", (request, reply, payload, done) => {
     const encoding = request.headers["content-encoding"] ?? "identity";
     if (encoding.toLowerCase() !== "identity") return done(COMPRESSED);
     const bytes = Number(request.headers["content-length"] ?? 0);
     if (bytes > parts.config.http.bodyLimitBytes) return done(TOO_LARGE);
+    if (!bodies.take(request.raw)) return void refusals.send(TOO_MANY_BODIES, request, reply);
     if (/^100-continue$/i.test(request.headers.expect ?? "")) reply.raw.writeContinue();
     done(null, payload);
   });

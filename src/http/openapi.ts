@@ -36,6 +36,7 @@ function errorsOf(route: Pick<Route, "access" | "docs" | "method">): readonly Er
   const { access, docs } = route;
   return [
     ...docs.errors,
+    ...(docs.body === undefined ? [] : (["too_many_bodies"] as const)),
     ...(writes(route) ? (["foreign_origin"] as const) : []),
     ...(access === "public" ? [] : (["unauthorized", "misdirected_request"] as const)),
     ...(access === "operator" ? (["forbidden"] as const) : []),

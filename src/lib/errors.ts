@@ -238,6 +238,13 @@ export const ERRORS = {
     title: "The replica is shutting down",
     remedy: "Send the request again: another replica will take it",
   },
+  too_many_bodies: {
+    status: 503,
+    fault: "load",
+    retryable: true,
+    title: "The replica receives as many bytes of bodies as it may",
+    remedy: "Come back after `Retry-After` seconds; the limit is `http.bodiesSize`",
+  },
   not_ready: {
     status: 503,
     fault: "operator",
