@@ -28,6 +28,7 @@ import type { KeptProcesses } from "../turn/kept-processes.ts";
 import { LiveTurns } from "../turn/live-turns.ts";
 import { runTurn, type TurnDeps } from "../turn/run-turn.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
+import { TurnStarts } from "../turn/turn-starts.ts";
 import { type WarmReason, warmSession } from "../turn/warm-session.ts";
 import { bindSession } from "./bind-session.ts";
 import { CapacityReport } from "./capacity-report.ts";
@@ -63,6 +64,7 @@ export interface Engine {
   readonly single: SingleSession | null;
   readonly kept: KeptProcesses;
   readonly turns: LiveTurns;
+  readonly starts: TurnStarts;
   /** Starts a process for the next turn of a session, see `turn/warm-session.ts`. */
   readonly warm: (ref: SessionRef) => Promise<WarmReason>;
 }
@@ -124,7 +126,8 @@ export async function withEngine<Result>(
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
   await using opened = await openSessions({ config, data, telemetry, single, kept });
   const { locks, sessions, sweeper } = opened;
-  const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };
+  const starts = new TurnStarts();
+  const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints, starts };
   await using turns = openTurns(config, turnDeps);
   report.watch({
     agentNames: [...agents.keys()],
@@ -135,7 +138,7 @@ export async function withEngine<Result>(
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
-  return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, warm });
+  return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, starts, warm });
 }
 
 function memoryNotes({ notes, group }: MemoryLimit): readonly string[] {

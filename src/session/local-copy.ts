@@ -8,10 +8,10 @@
  * @module
  */
 
-import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { openRegularFile } from "../lib/regular-file.ts";
 import { makeDirectoriesBelow, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import type { SessionRef } from "./session-id.ts";
@@ -226,7 +226,8 @@ function fileNameOf(transcriptId: string, path: string): string {
 
 /** Null when the store has all of it, and nothing else. */
 async function tailOf(path: string, name: string, head: SessionHead): Promise<Tail | null> {
-  await using file = await open(path, "r");
+  await using file = await openRegularFile(path);
+  if (file === undefined) return null;
   const { size } = await file.stat();
   const isLines = name === "" || name.endsWith(".jsonl");
   const endBytes = isLines ? await endOfLastLine(file, size) : size;
@@ -286,8 +287,10 @@ async function filesBelow(directory: string, depth = 1): Promise<string[]> {
   return found.slice(0, MAX_FILES);
 }
 
-async function* bytesIn(file: string): AsyncGenerator<Buffer> {
-  for await (const chunk of createReadStream(file)) yield chunk as Buffer;
+async function* bytesIn(path: string): AsyncGenerator<Buffer> {
+  await using file = await openRegularFile(path);
+  if (file === undefined) return;
+  for await (const chunk of file.createReadStream({ autoClose: false })) yield chunk as Buffer;
 }
 
 async function writeAll(path: string, chunks: AsyncIterable<Buffer>): Promise<void> {

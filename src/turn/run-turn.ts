@@ -30,6 +30,7 @@ import { ProcessLease } from "./process-lease.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
 import { TurnHold } from "./turn-hold.ts";
+import type { TurnStarts } from "./turn-starts.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
 import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
@@ -42,6 +43,8 @@ export interface TurnDeps {
   readonly lane: StartLane;
   /** Learns how much CPU turns take. */
   readonly cpu: Pick<CpuMeter, "turnEnded">;
+  /** Learns whether the processes of turns start. */
+  readonly starts: Pick<TurnStarts, "worked" | "failed">;
   /** Learns what turns hold. */
   readonly footprints: Pick<FootprintBook, "learn">;
   /** The most memory that a turn of the agent may have, with all its tools. */
@@ -115,6 +118,7 @@ async function* runAdmitted(
   await permit.roomFreed;
   const process = await lease.open(
     session,
+    signal,
     () => newProcess(parts),
     (err) =>
       observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process"),
@@ -125,10 +129,14 @@ async function* runAdmitted(
     ...agentRunOf(parts),
     connection: process.connection,
     admittedAtMs,
-    onStarted: () => slot?.[Symbol.dispose](),
+    onStarted: () => {
+      slot?.[Symbol.dispose]();
+      if (lease.source === "started") deps.starts.worked();
+    },
   };
   const end = yield* runAgent(run, signal);
   over.abort();
+  if (lease.source === "started" && isStartFailure(end)) deps.starts.failed();
   deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
   learnFrom(end, permit, deps);
   const outcome = await session.finish(end);
@@ -196,6 +204,10 @@ function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): 
   const { carriedBytes, agentName } = demand;
   const sample = footprintSampleOf({ ...end, predictedBytes, carriedBytes }, Date.now());
   if (sample !== null) footprints.learn(agentName, sample);
+}
+
+function isStartFailure({ outcome }: AgentRunEnd): boolean {
+  return outcome.status === "failed" && outcome.code === "agent_start_failed";
 }
 
 /** Null for a turn that was ended while it waited: it need not start any more. */
