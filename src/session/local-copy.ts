@@ -260,7 +260,8 @@ async function sameBytesOf(
 
 /** Whether these bytes begin with the whole lines of the file. */
 async function isBeginningOf(path: string, chunks: AsyncIterable<Buffer>): Promise<boolean> {
-  await using file = await open(path, "r");
+  await using file = await openRegularFile(path);
+  if (file === undefined) return true;
   const endBytes = await endOfLastLine(file, (await file.stat()).size);
   let sameBytes = 0;
   for await (const chunk of chunks) {
