@@ -37,8 +37,11 @@ export interface StartAgentOptions extends Pick<
   SpawnAgentOptions,
   "command" | "args" | "cwd" | "env" | "turnId"
 > {
-  /** Of a control group of its own, where there are any; none without it. */
-  readonly ceilingBytes?: number;
+  /**
+   * The most it may hold, in a control group of its own where there are any; without it there is no
+   * ceiling and no group. Asked again when the limit of the replica has changed.
+   */
+  readonly ceilingBytes?: () => number;
   /** What the memory guard should know from the start; the rest can be told it later. */
   readonly facts?: Partial<TreeFacts>;
 }
@@ -61,6 +64,7 @@ export class AgentProcesses implements AsyncDisposable {
   readonly guard: MemoryGuard;
   readonly #options: AgentProcessesOptions;
   readonly #live = new Set<AgentProcess>();
+  readonly #ceilings = new Map<AgentProcess, () => number>();
   readonly #noticed = new Set<string>();
   #closed = false;
 
@@ -80,17 +84,32 @@ export class AgentProcesses implements AsyncDisposable {
       throw new AppError("draining", "Cannot start an agent process: the server is shutting down");
     }
     const { serverId, stderrTailBytes, endGraceMs } = this.#options;
-    const group = this.#openGroup(options);
+    const ceilingBytes = options.ceilingBytes?.() ?? null;
+    const group = this.#openGroup(options.turnId, ceilingBytes);
     const { guard } = this;
     const own = { group, guard, serverId, stderrTailBytes, endGraceMs };
     const agent = spawnAgentProcess({ ...options, ...own });
     this.#live.add(agent);
-    const { ceilingBytes = null, facts } = options;
-    this.guard.watch(agent.tree, { ...UNTOLD, ceilingBytes, ...facts });
+    if (options.ceilingBytes !== undefined) this.#ceilings.set(agent, options.ceilingBytes);
+    this.guard.watch(agent.tree, { ...UNTOLD, ceilingBytes, ...options.facts });
     void agent.exited.then((exit) => this.#options.onExit(agent, exit));
     void agent.treeGone.then(() => this.#forget(agent));
-    this.#noticeMissingProtection(agent, options.ceilingBytes);
+    this.#noticeMissingProtection(agent, ceilingBytes);
     return agent;
+  }
+
+  /** Has those that run held to the ceilings that would be theirs if they started now. */
+  renewCeilings(): void {
+    for (const [agent, ceilingBytesNow] of this.#ceilings) {
+      const ceilingBytes = ceilingBytesNow();
+      if (this.guard.factsOf(agent.turnId)?.ceilingBytes === ceilingBytes) continue;
+      this.guard.update(agent.turnId, { ceilingBytes });
+      try {
+        agent.group?.setCeiling(ceilingBytes);
+      } catch {
+        // Holds more (v1), or has just gone: the guard has the new ceiling.
+      }
+    }
   }
 
   /**
@@ -119,19 +138,20 @@ export class AgentProcesses implements AsyncDisposable {
 
   #forget(agent: AgentProcess): void {
     this.#live.delete(agent);
+    this.#ceilings.delete(agent);
     this.guard.unwatch(agent.tree);
   }
 
-  #openGroup({ turnId, ceilingBytes }: StartAgentOptions): ControlGroup | null {
+  #openGroup(turnId: string, ceilingBytes: number | null): ControlGroup | null {
     const { containment } = this.#options;
-    if (containment === undefined || ceilingBytes === undefined) return null;
+    if (containment === undefined || ceilingBytes === null) return null;
     return containment.openGroup(turnId, ceilingBytes);
   }
 
-  #noticeMissingProtection(agent: AgentProcess, ceilingBytes: number | undefined): void {
+  #noticeMissingProtection(agent: AgentProcess, ceilingBytes: number | null): void {
     if (agent.pid === null) return;
     const { kind = "guard" } = this.#options.containment ?? {};
-    if (kind !== "guard" && ceilingBytes !== undefined && agent.group === null) {
+    if (kind !== "guard" && ceilingBytes !== null && agent.group === null) {
       this.#noticeOnce(NO_GROUP);
     }
     if (!agent.onLadder) this.#noticeOnce(NO_LADDER);

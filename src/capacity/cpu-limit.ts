@@ -5,7 +5,8 @@
  * @module
  */
 
-import { type CgroupVersion, findHierarchies, readText } from "./cgroup.ts";
+import { type CgroupVersion, findHierarchies, type ReadFile, readText } from "./cgroup.ts";
+import { LastTexts } from "./last-texts.ts";
 
 export interface CpuLimit {
   /** CPUs, possibly a fraction; above 0. */
@@ -22,16 +23,26 @@ export interface CpuLimitOptions {
   readonly cpuCount: number;
 }
 
+/** For who reads the limit again and again: a file that cannot be read says what it said before. */
+export function cpuLimitReader(options: CpuLimitOptions): () => CpuLimit {
+  const texts = new LastTexts();
+  return () => {
+    texts.beginRound();
+    return readCpuLimit(options, texts.read);
+  };
+}
+
 /** Reads the limit; a quota that cannot be read or understood is none. */
-export function readCpuLimit(options: CpuLimitOptions): CpuLimit {
+export function readCpuLimit(options: CpuLimitOptions, readFile: ReadFile = readText): CpuLimit {
   let tightest: CpuLimit = {
     cpus: options.cpuCount,
     source: "CPUs of the machine",
     kind: "machine",
   };
-  for (const { version, groups } of findHierarchies(options.root ?? "/", "cpu")) {
+  for (const { version, groups } of findHierarchies(options.root ?? "/", "cpu", readFile)) {
     for (const group of groups) {
-      const cpus = version === "cgroup2" ? quota2(group.directory) : quota1(group.directory);
+      const quotaOf = version === "cgroup2" ? quota2 : quota1;
+      const cpus = quotaOf(group.directory, readFile);
       if (cpus === null || cpus >= tightest.cpus) continue;
       const what = version === "cgroup2" ? "cgroup v2 cpu.max" : "cgroup v1 cpu.cfs_quota_us";
       tightest = { cpus, source: `${what} of ${group.path}`, kind: version };
@@ -41,17 +52,17 @@ export function readCpuLimit(options: CpuLimitOptions): CpuLimit {
 }
 
 /** `cpu.max` holds `<quota> <period>` in microseconds, the quota possibly `max`. */
-function quota2(directory: string): number | null {
-  const file = readText(directory, "cpu.max");
+function quota2(directory: string, readFile: ReadFile): number | null {
+  const file = readFile(directory, "cpu.max");
   if (file.status !== "read") return null;
   const [quota, period] = file.text.trim().split(/\s+/);
   return quotient(quota, period);
 }
 
 /** A quota of -1 means none. */
-function quota1(directory: string): number | null {
-  const quota = readText(directory, "cpu.cfs_quota_us");
-  const period = readText(directory, "cpu.cfs_period_us");
+function quota1(directory: string, readFile: ReadFile): number | null {
+  const quota = readFile(directory, "cpu.cfs_quota_us");
+  const period = readFile(directory, "cpu.cfs_period_us");
   if (quota.status !== "read" || period.status !== "read") return null;
   return quotient(quota.text, period.text);
 }

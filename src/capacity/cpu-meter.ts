@@ -15,11 +15,20 @@ const USABLE_RATIO = 0.9;
 const SHORTEST_TURN_MS = 500;
 
 export class CpuMeter {
-  readonly limit: CpuLimit;
+  #limit: CpuLimit;
   #cpusPerTurn: number | null = null;
 
   constructor(limit: CpuLimit) {
-    this.limit = limit;
+    this.#limit = limit;
+  }
+
+  get limit(): CpuLimit {
+    return this.#limit;
+  }
+
+  /** The replica was resized. */
+  resize(limit: CpuLimit): void {
+    this.#limit = limit;
   }
 
   /** CPUs that a turn keeps busy on average, its start included; null until one was measured. */
@@ -30,7 +39,7 @@ export class CpuMeter {
   /** Turns at once that the CPUs can serve; null until one was measured. */
   get turnsThatFit(): number | null {
     if (this.#cpusPerTurn === null) return null;
-    return Math.max(1, Math.floor((USABLE_RATIO * this.limit.cpus) / this.#cpusPerTurn));
+    return Math.max(1, Math.floor((USABLE_RATIO * this.#limit.cpus) / this.#cpusPerTurn));
   }
 
   /** @param cpuMs Of all processes of a turn; null where it cannot be read. */

@@ -16,25 +16,34 @@ export interface SafetyReserveOptions {
 }
 
 export class SafetyReserve {
-  readonly #options: SafetyReserveOptions;
+  readonly #settingBytes: number | null;
+  #cores: number;
   #mappedBytes: number | null = null;
   #kernelKillsAll = false;
 
-  constructor(options: SafetyReserveOptions) {
-    this.#options = options;
+  constructor({ settingBytes, cores }: SafetyReserveOptions) {
+    this.#settingBytes = settingBytes;
+    this.#cores = cores;
   }
 
   /** Between the limit and the load line. */
   get bytes(): number {
-    return this.#options.settingBytes ?? this.brakeBytes + MARGIN_BYTES;
+    return this.#settingBytes ?? this.brakeBytes + MARGIN_BYTES;
   }
 
   /** With less free the guard ends what balloons. */
   get brakeBytes(): number {
-    const { settingBytes, cores } = this.#options;
-    const floor = floorBytes(this.#mappedBytes);
-    const brake = brakeBytes({ floorBytes: floor, kernelKillsAll: this.#kernelKillsAll, cores });
-    return settingBytes === null ? brake : Math.min(brake, settingBytes);
+    const brake = brakeBytes({
+      floorBytes: floorBytes(this.#mappedBytes),
+      kernelKillsAll: this.#kernelKillsAll,
+      cores: this.#cores,
+    });
+    return Math.min(brake, this.#settingBytes ?? Infinity);
+  }
+
+  /** The replica was resized: more cores fill memory faster. */
+  resize(cores: number): void {
+    this.#cores = cores;
   }
 
   /** At its limit the kernel ends everything in the group: the guard must be earlier. */

@@ -22,20 +22,31 @@ const PRESUMED_START_MS = 500;
 const SMOOTHING_RATIO = 0.2;
 
 /**
- * Holds: `starting <= slots`; whoever waits is served in order; one that gives up, or whose start
+ * Holds: `starting <= slots`, but for starts that were under way as it got fewer; whoever waits is served in order; one that gives up, or whose start
  * fails, gives its place to the next.
  */
 export class StartLane {
-  readonly slots: number;
   readonly maxWaitMs: number;
   readonly #waiting = new Set<() => void>();
+  #slots: number;
   #coming = 0;
   #starting = 0;
   #meanStartMs = PRESUMED_START_MS;
 
   constructor({ cpus, maxWaitMs }: StartLaneOptions) {
-    this.slots = Math.max(1, Math.round(cpus));
+    this.#slots = slotsFor(cpus);
     this.maxWaitMs = maxWaitMs;
+  }
+
+  /** How many may start at once. */
+  get slots(): number {
+    return this.#slots;
+  }
+
+  /** The replica was resized: who waits for a slot that is there now has it. */
+  resize(cpus: number): void {
+    this.#slots = slotsFor(cpus);
+    this.#letIn();
   }
 
   get starting(): number {
@@ -110,11 +121,21 @@ export class StartLane {
         isHeld = false;
         this.#starting -= 1;
         this.#meanStartMs += SMOOTHING_RATIO * (performance.now() - beganAtMs - this.#meanStartMs);
-        const [next] = this.#waiting; // A Set keeps the order of coming.
-        if (next === undefined) return;
-        this.#waiting.delete(next);
-        next();
+        this.#letIn();
       },
     };
   }
+
+  /** A Set keeps the order of coming. */
+  #letIn(): void {
+    for (const next of this.#waiting) {
+      if (this.#starting >= this.#slots) return;
+      this.#waiting.delete(next);
+      next();
+    }
+  }
+}
+
+function slotsFor(cpus: number): number {
+  return Math.max(1, Math.round(cpus));
 }

@@ -35,7 +35,7 @@ import { CapacityReport } from "./capacity-report.ts";
 import { GuardLink } from "./guard-link.ts";
 import { openFootprintFile } from "./footprint-file.ts";
 import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
-import { openGate, type OpenGate } from "./open-gate.ts";
+import { type GateOptions, openGate, type OpenGate } from "./open-gate.ts";
 import { openSessions, type Sweeper } from "./open-sessions.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 import { sdkVersion } from "./sdk-version.ts";
@@ -89,8 +89,7 @@ export async function withEngine<Result>(
     config,
     agents: options.agents,
     sdkVersion: sdkVersion(),
-    onLimitRead: (limit, before) =>
-      limitWasRead(limit, before, { ...capacity, guardLink, telemetry }),
+    ...limitListeners(() => ({ ...capacity, guardLink, telemetry })),
     pressure: () => guardLink.pressure,
     onDecision: (isShed, text) => shedLog.decided(isShed, text, monotonicMs()),
   });
@@ -115,7 +114,7 @@ export async function withEngine<Result>(
   if (containment.killsAll) capacity.reserve.kernelKillsAll();
   for (const note of containment.notes) log.info({ note }, "About containment");
   await using processes = openAgentProcesses({ config, data, containment, telemetry, guardLink });
-  guardLink.watch(processes.guard);
+  guardLink.watch(processes);
   guardLink.setLimit(memoryLimit.current, capacity.reserve.brakeBytes);
   await using prepared = await prepareAgents(options.agents, config.agentEnvironment);
 
@@ -153,15 +152,24 @@ function ceilingOf(gate: TurnGate): KeptDeps["ceilingBytesOf"] {
   };
 }
 
+type LimitParts = Pick<OpenGate, "gate" | "reserve"> & {
+  readonly guardLink: GuardLink;
+  readonly telemetry: Telemetry;
+};
+
+/** What hears of limits. @param parts Asked for then: they are made later than this. */
+function limitListeners(parts: () => LimitParts): Pick<GateOptions, "onLimitRead" | "onCpuChange"> {
+  return {
+    onLimitRead: (limit, before) => limitWasRead(limit, before, parts()),
+    onCpuChange: ({ cpus, source }, before) => {
+      const figures = { cpus, beforeCpus: before.cpus, source };
+      parts().telemetry.log.warn(figures, "The CPU limit has changed");
+    },
+  };
+}
+
 /** The limit may be another one now; and the moment is as good as any to look at the text. */
-function limitWasRead(
-  limit: MemoryLimit,
-  before: MemoryLimit,
-  parts: Pick<OpenGate, "gate" | "reserve"> & {
-    readonly guardLink: GuardLink;
-    readonly telemetry: Telemetry;
-  },
-): void {
+function limitWasRead(limit: MemoryLimit, before: MemoryLimit, parts: LimitParts): void {
   const { gate, reserve, guardLink, telemetry } = parts;
   if (limit.bytes !== before.bytes) {
     const { bytes: limitBytes, source } = limit;
@@ -175,6 +183,8 @@ function limitWasRead(
   }
   if (gate.inflight > 0) reserve.sawMapped(readMemoryAccount({ limit }).mappedFileBytes.value);
   guardLink.setLimit(limit, reserve.brakeBytes);
+  // Only now: what is kept free below the limit may be another too.
+  if (limit.bytes !== before.bytes) guardLink.renewCeilings();
 }
 
 /** What a run that was killed has left: its processes, and a mark that it did not end well. */

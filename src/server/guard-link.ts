@@ -6,8 +6,8 @@
  */
 
 import type { EndVerdict } from "../agent-process/guard-wire.ts";
-import type { GuardStatus, MemoryGuard } from "../agent-process/memory-guard.ts";
-import type { AgentProcessesOptions } from "../agent-process/registry.ts";
+import type { GuardStatus } from "../agent-process/memory-guard.ts";
+import type { AgentProcesses, AgentProcessesOptions } from "../agent-process/registry.ts";
 import { endText } from "../capacity/guard-words.ts";
 import type { Config } from "../config/config.ts";
 import type { TurnGate } from "../capacity/gate.ts";
@@ -27,7 +27,7 @@ export interface GuardListeners {
 export class GuardLink {
   readonly #mayEnd: boolean;
   readonly #listeners: () => GuardListeners;
-  #guard: MemoryGuard | null = null;
+  #processes: Pick<AgentProcesses, "guard" | "renewCeilings"> | null = null;
 
   /** @param listeners Asked for when there is news: they may be made later than this. */
   constructor({ capacity }: Pick<Config, "capacity">, listeners: () => GuardListeners) {
@@ -52,24 +52,29 @@ export class GuardLink {
     };
   }
 
-  /** From now on it is asked, and told of limits. */
-  watch(guard: MemoryGuard): void {
-    this.#guard = guard;
+  /** From now on their guard is asked, and told of limits. */
+  watch(processes: Pick<AgentProcesses, "guard" | "renewCeilings">): void {
+    this.#processes = processes;
   }
 
   setLimit(limit: MemoryLimit, brakeBytes: number): void {
-    this.#guard?.setLimit(limit, brakeBytes);
+    this.#processes?.guard.setLimit(limit, brakeBytes);
+  }
+
+  /** The limit of the replica is another: so are the ceilings that are shares of it. */
+  renewCeilings(): void {
+    this.#processes?.renewCeilings();
   }
 
   /** Null before there is one, and where it was switched off. */
   get status(): GuardStatus | null {
-    return this.#mayEnd ? (this.#guard?.status ?? null) : null;
+    return this.#mayEnd ? (this.#processes?.guard.status ?? null) : null;
   }
 
   /** Why no turn is to be admitted now, in words; null if there is no reason. */
   get pressure(): string | null {
-    const guard = this.#mayEnd ? this.#guard : null;
-    return guard === null || guard.seesRoom ? null : guard.status.reason;
+    const guard = this.#mayEnd ? this.#processes?.guard : undefined;
+    return guard === undefined || guard.seesRoom ? null : guard.status.reason;
   }
 
   /** 0 to 3; -1 while nobody looks. */

@@ -7,7 +7,7 @@
 import { availableParallelism, totalmem } from "node:os";
 import { readPrivateBytes } from "../agent-process/proc.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
-import { readCpuLimit } from "../capacity/cpu-limit.ts";
+import { type CpuLimit, cpuLimitReader } from "../capacity/cpu-limit.ts";
 import { CpuMeter } from "../capacity/cpu-meter.ts";
 import { FootprintBook } from "../capacity/footprint.ts";
 import { TurnGate } from "../capacity/gate.ts";
@@ -25,10 +25,14 @@ export interface GateOptions {
   /** Of Claude Code: another one holds another amount of memory. */
   readonly sdkVersion: string;
   readonly onLimitRead: (limit: MemoryLimit, before: MemoryLimit) => void;
+  /** Told of another CPU quota, before the memory limit that was read with it. */
+  readonly onCpuChange: (limit: CpuLimit, before: CpuLimit) => void;
   /** Why memory is short, in words; null while it is not. */
   readonly pressure: () => string | null;
   /** Told of each decision, in words. */
   readonly onDecision: (isShed: boolean, text: string) => void;
+  /** Directory that stands for `/`; limits are read below it. */
+  readonly root?: string;
 }
 
 export interface OpenGate {
@@ -42,22 +46,35 @@ export interface OpenGate {
 }
 
 export function openGate(options: GateOptions): OpenGate {
+  const { root = "/" } = options;
   const { capacity } = options.config;
-  const memoryLimit = new LimitWatch({
-    read: memoryLimitReader({
-      explicitBytes: capacity.memoryLimitBytes,
-      totalMemoryBytes: totalmem(),
-    }),
-    onRead: options.onLimitRead,
-  });
-  const limit = () => memoryLimit.current;
-  const cpu = new CpuMeter(readCpuLimit({ cpuCount: availableParallelism() }));
+  const readCpuLimit = cpuLimitReader({ root, cpuCount: availableParallelism() });
+  const cpu = new CpuMeter(readCpuLimit());
   const lane = new StartLane({
     cpus: capacity.startsAtOnce ?? cpu.limit.cpus,
     maxWaitMs: capacity.startWaitMs,
   });
   const settingBytes = capacity.safetyReserveBytes;
   const reserve = new SafetyReserve({ settingBytes, cores: cpu.limit.cpus });
+  const followCpuLimit = (): void => {
+    const before = cpu.limit;
+    const now = readCpuLimit();
+    if (now.cpus === before.cpus && now.source === before.source) return;
+    cpu.resize(now);
+    reserve.resize(now.cpus);
+    if (capacity.startsAtOnce === null) lane.resize(now.cpus);
+    if (now.cpus !== before.cpus) options.onCpuChange(now, before);
+  };
+  const { memoryLimitBytes: explicitBytes } = capacity;
+  const memoryLimit = new LimitWatch({
+    read: memoryLimitReader({ root, explicitBytes, totalMemoryBytes: totalmem() }),
+    onRead: (now, before) => {
+      // Both are changed by one resize, and the guard's brake depends on both.
+      followCpuLimit();
+      options.onLimitRead(now, before);
+    },
+  });
+  const limit = () => memoryLimit.current;
   const footprints = openFootprints(options);
   const meter = new MemoryMeter();
   const measure = (): Weights =>

@@ -75,7 +75,7 @@ export class TurnProcess {
         ...(options.toolShell !== null && { CLAUDE_CODE_SHELL_PREFIX: options.toolShell }),
       },
       spawn: (start) => {
-        const ceilingBytes = options.ceilingBytesOf(definition);
+        const ceilingBytes = () => options.ceilingBytesOf(definition);
         const facts = this.#turn === null ? { kind: this.#idleKind } : factsOf(this.#turn);
         const process = options.processes.spawn({ ...start, ceilingBytes, facts });
         this.#turn?.onProcess(process);

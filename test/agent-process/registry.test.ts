@@ -1,18 +1,28 @@
 import { describe, expect, it } from "vitest";
 
 import type { AgentExit } from "../../src/agent-process/agent-process.ts";
-import { AgentProcesses } from "../../src/agent-process/registry.ts";
+import { ControlGroup } from "../../src/agent-process/control-group.ts";
+import { AgentProcesses, type AgentProcessesOptions } from "../../src/agent-process/registry.ts";
 import { findTree } from "../../src/agent-process/terminate.ts";
+import { MIN_CEILING_BYTES, TEXT_ROOM_BYTES } from "../../src/capacity/turn-ceiling.ts";
+import { readGroup, reasonForNoGroups1, testGroups1 } from "../helpers/control-group.ts";
 import { isRunning, optionsFor, printed, until, useServerId } from "./agent-programs.ts";
 
 const serverId = useServerId();
 
-function agentProcesses(exits: AgentExit[] = [], notices: string[] = []): AgentProcesses {
+const skipped = reasonForNoGroups1();
+
+function agentProcesses(
+  exits: AgentExit[] = [],
+  notices: string[] = [],
+  containment?: AgentProcessesOptions["containment"],
+): AgentProcesses {
   return new AgentProcesses({
     serverId,
     stderrTailBytes: 1000,
     endGraceMs: 200,
     sampleIntervalMs: 20,
+    ...(containment !== undefined && { containment }),
     onExit: (_agent, exit) => exits.push(exit),
     onAbandoned: () => {},
     onNotice: (notice) => notices.push(notice),
@@ -71,5 +81,33 @@ describe("AgentProcesses", () => {
     await using agents = agentProcesses([], notices);
     await agents.spawn(optionsFor("exits-137.sh", serverId)).exited;
     expect(notices).toEqual([]);
+  });
+});
+
+const title = `ceilings of those that run${skipped ? `: ${skipped}` : ""}`;
+
+describe.skipIf(skipped !== null)(title, () => {
+  it("follow the limit of the replica, in their groups and for the guard", async () => {
+    const MIB = 2 ** 20;
+    await using groups = testGroups1(1024 * MIB);
+    await using agents = agentProcesses([], [], {
+      kind: "cgroup1",
+      openGroup: (id, ceilingBytes) => ControlGroup.make(groups.parent, id, ceilingBytes),
+    });
+    const share = { bytes: 512 * MIB };
+    const [bounded, own] = [() => share.bytes, () => 256 * MIB].map((ceilingBytes) =>
+      agents.spawn({ ...optionsFor("polite.sh", serverId), ceilingBytes }),
+    );
+    if (bounded === undefined || own === undefined) throw new Error("Nothing was started");
+    for (const agent of [bounded, own]) await printed(agent, "ready");
+    for (const bytes of [768 * MIB, 300 * MIB, MIN_CEILING_BYTES]) {
+      share.bytes = bytes;
+      agents.renewCeilings();
+      const limit = readGroup(bounded.group?.directory ?? "", "memory.limit_in_bytes");
+      expect(Number(limit)).toBe(bytes + TEXT_ROOM_BYTES);
+      expect(agents.guard.factsOf(bounded.turnId)).toMatchObject({ ceilingBytes: bytes });
+    }
+    const limit = readGroup(own.group?.directory ?? "", "memory.limit_in_bytes");
+    expect(Number(limit)).toBe(256 * MIB + TEXT_ROOM_BYTES);
   });
 });

@@ -1,0 +1,129 @@
+/**
+ * What follows a replica that is resized while it runs: its CPU quota and its memory limit, as the
+ * files say that the kernel would change.
+ */
+
+import { rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { loadConfig } from "../../src/config/load.ts";
+import { CapacityReport } from "../../src/server/capacity-report.ts";
+import { openGate } from "../../src/server/open-gate.ts";
+import { mount2, type SystemTree, writeTree } from "../capacity/system-tree.ts";
+
+const GiB = 2 ** 30;
+const CPU = "sys/fs/cgroup/app/cpu.max";
+const MEMORY = "sys/fs/cgroup/app/memory.max";
+const READ_EVERY_MS = 10_000;
+const NEVER = new AbortController().signal;
+
+let tree: SystemTree;
+beforeEach(() => {
+  vi.useFakeTimers();
+  tree = writeTree({
+    "proc/self/cgroup": "0::/app\n",
+    "proc/self/mountinfo": mount2("/sys/fs/cgroup"),
+    [MEMORY]: `${8 * GiB}\n`,
+    "sys/fs/cgroup/app/memory.current": `${GiB}\n`,
+    [CPU]: "50000 100000\n",
+  });
+});
+afterEach(() => {
+  vi.useRealTimers();
+  tree[Symbol.dispose]();
+});
+
+async function opened(flags: Readonly<Record<string, string>> = {}) {
+  const environment = { PATH: "" };
+  const workingDirectory = tree.root;
+  const { config } = await loadConfig({ flags, environment, workingDirectory });
+  const told: string[] = [];
+  const capacity = openGate({
+    config,
+    agents: [],
+    sdkVersion: "1",
+    root: tree.root,
+    onLimitRead: (now, before) =>
+      void (
+        now.bytes !== before.bytes && told.push(`${before.bytes / GiB} to ${now.bytes / GiB} GiB`)
+      ),
+    onCpuChange: (now, before) => void told.push(`${before.cpus} to ${now.cpus} CPUs`),
+    pressure: () => null,
+    onDecision: () => {},
+  });
+  const report = new CapacityReport(capacity, { level: 0, status: null });
+  const next = () => void vi.advanceTimersByTime(READ_EVERY_MS);
+  return { ...capacity, told, report, next };
+}
+
+// More CPUs than the machine has are no quota, so the quotas here are below one and at one.
+describe("openGate, of a replica that is resized", () => {
+  it("follows the CPU quota with the memory limit, and tells of both", async () => {
+    const { memoryLimit, cpu, told, report, next } = await opened({
+      "capacity.admission": "static",
+    });
+    using _watch = memoryLimit;
+    cpu.turnEnded(2_000, 10_000);
+    expect(report.view()).toMatchObject({ binds: "cpu", cpu: { cpus: 0.5, turnsThatFit: 2 } });
+    tree.write({ [CPU]: "90000 100000\n", [MEMORY]: `${2 * GiB}\n` });
+    next();
+    expect(told).toEqual(["0.5 to 0.9 CPUs", "8 to 2 GiB"]);
+    expect(report.view()).toMatchObject({
+      binds: "memory",
+      limitBytes: 2 * GiB,
+      cpu: { cpus: 0.9, turnsThatFit: 4, source: "cgroup v2 cpu.max of /app" },
+    });
+    next();
+    expect(told).toHaveLength(2);
+  });
+
+  it("keeps the quota while its file is gone", async () => {
+    const { memoryLimit, cpu, told, next } = await opened();
+    using _watch = memoryLimit;
+    rmSync(join(tree.root, CPU));
+    next();
+    next();
+    expect(cpu.limit.cpus).toBe(0.5);
+    expect(told).toEqual([]);
+  });
+});
+
+describe.skipIf(availableParallelism() < 2)("openGate, with CPUs more or less", () => {
+  it("lets in who waits to start when there are more, and takes no slot away", async () => {
+    const { memoryLimit, lane, next } = await opened();
+    using _watch = memoryLimit;
+    const first = await lane.enter(NEVER);
+    const second = lane.enter(NEVER);
+    const third = lane.enter(NEVER);
+    expect(lane).toMatchObject({ slots: 1, starting: 1, waiting: 2 });
+    tree.write({ [CPU]: "200000 100000\n" });
+    next();
+    expect(lane).toMatchObject({ slots: 2, starting: 2, waiting: 1 });
+    tree.write({ [CPU]: "50000 100000\n" });
+    next();
+    first[Symbol.dispose]();
+    expect(lane).toMatchObject({ slots: 1, starting: 1, waiting: 1 });
+    (await second)[Symbol.dispose]();
+    (await third)[Symbol.dispose]();
+    expect(lane).toMatchObject({ starting: 0, waiting: 0 });
+  });
+
+  it("leaves the starts at once that were set", async () => {
+    const { memoryLimit, lane, next } = await opened({ "capacity.startsAtOnce": "3" });
+    using _watch = memoryLimit;
+    tree.write({ [CPU]: "200000 100000\n" });
+    next();
+    expect(lane.slots).toBe(3);
+  });
+
+  it("has the guard act earlier where more cores can fill the memory", async () => {
+    const { memoryLimit, reserve, next } = await opened();
+    using _watch = memoryLimit;
+    reserve.kernelKillsAll();
+    const before = reserve.brakeBytes;
+    tree.write({ [CPU]: "200000 100000\n" });
+    next();
+    expect(reserve.brakeBytes).toBeGreaterThan(1.5 * before);
+  });
+});
