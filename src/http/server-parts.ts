@@ -9,6 +9,7 @@ import type { TreeKind } from "../capacity/guard-trees.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
 import type { FootprintDescription } from "../capacity/footprint.ts";
+import type { MemoryAccount, MemoryPressure } from "../capacity/memory-pressure.ts";
 import type { MemoryUse } from "../capacity/memory-reading.ts";
 import type { Config } from "../config/config.ts";
 import type { Sessions } from "../session/sessions.ts";
@@ -42,6 +43,8 @@ export interface ServerParts {
 /** The answer of `/capacity`. */
 export interface CapacityView extends GateSnapshot {
   readonly memory: MemoryUse;
+  /** What else the kernel tells of it; nothing is decided on most of it. */
+  readonly account: MemoryAccount & MemoryPressure;
   /** Which of the two sets how many turns there can be, as far as is known. */
   readonly binds: "memory" | "cpu";
   readonly cpu: CpuView;

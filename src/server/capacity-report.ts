@@ -7,6 +7,7 @@
 import type { Containment } from "../agent-process/containment.ts";
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
+import { readMemoryAccount, readMemoryPressure } from "../capacity/memory-pressure.ts";
 import type { CapacityView, CpuView } from "../http/server-parts.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { CapacityNumbers } from "../telemetry/metrics.ts";
@@ -42,13 +43,15 @@ export class CapacityReport {
     const { gate, memoryLimit, meter, footprints } = this.#capacity;
     const nowMs = monotonicMs();
     const snapshot = gate.snapshot(nowMs);
+    const limit = memoryLimit.current;
     const cpu = this.#cpu();
     const { agentNames = [], containment } = this.#server ?? {};
     const { kind = "guard", text = "", killsAll = false } = containment ?? {};
     return {
       ...snapshot,
       ...shownTimes(snapshot, nowMs),
-      memory: meter.read(memoryLimit.current),
+      memory: meter.read(limit),
+      account: { ...readMemoryPressure({ limit }), ...readMemoryAccount({ limit }) },
       binds: (cpu.turnsThatFit ?? Infinity) < snapshot.turnsThatFit ? "cpu" : "memory",
       cpu,
       containment: { kind, text, killsAll },

@@ -240,6 +240,21 @@ describe("MemoryGuard, ending", () => {
     expect(isRunning(tool.pid ?? 0)).toBe(true);
   });
 
+  it("takes what its group has in swap for used", async () => {
+    const { agents, verdicts } = guarded();
+    await using _ = agents;
+    using memory = fakeMemory({ freeBytes: 1000 * MIB });
+    const agent = await start(agents, "holds-100-mib.sh");
+    agents.guard.update(agent.turnId, { predictedBytes: 20 * MIB });
+    agents.guard.setLimit(memory.limit, BRAKE);
+    await until(() => agents.guard.status.slackBytes === 1000 * MIB);
+    // Swapped out, not given back: in memory there would be 100 MiB left.
+    memory.setFree(1400 * MIB);
+    writeFileSync(join(memory.directory, "memory.swap.current"), String(1300 * MIB));
+    await until(() => verdicts.length > 0);
+    expect(verdicts[0]).toMatchObject({ id: agent.turnId, what: "tool", reason: "short" });
+  });
+
   it("only measures when it may do no more", async () => {
     const { agents, verdicts, evicted } = guarded({ mayEnd: false });
     await using _ = agents;

@@ -1,6 +1,6 @@
 /**
- * What follows a replica that is resized while it runs: its CPU quota and its memory limit, as the
- * files say that the kernel would change.
+ * What a server reads of the group it is in, on files that stand for the kernel's: what follows a
+ * replica that is resized while it runs, what swap does, and what people are told.
  */
 
 import { rmSync } from "node:fs";
@@ -8,6 +8,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../../src/config/load.ts";
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { CapacityReport } from "../../src/server/capacity-report.ts";
 import { openGate } from "../../src/server/open-gate.ts";
 import { mount2, type SystemTree, writeTree } from "../capacity/system-tree.ts";
@@ -15,6 +16,9 @@ import { mount2, type SystemTree, writeTree } from "../capacity/system-tree.ts";
 const GiB = 2 ** 30;
 const CPU = "sys/fs/cgroup/app/cpu.max";
 const MEMORY = "sys/fs/cgroup/app/memory.max";
+const USED = "sys/fs/cgroup/app/memory.current";
+const STAT = "sys/fs/cgroup/app/memory.stat";
+const SWAP = "sys/fs/cgroup/app/memory.swap.current";
 const READ_EVERY_MS = 10_000;
 const NEVER = new AbortController().signal;
 
@@ -25,7 +29,8 @@ beforeEach(() => {
     "proc/self/cgroup": "0::/app\n",
     "proc/self/mountinfo": mount2("/sys/fs/cgroup"),
     [MEMORY]: `${8 * GiB}\n`,
-    "sys/fs/cgroup/app/memory.current": `${GiB}\n`,
+    [USED]: `${GiB}\n`,
+    [STAT]: "active_file 0\ninactive_file 0\nslab_reclaimable 0\nfile_mapped 80\n",
     [CPU]: "50000 100000\n",
   });
 });
@@ -125,5 +130,51 @@ describe.skipIf(availableParallelism() < 2)("openGate, with CPUs more or less", 
     tree.write({ [CPU]: "200000 100000\n" });
     next();
     expect(reserve.brakeBytes).toBeGreaterThan(1.5 * before);
+  });
+});
+
+describe("openGate, in a group that may swap", () => {
+  it("takes what is in swap for used: no turn is admitted on it", async () => {
+    const { memoryLimit, gate, report, next } = await opened();
+    using _watch = memoryLimit;
+    const asks = () => {
+      const party = { callerId: "c", tenant: "t", isPriority: false };
+      return gate.tryAdmit({ ...party, agentName: "a", carriedBytes: 0 }, monotonicMs());
+    };
+    // An idle replica takes one turn whatever the figures say.
+    expect(asks().admitted).toBe(true);
+    expect(asks().admitted).toBe(true);
+    // The kernel has made room: less is charged than before, and as much is held.
+    tree.write({ [USED]: `${GiB / 2}`, [SWAP]: `${7 * GiB}` });
+    next();
+    expect(asks()).toMatchObject({ admitted: false, shed: { reason: "memory" } });
+    expect(report.view().memory.bytes).toBe(7.5 * GiB);
+    expect(report.view().account.swapBytes.value).toBe(7 * GiB);
+    tree.write({ [SWAP]: "0" });
+    next();
+    expect(asks().admitted).toBe(true);
+  });
+});
+
+describe("what people are told of the group", () => {
+  it("says of each figure where it is from, and of those that are not there what is missing", async () => {
+    const { memoryLimit, report } = await opened();
+    using _watch = memoryLimit;
+    tree.write({
+      "sys/fs/cgroup/app/memory.peak": `${3 * GiB}\n`,
+      "sys/fs/cgroup/app/memory.events": "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\n",
+    });
+    expect(report.view().account).toEqual({
+      peakBytes: { value: 3 * GiB, source: "cgroup v2: memory.peak" },
+      mappedFileBytes: { value: 80, source: "cgroup v2: file_mapped of memory.stat" },
+      events: {
+        value: { high: 1, max: 2, oom: 3, oomKill: 4 },
+        source: "cgroup v2: memory.events",
+      },
+      swapBytes: { value: null, source: "cgroup v2: memory.swap.current is missing" },
+      stallMs: { value: null, source: "cgroup v2: memory.pressure is missing" },
+      refaultedPages: { value: null, source: expect.stringContaining("memory.stat has no") },
+      majorFaults: { value: null, source: "cgroup v2: memory.stat has no pgmajfault" },
+    });
   });
 });

@@ -13,11 +13,21 @@ import type { CapacityView, ServerParts } from "../server-parts.ts";
 
 const bytes = z.int();
 
+/** A figure of the kernel; what is not told here is null, and `source` says what is missing. */
+const reading = z.object({ value: z.number().nullable(), source: z.string() });
+
 const livezSchema = z.object({ status: z.literal("alive") });
 
 const readyzSchema = z.object({
   status: z.enum(["ready", "starting", "draining", "broken", "bound", "full"]),
   reason: z.string().optional().describe("Why not, in words."),
+});
+
+const eventsSchema = z.object({
+  high: z.int().nullable().describe("Times that processes were slowed down at `memory.high`."),
+  max: z.int().nullable().describe("Times that the limit was reached."),
+  oom: z.int().nullable().describe("Times that nothing could be reclaimed there."),
+  oomKill: z.int().nullable().describe("Processes that the kernel ended for it."),
 });
 
 const capacitySchema = z.object({
@@ -47,6 +57,19 @@ const capacitySchema = z.object({
   memory: z
     .object({ bytes, covers: z.enum(["group", "machine", "process"]), source: z.string() })
     .describe("What cannot be reclaimed now, and what was added up."),
+  account: z
+    .object({
+      swapBytes: reading.describe("In swap; of a group it is part of `usedBytes`."),
+      peakBytes: reading.describe("The most ever charged, page cache included."),
+      mappedFileBytes: reading.describe("File pages that are mapped: the text of what runs."),
+      events: z
+        .object({ value: eventsSchema.nullable(), source: z.string() })
+        .describe("How often memory was short."),
+      refaultedPages: reading.describe("File pages read again soon after they were dropped."),
+      majorFaults: reading.describe("Faults that waited for the disk."),
+      stallMs: reading.describe("Time in which nothing got on for want of memory (PSI, full)."),
+    })
+    .describe("What the kernel tells of the group that sets the limit, or of the machine."),
   binds: z.enum(["memory", "cpu"]).describe("Which of them sets how many turns there can be."),
   cpu: z.object({
     cpus: z.number(),
