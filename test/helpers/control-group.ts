@@ -20,6 +20,8 @@ let made = 0;
 /** Where the groups of a test are made; disposing waits until they are empty and removes them. */
 export interface TestGroups extends AsyncDisposable {
   readonly parent: GroupParent;
+  /** Begins a command line that is run in the memory group of the parent. */
+  readonly enter: readonly string[];
   /** Names of the groups there are now, in any hierarchy. */
   readonly names: () => readonly string[];
 }
@@ -84,6 +86,12 @@ function groupsAt(parent: GroupParent): TestGroups {
   const directories = [parent.directory, parent.pidsDirectory].filter((each) => each !== null);
   return {
     parent,
+    enter: [
+      "/bin/sh",
+      "-c",
+      `echo $$ >${join(parent.directory, "cgroup.procs")} && exec "$@"`,
+      "sh",
+    ],
     names: () => directories.flatMap(groupNames),
     async [Symbol.asyncDispose]() {
       for (const directory of directories) {
