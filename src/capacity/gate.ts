@@ -89,7 +89,7 @@ export class TurnGate {
     const judgement = this.#judge(demand, nowMs);
     if (judgement.reason !== null) {
       const shed = this.#describeShed(judgement.reason, judgement, demand.carriedBytes, nowMs);
-      this.#countShed(shed, demand, nowMs);
+      this.#countShed(shed, judgement, demand, nowMs);
       return { admitted: false, shed };
     }
     const permit = this.#take(demand, judgement, nowMs);
@@ -123,7 +123,7 @@ export class TurnGate {
     const judgement = this.#judge(null, nowMs, party.isPriority);
     if (judgement.reason === null) return null;
     const shed = this.#describeShed(judgement.reason, judgement, 0, nowMs);
-    this.#countShed(shed, party, nowMs);
+    this.#countShed(shed, judgement, party, nowMs);
     return shed;
   }
 
@@ -274,6 +274,10 @@ export class TurnGate {
     this.#returns.turnEnded(nowMs - admittedAtMs);
   }
 
+  #meanTurnBytes(): number {
+    return Math.max(1, this.#permits.meanTurnBytes(this.#options.weights));
+  }
+
   #describeShed(
     reason: ShedReason,
     judgement: Judgement,
@@ -294,8 +298,7 @@ export class TurnGate {
   }
 
   #retryAfter({ load, costBytes }: Judgement, nowMs: number): number {
-    const meanTurnBytes = this.#permits.meanTurnBytes(this.#options.weights);
-    const forBytes = Math.ceil(shortageBytes(load, costBytes) / Math.max(1, meanTurnBytes));
+    const forBytes = Math.ceil(shortageBytes(load, costBytes) / this.#meanTurnBytes());
     // After memory ran short there may be more in flight than may be.
     const forPlace = this.#permits.inflight + 1 - this.#maxInflight;
     const seconds = this.#returns.seconds({
@@ -306,12 +309,14 @@ export class TurnGate {
     return Math.max(seconds, Math.ceil(this.#brake.holdMs(nowMs) / 1000));
   }
 
-  #countShed(shed: Shed, party: Party, nowMs: number): void {
+  #countShed(shed: Shed, { costBytes }: Judgement, party: Party, nowMs: number): void {
     const { reason, retryAfterSeconds, text } = shed;
     this.#shed[reason] += 1;
     this.#decided(true, `shed (${reason}): ${text}`, nowMs);
     if (reason === "draining") return;
-    this.#returns.promised(nowMs, retryAfterSeconds);
+    // Sessions that rest give no measure.
+    const turns = this.inflight === 0 ? 1 : Math.round(costBytes / this.#meanTurnBytes());
+    this.#returns.promised(nowMs, retryAfterSeconds, Math.max(1, turns));
     const leastBytes = this.#options.weights.leastTurnBytes();
     this.#fairShare.shed(party, leastBytes, nowMs + 1000 * retryAfterSeconds);
   }

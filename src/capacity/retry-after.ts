@@ -6,7 +6,7 @@
  * The promise: at that time at least 80 % of the callers would be admitted if no one else came.
  *
  *     turns in flight ─▶ chance that each has ended after t ─▶ enough have, with 80 % certainty
- *     promises given  ─▶ the next caller waits for one turn more to end
+ *     promises given  ─▶ the next caller waits for as many turns more to end as those will take
  *
  * @module
  */
@@ -33,7 +33,7 @@ export interface RetryInput {
   readonly durations: Pick<DurationWindow, "sortedMs" | "meanMs" | "deviationMs">;
   /** Turns that must end before one more has room; 1 or more. */
   readonly turnsToEnd: number;
-  /** Callers who were told to come back and are not yet due. */
+  /** Turns' room that is promised to callers who were told to come back and are not yet due. */
   readonly promises: number;
   /** In [0, 1): where in the stretch this answer falls. */
   readonly jitter: number;
@@ -150,15 +150,16 @@ function describe(durationsMs: readonly number[]): Described {
 }
 
 /**
- * The callers who were told to come back and are not yet due, counted by the second in which they
- * are. Bounded by the longest wait, however many callers are refused.
+ * The room that is promised to callers who are not yet due, in turns, by the second in which they
+ * are. Who brings a long transcript takes the room of several: counted as one, those behind it would
+ * come too early. Bounded by the longest wait, however many callers are refused.
  */
 export class PromiseBook {
   readonly #dueInSecond = new Uint32Array(LONGEST_RETRY_SECONDS + 1);
   #outstanding = 0;
   #second = 0;
 
-  /** Callers not yet due. */
+  /** Turns' room of callers not yet due. */
   outstanding(nowMs: number): number {
     const second = Math.floor(nowMs / 1000);
     const oldest = Math.max(this.#second + 1, second - this.#dueInSecond.length + 1);
@@ -173,10 +174,10 @@ export class PromiseBook {
   }
 
   /** @param seconds At most {@link LONGEST_RETRY_SECONDS}. */
-  add(nowMs: number, seconds: number): void {
+  add(nowMs: number, seconds: number, turns = 1): void {
     this.outstanding(nowMs);
     const slot = (this.#second + seconds) % this.#dueInSecond.length;
-    this.#dueInSecond[slot] = (this.#dueInSecond[slot] ?? 0) + 1;
-    this.#outstanding += 1;
+    this.#dueInSecond[slot] = (this.#dueInSecond[slot] ?? 0) + turns;
+    this.#outstanding += turns;
   }
 }

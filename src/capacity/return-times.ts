@@ -21,9 +21,9 @@ export class ReturnTimes {
     this.#durations.add(durationMs);
   }
 
-  /** Somebody was told to come back then. */
-  promised(nowMs: number, seconds: number): void {
-    this.#promises.add(nowMs, seconds);
+  /** Somebody was told to come back then, who will take the room of so many turns as they are. */
+  promised(nowMs: number, seconds: number, turns: number): void {
+    this.#promises.add(nowMs, seconds, turns);
   }
 
   /** Whole seconds, 1 to 120. */

@@ -9,6 +9,7 @@ import {
   retryAfterSeconds,
 } from "../../src/capacity/retry-after.ts";
 import { staticWeights } from "../../src/capacity/weights.ts";
+import { seeded } from "./seeded.ts";
 
 const MiB = 2 ** 20;
 
@@ -225,15 +226,4 @@ function replayOnce(
 /** Box and Muller's way to a normal variable. */
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-}
-
-/** Mulberry32: small, and the same everywhere. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
