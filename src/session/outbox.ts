@@ -22,6 +22,8 @@ export interface OutboxOptions {
   readonly dataDirectory: string;
   /** The most that transcripts of waiting sessions may have; see {@link Outbox.check}. */
   readonly maxBytes: number;
+  /** The longest between two attempts: others wait for no more than a lease lasts. */
+  readonly maxPauseMs: number;
   /** Brings one over, or finds that it is too late. @throws {AppError} `store_unavailable` */
   readonly deliver: (ref: SessionRef, fence: number) => Promise<void>;
 }
@@ -42,7 +44,6 @@ const Letter = z.object({
 type Letter = Readonly<z.infer<typeof Letter>>;
 
 const FIRST_PAUSE_MS = 250;
-const LAST_PAUSE_MS = 10_000;
 
 /** Disposing tries once more, for the disk may go with the replica; the next run finds what waits. */
 export class Outbox implements AsyncDisposable {
@@ -146,6 +147,7 @@ export class Outbox implements AsyncDisposable {
 
   async #deliverAll(): Promise<void> {
     const { signal } = this.#stop;
+    const { maxPauseMs } = this.#options;
     for (let pauseMs = FIRST_PAUSE_MS; this.#waiting.size > 0;) {
       for (const letter of this.#waiting.values()) {
         if (signal.aborted) return;
@@ -160,7 +162,7 @@ export class Outbox implements AsyncDisposable {
       if (this.#waiting.size === 0) return;
       await delay(pauseMs, undefined, { signal, ref: false }).catch(() => {});
       if (signal.aborted) return;
-      pauseMs = Math.min(2 * pauseMs, LAST_PAUSE_MS);
+      pauseMs = Math.min(2 * pauseMs, maxPauseMs);
     }
   }
 

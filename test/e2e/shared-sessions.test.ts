@@ -118,6 +118,16 @@ function wordsOf(server: ServerProcess): readonly string[] {
     .filter((text) => text !== "" && text !== "[Request interrupted by user]");
 }
 
+/** The events that an AG-UI client gets that comes to the thread. */
+async function connect(at: ServerProcess, threadId: string): Promise<string> {
+  const response = await fetch(`${at.url}/agui/connect`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ threadId, runId: "connect", protocolVersion: "1.0", messages: [] }),
+  });
+  return response.text();
+}
+
 describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
   it.skipIf(!isThere)(
     "moves between replicas, and survives what happens to them",
@@ -146,6 +156,9 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
       const busy = await refusal(post(two, "meanwhile", { threadId }));
       expect(busy).toMatchObject({ status: 409, code: "session_busy" });
       expect(Date.parse(String(busy["expiresAt"])) - Date.now()).toBeLessThanOrEqual(LEASE_MS);
+      const connected = await connect(two, threadId);
+      expect(connected).toContain("one: fourth");
+      expect(connected).toMatch(/"RUN_ERROR","code":"session_busy"[^\n]*\n\n$/);
       // What it has said so far is in the store by its next renewal.
       await until(() => running.text().length > 10, "the turn to say something");
       one.signal("SIGKILL");

@@ -40,6 +40,8 @@ export function headNameOf(key: LogKey): string {
   return `${prefixOf(key)}head`;
 }
 
+/** The object that says which layout a store has: `{"version":1}`. */
+export const LAYOUT_NAME = "meta/layout";
 export const INDEX = "index/";
 export const GONE = "gone/";
 export const DELETING = "deleting/";
