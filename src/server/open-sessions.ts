@@ -82,7 +82,10 @@ async function openShared(
   const sweeper = new SharedSweeper({
     stored: new SessionSweeper({ sessions, limits, directory: null }),
     copies: copySweeper(sessions, config.retention, data.path),
-    forgetGone: (nowMs, pace) => sessions.forgetGone(nowMs, pace),
+    async clean(nowMs, pace) {
+      await sessions.copies.dropDeleted(nowMs, pace);
+      await sessions.forgetGone(nowMs, pace);
+    },
     log: telemetry.log,
   });
   const leave = async (): Promise<void> => {

@@ -5,8 +5,7 @@
  * @module
  */
 
-import { Pacer } from "../lib/pacer.ts";
-import type { Pace } from "../session/gone-sessions.ts";
+import { type Pace, Pacer } from "../lib/pacer.ts";
 import {
   NOTHING_SWEPT,
   type SessionSweeper,
@@ -20,16 +19,22 @@ export interface SharedSweeperOptions {
   readonly stored: SessionSweeper;
   /** Of copies; the one that knows of the disk. */
   readonly copies: SessionSweeper;
-  readonly forgetGone: (nowMs: number, pace: Pace) => Promise<void>;
+  /** Removes what is left of sessions that were deleted, here and in the store. */
+  readonly clean: (nowMs: number, pace: Pace) => Promise<void>;
   readonly log: Pick<Telemetry["log"], "error">;
+}
+
+interface Cleaning {
+  readonly pacer: Pacer;
+  readonly done: Promise<void>;
 }
 
 /** Disposing ends what is under way, between two of its steps. */
 export class SharedSweeper implements AsyncDisposable {
   readonly #options: SharedSweeperOptions;
   readonly #stop = new AbortController();
-  /** One at a time: a second would only get in its way. */
-  #forgetting: Promise<void> | null = null;
+  /** One at a time: a second would only get in its way. It goes on at the faster pace of the two. */
+  #cleaning: Cleaning | null = null;
 
   constructor(options: SharedSweeperOptions) {
     this.#options = options;
@@ -41,9 +46,10 @@ export class SharedSweeper implements AsyncDisposable {
     const swept = await stored.sweep(nowMs, how);
     const copies = await this.#sweepCopies(nowMs, how);
     if (how.isDryRun !== true) {
-      this.#forgetting ??= this.#forget(nowMs, how).finally(() => (this.#forgetting = null));
-      await this.#forgetting.catch((err: unknown) =>
-        log.error({ err }, "Cannot forget sessions that were deleted"),
+      this.#cleaning?.pacer.atLeast(how.loadRatio ?? 1);
+      this.#cleaning ??= this.#startCleaning(nowMs, how);
+      await this.#cleaning.done.catch((err: unknown) =>
+        log.error({ err }, "Cannot remove what is left of deleted sessions"),
       );
     }
     // Of the copies that went nobody need be told: each can be made again.
@@ -56,7 +62,7 @@ export class SharedSweeper implements AsyncDisposable {
     this.#stop.abort();
     await stored[Symbol.asyncDispose]();
     await copies[Symbol.asyncDispose]();
-    await this.#forgetting?.catch(() => {});
+    await this.#cleaning?.done.catch(() => {});
   }
 
   async #sweepCopies(nowMs: number, how: SweepOptions): Promise<Sweep> {
@@ -69,11 +75,11 @@ export class SharedSweeper implements AsyncDisposable {
     }
   }
 
-  async #forget(nowMs: number, { loadRatio = 1, signal }: SweepOptions): Promise<void> {
+  #startCleaning(nowMs: number, { loadRatio = 1, signal: asked }: SweepOptions): Cleaning {
     const { signal: stop } = this.#stop;
-    await this.#options.forgetGone(nowMs, {
-      pacer: new Pacer(loadRatio),
-      signal: signal === undefined ? stop : AbortSignal.any([signal, stop]),
-    });
+    const signal = asked === undefined ? stop : AbortSignal.any([asked, stop]);
+    const pacer = new Pacer(loadRatio);
+    const work = this.#options.clean(nowMs, { pacer, signal });
+    return { pacer, done: work.finally(() => (this.#cleaning = null)) };
   }
 }

@@ -7,7 +7,7 @@
  */
 
 import { hasCode } from "../lib/errors.ts";
-import type { Pacer } from "../lib/pacer.ts";
+import type { Pace } from "../lib/pacer.ts";
 import { namesBelow } from "./stored-list.ts";
 import { DELETING, GONE, type GoneSession, parseGoneName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
@@ -20,12 +20,6 @@ const DELETION_TIME_MS = 10 * 60 * 1000;
 export interface GoneParts {
   readonly store: ObjectStore;
   readonly log: SessionLog;
-}
-
-export interface Pace {
-  readonly pacer: Pacer;
-  /** Ends the work between two sessions. */
-  readonly signal: AbortSignal;
 }
 
 /** Finishes deletions that were cut short. @throws {AppError} `store_unavailable` */

@@ -6,6 +6,7 @@
  */
 
 import { hasCode } from "../lib/errors.ts";
+import type { Pace } from "../lib/pacer.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import { type LoadPath, LocalCopy } from "./local-copy.ts";
@@ -91,12 +92,13 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
    * Drops those of sessions that were deleted, wherever that was. One that the store knows nothing of
    * stays until it is idle for long: a store that has lost everything must not empty the replicas.
    *
-   * @returns How many were dropped; stops when the signal aborts.
+   * @returns How many were dropped.
    */
-  async dropDeleted(nowMs: number, signal: AbortSignal): Promise<number> {
+  async dropDeleted(nowMs: number, { pacer, signal }: Pace): Promise<number> {
     let dropped = 0;
     for await (const some of this.look(false)) {
       for (const seen of some) {
+        await pacer.pause(signal);
         if (signal.aborted) return dropped;
         if (seen === "unreadable" || !(await this.#isDeleted(seen))) continue;
         if (await this.deleteUnused(seen, nowMs).catch(falseIfBusy)) dropped += 1;
@@ -108,7 +110,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   async #isDeleted(seen: StoredSession): Promise<boolean> {
     const { log, clock } = this.#options;
     if (seen.isBusy || (await this.of(seen).readMark()) === null) return false;
-    const head = await clock.asked(() => log.read(keyOf(seen)));
+    const head = await clock.asked(() => log.read(keyOf(seen))).catch(nullIfDamaged);
     if (head === null) return false;
     return !isThere(head) || createdAtMsOf(head) !== seen.createdAtMs;
   }
@@ -120,6 +122,12 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
 
 function createdAtMsOf(head: SessionHead): number | undefined {
   return recordFrom(head.record)?.createdAtMs;
+}
+
+/** Its copy may be worth a rescue. */
+function nullIfDamaged(thrown: unknown): null {
+  if (hasCode(thrown, "session_unreadable")) return null;
+  throw thrown;
 }
 
 /** Its turn has begun since it was looked at: that one will find out. */
