@@ -132,6 +132,13 @@ export const ERRORS = {
     title: "What the store keeps of the session cannot be read",
     remedy: "Restore it from a backup of the store, or delete the session",
   },
+  session_newer: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The session was written by a newer version",
+    remedy: "Upgrade this replica to that version; do not delete the session, which is whole",
+  },
   turn_cut_off: {
     status: 409,
     fault: "caller",

@@ -82,7 +82,7 @@ async function openShared(
   const sweeper = new SharedSweeper({
     stored: new SessionSweeper({ sessions, limits, directory: null }),
     copies: copySweeper(sessions, config.retention, data.path),
-    async clean(nowMs, pace) {
+    forgetGone: async (nowMs, pace) => {
       await sessions.copies.dropDeleted(nowMs, pace);
       await sessions.forgetGone(nowMs, pace);
     },

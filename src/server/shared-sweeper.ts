@@ -19,12 +19,12 @@ export interface SharedSweeperOptions {
   readonly stored: SessionSweeper;
   /** Of copies; the one that knows of the disk. */
   readonly copies: SessionSweeper;
-  /** Removes what is left of sessions that were deleted, here and in the store. */
-  readonly clean: (nowMs: number, pace: Pace) => Promise<void>;
+  /** Takes away what is left here and in the store of sessions that were deleted, wherever. */
+  readonly forgetGone: (nowMs: number, pace: Pace) => Promise<void>;
   readonly log: Pick<Telemetry["log"], "error">;
 }
 
-interface Cleaning {
+interface Forgetting {
   readonly pacer: Pacer;
   readonly done: Promise<void>;
 }
@@ -34,7 +34,7 @@ export class SharedSweeper implements AsyncDisposable {
   readonly #options: SharedSweeperOptions;
   readonly #stop = new AbortController();
   /** One at a time: a second would only get in its way. It goes on at the faster pace of the two. */
-  #cleaning: Cleaning | null = null;
+  #forgetting: Forgetting | null = null;
 
   constructor(options: SharedSweeperOptions) {
     this.#options = options;
@@ -46,10 +46,10 @@ export class SharedSweeper implements AsyncDisposable {
     const swept = await stored.sweep(nowMs, how);
     const copies = await this.#sweepCopies(nowMs, how);
     if (how.isDryRun !== true) {
-      this.#cleaning?.pacer.atLeast(how.loadRatio ?? 1);
-      this.#cleaning ??= this.#startCleaning(nowMs, how);
-      await this.#cleaning.done.catch((err: unknown) =>
-        log.error({ err }, "Cannot remove what is left of deleted sessions"),
+      this.#forgetting?.pacer.atLeast(how.loadRatio ?? 1);
+      this.#forgetting ??= this.#startForgetting(nowMs, how);
+      await this.#forgetting.done.catch((err: unknown) =>
+        log.error({ err }, "Cannot forget sessions that were deleted"),
       );
     }
     // Of the copies that went nobody need be told: each can be made again.
@@ -62,7 +62,7 @@ export class SharedSweeper implements AsyncDisposable {
     this.#stop.abort();
     await stored[Symbol.asyncDispose]();
     await copies[Symbol.asyncDispose]();
-    await this.#cleaning?.done.catch(() => {});
+    await this.#forgetting?.done.catch(() => {});
   }
 
   async #sweepCopies(nowMs: number, how: SweepOptions): Promise<Sweep> {
@@ -75,11 +75,11 @@ export class SharedSweeper implements AsyncDisposable {
     }
   }
 
-  #startCleaning(nowMs: number, { loadRatio = 1, signal: asked }: SweepOptions): Cleaning {
+  #startForgetting(nowMs: number, { loadRatio = 1, signal: asked }: SweepOptions): Forgetting {
     const { signal: stop } = this.#stop;
     const signal = asked === undefined ? stop : AbortSignal.any([asked, stop]);
     const pacer = new Pacer(loadRatio);
-    const work = this.#options.clean(nowMs, { pacer, signal });
-    return { pacer, done: work.finally(() => (this.#cleaning = null)) };
+    const work = this.#options.forgetGone(nowMs, { pacer, signal });
+    return { pacer, done: work.finally(() => (this.#forgetting = null)) };
   }
 }

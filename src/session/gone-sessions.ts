@@ -30,7 +30,9 @@ export async function finishDeletions(
 ): Promise<void> {
   const untilMs = nowMs - DELETION_TIME_MS;
   for await (const { name, session } of namesUntil(store, DELETING, untilMs, pace)) {
-    if ((await deletionOf(log, session)) !== null) await log.clear(session);
+    const deletedAtMs = await deletionOf(log, session);
+    if (deletedAtMs === "newer") continue;
+    if (deletedAtMs !== null) await log.clear(session);
     await store.delete([name]);
   }
 }
@@ -44,18 +46,23 @@ export async function forgetOld(
   const untilMs = nowMs - TOMBSTONE_AGE_MS;
   for await (const { name, session } of namesUntil(store, GONE, untilMs, pace)) {
     const deletedAtMs = await deletionOf(log, session);
+    if (deletedAtMs === "newer") continue;
     // One that was begun and deleted anew since has a later name, too.
     if (deletedAtMs !== null && deletedAtMs <= untilMs) await log.forget(session);
     await store.delete([name]);
   }
 }
 
-/** Null for a session that was not deleted, and for a damaged one: that is left for people. */
-async function deletionOf(log: SessionLog, session: GoneSession): Promise<number | null> {
+/**
+ * Null for a session that was not deleted, and for a damaged one: that is left for people. One that a
+ * newer version has written is left to that.
+ */
+async function deletionOf(log: SessionLog, session: GoneSession): Promise<number | "newer" | null> {
   try {
     return (await log.read(session))?.deletedAtMs ?? null;
   } catch (thrown) {
     if (hasCode(thrown, "session_unreadable")) return null;
+    if (hasCode(thrown, "session_newer")) return "newer";
     throw thrown;
   }
 }

@@ -18,6 +18,7 @@ import type { Sessions } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf, recordOf } from "./stored-record.ts";
 import { isThere, type SessionHead } from "./stores/session-head.ts";
+import { isUnreadable } from "./stores/readable.ts";
 import type { SessionLog } from "./stores/session-log.ts";
 
 export interface SessionCopiesOptions {
@@ -110,9 +111,15 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   async #isDeleted(seen: StoredSession): Promise<boolean> {
     const { log, clock } = this.#options;
     if (seen.isBusy || (await this.of(seen).readMark()) === null) return false;
-    const head = await clock.asked(() => log.read(keyOf(seen))).catch(nullIfDamaged);
-    if (head === null) return false;
-    return !isThere(head) || createdAtMsOf(head) !== seen.createdAtMs;
+    try {
+      const head = await clock.asked(() => log.read(keyOf(seen)));
+      if (head === null) return false;
+      return !isThere(head) || createdAtMsOf(head) !== seen.createdAtMs;
+    } catch (thrown) {
+      // The copy may be worth a rescue.
+      if (isUnreadable(thrown)) return false;
+      throw thrown;
+    }
   }
 
   #loadOf(ref: SessionRef, head: SessionHead): LoadPath {
@@ -122,12 +129,6 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
 
 function createdAtMsOf(head: SessionHead): number | undefined {
   return recordFrom(head.record)?.createdAtMs;
-}
-
-/** Its copy may be worth a rescue. */
-function nullIfDamaged(thrown: unknown): null {
-  if (hasCode(thrown, "session_unreadable")) return null;
-  throw thrown;
 }
 
 /** Its turn has begun since it was looked at: that one will find out. */

@@ -160,6 +160,14 @@ export interface Sessions {
   transcript(ref: SessionRef, nowMs: number): Promise<Transcript>;
 
   /**
+   * All that was said, as Claude Code has it: lines of JSON (`session-export.ts`). It throws while it
+   * is read when the session is deleted meanwhile.
+   *
+   * @throws {AppError} `session_not_found`, `session_gone`, `other_session`.
+   */
+  exported(ref: SessionRef, nowMs: number): Promise<AsyncIterable<Buffer>>;
+
+  /**
    * Removes a session and everything in it.
    *
    * @returns What was removed.

@@ -58,9 +58,12 @@ export async function shortenTranscript(
   return { keptBytes, droppedBytes: cut.startBytes, at: cut.at };
 }
 
+/** Of the file with what was dropped, beside those of subagents. */
+export const EARLIER_NAME = "earlier.jsonl";
+
 /** Where what was dropped is kept: with what Claude Code has beside the transcript. */
 export function earlierFileOf(transcriptPath: string): string {
-  return join(dirname(transcriptPath), basename(transcriptPath, ".jsonl"), "earlier.jsonl");
+  return join(dirname(transcriptPath), basename(transcriptPath, ".jsonl"), EARLIER_NAME);
 }
 
 interface Cut {

@@ -10,6 +10,7 @@ import type { LeaseClock } from "./lease-clock.ts";
 import type { StoredSession } from "./retention.ts";
 import { SessionCounts } from "./session-counts.ts";
 import { finishDeletions, forgetOld } from "./gone-sessions.ts";
+import { exportOf } from "./session-export.ts";
 import { parseSessionRef, sessionNotFound, type SessionRef } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
 import { heldRecord, recordFrom, type SessionRecord } from "./session-record.ts";
@@ -109,6 +110,14 @@ export class StoredSessions {
     // The first one would be half a line.
     const transcript = transcriptOf(fromBytes === 0 ? lines : lines.slice(1), TRANSCRIPT_LIMITS);
     return { ...transcript, isComplete: transcript.isComplete && fromBytes === 0 };
+  }
+
+  /** As `Sessions.exported`: what the store has by now, a few seconds behind a turn that runs. */
+  async exported(ref: SessionRef, nowMs: number): Promise<AsyncIterable<Buffer>> {
+    const own = parseSessionRef(ref);
+    const { head } = await this.require(own, nowMs);
+    const load = (path: string) => this.log.load(keyOf(own), head, path);
+    return exportOf({ paths: Object.keys(head.pieces), load });
   }
 
   /** As `Sessions.hold`; turns that run elsewhere go on. */

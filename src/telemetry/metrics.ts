@@ -146,6 +146,11 @@ export class Metrics {
     this.#record.processExits(1, { exitReason: exitReason(exit) });
   }
 
+  /** In one turn, once it is over. */
+  toolsKilledByKernel(count: number): void {
+    this.#record.toolOomKills(count, {});
+  }
+
   sessionExpired(retentionReason: RetentionReason): void {
     this.#record.sessionsExpired(1, { retentionReason });
   }
@@ -213,6 +218,7 @@ function openInstruments(meter: Meter) {
     processesTaken: counterOf(meter, "processesTaken"),
     keptEnded: counterOf(meter, "keptEnded"),
     processExits: counterOf(meter, "processExits"),
+    toolOomKills: counterOf(meter, "toolOomKills"),
     straysKilled: counterOf(meter, "straysKilled"),
     uncleanEnds: counterOf(meter, "uncleanEnds"),
     sessionsExpired: counterOf(meter, "sessionsExpired"),
@@ -233,6 +239,7 @@ function startAtZero(record: Instruments): void {
   for (const retentionReason of RETENTION_REASONS) record.sessionsExpired(0, { retentionReason });
   for (const repairKind of SESSION_REPAIRS) record.sessionRepairs(0, { repairKind });
   for (const storeNotice of STORE_NOTICES) record.storeNotices(0, { storeNotice });
+  record.toolOomKills(0, {});
   record.straysKilled(0, {});
   record.uncleanEnds(0, {});
 }

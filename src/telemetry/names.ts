@@ -279,6 +279,15 @@ export const METRICS = {
     description: "Agent processes that ended, by how",
     attributes: ["exitReason"],
   },
+  toolOomKills: {
+    name: "plimsoll.tool.oom_kills",
+    kind: "counter",
+    unit: "{process}",
+    description:
+      "Processes of tools that the kernel killed for memory in the control group of their turn; " +
+      "always 0 where turns have none of their own",
+    attributes: [],
+  },
   processesTaken: {
     name: "plimsoll.agent_process.taken",
     kind: "counter",

@@ -130,9 +130,7 @@ async function* runAdmitted(
   const end = yield* runAgent(run, signal);
   over.abort();
   deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
-  // A process with turns behind it holds what those left, too. One that was started ahead has none:
-  // its peak, from its start on, is this turn's.
-  if (lease.source !== "resident") learnFrom(end, permit, deps);
+  learnFrom(end, permit, deps);
   const outcome = await session.finish(end);
   const { source: processSource } = lease;
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });

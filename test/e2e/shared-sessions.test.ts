@@ -6,6 +6,7 @@
  */
 
 import { randomUUID } from "node:crypto";
+import { readdirSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -261,6 +262,25 @@ describe.each(TWO_STORES)("the same request twice, with %s", (_name, isThere, st
     expect(other).toMatchObject({ status: 422, code: "idempotency_key_reused" });
     expect(await (await run(two, "go on", "r2")).text()).toContain("RUN_FINISHED");
     expect(wordsOf(two)).toEqual(["please", "go on"]);
+  });
+});
+
+describe("a deletion", () => {
+  it("takes the copy of another replica with its next sweep", { timeout: 60_000 }, async () => {
+    const store = keep(await directoryStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const { sessionId } = await ask(one, "a secret", {});
+    const address = `${two.url}/v1/sessions/${sessionId}`;
+    const deleted = async () => (await fetch(address, { method: "DELETE" })).status === 204;
+    await until(deleted, "the session to be free, and deleted", 5_000);
+    const names = () => readdirSync(one.directory, { recursive: true, encoding: "utf8" });
+    expect(names().some((name) => name.includes(sessionId))).toBe(true);
+    await fetch(`${one.url}/v1/sessions/sweep`, { method: "POST" });
+    const left = names().filter((name) => name.includes(sessionId));
+    expect(left.filter((name) => !name.includes("tombstones"))).toEqual([]);
   });
 });
 

@@ -70,7 +70,7 @@ describe("a sweep of sessions that are shared", () => {
     const swept = await sweeper.sweep(Date.now() + 31 * DAY_MS);
     expect(swept).toMatchObject({ seen: 1, failed: 0 });
     expect(swept.swept).toHaveLength(1);
-    expect(lines).toContain("Cannot remove what is left of deleted sessions");
+    expect(lines).toContain("Cannot forget sessions that were deleted");
 
     const { tenants } = dataPathsOf(data);
     await rm(tenants, { recursive: true });

@@ -174,6 +174,9 @@ async function allTextIn(directory: string): Promise<string> {
   return (await Promise.all(texts)).join("\n");
 }
 
+/** Of a sweep that need not be gentle. */
+const pace = () => ({ pacer: new Pacer(1), signal: new AbortController().signal });
+
 async function saidIn(at: Replica, input: SessionInput): Promise<string[]> {
   const { messages } = await at.sessions.transcript(sessionRefOf(input), Date.now());
   return messages.flatMap(({ parts }) =>
@@ -763,8 +766,7 @@ describe("a deletion", () => {
     await takeTurn(one, thread("t"), "before");
     const nowMs = Date.now();
     await two.sessions.delete(sessionRefOf(thread("t")), nowMs);
-    const pace = { pacer: new Pacer(1), signal: new AbortController().signal };
-    await two.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace);
+    await two.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace());
     await takeTurn(two, thread("t"), "anew");
     expect(await takeTurn(one, threadWithHistory("t"), "and on")).toEqual(["anew"]);
     expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(["anew", "and on"]);
@@ -800,11 +802,9 @@ describe("a deletion", () => {
     for (const name of store.objects.keys()) {
       if (name.endsWith(`/${damaged}/head`)) await store.put(name, Buffer.from("{"), "any");
     }
-    const pacer = new Pacer(1);
-    const over = { pacer, signal: AbortSignal.abort() };
+    const over = { ...pace(), signal: AbortSignal.abort() };
     expect(await one.sessions.copies.dropDeleted(Date.now(), over)).toBe(0);
-    const pace = { pacer, signal: new AbortController().signal };
-    expect(await one.sessions.copies.dropDeleted(Date.now(), pace)).toBe(2);
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(2);
     const textOf = (name: string) =>
       allTextIn(sessionPathsOf(one.data, sessionRefOf(thread(name))).directory);
     for (const name of ["gone", "anew"]) expect(await textOf(name)).toBe("");
@@ -834,10 +834,9 @@ describe("a deletion", () => {
     await takeTurn(one, thread("t"), "hello");
     const nowMs = Date.now();
     await one.sessions.delete(sessionRefOf(thread("t")), nowMs);
-    const pace = { pacer: new Pacer(1), signal: new AbortController().signal };
-    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000, pace);
+    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000, pace());
     expect(store.objects.size).toBe(2);
-    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace);
+    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace());
     expect(store.objects.size).toBe(0);
   });
 });

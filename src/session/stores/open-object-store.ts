@@ -51,17 +51,21 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   }
   const place = placeOf(url);
   const { open, troubleOf } = await load();
-  return opening(place, troubleOf, async () => {
-    const store = await open(options, place);
-    try {
-      await checkLayout(store);
-      await checkConditions(store);
-    } catch (thrown) {
-      await store[Symbol.asyncDispose]();
-      throw thrown;
-    }
-    return store;
-  });
+  return opening(
+    place,
+    (error) => troubleOf(error, url),
+    async () => {
+      const store = await open(options, place);
+      try {
+        await checkLayout(store);
+        await checkConditions(store);
+      } catch (thrown) {
+        await store[Symbol.asyncDispose]();
+        throw thrown;
+      }
+      return store;
+    },
+  );
 }
 
 /** The URL without user, password and parameters, e.g. `redis://host:6379/0`. */

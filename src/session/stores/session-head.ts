@@ -14,6 +14,7 @@
 
 import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
+import { mustNotBeNewer } from "./readable.ts";
 
 const count = z.number().int().nonnegative();
 
@@ -35,8 +36,10 @@ const Lease = z.object({
 });
 export type Lease = Readonly<z.infer<typeof Lease>>;
 
+const VERSION = 1;
+
 export const SessionHead = z.object({
-  version: z.literal(1),
+  version: z.literal(VERSION),
   sessionId: z.string(),
   /** One more with every write: no two heads of a session are ever the same bytes. */
   revision: count,
@@ -68,14 +71,17 @@ export function newHead(sessionId: string): SessionHead {
   };
 }
 
-/** Undefined for bytes that are no head. */
+/** Undefined for bytes that are no head. @throws {AppError} `session_newer` */
 export function parseHead(body: Buffer): SessionHead | undefined {
+  let value: unknown;
   try {
-    return SessionHead.parse(JSON.parse(body.toString("utf8")));
+    value = JSON.parse(body.toString("utf8"));
   } catch {
     // Damage of any kind is one case to the caller of this function.
     return undefined;
   }
+  mustNotBeNewer(value, VERSION);
+  return SessionHead.safeParse(value).data;
 }
 
 /** Whether somebody else may be writing to it. */

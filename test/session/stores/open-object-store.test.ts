@@ -59,6 +59,17 @@ describe("openObjectStore", () => {
     expect(error.message).not.toContain("s3cret");
   });
 
+  it.each([
+    "redis://user:s3%cret@127.0.0.1:1/0",
+    "rediss://us%er:s3cret@127.0.0.1:1/0",
+    "postgres://user:s3%ffcret@127.0.0.1:1/db",
+  ])("says what is wrong with a URL as %j", async (href) => {
+    const error = await errorOf(openObjectStore({ url: new URL(href), timeoutMs: 1_000 }));
+    expect(error.code).toBe("store_unusable");
+    expect(error.message).toMatch(/its URL has a `%` .*`%25`/);
+    expect(error.message).not.toContain("cret");
+  });
+
   it.runIf(process.platform === "linux")("refuses where nobody may write", async () => {
     const error = await errorOf(openFiles("/sys"));
     expect(error).toMatchObject({ code: "store_unusable" });

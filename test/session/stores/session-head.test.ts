@@ -190,8 +190,12 @@ describe("a deleted session", () => {
 });
 
 describe("the bytes of a head", () => {
-  it.each(["", "{", "[]", "null", '{"version":2}', '{"version":1}'])("are not %j", (text) => {
+  it.each(["", "{", "[]", "null", '{"version":"2"}', '{"version":1}'])("are not %j", (text) => {
     expect(parseHead(Buffer.from(text))).toBeUndefined();
+  });
+
+  it("are told from those of a newer version", () => {
+    expect(codeOf(() => parseHead(Buffer.from('{"version":2}')))).toBe("session_newer");
   });
 
   it("come back as they were written", () => {
