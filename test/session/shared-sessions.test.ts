@@ -789,8 +789,8 @@ describe("a deletion", () => {
 
   it("takes the copies of other replicas with it, and no other ones", async () => {
     const { store, one, two } = await replicas();
-    for (const name of ["gone", "anew", "kept", "lost"])
-      await takeTurn(one, thread(name), "secret");
+    const names = ["gone", "anew", "kept", "lost", "damaged"];
+    for (const name of names) await takeTurn(one, thread(name), "secret");
     for (const name of ["gone", "anew"]) {
       await two.sessions.delete(sessionRefOf(thread(name)), Date.now());
     }
@@ -798,13 +798,17 @@ describe("a deletion", () => {
     // Of a store that has lost a session, the copy may be all that is left.
     const lost = sessionRefOf(thread("lost")).sessionId;
     for (const name of store.objects.keys()) if (name.includes(lost)) store.objects.delete(name);
+    const damaged = sessionRefOf(thread("damaged")).sessionId;
+    for (const name of store.objects.keys()) {
+      if (name.endsWith(`/${damaged}/head`)) await store.put(name, Buffer.from("{"), "any");
+    }
     const over = { ...pace(), signal: AbortSignal.abort() };
     expect(await one.sessions.copies.dropDeleted(Date.now(), over)).toBe(0);
     expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(2);
     const textOf = (name: string) =>
       allTextIn(sessionPathsOf(one.data, sessionRefOf(thread(name))).directory);
     for (const name of ["gone", "anew"]) expect(await textOf(name)).toBe("");
-    for (const name of ["kept", "lost"]) expect(await textOf(name)).toContain("secret");
+    for (const name of ["kept", "lost", "damaged"]) expect(await textOf(name)).toContain("secret");
     expect(await takeTurn(one, threadWithHistory("kept"), "on")).toEqual(["secret"]);
   });
 
