@@ -50,7 +50,7 @@ export interface AllSessions {
   readonly unreadable: readonly string[];
 }
 
-/** `present`: left as it was. `busy`: a replica has it. */
+/** `present`: left as it was. `busy`: a replica has it, or deletes it. */
 export type PutOutcome = "copied" | "present" | "busy";
 
 /** Written at once: a large transcript is many of these. */
@@ -158,11 +158,13 @@ export class StoreArchive implements SessionArchive {
     const found = await this.#log.read(key);
     let outcome = found === null ? "copied" : outcomeOn(found, replaces);
     if (outcome !== "copied") return outcome;
+    // What is written to a deleted session is cleared by whoever finds it so.
+    if (found?.deletedAtMs !== undefined) await this.#log.update(key, revived);
     const listedAtMs = record.lastTurnAtMs;
     await this.#store.put(indexNameOf(key, listedAtMs), Buffer.alloc(0), "any");
     const before = await this.#log.supersede(key, stepsOf(transcripts), (head) => {
       // Whatever has become of it while it was copied.
-      outcome = outcomeOn(head, replaces);
+      outcome = head.deletedAtMs === undefined ? outcomeOn(head, replaces) : "busy";
       if (outcome !== "copied") return head;
       const { fence, appends } = head;
       const next = { ...begun(head, record), fence: fence + 1, lease: null };
@@ -184,6 +186,10 @@ function outcomeOn(head: SessionHead, replaces: boolean): PutOutcome {
   if (!replaces) return "present";
   mustNotBeOnHold(recordFrom(head.record) ?? {}, "replace");
   return "copied";
+}
+
+function revived(head: SessionHead): SessionHead {
+  return head.deletedAtMs === undefined ? head : begun(head, null);
 }
 
 /** Some bytes of a transcript at a time, so that no large one is held whole. */

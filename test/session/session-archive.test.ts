@@ -17,6 +17,9 @@ import {
 import type { Transcripts } from "../../src/session/local-copy.ts";
 import { sessionIdOf } from "../../src/session/session-id.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
+import { FileSessions } from "../../src/session/file-sessions.ts";
+import { SessionLocks } from "../../src/session/session-locks.ts";
+import { SharedSessions } from "../../src/session/shared-sessions.ts";
 import { newRecord, type SessionRecord } from "../../src/session/session-record.ts";
 import { headNameOf, ownerOf } from "../../src/session/stores/names.ts";
 import { codeOf, openSessions, takeTurn, thread } from "./fixture.ts";
@@ -127,6 +130,57 @@ describe("a session that is replaced in a store", () => {
     expect(head().appends).toBeGreaterThan(before.appends);
     expect(head().fence).toBeGreaterThan(before.fence);
     expect(head().lease).toBeNull();
+  });
+});
+
+describe("a session that is deleted in the store it is copied to", () => {
+  const record = recordOf("a", 100);
+
+  async function stored() {
+    const { data } = await openSessions();
+    const store = new MemoryObjects();
+    const locks = new SessionLocks();
+    const local = new FileSessions({ dataDirectory: data, maxPerTenant: 9, locks });
+    const sessions = new SharedSessions({
+      ...{ store, local, dataDirectory: data, locks, holder: "one", leaseTimeMs: 60_000 },
+      ...{ maxPerTenant: 9, outboxBytes: 0 },
+      beforeDelete: async () => {},
+      onNotice: () => {},
+    });
+    const archive = new StoreArchive(store);
+    await archive.put(record, transcriptsOf(OLD), false);
+    return { store, sessions, archive };
+  }
+
+  /** The new one, of which half is read when something else happens. */
+  function interrupted(work: () => Promise<unknown>): Transcripts {
+    const { paths, load } = transcriptsOf(NEW);
+    return {
+      paths,
+      async *load(path) {
+        if (path !== "") await work();
+        yield* load(path);
+      },
+    };
+  }
+
+  it("stays deleted, if it is so meanwhile", async () => {
+    const { store, sessions, archive } = await stored();
+    const remove = () => sessions.delete(record, Date.now());
+    expect(await archive.put(record, interrupted(remove), true)).toBe("busy");
+    expect((await archive.all()).records).toEqual([]);
+    const left = [...store.objects.keys()].filter((name) => name.startsWith("sessions/"));
+    expect(left.map((name) => name.endsWith("/head"))).toEqual([true]);
+  });
+
+  it("comes back whole, if it was so before, whoever looks after deleted ones", async () => {
+    const { sessions, archive } = await stored();
+    await sessions.delete(record, Date.now());
+    const forget = () => sessions.forgetGone(Date.now());
+    expect(await archive.put(record, interrupted(forget), false)).toBe("copied");
+    await forget();
+    expect((await archive.all()).records).toEqual([record]);
+    expect(await textsIn(archive, record)).toEqual(NEW);
   });
 });
 
