@@ -142,8 +142,14 @@ describe("a session that is deleted in the store it is copied to", () => {
     const locks = new SessionLocks();
     const local = new FileSessions({ dataDirectory: data, maxPerTenant: 9, locks });
     const sessions = new SharedSessions({
-      ...{ store, local, dataDirectory: data, locks, holder: "one", leaseTimeMs: 60_000 },
-      ...{ maxPerTenant: 9, outboxBytes: 0 },
+      store,
+      local,
+      dataDirectory: data,
+      locks,
+      holder: "one",
+      leaseTimeMs: 60_000,
+      maxPerTenant: 9,
+      outboxBytes: 0,
       beforeDelete: async () => {},
       onNotice: () => {},
     });
