@@ -37,6 +37,7 @@ import { openGate, type OpenGate } from "./open-gate.ts";
 import { openSessions, type Sweeper } from "./open-sessions.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 import { sdkVersion } from "./sdk-version.ts";
+import { ShedLog } from "./shed-log.ts";
 
 export interface EngineOptions {
   readonly config: Config;
@@ -88,6 +89,7 @@ export async function withEngine<Result>(
     onLimitRead: (limit, before) =>
       limitWasRead(limit, before, { ...capacity, guardLink, telemetry }),
     pressure: () => guardLink.pressure,
+    onDecision: (isShed, text) => shedLog.decided(isShed, text, performance.now()),
   });
   const { gate, lane, cpu, footprints } = capacity;
   using memoryLimit = capacity.memoryLimit;
@@ -98,6 +100,7 @@ export async function withEngine<Result>(
     ...(logDestination !== undefined && { logDestination }),
   });
   const { log } = telemetry;
+  const shedLog = new ShedLog(log);
   for (const note of memoryNotes(memoryLimit.current)) log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);

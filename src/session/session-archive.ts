@@ -166,9 +166,7 @@ export class StoreArchive implements SessionArchive {
       // Whatever has become of it while it was copied.
       outcome = head.deletedAtMs === undefined ? outcomeOn(head, replaces) : "busy";
       if (outcome !== "copied") return head;
-      const { fence, appends } = head;
-      const next = { ...begun(head, record), fence: fence + 1, lease: null };
-      return { ...next, appends: appends + 1, listedAtMs };
+      return { ...begun(head, record), fence: head.fence + 1, lease: null, listedAtMs };
     });
     const old = before.listedAtMs;
     if (outcome === "copied" && old !== null && old !== listedAtMs) {

@@ -17,7 +17,7 @@ import type { Permit } from "../capacity/permit.ts";
 import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
-import { NO_CLAIM, type Sessions } from "../session/sessions.ts";
+import { NO_CLAIM, type SessionClaim, type Sessions } from "../session/sessions.ts";
 import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
@@ -108,7 +108,7 @@ async function* runAdmitted(
   yield* shortenedNotice(session);
 
   const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
-  logRepair(session, observed);
+  tellRepairs(session, claim, observed, deps);
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
@@ -130,9 +130,7 @@ async function* runAdmitted(
   const end = yield* runAgent(run, signal);
   over.abort();
   deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
-  // A process with turns behind it holds what those left, too. One that was started ahead has none:
-  // its peak, from its start on, is this turn's.
-  if (lease.source !== "resident") learnFrom(end, permit, deps);
+  learnFrom(end, permit, deps);
   const outcome = await session.finish(end);
   const { source: processSource } = lease;
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
@@ -177,9 +175,20 @@ async function takeSession(
   if (key !== undefined) await checkHasNotRun(ref, agentName, key, sessions);
 }
 
-function logRepair({ repairedLines, wasSetAside }: TurnSession, { log }: ObservedTurn): void {
-  if (repairedLines === 0 && !wasSetAside) return;
-  log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
+function tellRepairs(
+  { repairedLines, wasSetAside }: TurnSession,
+  { wasLeft }: SessionClaim,
+  { log }: ObservedTurn,
+  { telemetry: { metrics } }: TurnDeps,
+): void {
+  if (repairedLines > 0) metrics.sessionRepaired("torn_line");
+  if (wasSetAside) metrics.sessionRepaired("set_aside");
+  if (repairedLines > 0 || wasSetAside) {
+    log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
+  }
+  if (!wasLeft) return;
+  metrics.sessionRepaired("taken_over");
+  log.warn("Took over a session that an earlier turn never gave back");
 }
 
 function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): void {

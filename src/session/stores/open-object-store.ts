@@ -8,13 +8,12 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
+import { LAYOUT_NAME } from "./names.ts";
 import type { ObjectStore, ObjectStoreOptions, PutCondition } from "./object-store.ts";
 import { type Backend, opening, refuse } from "./store-calls.ts";
 
 /** How we lay out what we keep. Objects of a higher one may be such as we cannot read. */
 const LAYOUT_VERSION = 1;
-/** The object that says which layout a store has: `{"version":1}`. */
-export const LAYOUT_NAME = "meta/layout";
 
 const Layout = z.object({ version: z.int().min(1) });
 

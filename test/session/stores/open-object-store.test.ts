@@ -5,11 +5,8 @@ import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 
 import type { ObjectStore } from "../../../src/session/stores/object-store.ts";
-import {
-  LAYOUT_NAME,
-  openObjectStore,
-  placeOf,
-} from "../../../src/session/stores/open-object-store.ts";
+import { LAYOUT_NAME } from "../../../src/session/stores/names.ts";
+import { openObjectStore, placeOf } from "../../../src/session/stores/open-object-store.ts";
 import { driverErrorOf, loadDriver } from "../../../src/session/stores/store-calls.ts";
 import { cleanAfterTest, errorOf, temporaryDirectory } from "../fixture.ts";
 import { textOf } from "./object-store-conformance.ts";
