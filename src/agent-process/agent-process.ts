@@ -52,6 +52,11 @@ export interface AgentExit {
    * or, without one, in that of the server; null: no counter.
    */
   readonly oomKillCounterRose: boolean | null;
+  /**
+   * Out of memory by the kernel, as far as is known, and not for the ceiling of its own group: it
+   * was short for all.
+   */
+  readonly wasShortForAll: boolean;
   /** Processes of the tree that outlived SIGKILL, which hold memory still; see `treeGone`. */
   readonly survivors: number;
   /** Why it could not be started, e.g. `ENOENT`. */
@@ -246,6 +251,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const verdict = this.guard?.verdictOn(this.turnId) ?? null;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
     const outOfMemory = wasKilled && step !== "sigkill" && verdict?.what !== "evicted";
+    const isKernels = outOfMemory && verdict?.what !== "turn" && oomKillCounterRose !== false;
+    const wasShortForAll = isKernels && this.group?.reachedCeiling !== true;
     // As in killNow; here the number could be another's, which is the lesser evil.
     if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
     // One that has not ended by now has had its time since the SIGKILL.
@@ -256,7 +263,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
     await Promise.race([this.#stderr.ended, delay(STDERR_LIMIT_MS, undefined, { ref: false })]);
     if (survivors > 0) void this.#watchSurvivors();
     const told = verdict === null ? {} : { guardVerdict: verdict };
-    return { ...end, ...told, step, outOfMemory, oomKillCounterRose, survivors };
+    const memory = { outOfMemory, oomKillCounterRose, wasShortForAll };
+    return { ...end, ...told, ...memory, step, survivors };
   }
 
   async #watchSurvivors(): Promise<void> {
