@@ -95,7 +95,7 @@ export async function copyToStore(
   Object.assign(process.env, credentials);
   await using store = await openObjectStore({ url: new URL(url), timeoutMs: STORE_TIME_MS });
   const [from, to] = [new DirectoryArchive(dataDirectory), new StoreArchive(store)];
-  const records = [...(await from.all())];
+  const records = [...(await from.all()).records];
   const copy = async (): Promise<void> => {
     for (let record = records.pop(); record !== undefined; record = records.pop()) {
       signal.throwIfAborted();

@@ -19,6 +19,8 @@ export interface ReplicaSet extends AsyncDisposable {
   indexOf(address: string): number;
   /** SIGKILL, and a start on the same data at once; resolves when it is ready. */
   kill(index: number): Promise<void>;
+  /** The same with SIGTERM, as a rolling deploy does it. */
+  drain(index: number): Promise<void>;
   /** Turns that wait on a disk for the store to hear of them. */
   waiting(): number;
   /** How often the logs of all runs so far have each of these messages. */
@@ -63,16 +65,18 @@ export async function startReplicaSet(options: ReplicaSetOptions): Promise<Repli
     await end();
     throw thrown;
   }
+  const renew = async (index: number, signal: "SIGKILL" | "SIGTERM"): Promise<void> => {
+    const server = servers[index];
+    if (server === undefined || server.exit() !== null) throw new Error("the replica is gone");
+    process.kill(server.pid, signal);
+    while (server.exit() === null) await delay(POLL_MS);
+    servers[index] = await start(index);
+  };
   return {
     url: balancer.url,
     indexOf: (address) => ports.findIndex((port) => address.endsWith(`:${port}`)),
-    async kill(index) {
-      const server = servers[index];
-      if (server === undefined || server.exit() !== null) throw new Error("the replica is gone");
-      process.kill(server.pid, "SIGKILL");
-      while (server.exit() === null) await delay(POLL_MS);
-      servers[index] = await start(index);
-    },
+    kill: (index) => renew(index, "SIGKILL"),
+    drain: (index) => renew(index, "SIGTERM"),
     waiting: () => indexes.reduce((sum, index) => sum + lettersIn(dataOf(index)), 0),
     count: (messages) => countIn(indexes.map(logOf), messages),
     [Symbol.asyncDispose]: end,

@@ -12,6 +12,7 @@ export interface StoreRun {
   readonly store: string;
   readonly wallMs: number;
   readonly kills: number;
+  readonly drains: number;
   readonly storeRestarts: number;
   readonly asked: number;
   readonly acknowledged: number;
@@ -53,7 +54,8 @@ export function outcomeOf(runs: readonly StoreRun[], plan: RunPlan): BenchmarkOu
       `On each store ${conversations} conversations of ${turns} turns, six at once, each turn on ` +
         "one of three replicas that nginx draws by lot. Each replica is the built program with a " +
         "data directory of its own; their model is a rehearsal in the process of the benchmark. " +
-        "Replicas are killed in turn by SIGKILL and started again at once; in the middle of it " +
+        "In turn a replica is killed by SIGKILL, or drained by SIGTERM as in a rolling deploy, and " +
+        "started again at once; in the middle of it " +
         "the store is killed and away for 3 s (S3, which is our test server, keeps its objects " +
         "meanwhile). Of the requests for a turn one in ten is left by its client after a time " +
         "drawn by lot. Every question has a number of its own. A client that was refused comes " +
@@ -92,6 +94,7 @@ function happened(runs: readonly StoreRun[]): string[][] {
     row("turns acknowledged", ({ acknowledged }) => acknowledged),
     row("turns found done", ({ found }) => found),
     row("replicas killed", ({ kills }) => kills),
+    row("replicas drained", ({ drains }) => drains),
     row("store killed", ({ storeRestarts }) => storeRestarts),
     row("streams left by clients", ({ dropped }) => dropped),
     row("turns on another replica than the last one", ({ moves }) => moves),

@@ -1,7 +1,8 @@
 /**
  * Conversations that wander between three replicas behind a load balancer, on each store there is,
- * while replicas and the store are killed and clients lose their streams: whether every turn that a
- * client knows to be done is kept, once and in its place, and the model is told all of it.
+ * while replicas are killed and drained, the store is killed and clients lose their streams: whether
+ * every turn that a client knows to be done is kept, once and in its place, and the model is told all
+ * of it.
  *
  * @module
  */
@@ -128,7 +129,7 @@ async function runOn(
   } finally {
     over.abort();
   }
-  const { kills, storeRestarts } = await faults;
+  const done = await faults;
   const wallMs = performance.now() - beganAtMs;
   await settled(set);
   const asks = logs.flatMap((log) => log.asks);
@@ -136,8 +137,7 @@ async function runOn(
   return {
     store: name,
     wallMs,
-    kills,
-    storeRestarts,
+    ...done,
     ...countsOf(logs),
     ...transcriptFaults(logs, finals),
     ...modelFaultsOf(asks, requests),
@@ -209,31 +209,34 @@ interface FaultWorld {
   readonly logs: readonly ConversationLog[];
 }
 
-/** Kills one replica after the other as turns get done, and in the middle of it all the store. */
+type Fault = "kills" | "drains" | "restarts the store";
+
+/**
+ * Kills or drains one replica after the other, in turns, as turns get done; and in the middle of it
+ * all the store.
+ */
 async function doFaults({ set, store, plan, report, logs }: FaultWorld, signal: AbortSignal) {
   const turns = plan.conversations * plan.turns;
   const rounds = Math.max(1, Math.round(turns / (TURNS_FOR_A_KILL * REPLICAS)));
-  const faults = Array.from({ length: rounds * REPLICAS }, (_, at) => at % REPLICAS);
-  faults.splice(Math.floor(faults.length / 2), 0, STORE);
-  let kills = 0;
-  let storeRestarts = 0;
-  for (const [at, fault] of faults.entries()) {
+  const faults = Array.from({ length: rounds * REPLICAS }, (_, at): [Fault, number] => [
+    at % 2 === 0 ? "kills" : "drains",
+    at % REPLICAS,
+  ]);
+  faults.splice(Math.floor(faults.length / 2), 0, ["restarts the store", 0]);
+  const done: Record<Fault, number> = { kills: 0, drains: 0, "restarts the store": 0 };
+  for (const [at, [fault, index]] of faults.entries()) {
     const dueAtTurns = ((at + 1) / (faults.length + 1)) * turns;
     while (doneIn(logs) < dueAtTurns && !signal.aborted) await delay(FAULT_POLL_MS);
     if (signal.aborted) break;
-    report(`  ${doneIn(logs)} turns; kills ${fault === STORE ? "the store" : `replica ${fault}`}`);
-    if (fault === STORE) {
-      await store.restart(STORE_AWAY_MS);
-      storeRestarts += 1;
-    } else {
-      await set.kill(fault);
-      kills += 1;
-    }
+    const what = fault === "restarts the store" ? fault : `${fault} replica ${index}`;
+    report(`  ${doneIn(logs)} turns; ${what}`);
+    if (fault === "kills") await set.kill(index);
+    else if (fault === "drains") await set.drain(index);
+    else await store.restart(STORE_AWAY_MS);
+    done[fault] += 1;
   }
-  return { kills, storeRestarts };
+  return { kills: done.kills, drains: done.drains, storeRestarts: done["restarts the store"] };
 }
-
-const STORE = -1;
 
 function doneIn(logs: readonly ConversationLog[]): number {
   const isDone = ({ fate }: Ask) => fate !== "unknown";

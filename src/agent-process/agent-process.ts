@@ -120,6 +120,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly #abandoned = new AbortController();
   #treeState: TreeState = "running";
   #chargedPeakBytes: number | null = null;
+  /** Set when it has ended: its group goes. */
+  #toolOomKills: number | null = null;
   /** Set at once by the promises below. */
   #end: (end: ProcessEnd) => void = () => {};
   #tellTreeGone = () => {};
@@ -156,7 +158,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     return this.#treeState;
   }
 
-  /** Private memory of the tree now, and at its highest; null while nobody has sampled it. */
+  /** Private memory of the tree now, and at its highest in its last turn; null while not sampled. */
   get currentBytes(): number | null {
     return this.tree.currentBytes;
   }
@@ -168,6 +170,11 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** The most ever charged to its group, page cache included; null without one, or unknown. */
   get chargedPeakBytes(): number | null {
     return this.#chargedPeakBytes ?? this.group?.peakBytes ?? null;
+  }
+
+  /** How many of its tools the kernel has killed for memory, as its own group counts; 0 without. */
+  get toolOomKills(): number {
+    return this.#toolOomKills ?? this.group?.oomKills ?? 0;
   }
 
   stderrTail(): string {
@@ -188,17 +195,25 @@ export class AgentProcess implements AsyncDisposable, Endable {
     await this.terminate(this.#endGraceMs);
   }
 
+  /**
+   * Measures it now: a turn may be over before the guard has seen it. Whoever is seen is found again
+   * when it has lost its parent.
+   */
+  look(): void {
+    this.tree.grow(readProcessTable());
+    this.tree.measure();
+  }
+
   closeInput(): void {
     this.#reach("stdin_closed");
-    // A turn may be over before the sampler has seen it.
-    this.#look();
+    this.look();
     this.#child?.stdin?.end();
   }
 
   /** Asks the process alone: it ends its own tools, in its own order. */
   askToEnd(): void {
     this.#reach("sigterm");
-    this.#look();
+    this.look();
     if (this.pid !== null && !this.#ended) sendSignal(this.pid, "SIGTERM");
   }
 
@@ -253,6 +268,9 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const outOfMemory = wasKilled && step !== "sigkill" && verdict?.what !== "evicted";
     const isKernels = outOfMemory && verdict?.what !== "turn" && oomKillCounterRose !== false;
     const wasShortForAll = isKernels && this.group?.reachedCeiling !== true;
+    // Where the kernel killed the agent process, one of those that were counted was no tool.
+    const wasOwn = outOfMemory && verdict === null;
+    this.#toolOomKills = Math.max(0, this.toolOomKills - (wasOwn ? 1 : 0));
     // As in killNow; here the number could be another's, which is the lesser evil.
     if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
     // One that has not ended by now has had its time since the SIGKILL.
@@ -295,12 +313,6 @@ export class AgentProcess implements AsyncDisposable, Endable {
     if (signal === "SIGKILL") this.killNow();
     else this.askToEnd();
     return true;
-  }
-
-  /** Whoever is seen now is found again when it has lost its parent. */
-  #look(): void {
-    this.tree.grow(readProcessTable());
-    this.tree.measure();
   }
 
   #reach(step: EndStep): void {

@@ -138,6 +138,8 @@ export class MemoryGuard implements AsyncDisposable {
     const watched = this.#watched.get(id);
     if (watched === undefined) return;
     watched.facts = { ...watched.facts, ...facts };
+    // Claimed as it was to go: it stays, and how its turn ends is another matter.
+    if (facts.kind === "turn" && watched.verdict?.what === "evicted") watched.verdict = null;
     this.#order({ type: "update", id, facts });
   }
 
@@ -152,7 +154,7 @@ export class MemoryGuard implements AsyncDisposable {
     return this.#watched.get(id)?.facts ?? null;
   }
 
-  /** Why the guard ended this tree as a whole; null if it did not. */
+  /** Why the guard ended this tree as a whole, or has it go; null if it does neither. */
   verdictOn(id: string): GuardVerdict | null {
     this.#collectVerdicts();
     return this.#watched.get(id)?.verdict ?? null;
@@ -219,7 +221,8 @@ export class MemoryGuard implements AsyncDisposable {
     const watched = this.#watched.get(verdict.id);
     if (watched === undefined) return;
     if (verdict.what === "evicted") {
-      watched.verdict = verdict;
+      // What was claimed before this was heard of is not cache any more.
+      if (watched.facts.kind !== "turn") watched.verdict = verdict;
       this.#options.onEvict(verdict);
       return;
     }

@@ -33,7 +33,7 @@ export interface MeasuredProcess extends ProcessStat {
 export interface TreeSample {
   /** Private memory of all members. */
   readonly currentBytes: number;
-  /** The most that any look found. */
+  /** The most that any look found since {@link ProcessTree.forgetPeak}. */
   readonly peakBytes: number;
   /** Of the agent process alone. */
   readonly agentBytes: number;
@@ -83,7 +83,7 @@ export class ProcessTree {
     return this.#sample?.currentBytes ?? null;
   }
 
-  /** The most that any measurement saw. */
+  /** The most that any measurement saw since {@link forgetPeak}. */
   get peakBytes(): number | null {
     return this.#sample?.peakBytes ?? null;
   }
@@ -135,7 +135,13 @@ export class ProcessTree {
     this.#keep(sample);
   }
 
-  /** Peak and used time never fall, whoever looked. */
+  /** A new turn begins, or the peak was told: from now on it is that of what comes. */
+  forgetPeak(): void {
+    if (this.#sample === null) return;
+    this.#sample = { ...this.#sample, peakBytes: this.#sample.currentBytes };
+  }
+
+  /** Peak and used time never fall by a look, whoever looked. */
   #keep(sample: Omit<TreeSample, "peakBytes"> & Partial<TreeSample>): void {
     const { currentBytes, peakBytes = currentBytes, cpuMs } = sample;
     this.#sample = {

@@ -116,7 +116,10 @@ export class WatchedTrees {
     });
   }
 
-  /** All that is new since the last call. */
+  /**
+   * All that is new since the last call, of the peak too: what a process held before its present
+   * turn is nothing of that turn.
+   */
   samples(): readonly SampleMessage[] {
     return [...this.#trees.values()].flatMap((watched) => {
       const { sample, members, turnId: id } = watched.tree;
@@ -124,6 +127,7 @@ export class WatchedTrees {
       const identities = members.map(({ pid, startTicks }) => ({ pid, startTicks }));
       const message = { id, sample, members: watched.hasNews ? identities : null };
       watched.hasNews = false;
+      watched.tree.forgetPeak();
       return [message];
     });
   }

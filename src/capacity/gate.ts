@@ -33,6 +33,8 @@ export interface TurnGateOptions {
   readonly lane?: Pick<StartLane, "expectedWaitMs" | "maxWaitMs">;
   /** Why memory is short, in words; null while it is not. */
   readonly pressure?: () => string | null;
+  /** Told of each decision, in words: refusals come by the thousand. */
+  readonly onDecision?: (isShed: boolean, text: string) => void;
   /** Clock of the `nowMs` of every call, read when a permit is given back: never one that is set. */
   readonly now?: () => number;
   /** In [0, 1), for the jitter of the answers. */
@@ -93,7 +95,7 @@ export class TurnGate {
     const permit = this.#take(demand, judgement, nowMs);
     const { carriedBytes } = demand;
     const text = admittedText({ ...judgement, carriedBytes, inflight: this.#permits.inflight });
-    this.#lastDecision = { atMs: nowMs, text };
+    this.#decided(false, text, nowMs);
     return { admitted: true, permit };
   }
 
@@ -307,11 +309,16 @@ export class TurnGate {
   #countShed(shed: Shed, party: Party, nowMs: number): void {
     const { reason, retryAfterSeconds, text } = shed;
     this.#shed[reason] += 1;
-    this.#lastDecision = { atMs: nowMs, text: `shed (${reason}): ${text}` };
+    this.#decided(true, `shed (${reason}): ${text}`, nowMs);
     if (reason === "draining") return;
     this.#returns.promised(nowMs, retryAfterSeconds);
     const leastBytes = this.#options.weights.leastTurnBytes();
     this.#fairShare.shed(party, leastBytes, nowMs + 1000 * retryAfterSeconds);
+  }
+
+  #decided(isShed: boolean, text: string, nowMs: number): void {
+    this.#lastDecision = { atMs: nowMs, text };
+    this.#options.onDecision?.(isShed, text);
   }
 
   #capacity(load: Load): number {

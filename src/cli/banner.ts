@@ -12,7 +12,7 @@ import { countOf, mebibytes } from "./figures.ts";
 import { painter, type Paint } from "./paint.ts";
 
 export interface BannerFacts {
-  readonly server: ListeningServer;
+  readonly server: Omit<ListeningServer, "log">;
   readonly config: Config;
   readonly agents: readonly AgentDefinition[];
   readonly version: string;

@@ -42,7 +42,10 @@ export async function runChat(options: ChatOptions, io: Io): Promise<number> {
   const log = await openChatLog(config.dataDirectory);
   const engineOptions = { config, agents: [agent], logDestination: log.destination };
   return withEngine(engineOptions, async (engine) => {
-    using _guard = guardAgainstCrash(io, () => engine.processes.killAllNow());
+    using _guard = guardAgainstCrash(io, {
+      killNow: () => engine.processes.killAllNow(),
+      log: () => engine.telemetry.log,
+    });
     using chat = new Chat({ engine, agent, threadId, io });
     chat.greet();
     const failures = await chat.converse();

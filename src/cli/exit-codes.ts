@@ -31,6 +31,8 @@ const EXIT_OF_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
   store_unavailable: EXIT.unavailable,
   session_busy: EXIT.unavailable,
   session_on_hold: EXIT.unavailable,
+  session_unreadable: EXIT.unavailable,
+  session_newer: EXIT.unavailable,
 };
 
 export function exitCodeOf(code: ErrorCode): number {

@@ -11,6 +11,11 @@ import type { Environment } from "../lib/substitute.ts";
 export interface Io {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  /**
+   * To the standard output; ends when it has gone out, so that nothing piles up for a slow reader.
+   * Rejects with `EPIPE` when the reader has gone.
+   */
+  readonly write: (bytes: Uint8Array) => Promise<void>;
   readonly environment: Environment;
   readonly workingDirectory: string;
   /** Whether to colour what people read. */
@@ -28,6 +33,7 @@ export function processIo(): Io {
   return {
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
+    write,
     environment,
     workingDirectory: process.cwd(),
     // https://no-color.org
@@ -35,4 +41,15 @@ export function processIo(): Io {
     isTerminal,
     isInteractive,
   };
+}
+
+async function write(bytes: Uint8Array): Promise<void> {
+  const { stdout } = process;
+  const ignore = (): void => {};
+  // Its event comes after the answer to the write; nobody else listens, and it would end the process.
+  stdout.on("error", ignore);
+  await new Promise<void>((resolve, reject) => {
+    stdout.write(bytes, (error) => (error == null ? resolve() : reject(error)));
+  });
+  stdout.off("error", ignore);
 }

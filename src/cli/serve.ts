@@ -28,7 +28,10 @@ export async function runServe(options: ServeCommandOptions, io: Io): Promise<nu
 
   using signals = listenToSignals();
   let server: ListeningServer | undefined;
-  using _guard = guardAgainstCrash(io, () => server?.killNow());
+  using _guard = guardAgainstCrash(io, {
+    killNow: () => server?.killNow(),
+    log: () => server?.log,
+  });
   // Whoever signals twice does not want to wait: what is left is ended at once.
   signals.hurry.addEventListener("abort", () => {
     server?.killNow();

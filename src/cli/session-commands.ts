@@ -57,7 +57,7 @@ export function addSessions(program: Command, io: Io, done: Done): void {
     const { runSessionsShow } = await import("./sessions.ts");
     done(await runSessionsShow({ ...sessionsOptions(flags), sessionId: id }, io));
   });
-  one("export", "its transcript as Claude Code has it, a JSON object a line").action(
+  one("export", "all of it as Claude Code has it, a JSON object a line").action(
     async (id: string, flags: SessionsFlags) => {
       const { runSessionsExport } = await import("./sessions.ts");
       done(await runSessionsExport({ ...sessionsOptions(flags), sessionId: id }, io));

@@ -25,33 +25,44 @@ export interface SessionPlace extends AsyncDisposable {
   readonly archive: SessionArchive;
   readonly sessions: Sessions;
   readonly sweeper: SessionSweeper;
+  /**
+   * Before anything is changed; given back with the place.
+   *
+   * @throws {AppError} `data_directory_in_use`: a server that has the directory must be asked instead.
+   */
+  take(): Promise<void>;
 }
 
 /** Nothing is begun by a command, so there is nothing to limit. */
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
 /**
- * @param isToChange Whether the command changes anything: a server that has the directory must be
- *   asked instead.
  * @throws {AppError} `usage` where no server has ever kept anything, or nothing can be read;
- *   `data_directory_in_use`, `store_unusable`, `store_unavailable`.
+ *   `store_unusable`, `store_unavailable`.
  */
-export async function openPlace(config: Config, isToChange: boolean): Promise<SessionPlace> {
+export async function openPlace(config: Config): Promise<SessionPlace> {
   const { store } = config.sessions;
-  return store === null ? openDirectory(config, isToChange) : openStore(config, store);
+  return store === null ? openDirectory(config) : openStore(config, store);
 }
 
-/** The same as an archive alone; it need not be there if it is to be filled. */
+/**
+ * The same as an archive alone, which is copied from or to. A directory is taken either way: what
+ * turns write meanwhile would be torn.
+ *
+ * @param isToFill It need not be there then.
+ * @throws {AppError} As {@link openPlace}, and `data_directory_in_use`.
+ */
 export async function openArchive(
   { dataDirectory, sessions: { store, storeTimeoutMs } }: Config,
-  isToChange: boolean,
+  isToFill: boolean,
 ): Promise<SessionArchive & AsyncDisposable> {
   if (store !== null)
     return archiveOf(await openObjectStore({ url: store, timeoutMs: storeTimeoutMs }));
-  if (!isToChange) await mustBeThere(dataDirectory);
-  const taken = isToChange ? await openDataDirectory(dataDirectory, Date.now()) : null;
+  if (!isToFill) await mustBeThere(dataDirectory);
+  const take = isToFill ? openDataDirectory : borrowDataDirectory;
+  const taken = await take(dataDirectory, Date.now());
   return withDisposal(new DirectoryArchive(dataDirectory), async () => {
-    await taken?.[Symbol.asyncDispose]();
+    await taken[Symbol.asyncDispose]();
   });
 }
 
@@ -67,12 +78,9 @@ function withDisposal<Archive extends SessionArchive>(
   return Object.assign(archive, { [Symbol.asyncDispose]: dispose });
 }
 
-async function openDirectory(
-  { dataDirectory, retention: limits }: Config,
-  isToChange: boolean,
-): Promise<SessionPlace> {
+async function openDirectory({ dataDirectory, retention: limits }: Config): Promise<SessionPlace> {
   await mustBeThere(dataDirectory);
-  const taken = isToChange ? await borrowDataDirectory(dataDirectory, Date.now()) : null;
+  let taken: AsyncDisposable | null = null;
   const sessions = new FileSessions({
     dataDirectory,
     maxPerTenant: NO_LIMIT,
@@ -83,6 +91,9 @@ async function openDirectory(
     archive: new DirectoryArchive(dataDirectory),
     sessions,
     sweeper,
+    async take() {
+      taken ??= await borrowDataDirectory(dataDirectory, Date.now());
+    },
     [Symbol.asyncDispose]: async () => taken?.[Symbol.asyncDispose](),
   };
 }
@@ -110,6 +121,8 @@ async function openStore({ sessions, retention }: Config, url: URL): Promise<Ses
     archive: new StoreArchive(store),
     sessions: shared,
     sweeper: new SessionSweeper({ directory: null, sessions: shared, limits }),
+    // It is shared: each change is made as any replica makes it.
+    async take() {},
     async [Symbol.asyncDispose]() {
       await shared[Symbol.asyncDispose]();
       await store[Symbol.asyncDispose]();

@@ -120,6 +120,13 @@ export function sweepText(sweep: Sweep, isDryRun: boolean, paint: Paint): string
   return `${lines.join("\n")}\n`;
 }
 
+/** Of those that are there and cannot be read. */
+export function unreadableText(ids: readonly string[]): string {
+  const named = ids.slice(0, MOST_NAMED).join(", ");
+  const rest = ids.length > MOST_NAMED ? ` and ${count(ids.length - MOST_NAMED)} more` : "";
+  return `${countOf(ids.length, "session")} could not be read: ${named}${rest}`;
+}
+
 const REASONS: Readonly<Record<Sweep["swept"][number]["reason"], string>> = {
   age: "older than retention.maxAge",
   idle: "no turn for longer than retention.maxIdle",

@@ -5,21 +5,22 @@
  * @module
  */
 
-import { StringDecoder } from "node:string_decoder";
 import type { Config } from "../config/config.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { printable } from "../lib/diagnostics.ts";
-import { AppError } from "../lib/errors.ts";
-import type { SessionArchive } from "../session/session-archive.ts";
+import { errnoOf } from "../lib/errno.ts";
+import { AppError, hasCode } from "../lib/errors.ts";
+import type { PutOutcome, SessionArchive } from "../session/session-archive.ts";
 import { isSessionId, type SessionRef } from "../session/session-id.ts";
 import type { SessionRecord } from "../session/session-record.ts";
 import { openObjectStore } from "../session/stores/open-object-store.ts";
+import { isUnreadable } from "../session/stores/readable.ts";
 import { EXIT } from "./exit-codes.ts";
 import { count, countOf, dollars } from "./figures.ts";
 import type { Io } from "./io.ts";
 import { painter } from "./paint.ts";
 import { archiveOf, openArchive, openPlace } from "./session-place.ts";
-import { sessionTable, sweepText, transcriptText } from "./session-text.ts";
+import { sessionTable, sweepText, transcriptText, unreadableText } from "./session-text.ts";
 import { listenToSignals } from "./signals.ts";
 
 /** Which data directory or store: as `serve` finds it. */
@@ -37,25 +38,28 @@ export interface ListOptions extends SessionsOptions {
 
 /** The newest first. */
 export async function runSessionsList(options: ListOptions, io: Io): Promise<number> {
-  await using place = await openPlace(await settingsOf(options, io), false);
+  await using place = await openPlace(await settingsOf(options, io));
   const { tenant, agentName, limit } = options;
-  const all = await place.archive.all();
-  const wanted = all.filter(
+  const { records, unreadable } = await place.archive.all();
+  const wanted = records.filter(
     (each) =>
       (tenant === undefined || each.tenant === tenant) &&
       (agentName === undefined || each.agentName === agentName),
   );
   const shown = wanted.slice(0, limit);
+  // Whose they are is not known, so they are told of whatever was asked for.
+  if (unreadable.length > 0) io.stderr(`${unreadableText(unreadable)}\n`);
+  const exit = unreadable.length > 0 ? EXIT.unavailable : EXIT.ok;
   if (options.asJson) {
     for (const record of shown) io.stdout(`${JSON.stringify(record)}\n`);
-    return EXIT.ok;
+    return exit;
   }
   const asked = tenant === undefined && agentName === undefined ? "session" : "such session";
   if (shown.length === 0) io.stdout(`There is no ${asked} in ${place.archive.place}\n`);
   else io.stdout(sessionTable(shown, Date.now(), painter(io.color)));
   const rest = wanted.length - shown.length;
   if (rest > 0) io.stdout(`and ${count(rest)} more; --limit shows them\n`);
-  return EXIT.ok;
+  return exit;
 }
 
 export interface OneSession extends SessionsOptions {
@@ -64,7 +68,7 @@ export interface OneSession extends SessionsOptions {
 
 /** What was said. */
 export async function runSessionsShow(options: OneSession, io: Io): Promise<number> {
-  await using place = await openPlace(await settingsOf(options, io), false);
+  await using place = await openPlace(await settingsOf(options, io));
   const record = await recordOf(place.archive, options.sessionId);
   const transcript = await place.sessions.transcript(refOf(record), Date.now());
   const { agentName, threadId, turns, totals } = record;
@@ -73,15 +77,17 @@ export async function runSessionsShow(options: OneSession, io: Io): Promise<numb
   return EXIT.ok;
 }
 
-/** The transcript as Claude Code has it: a JSON object a line. */
+/** All of it as Claude Code has it: a JSON object a line. */
 export async function runSessionsExport(options: OneSession, io: Io): Promise<number> {
-  await using place = await openPlace(await settingsOf(options, io), false);
+  await using place = await openPlace(await settingsOf(options, io));
   const record = await recordOf(place.archive, options.sessionId);
-  const { load } = await place.archive.transcripts(record);
-  // Characters may be cut in two where chunks are.
-  const decoder = new StringDecoder("utf8");
-  for await (const chunk of load("")) io.stdout(decoder.write(chunk));
-  io.stdout(decoder.end());
+  const chunks = await place.sessions.exported(refOf(record), Date.now());
+  try {
+    for await (const chunk of chunks) await io.write(chunk);
+  } catch (thrown) {
+    // Whoever reads it, such as `head`, has had enough.
+    if (errnoOf(thrown) !== "EPIPE") throw thrown;
+  }
   return EXIT.ok;
 }
 
@@ -93,8 +99,10 @@ export async function runSessionsChange(
   // A signal waits for the end: it takes a moment, and the directory has to be given back.
   using _signals = listenToSignals();
   const config = await settingsOf(options, io);
-  const ref = await refIn(config, options.sessionId);
-  await using place = await openPlace(config, true);
+  await using place = await openPlace(config);
+  const ref = refOf(await recordOf(place.archive, options.sessionId));
+  // Only now: a wrong id disturbs nobody.
+  await place.take();
   const { sessions } = place;
   if (options.change === "delete") {
     const { files, bytes } = await sessions.delete(ref, Date.now());
@@ -126,7 +134,8 @@ export async function runSessionsSweep(options: SweepCommandOptions, io: Io): Pr
   }
   using signals = listenToSignals();
   // A dry run changes nothing, so it may look while a server is at work.
-  await using place = await openPlace(config, !isDryRun);
+  await using place = await openPlace(config);
+  if (!isDryRun) await place.take();
   const swept = await place.sweeper.sweep(Date.now(), { isDryRun, signal: signals.stop });
   if (options.asJson) io.stdout(`${JSON.stringify(swept)}\n`);
   else io.stdout(sweepText(swept, isDryRun, painter(io.color)));
@@ -155,22 +164,58 @@ export async function runSessionsCopy(options: CopyOptions, io: Io): Promise<num
   await using own = await openArchive(config, from !== undefined);
   await using other = archiveOf(await openObjectStore({ url, timeoutMs }));
   const [source, target] = to === undefined ? [other, own] : [own, other];
-  const all = sessionId === undefined ? await source.all() : [await recordOf(source, sessionId)];
-  const counts = { copied: 0, present: 0, busy: 0 };
-  for (const record of all) {
+  const { records, unreadable } =
+    sessionId === undefined
+      ? await source.all()
+      : { records: [await recordOf(source, sessionId)], unreadable: [] };
+  const counts = { copied: 0, present: 0, busy: 0, held: 0, gone: 0 };
+  const unread = [...unreadable];
+  for (const record of records) {
     if (signals.stop.aborted) break;
-    counts[await target.put(record, await source.transcripts(record), replaces)] += 1;
+    const outcome = await copyOne(record, source, target, replaces);
+    if (outcome === "unreadable") unread.push(record.sessionId);
+    else counts[outcome] += 1;
   }
-  const { copied, present, busy } = counts;
+  const places = `from ${source.place} to ${target.place}`;
+  io.stdout(`Copied ${countOf(counts.copied, "session")} ${places}${leftText(counts, unread)}\n`);
+  const isWhole = counts.busy + counts.held + unread.length === 0 && !signals.stop.aborted;
+  return isWhole ? EXIT.ok : EXIT.unavailable;
+}
+
+/** One that cannot be copied keeps none of the others from it. */
+async function copyOne(
+  record: SessionRecord,
+  source: SessionArchive,
+  target: SessionArchive,
+  replaces: boolean,
+): Promise<PutOutcome | "held" | "gone" | "unreadable"> {
+  try {
+    return await target.put(record, await source.transcripts(record), replaces);
+  } catch (thrown) {
+    if (hasCode(thrown, "session_on_hold")) return "held";
+    if (hasCode(thrown, "session_not_found")) return "gone";
+    // A part of its transcript is lost, or one that is there already is damaged.
+    if (hasCode(thrown, "session_gone") || isUnreadable(thrown)) return "unreadable";
+    throw thrown;
+  }
+}
+
+/** What was not copied, and why. */
+function leftText(
+  { present, busy, held }: Readonly<Record<"present" | "busy" | "held", number>>,
+  unread: readonly string[],
+): string {
   const left = [
     ...(present > 0
       ? [`${count(present)} were there already: --replace copies them all the same`]
       : []),
     ...(busy > 0 ? [`${count(busy)} are in a turn`] : []),
+    ...(held > 0
+      ? [`${count(held)} are on hold, and stay as they are: \`plimsoll sessions release\` first`]
+      : []),
+    ...(unread.length > 0 ? [unreadableText(unread)] : []),
   ];
-  const places = `from ${source.place} to ${target.place}`;
-  io.stdout(`${[`Copied ${countOf(copied, "session")} ${places}`, ...left].join("; ")}\n`);
-  return busy > 0 || signals.stop.aborted ? EXIT.unavailable : EXIT.ok;
+  return left.map((each) => `; ${each}`).join("");
 }
 
 function storeUrlOf(text: string): URL {
@@ -198,12 +243,6 @@ async function recordOf(archive: SessionArchive, sessionId: string): Promise<Ses
   if (record !== undefined) return record;
   const cure = "`plimsoll sessions list` tells the ids there are";
   throw new AppError("usage", `Cannot find the session ${printable(sessionId)}: ${cure}`);
-}
-
-/** Found before the directory is taken: a wrong id disturbs nobody. */
-async function refIn(config: Config, sessionId: string): Promise<SessionRef> {
-  await using place = await openPlace(config, false);
-  return refOf(await recordOf(place.archive, sessionId));
 }
 
 function refOf({ tenant, sessionId }: SessionRecord): SessionRef {

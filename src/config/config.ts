@@ -13,6 +13,8 @@ export interface Config {
   };
   readonly http: {
     readonly bodyLimitBytes: number;
+    /** Of all bodies that are being received. */
+    readonly bodiesLimitBytes: number;
     /** For the whole request to arrive, headers and body. */
     readonly requestTimeoutMs: number;
     /** Silence on an event stream before a comment is sent to keep it open. */

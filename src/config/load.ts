@@ -275,6 +275,7 @@ function retentionConfig(retention: ServerSettings["retention"]): Config["retent
 function httpOf(http: ServerSettings["http"]): Config["http"] {
   return {
     bodyLimitBytes: http.bodySize,
+    bodiesLimitBytes: http.bodiesSize,
     requestTimeoutMs: http.requestTime,
     heartbeatMs: http.heartbeat,
     unreadTimeoutMs: http.unreadTime,

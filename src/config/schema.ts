@@ -34,6 +34,12 @@ const http = z.strictObject({
   bodySize: bytesSchema("1KiB", "64MiB")
     .prefault("1MiB")
     .describe("Largest body of a request; a larger one is refused with 413."),
+  bodiesSize: bytesSchema("1KiB", "64GiB")
+    .prefault("64MiB")
+    .describe(
+      "Bytes of request bodies that are received at once; a further one above 16KiB is refused " +
+        "with 503.",
+    ),
   requestTime: durationSchema("1s", "10m")
     .prefault("30s")
     .describe("Time for a whole request to arrive, headers and body."),

@@ -4,6 +4,7 @@
  *     connection ─▶ address ─▶ key or host ─▶ load ─▶ body ─▶ route ─▶ answer
  *       400 408     404 405      401  421     429     400
  *       431                      403          503     413 415
+ *                                                     503
  *
  * @module
  */
@@ -19,6 +20,7 @@ import { AppError } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
 import { allowedMethods } from "./address.ts";
 import { Authenticator } from "./auth.ts";
+import { BodiesInFlight, TOO_MANY_BODIES } from "./bodies-in-flight.ts";
 import { answerConnect, ClientErrors } from "./client-error.ts";
 import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost } from "./host-check.ts";
@@ -26,7 +28,7 @@ import { parseJsonBody } from "./json-body.ts";
 import { isContinuation, loadRefusal } from "./load-refusal.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
-import type { Route } from "./route.ts";
+import { type Route, writes } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
@@ -41,7 +43,7 @@ export function buildApp(parts: ServerParts): FastifyInstance {
   const refusals = new Refusals(parts);
   const clientErrors = new ClientErrors(parts.telemetry.metrics);
   const app = openFastify(parts, refusals, clientErrors);
-  acceptJson(app, parts);
+  acceptJson(app, parts, refusals);
 
   const routes = routeTable(parts);
   const crossOrigin = new CrossOrigin(parts.config.http.corsOrigins);
@@ -58,7 +60,7 @@ export function buildApp(parts: ServerParts): FastifyInstance {
     if (allow.length > 0 && request.method === "OPTIONS") return void reply.status(204).send();
     done(allow.length > 0 ? NO_SUCH_METHOD : NO_SUCH_ADDRESS);
   });
-  addRoutes(app, { parts, refusals, routes });
+  addRoutes(app, { parts, refusals, routes, crossOrigin });
   closeInTime(app);
   return app;
 }
@@ -124,12 +126,14 @@ function quietLog({ telemetry }: ServerParts): FastifyBaseLogger {
   return log;
 }
 
-function acceptJson(app: FastifyInstance, parts: ServerParts): void {
+function acceptJson(app: FastifyInstance, parts: ServerParts, refusals: Refusals): void {
+  const bodies = new BodiesInFlight(parts.config.http);
   app.addHook("preParsing", (request, reply, payload, done) => {
     const encoding = request.headers["content-encoding"] ?? "identity";
     if (encoding.toLowerCase() !== "identity") return done(COMPRESSED);
     const bytes = Number(request.headers["content-length"] ?? 0);
     if (bytes > parts.config.http.bodyLimitBytes) return done(TOO_LARGE);
+    if (!bodies.take(request.raw)) return void refusals.send(TOO_MANY_BODIES, request, reply);
     if (/^100-continue$/i.test(request.headers.expect ?? "")) reply.raw.writeContinue();
     done(null, payload);
   });
@@ -154,9 +158,11 @@ interface RouteDeps {
   readonly parts: ServerParts;
   readonly refusals: Refusals;
   readonly routes: readonly Route[];
+  readonly crossOrigin: CrossOrigin;
 }
 
-function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps): void {
+function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
+  const { parts, refusals, routes, crossOrigin } = deps;
   const authenticator = new Authenticator(parts.config.auth);
   const { allowedHosts } = parts.config.http;
   app.decorateRequest("caller", null);
@@ -176,6 +182,14 @@ function addRoutes(app: FastifyInstance, { parts, refusals, routes }: RouteDeps)
           const refusal = isWeighed ? loadRefusal(parts, asker) : null;
           if (refusal === null) done();
           else refusals.send(refusal, request, reply);
+        } catch (error) {
+          done(error as Error);
+        }
+      },
+      preHandler: (request, _reply, done) => {
+        try {
+          if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
+          done();
         } catch (error) {
           done(error as Error);
         }

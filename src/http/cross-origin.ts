@@ -1,10 +1,16 @@
 /**
  * Pages of other origins (CORS): closed, and open for exactly the origins that are configured.
  *
+ * A browser asks first only for a request with a body of ours; any other it sends, and keeps just
+ * the answer from the page. So without keys, where a request needs to bring nothing, what changes
+ * something is refused to them here.
+ *
  * @module
  */
 
+import type { IncomingHttpHeaders } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { AppError } from "../lib/errors.ts";
 
 const EXPOSED_HEADERS =
   "Allow, Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, X-Turn-Id";
@@ -38,4 +44,21 @@ export class CrossOrigin {
       request.headers["access-control-request-method"] !== undefined;
     if (isPreflight) void reply.headers(PREFLIGHT_ANSWER);
   }
+  /** Of a request that changes something. @throws {AppError} `foreign_origin` */
+  checkWrite({ headers }: Pick<FastifyRequest, "headers">): void {
+    if (!isForeign(headers) || this.#origins.has(headers.origin ?? "")) return;
+    throw FOREIGN;
+  }
 }
+
+/** By what browsers say and pages cannot change; older ones say only the origin. */
+function isForeign({ origin, host, ...headers }: IncomingHttpHeaders): boolean {
+  const site = headers["sec-fetch-site"];
+  if (site !== undefined) return site !== "same-origin" && site !== "none";
+  return origin !== undefined && origin.replace(/^https?:\/\//, "") !== host?.toLowerCase();
+}
+
+const FOREIGN = new AppError(
+  "foreign_origin",
+  "Cannot take the request: a web page of another origin has sent it",
+);

@@ -9,7 +9,7 @@
 import { z } from "zod";
 import { ERRORS, type ErrorCode } from "../lib/errors.ts";
 import { PROBLEM_MEDIA_TYPE } from "../protocol/problem.ts";
-import { type Answer, jsonAnswer, REQUEST_HEADERS, type Route } from "./route.ts";
+import { type Answer, jsonAnswer, REQUEST_HEADERS, type Route, writes } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 type Json = Record<string, unknown>;
@@ -32,9 +32,12 @@ export function openApiRoute(routes: readonly Route[], parts: ServerParts): Rout
 }
 
 /** What every route can answer with, and what every route of its access can. */
-function errorsOf({ access, docs }: Pick<Route, "access" | "docs">): readonly ErrorCode[] {
+function errorsOf(route: Pick<Route, "access" | "docs" | "method">): readonly ErrorCode[] {
+  const { access, docs } = route;
   return [
     ...docs.errors,
+    ...(docs.body === undefined ? [] : (["too_many_bodies"] as const)),
+    ...(writes(route) ? (["foreign_origin"] as const) : []),
     ...(access === "public" ? [] : (["unauthorized", "misdirected_request"] as const)),
     ...(access === "operator" ? (["forbidden"] as const) : []),
     "internal",

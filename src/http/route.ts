@@ -23,6 +23,11 @@ export interface Route {
   readonly handle: (context: RequestContext) => unknown;
 }
 
+/** Whether it may change something. */
+export function writes({ method }: Pick<Route, "method">): boolean {
+  return method !== "GET";
+}
+
 export interface RequestContext {
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;

@@ -44,6 +44,7 @@ export const ADMISSION_ERRORS: readonly ErrorCode[] = [
   "storage_failed",
   "store_unavailable",
   "session_unreadable",
+  "session_newer",
   "transcript_too_large",
 ];
 

@@ -46,6 +46,13 @@ export const ERRORS = {
     title: "This key may not do that",
     remedy: "Use a key with the role `operator`, or ask whoever runs the server",
   },
+  foreign_origin: {
+    status: 403,
+    fault: "caller",
+    retryable: false,
+    title: "A web page of another origin may not do that",
+    remedy: "Name the origin of the page in `http.corsOrigins`, or give the server keys",
+  },
   not_found: {
     status: 404,
     fault: "caller",
@@ -131,6 +138,13 @@ export const ERRORS = {
     retryable: false,
     title: "What the store keeps of the session cannot be read",
     remedy: "Restore it from a backup of the store, or delete the session",
+  },
+  session_newer: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The session was written by a newer version",
+    remedy: "Upgrade this replica to that version; do not delete the session, which is whole",
   },
   turn_cut_off: {
     status: 409,
@@ -230,6 +244,13 @@ export const ERRORS = {
     retryable: true,
     title: "The replica is shutting down",
     remedy: "Send the request again: another replica will take it",
+  },
+  too_many_bodies: {
+    status: 503,
+    fault: "load",
+    retryable: true,
+    title: "The replica receives as many bytes of bodies as it may",
+    remedy: "Come back after `Retry-After` seconds; the limit is `http.bodiesSize`",
   },
   not_ready: {
     status: 503,

@@ -12,6 +12,7 @@
 
 import { EventType, type Message } from "@ag-ui/core";
 import { z } from "zod";
+import type { AppError } from "../lib/errors.ts";
 import type { TurnEvent } from "../turn/turn.ts";
 import type { AguiRun } from "./agui-decode.ts";
 import type { AguiFrame } from "./agui-encode.ts";
@@ -100,16 +101,26 @@ export async function* withSnapshot(
   }
 }
 
-/** A run in which nothing happens but that the client gets what is stored. */
+/**
+ * A run in which nothing happens but that the client gets what is stored.
+ *
+ * @param failure Why it cannot have more than that; null where that is all there is.
+ */
 export async function* storedRun(
   run: AguiRun,
   protocolVersion: string,
   snapshot: readonly Message[],
+  failure: AppError | null = null,
 ): AsyncGenerator<AguiFrame, void, undefined> {
   const { threadId, runId } = run;
   yield { event: { type: EventType.RUN_STARTED, threadId, runId, protocolVersion } };
   yield { event: { type: EventType.MESSAGES_SNAPSHOT, messages: [...snapshot] } };
-  yield {
-    event: { type: EventType.RUN_FINISHED, threadId, runId, outcome: { type: "success" } },
-  };
+  if (failure === null) {
+    const outcome = { type: "success" } as const;
+    yield { event: { type: EventType.RUN_FINISHED, threadId, runId, outcome } };
+    return;
+  }
+  const { code, message, spec } = failure;
+  const metadata = { retryable: spec.retryable };
+  yield { event: { type: EventType.RUN_ERROR, code, message, metadata } };
 }

@@ -1,6 +1,8 @@
 /**
  * Takes a listening server from `starting` to `ready`, or to `broken` when an agent process cannot
- * be started here; a broken server tries again, because the reason may go away.
+ * be started here; a broken server tries again, because the reason may go away. One that was ready
+ * is tried anew when the starts of turns fail: they may for their agent's own fault, so that alone
+ * breaks nothing.
  *
  * @module
  */
@@ -16,6 +18,7 @@ import type { DataDirectory } from "../session/data-directory.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { probeAgentProcess } from "../turn/probe.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
+import type { TurnStarts } from "../turn/turn-starts.ts";
 
 const RETRY_MS = 10_000;
 
@@ -54,8 +57,7 @@ export async function checkReadiness(
   const problem = await tryToStart(deps, stop);
   if (deps.readiness.state === "draining") return null;
   if (problem === null) {
-    Object.assign(deps.readiness, { state: "ready", reason: "" });
-    deps.log.info("Ready for turns");
+    becomeReady(deps);
     return null;
   }
   deps.log.error(
@@ -66,9 +68,35 @@ export async function checkReadiness(
   const reason = "an agent process could not be started; see the server log";
   Object.assign(deps.readiness, { state: "broken", reason });
   void delay(RETRY_MS, undefined, { signal: stop, ref: false })
-    .then(() => checkReadiness(deps, stop))
+    // A turn may have started meanwhile.
+    .then(() => (deps.readiness.state === "broken" ? checkReadiness(deps, stop) : null))
     .catch(() => undefined);
   return problem;
+}
+
+/** From now on it follows the starts of turns, too. @param stop Ends the tries. */
+export function watchStarts(starts: TurnStarts, deps: ReadinessDeps, stop: AbortSignal): void {
+  let notBeforeMs = 0;
+  starts.watch({
+    worked() {
+      if (deps.readiness.state === "broken") becomeReady(deps);
+    },
+    doubted() {
+      if (deps.readiness.state !== "ready" || performance.now() < notBeforeMs) return;
+      // An agent that never starts must not have another process started with each of its turns.
+      notBeforeMs = Infinity;
+      deps.log.warn("Turns fail to start: trying whether an agent process does");
+      void checkReadiness(deps, stop).then(() => {
+        notBeforeMs = performance.now() + RETRY_MS;
+        return notBeforeMs;
+      });
+    },
+  });
+}
+
+function becomeReady({ readiness, log }: ReadinessDeps): void {
+  Object.assign(readiness, { state: "ready", reason: "" });
+  log.info("Ready for turns");
 }
 
 async function tryToStart(deps: ReadinessDeps, stop: AbortSignal): Promise<string | null> {

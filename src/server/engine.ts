@@ -28,6 +28,7 @@ import type { KeptProcesses } from "../turn/kept-processes.ts";
 import { LiveTurns } from "../turn/live-turns.ts";
 import { runTurn, type TurnDeps } from "../turn/run-turn.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
+import { TurnStarts } from "../turn/turn-starts.ts";
 import { type WarmReason, warmSession } from "../turn/warm-session.ts";
 import { bindSession } from "./bind-session.ts";
 import { CapacityReport } from "./capacity-report.ts";
@@ -38,6 +39,7 @@ import { openGate, type OpenGate } from "./open-gate.ts";
 import { openSessions, type Sweeper } from "./open-sessions.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 import { sdkVersion } from "./sdk-version.ts";
+import { ShedLog } from "./shed-log.ts";
 
 export interface EngineOptions {
   readonly config: Config;
@@ -62,6 +64,7 @@ export interface Engine {
   readonly single: SingleSession | null;
   readonly kept: KeptProcesses;
   readonly turns: LiveTurns;
+  readonly starts: TurnStarts;
   /** Starts a process for the next turn of a session, see `turn/warm-session.ts`. */
   readonly warm: (ref: SessionRef) => Promise<WarmReason>;
 }
@@ -89,6 +92,7 @@ export async function withEngine<Result>(
     onLimitRead: (limit, before) =>
       limitWasRead(limit, before, { ...capacity, guardLink, telemetry }),
     pressure: () => guardLink.pressure,
+    onDecision: (isShed, text) => shedLog.decided(isShed, text, monotonicMs()),
   });
   const { gate, lane, cpu, footprints } = capacity;
   using memoryLimit = capacity.memoryLimit;
@@ -99,6 +103,7 @@ export async function withEngine<Result>(
     ...(logDestination !== undefined && { logDestination }),
   });
   const { log } = telemetry;
+  const shedLog = new ShedLog(log);
   for (const note of memoryNotes(memoryLimit.current)) log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
@@ -121,7 +126,8 @@ export async function withEngine<Result>(
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
   await using opened = await openSessions({ config, data, telemetry, single, kept });
   const { locks, sessions, sweeper } = opened;
-  const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints };
+  const starts = new TurnStarts();
+  const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints, starts };
   await using turns = openTurns(config, turnDeps);
   report.watch({
     agentNames: [...agents.keys()],
@@ -132,7 +138,7 @@ export async function withEngine<Result>(
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
-  return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, warm });
+  return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, starts, warm });
 }
 
 function memoryNotes({ notes, group }: MemoryLimit): readonly string[] {

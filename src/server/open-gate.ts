@@ -27,6 +27,8 @@ export interface GateOptions {
   readonly onLimitRead: (limit: MemoryLimit, before: MemoryLimit) => void;
   /** Why memory is short, in words; null while it is not. */
   readonly pressure: () => string | null;
+  /** Told of each decision, in words. */
+  readonly onDecision: (isShed: boolean, text: string) => void;
 }
 
 export interface OpenGate {
@@ -69,8 +71,8 @@ export function openGate(options: GateOptions): OpenGate {
     });
   const isStatic = capacity.admission === "static";
   const weights = isStatic ? staticWeights({ ...capacity, limit }) : measure();
-  const { pressure } = options;
-  const gate = new TurnGate({ ...capacity, weights, lane, pressure });
+  const { pressure, onDecision } = options;
+  const gate = new TurnGate({ ...capacity, weights, lane, pressure, onDecision });
   return { memoryLimit, meter, gate, lane, cpu, reserve, footprints };
 }
 

@@ -13,7 +13,10 @@ import type { TurnDeps } from "../turn/run-turn.ts";
 import type { StartingSpare } from "../turn/spares.ts";
 import { TurnProcess } from "../turn/turn-process.ts";
 
-export type KeptDeps = Omit<TurnDeps, "kept" | "sessions" | "locks" | "cpu" | "footprints">;
+export type KeptDeps = Omit<
+  TurnDeps,
+  "kept" | "sessions" | "locks" | "cpu" | "footprints" | "starts"
+>;
 
 /**
  * From now on they make room for turns, and spares are started where there is some left.

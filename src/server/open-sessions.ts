@@ -18,6 +18,7 @@ import type { ObjectStore } from "../session/stores/object-store.ts";
 import { openObjectStore } from "../session/stores/open-object-store.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
 import type { Telemetry } from "../telemetry/start.ts";
+import { SharedSweeper } from "./shared-sweeper.ts";
 
 export interface OpenSessionsOptions {
   readonly config: Pick<Config, "sessions" | "retention">;
@@ -78,14 +79,17 @@ async function openShared(
   for (const warning of store.warnings) telemetry.log.warn({ warning }, "About the session store");
   const sessions = sharedSessions(store, local, locks, options);
   const limits = { ...config.retention, keepFreeBytes: null };
-  const stored = new SessionSweeper({ sessions, limits, directory: null });
-  const copies = copySweeper(sessions, config.retention, data.path);
-  const close = async (): Promise<void> => {
-    await stored[Symbol.asyncDispose]();
-    await copies[Symbol.asyncDispose]();
-  };
+  const sweeper = new SharedSweeper({
+    stored: new SessionSweeper({ sessions, limits, directory: null }),
+    copies: copySweeper(sessions, config.retention, data.path),
+    forgetGone: async (nowMs, pace) => {
+      await sessions.copies.dropDeleted(nowMs, pace);
+      await sessions.forgetGone(nowMs, pace);
+    },
+    log: telemetry.log,
+  });
   const leave = async (): Promise<void> => {
-    await close();
+    await sweeper[Symbol.asyncDispose]();
     await sessions[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();
   };
@@ -96,15 +100,6 @@ async function openShared(
     throw thrown;
   }
   telemetry.log.info({ store: store.place }, "Sessions are shared with other replicas");
-  const sweep: Sweeper["sweep"] = async (nowMs, how = {}) => {
-    const swept = await stored.sweep(nowMs, how);
-    if (how.isDryRun === true) return swept;
-    // Of copies nobody need be told: each can be made again.
-    await copies.sweep(nowMs, how);
-    await sessions.forgetGone(nowMs);
-    return swept;
-  };
-  const sweeper = { sweep, [Symbol.asyncDispose]: close };
   return { locks, sessions, sweeper, [Symbol.asyncDispose]: leave };
 }
 
@@ -154,6 +149,7 @@ function tell(notice: StoreNotice, { log, metrics }: Pick<Telemetry, "log" | "me
   } else if (what === "delivered") {
     log.info({ sessionId }, "The session store has heard of a turn that was kept here");
   } else {
+    metrics.sessionRepaired("superseded");
     const text =
       "A turn is not in its session: another replica went on without it. It is set aside";
     log.error({ sessionId }, text);

@@ -12,8 +12,9 @@ import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
-import { checkReadiness } from "./check-readiness.ts";
+import { checkReadiness, watchStarts } from "./check-readiness.ts";
 import { NOTHING_SWEPT } from "../session/session-sweeper.ts";
+import type { Logger } from "../telemetry/log.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
 import { ASKED_LOAD_RATIO, keepSwept, tell } from "./keep-swept.ts";
 
@@ -40,6 +41,7 @@ export interface ListeningServer {
   readonly ready: Promise<string | null>;
   /** The last resort before the process exits: kills every agent process and does not wait. */
   readonly killNow: () => void;
+  readonly log: Logger;
 }
 
 /**
@@ -75,6 +77,7 @@ async function serveEngine(
   const onPeak = (bytes: number) => footprints.calibrate(bytes);
   const deps = { config, data, agents, processes, readiness, log, onPeak };
   const ready = checkReadiness(deps, stop);
+  watchStarts(engine.starts, deps, stop);
   // A slow start takes nothing from the time that the first turn has to come.
   void ready.then(() => single?.awaitTurn());
   const { buildApp } = await import("../http/app.ts");
@@ -90,7 +93,7 @@ async function serveEngine(
   const killNow = () => processes.killAllNow();
   const { sweepIntervalMs: intervalMs } = config.retention;
   await using _swept = single === null ? keepSwept({ sweeper, intervalMs, telemetry }) : null;
-  onListening({ url, memoryLimit, gate, containment, ready, killNow });
+  onListening({ url, memoryLimit, gate, containment, ready, killNow, log });
 
   await aborted(ended);
   const over = single?.over.reason as unknown;

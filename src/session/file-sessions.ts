@@ -10,6 +10,7 @@
 import { rm, stat } from "node:fs/promises";
 import type { TurnKey } from "../turn/turn.ts";
 import { makeDirectoriesBelow } from "./durable-file.ts";
+import { LocalCopy } from "./local-copy.ts";
 import { SessionCounts } from "./session-counts.ts";
 import {
   parseSessionRef,
@@ -25,6 +26,7 @@ import {
   type SessionPage,
   type SessionQuery,
 } from "./session-list.ts";
+import { exportOf } from "./session-export.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { SessionOrder } from "./session-order.ts";
 import { makeSessionDirectories } from "./session-process.ts";
@@ -62,7 +64,7 @@ import {
 } from "./sessions.ts";
 import type { SingleSession } from "./single-session.ts";
 import { shortenTranscript } from "./shorten-transcript.ts";
-import { ifPresent, storing } from "./storage-errors.ts";
+import { ifPresent, storing, storingEach } from "./storage-errors.ts";
 import { hasConversation, readLines, repairTranscript } from "./transcript-file.ts";
 import {
   type Transcript,
@@ -227,6 +229,16 @@ export class FileSessions implements Sessions {
       const { lines, isWhole } = file ? await readLines(file) : { lines: [], isWhole: true };
       const transcript = transcriptOf(lines, limits);
       return { ...transcript, isComplete: transcript.isComplete && isWhole };
+    });
+  }
+
+  async exported(ref: SessionRef, nowMs: number): Promise<AsyncIterable<Buffer>> {
+    const own = parseSessionRef(ref);
+    this.#single?.check(own);
+    return storing("read the session", async () => {
+      const record = await requireRecord(this.#data, own, nowMs);
+      const transcripts = await new LocalCopy(this.#data, own).transcripts(record);
+      return storingEach("read the session", exportOf(transcripts));
     });
   }
 

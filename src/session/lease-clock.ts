@@ -1,13 +1,17 @@
 /**
  * The time by which leases of other replicas are judged. While the store is down nobody can renew
  * one, nor bring over a turn that has ended: after that they are given the time to. So an outage is
- * remembered for as long as a lease lasts.
+ * remembered for as long as a lease lasts; and a replica that has just started, and cannot know
+ * whether there was one, waits as long.
  *
  * @module
  */
 
 import { hasCode } from "../lib/errors.ts";
 import type { LeaseTerms } from "./stores/session-head.ts";
+
+/** In the time of a lease, so that no outage that can end one goes unseen. */
+const ASKS = 3;
 
 export class LeaseClock {
   readonly #holder: string;
@@ -17,6 +21,14 @@ export class LeaseClock {
   constructor(holder: string, leaseTimeMs: number) {
     this.#holder = holder;
     this.#leaseTimeMs = leaseTimeMs;
+  }
+
+  /** Sees outages also while there is nothing to ask the store for. Disposing ends it. */
+  watch(ask: () => Promise<unknown>): Disposable {
+    this.#outageAtMs = Date.now();
+    const look = (): void => void this.asked(ask).catch(() => {});
+    const timer = setInterval(look, this.#leaseTimeMs / ASKS).unref();
+    return { [Symbol.dispose]: () => clearInterval(timer) };
   }
 
   /** Does what needs the store, and remembers when it did not answer. */

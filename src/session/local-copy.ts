@@ -8,18 +8,24 @@
  * @module
  */
 
-import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { openRegularFile } from "../lib/regular-file.ts";
 import { makeDirectoriesBelow, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import type { SessionRef } from "./session-id.ts";
 import { transcriptFileOf } from "./session-lookup.ts";
 import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
-import { readRecord, type SessionRecord, transcriptIdOf, writeRecord } from "./session-record.ts";
+import {
+  readRecord,
+  recordFrom,
+  type SessionRecord,
+  transcriptIdOf,
+  writeRecord,
+} from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
-import { chunksOf, hashOf, writeStartOf } from "./stores/pieces.ts";
+import { chunksOf, hashOf, stateOf, writeStartOf } from "./stores/pieces.ts";
 import { bytesOf, type Piece, type SessionHead } from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
 import { endOfLastLine, hasMessageAfter, insideOf, readAt } from "./transcript-file.ts";
@@ -31,8 +37,21 @@ const MAX_FILES = 2_000;
 const MAX_DEPTH = 4;
 
 const count = z.number().int().nonnegative();
-const Mark = z.object({ version: z.literal(1), appends: count, bytes: count });
-type Mark = z.infer<typeof Mark>;
+const Mark = z.object({
+  version: z.literal(2),
+  /** Of the session: a thread that was deleted and began anew is another one. */
+  createdAtMs: count,
+  /** As `stateOf` of `session-head.ts`. */
+  state: z.string(),
+  bytes: count,
+});
+export type Mark = Readonly<z.infer<typeof Mark>>;
+
+/** Whether a copy with this mark is what the store has. */
+export function isMarkOf(mark: Mark | null, head: SessionHead): boolean {
+  const createdAtMs = recordFrom(head.record)?.createdAtMs;
+  return mark !== null && mark.createdAtMs === createdAtMs && mark.state === stateOf(head);
+}
 
 /** Bytes of one transcript; see `SessionHead.pieces` for the paths. */
 export type LoadPath = (path: string) => AsyncIterable<Buffer>;
@@ -52,18 +71,15 @@ export class LocalCopy {
     this.#ref = ref;
   }
 
-  /** Of the head that the copy agreed with; null when it never did, or that is not known. */
-  async appends(): Promise<number | null> {
-    return (await this.#mark())?.appends ?? null;
-  }
-
   /** From now on the copy is known to have all that the store has. */
   async mark(head: SessionHead): Promise<void> {
-    const mark: Mark = { version: 1, appends: head.appends, bytes: bytesOf(head) };
+    const createdAtMs = recordFrom(head.record)?.createdAtMs ?? 0;
+    const mark: Mark = { version: 2, createdAtMs, state: stateOf(head), bytes: bytesOf(head) };
     await writeDurably(this.#markFile, `${JSON.stringify(mark)}\n`);
   }
 
-  async #mark(): Promise<Mark | null> {
+  /** Of the head that the copy agreed with last; null when it never did, or that is not known. */
+  async readMark(): Promise<Mark | null> {
     const text = await ifPresent(readFile(this.#markFile, "utf8"));
     if (text === undefined) return null;
     try {
@@ -114,13 +130,14 @@ export class LocalCopy {
    * @returns Whether anything was set aside.
    */
   async follow(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
-    if ((await this.appends()) === head.appends) {
+    const mark = await this.readMark();
+    if (isMarkOf(mark, head)) {
       // A turn that was cut off here may have begun a transcript whose name the store has not heard.
       const { transcriptId } = { ...record, ...(await this.record()) };
       await this.writeRecord({ ...record, ...(transcriptId !== undefined && { transcriptId }) });
       return false;
     }
-    const wasAhead = await this.#isAhead(record);
+    const wasAhead = await this.#isAhead(record, mark, load);
     await this.replace(record, { paths: Object.keys(head.pieces), load }, wasAhead);
     await this.mark(head);
     return wasAhead;
@@ -163,11 +180,20 @@ export class LocalCopy {
     };
   }
 
+  /** Whether the store has all that the copy's transcript says, be it followed by more. */
+  async isWithin(record: SessionRecord, load: LoadPath): Promise<boolean> {
+    const transcript = await transcriptFileOf(this.#data, (await this.record()) ?? record);
+    return transcript === undefined || isBeginningOf(transcript.path, load(""));
+  }
+
   /** Whether the copy has messages of a turn whose end did not reach the store. */
-  async #isAhead(record: SessionRecord): Promise<boolean> {
+  async #isAhead(record: SessionRecord, mark: Mark | null, load: LoadPath): Promise<boolean> {
     const transcript = await transcriptFileOf(this.#data, (await this.record()) ?? record);
     if (transcript === undefined) return false;
-    return hasMessageAfter(transcript, (await this.#mark())?.bytes ?? 0);
+    // The store may have them all the same: what it answered was lost.
+    return (
+      (await hasMessageAfter(transcript, mark?.bytes ?? 0)) && !(await this.isWithin(record, load))
+    );
   }
 
   async #files(record: SessionRecord): Promise<readonly { path: string; file: string }[]> {
@@ -200,7 +226,8 @@ function fileNameOf(transcriptId: string, path: string): string {
 
 /** Null when the store has all of it, and nothing else. */
 async function tailOf(path: string, name: string, head: SessionHead): Promise<Tail | null> {
-  await using file = await open(path, "r");
+  await using file = await openRegularFile(path);
+  if (file === undefined) return null;
   const { size } = await file.stat();
   const isLines = name === "" || name.endsWith(".jsonl");
   const endBytes = isLines ? await endOfLastLine(file, size) : size;
@@ -231,6 +258,20 @@ async function sameBytesOf(
   return sameBytes;
 }
 
+/** Whether these bytes begin with the whole lines of the file. */
+async function isBeginningOf(path: string, chunks: AsyncIterable<Buffer>): Promise<boolean> {
+  await using file = await open(path, "r");
+  const endBytes = await endOfLastLine(file, (await file.stat()).size);
+  let sameBytes = 0;
+  for await (const chunk of chunks) {
+    const part = chunk.subarray(0, endBytes - sameBytes);
+    if (!part.equals(await readAt(file, sameBytes, part.length))) return false;
+    sameBytes += part.length;
+    if (sameBytes === endBytes) return true;
+  }
+  return sameBytes === endBytes;
+}
+
 /** Of regular files, as paths with `/`; bounded. */
 async function filesBelow(directory: string, depth = 1): Promise<string[]> {
   const entries = (await ifPresent(readdir(directory, { withFileTypes: true }))) ?? [];
@@ -246,8 +287,10 @@ async function filesBelow(directory: string, depth = 1): Promise<string[]> {
   return found.slice(0, MAX_FILES);
 }
 
-async function* bytesIn(file: string): AsyncGenerator<Buffer> {
-  for await (const chunk of createReadStream(file)) yield chunk as Buffer;
+async function* bytesIn(path: string): AsyncGenerator<Buffer> {
+  await using file = await openRegularFile(path);
+  if (file === undefined) return;
+  for await (const chunk of file.createReadStream({ autoClose: false })) yield chunk as Buffer;
 }
 
 async function writeAll(path: string, chunks: AsyncIterable<Buffer>): Promise<void> {

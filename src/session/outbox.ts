@@ -12,7 +12,7 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { AppError } from "../lib/errors.ts";
+import { AppError, hasCode } from "../lib/errors.ts";
 import { makeDirectory, writeDurably } from "./durable-file.ts";
 import { type SessionRef, textOf } from "./session-id.ts";
 import { transcriptIfAny } from "./session-lookup.ts";
@@ -22,8 +22,17 @@ export interface OutboxOptions {
   readonly dataDirectory: string;
   /** The most that transcripts of waiting sessions may have; see {@link Outbox.check}. */
   readonly maxBytes: number;
+  /** The longest between two attempts: others wait for no more than a lease lasts. */
+  readonly maxPauseMs: number;
   /** Brings one over, or finds that it is too late. @throws {AppError} `store_unavailable` */
   readonly deliver: (ref: SessionRef, fence: number) => Promise<void>;
+}
+
+/** The delivery of a turn that has ended before it. */
+export interface UnderWay {
+  readonly delivery: Promise<void>;
+  /** The store did not answer. */
+  readonly onFailed: (error: unknown) => void;
 }
 
 const Letter = z.object({
@@ -35,7 +44,6 @@ const Letter = z.object({
 type Letter = Readonly<z.infer<typeof Letter>>;
 
 const FIRST_PAUSE_MS = 250;
-const LAST_PAUSE_MS = 10_000;
 
 /** Disposing tries once more, for the disk may go with the replica; the next run finds what waits. */
 export class Outbox implements AsyncDisposable {
@@ -82,14 +90,24 @@ export class Outbox implements AsyncDisposable {
     );
   }
 
-  /** @throws {AppError} `storage_full`, `storage_failed`: the turn's end is kept nowhere. */
-  async add(ref: SessionRef, fence: number): Promise<void> {
+  /**
+   * @param underWay Where its delivery goes on behind its end: no other is begun beside it.
+   * @throws {AppError} `storage_full`, `storage_failed`: the turn's end is kept nowhere.
+   */
+  async add(ref: SessionRef, fence: number, underWay?: UnderWay): Promise<void> {
     const letter: Letter = { version: 1, ...ref, fence };
+    const delivery = underWay?.delivery.catch((error: unknown) => {
+      if (hasCode(error, "store_unavailable")) underWay.onFailed(error);
+      throw error;
+    });
+    // It may fail before there is anything to try again; the loop does then.
+    delivery?.catch(() => {});
     await storing("keep the turn for the session store", async () => {
       await makeDirectory(this.#directory);
       await writeDurably(this.#fileOf(letter), `${JSON.stringify(letter)}\n`);
       await this.#keep(letter);
     });
+    if (delivery !== undefined) this.#track(letter, delivery).catch(() => {});
     this.#start();
   }
 
@@ -129,6 +147,7 @@ export class Outbox implements AsyncDisposable {
 
   async #deliverAll(): Promise<void> {
     const { signal } = this.#stop;
+    const { maxPauseMs } = this.#options;
     for (let pauseMs = FIRST_PAUSE_MS; this.#waiting.size > 0;) {
       for (const letter of this.#waiting.values()) {
         if (signal.aborted) return;
@@ -143,22 +162,27 @@ export class Outbox implements AsyncDisposable {
       if (this.#waiting.size === 0) return;
       await delay(pauseMs, undefined, { signal, ref: false }).catch(() => {});
       if (signal.aborted) return;
-      pauseMs = Math.min(2 * pauseMs, LAST_PAUSE_MS);
+      pauseMs = Math.min(2 * pauseMs, maxPauseMs);
     }
   }
 
   async #deliver(letter: Letter): Promise<void> {
-    const name = textOf(letter);
-    const underWay = this.#underWay.get(name);
+    const underWay = this.#underWay.get(textOf(letter));
     if (underWay !== undefined) return underWay;
-    const delivery = this.#deliverOne(letter).finally(() => this.#underWay.delete(name));
-    this.#underWay.set(name, delivery);
-    return delivery;
+    const { tenant, sessionId, fence } = letter;
+    return this.#track(letter, this.#options.deliver({ tenant, sessionId }, fence));
   }
 
-  async #deliverOne(letter: Letter): Promise<void> {
-    const { tenant, sessionId, fence } = letter;
-    await this.#options.deliver({ tenant, sessionId }, fence);
+  async #track(letter: Letter, delivery: Promise<void>): Promise<void> {
+    const name = textOf(letter);
+    const tracked = this.#afterwards(letter, delivery).finally(() => this.#underWay.delete(name));
+    this.#underWay.set(name, tracked);
+    return tracked;
+  }
+
+  async #afterwards(letter: Letter, delivery: Promise<void>): Promise<void> {
+    await delivery;
+    const { fence } = letter;
     await rm(this.#fileOf(letter), { force: true });
     // Not one that has come since.
     if (this.#waiting.get(textOf(letter))?.fence === fence) this.#waiting.delete(textOf(letter));

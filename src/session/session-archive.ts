@@ -6,32 +6,32 @@
  */
 
 import { stat } from "node:fs/promises";
-import { AppError } from "../lib/errors.ts";
+import { AppError, hasCode } from "../lib/errors.ts";
 import { LocalCopy, type Transcripts } from "./local-copy.ts";
 import type { SessionRef } from "./session-id.ts";
 import { allSessions, findSession } from "./session-list.ts";
+import { newestFirst } from "./session-order.ts";
 import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
-import { readRecord, recordFrom, type SessionRecord } from "./session-record.ts";
-import { ifPresent, storing } from "./storage-errors.ts";
-import { storedAt, storedNames } from "./stored-list.ts";
-import { indexNameOf, ownerOf } from "./stores/names.ts";
+import { mustNotBeOnHold, readRecord, recordFrom, type SessionRecord } from "./session-record.ts";
+import { storing } from "./storage-errors.ts";
+import { keyOf } from "./stored-record.ts";
+import { listedSession, storedAt, storedNames } from "./stored-list.ts";
+import { indexNameOf, parseIndexName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import { chunksOf } from "./stores/pieces.ts";
-import {
-  begun,
-  isLeasedElsewhere,
-  isThere,
-  type SessionHead,
-  taken,
-} from "./stores/session-head.ts";
+import { begun, isLeasedElsewhere, isThere, type SessionHead } from "./stores/session-head.ts";
 import { SessionLog } from "./stores/session-log.ts";
 
 export interface SessionArchive {
   /** What it is and where, without secrets. */
   readonly place: string;
-  /** The newest first; records that cannot be read are left out. */
-  all(): Promise<readonly SessionRecord[]>;
-  /** Whoever's it is; undefined if there is none. @param sessionId That `isSessionId`. */
+  all(): Promise<AllSessions>;
+  /**
+   * Whoever's it is; undefined if there is none.
+   *
+   * @param sessionId That `isSessionId`.
+   * @throws {AppError} When it is there and cannot be read.
+   */
   find(sessionId: string): Promise<SessionRecord | undefined>;
   /** @throws {AppError} `session_not_found` when it was deleted since. */
   transcripts(record: SessionRecord): Promise<Transcripts>;
@@ -39,8 +39,16 @@ export interface SessionArchive {
    * Takes a session over from another archive.
    *
    * @param replaces Whether one that is here already is to be replaced.
+   * @throws {AppError} `session_on_hold` for one that is to be replaced.
    */
   put(record: SessionRecord, transcripts: Transcripts, replaces: boolean): Promise<PutOutcome>;
+}
+
+export interface AllSessions {
+  /** The newest first. */
+  readonly records: readonly SessionRecord[];
+  /** Ids of those that are there and cannot be read. */
+  readonly unreadable: readonly string[];
 }
 
 /** `present`: left as it was. `busy`: a replica has it. */
@@ -57,7 +65,7 @@ export class DirectoryArchive implements SessionArchive {
     this.place = dataDirectory;
   }
 
-  async all(): Promise<readonly SessionRecord[]> {
+  async all(): Promise<AllSessions> {
     return storing("list the sessions", () => allSessions(this.place));
   }
 
@@ -76,10 +84,12 @@ export class DirectoryArchive implements SessionArchive {
   ): Promise<PutOutcome> {
     return storing("copy the session", async () => {
       await stat(dataPathsOf(this.place).tenants);
-      const { record: file, directory } = sessionPathsOf(this.place, record);
-      const found = await ifPresent(stat(directory));
-      if (found !== undefined && !replaces && (await readRecord(file, record)) !== undefined)
-        return "present";
+      const found = await readRecord(sessionPathsOf(this.place, record).record, record).catch(
+        orDamaged,
+      );
+      if (found !== undefined && !replaces) return "present";
+      // One that cannot be read is replaced: nothing else can be made of it.
+      if (found !== undefined && found !== "damaged") mustNotBeOnHold(found, "replace");
       await this.#copyOf(record).replace(record, transcripts);
       return "copied";
     });
@@ -103,28 +113,39 @@ export class StoreArchive implements SessionArchive {
     return this.#store.place;
   }
 
-  async all(): Promise<readonly SessionRecord[]> {
+  async all(): Promise<AllSessions> {
     const records: SessionRecord[] = [];
+    const unreadable = new Set<string>();
     for await (const names of storedNames(this.#store)) {
       const found = await Promise.all(names.map((name) => storedAt(this.#log, name)));
-      for (const each of found) {
-        if (each !== null && each !== "unreadable") records.push(each.record);
+      for (const [at, each] of found.entries()) {
+        if (each === "unreadable") unreadable.add(parseIndexName(names[at] ?? "")?.sessionId ?? "");
+        else if (each !== null) records.push(each.record);
       }
     }
-    return records.toSorted((one, other) => other.lastTurnAtMs - one.lastTurnAtMs);
+    return { records: records.toSorted(newestFirst), unreadable: [...unreadable] };
   }
 
   async find(sessionId: string): Promise<SessionRecord | undefined> {
-    // No tenant is named, so there is no other way than to look at all.
-    return (await this.all()).find((record) => record.sessionId === sessionId);
+    // No tenant is named: the names of the index are looked through, and one head is read.
+    for await (const names of storedNames(this.#store)) {
+      for (const name of names) {
+        const key = parseIndexName(name);
+        if (key?.sessionId !== sessionId) continue;
+        const head = await this.#log.read(key);
+        if (head?.listedAtMs === key.atMs) return listedSession(head, key).record;
+      }
+    }
+    return undefined;
   }
 
   async transcripts(record: SessionRecord): Promise<Transcripts> {
     const key = keyOf(record);
     const head = await this.#log.read(key);
-    if (recordFrom(head?.record) === undefined || head === null) {
+    if (head === null || !isThere(head)) {
       throw new AppError("session_not_found", "Cannot read the session: it was deleted");
     }
+    listedSession(head, key);
     const load = (path: string) => this.#log.load(key, head, path);
     return { paths: Object.keys(head.pieces), load };
   }
@@ -135,66 +156,56 @@ export class StoreArchive implements SessionArchive {
     replaces: boolean,
   ): Promise<PutOutcome> {
     const key = keyOf(record);
-    const nowMs = Date.now();
-    const before = await this.#log.read(key);
-    const terms = { holder: COPIER, nowMs, leaseTimeMs: LEASE_MS };
-    if (before !== null && isLeasedElsewhere(before, terms)) return "busy";
-    if (before !== null && isThere(before) && !replaces) return "present";
+    const found = await this.#log.read(key);
+    let outcome = found === null ? "copied" : outcomeOn(found, replaces);
+    if (outcome !== "copied") return outcome;
     const listedAtMs = record.lastTurnAtMs;
     await this.#store.put(indexNameOf(key, listedAtMs), Buffer.alloc(0), "any");
-    const { head: empty } = await this.#log.update(key, (head) => begun(taken(head, terms), null));
-    const { fence } = empty;
-    for (const path of transcripts.paths) await this.#fill(key, fence, path, transcripts);
-    await this.#log.append(key, fence, [], (head) => ({
-      ...head,
-      lease: null,
-      record,
-      listedAtMs,
-    }));
-    if (before !== null) await this.#tidy(key, before, listedAtMs);
-    return "copied";
-  }
-
-  async #fill(
-    key: ReturnType<typeof keyOf>,
-    fence: number,
-    path: string,
-    { load }: Transcripts,
-  ): Promise<void> {
-    let fromBytes = 0;
-    let pending: Buffer[] = [];
-    let pendingBytes = 0;
-    const write = async (): Promise<void> => {
-      const chunks = chunksOf(Buffer.concat(pending));
-      if (chunks.length > 0) await this.#log.append(key, fence, [{ path, fromBytes, chunks }]);
-      fromBytes += pendingBytes;
-      pending = [];
-      pendingBytes = 0;
-    };
-    for await (const chunk of load(path)) {
-      pending.push(chunk);
-      pendingBytes += chunk.length;
-      if (pendingBytes >= STEP_BYTES) await write();
-    }
-    await write();
-  }
-
-  /** What the session had before it was replaced, and its old place in the list. */
-  async #tidy(
-    key: ReturnType<typeof keyOf>,
-    before: SessionHead,
-    listedAtMs: number,
-  ): Promise<void> {
+    const before = await this.#log.supersede(key, stepsOf(transcripts), (head) => {
+      // Whatever has become of it while it was copied.
+      outcome = outcomeOn(head, replaces);
+      if (outcome !== "copied") return head;
+      return { ...begun(head, record), fence: head.fence + 1, lease: null, listedAtMs };
+    });
     const old = before.listedAtMs;
-    if (old !== null && old !== listedAtMs) await this.#store.delete([indexNameOf(key, old)]);
-    await this.#log.dropPieces(key, before);
+    if (outcome === "copied" && old !== null && old !== listedAtMs) {
+      // One that stays is told from the right one by its time.
+      await this.#store.delete([indexNameOf(key, old)]).catch(() => {});
+    }
+    return outcome;
   }
 }
 
-/** Holds a session that is being filled; no replica has such a name. */
-const COPIER = "copy";
-const LEASE_MS = 10 * 60 * 1000;
+/** @throws {AppError} `session_on_hold` */
+function outcomeOn(head: SessionHead, replaces: boolean): PutOutcome {
+  if (isLeasedElsewhere(head, { holder: COPIER, nowMs: Date.now() })) return "busy";
+  if (!isThere(head)) return "copied";
+  if (!replaces) return "present";
+  mustNotBeOnHold(recordFrom(head.record) ?? {}, "replace");
+  return "copied";
+}
 
-function keyOf({ tenant, sessionId }: SessionRef) {
-  return { owner: ownerOf("tenant", tenant), sessionId };
+/** Some bytes of a transcript at a time, so that no large one is held whole. */
+async function* stepsOf({ paths, load }: Transcripts) {
+  for (const path of paths) {
+    let pending: Buffer[] = [];
+    let pendingBytes = 0;
+    for await (const chunk of load(path)) {
+      pending.push(chunk);
+      pendingBytes += chunk.length;
+      if (pendingBytes < STEP_BYTES) continue;
+      yield { path, chunks: chunksOf(Buffer.concat(pending)) };
+      pending = [];
+      pendingBytes = 0;
+    }
+    if (pendingBytes > 0) yield { path, chunks: chunksOf(Buffer.concat(pending)) };
+  }
+}
+
+/** No replica has such a name. */
+const COPIER = "copy";
+
+function orDamaged(thrown: unknown): "damaged" {
+  if (hasCode(thrown, "storage_failed")) return "damaged";
+  throw thrown;
 }

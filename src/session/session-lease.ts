@@ -36,6 +36,7 @@ export class SessionLease implements AsyncDisposable {
   /** Steps are one after the other: each starts from the head that the last one left. */
   #work: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  #atEnd: (head: SessionHead) => SessionHead = (head) => head;
   #hasCopy = false;
 
   constructor(options: SessionLeaseOptions) {
@@ -66,6 +67,11 @@ export class SessionLease implements AsyncDisposable {
     this.#hasCopy = true;
   }
 
+  /** What else becomes of the head as the session is let go, if nobody else has it by then. */
+  atEnd(change: (head: SessionHead) => SessionHead): void {
+    this.#atEnd = change;
+  }
+
   /** No more is brought over by itself, and the session is not kept any more. */
   stop(): void {
     clearInterval(this.#timer);
@@ -84,9 +90,11 @@ export class SessionLease implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop();
     const { log, key } = this.#options;
-    await this.#inTurn(() => log.update(key, (head) => released(head, this.#fence))).catch(
-      () => {},
-    );
+    const release = (head: SessionHead): SessionHead => {
+      const next = released(head, this.#fence);
+      return next === head ? head : this.#atEnd(next);
+    };
+    await this.#inTurn(() => log.update(key, release)).catch(() => {});
   }
 
   #renewLater(): void {
@@ -106,8 +114,8 @@ export class SessionLease implements AsyncDisposable {
   }
 
   async #renewNow(): Promise<void> {
-    const { leaseTimeMs, copy, withRecord } = this.#options;
-    const renew = (head: SessionHead) => renewed(head, this.#fence, Date.now() + leaseTimeMs);
+    const { copy, withRecord } = this.#options;
+    const renew = (head: SessionHead) => this.#renewed(head);
     try {
       const record = this.#hasCopy ? await copy.record() : undefined;
       if (record !== undefined) {
@@ -123,6 +131,10 @@ export class SessionLease implements AsyncDisposable {
     await this.#update(renew);
   }
 
+  #renewed(head: SessionHead): SessionHead {
+    return renewed(head, this.#fence, Date.now() + this.#options.leaseTimeMs);
+  }
+
   async #update(change: (head: SessionHead) => SessionHead): Promise<void> {
     const { log, key } = this.#options;
     this.#known = await log.update(key, change, this.#known);
@@ -133,9 +145,11 @@ export class SessionLease implements AsyncDisposable {
     for (let isAll = false; !isAll;) {
       const step = await copy.tails(record, this.#known.head);
       ({ isAll } = step);
-      const change = isAll ? then : (head: SessionHead) => head;
+      // A long transcript is many steps, while which no renewal has its turn.
+      const change = isAll ? then : (head: SessionHead) => this.#renewed(head);
       this.#known = await log.append(key, this.#fence, step.tails, change, this.#known);
-      await copy.mark(this.#known.head);
+      // The store has it. Without the mark the copy is made anew before the next turn.
+      await copy.mark(this.#known.head).catch(() => {});
     }
   }
 

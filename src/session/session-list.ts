@@ -6,10 +6,10 @@
  */
 
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
-import { sessionIdOf } from "./session-id.ts";
+import { isSessionId, sessionIdOf } from "./session-id.ts";
 import { newestFirst, type Position, type SessionOrder } from "./session-order.ts";
 import { dataPathsOf, RECORD_NAME, sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
 import { readAnyRecord, readRecord, type SessionRecord } from "./session-record.ts";
@@ -117,15 +117,27 @@ export async function anySessions(dataDirectory: string, limit: number): Promise
   return found;
 }
 
-/** Of all tenants, the newest first; records that cannot be read are left out. */
-export async function allSessions(dataDirectory: string): Promise<SessionRecord[]> {
-  const found: SessionRecord[] = [];
+/** Of all tenants, the newest first, and the ids of those whose record cannot be read. */
+export async function allSessions(dataDirectory: string): Promise<{
+  readonly records: readonly SessionRecord[];
+  readonly unreadable: readonly string[];
+}> {
+  const records: SessionRecord[] = [];
+  const unreadable: string[] = [];
+  const read = async (directory: string): Promise<void> => {
+    try {
+      const record = await recordIn(dataDirectory, directory);
+      if (record !== undefined) records.push(record);
+    } catch {
+      const name = basename(directory);
+      // What else lies there is no session.
+      if (isSessionId(name)) unreadable.push(name);
+    }
+  };
   for await (const directories of sessionDirectories(dataDirectory)) {
-    const read = (directory: string) => recordIn(dataDirectory, directory).catch(() => undefined);
-    const records = await Promise.all(directories.map(read));
-    found.push(...records.filter((record) => record !== undefined));
+    await Promise.all(directories.map(read));
   }
-  return found.toSorted(newestFirst);
+  return { records: records.toSorted(newestFirst), unreadable };
 }
 
 /** Whoever's it is; undefined if there is none. @param sessionId That `isSessionId`. */

@@ -10,6 +10,7 @@ import { AppError } from "../lib/errors.ts";
 import { writeDurably } from "./durable-file.ts";
 import type { SessionRef } from "./session-id.ts";
 import { ifPresent, storageFailed } from "./storage-errors.ts";
+import { mustNotBeNewer } from "./stores/readable.ts";
 import { KeptTurn } from "./turn-keys.ts";
 
 const count = z.number().int().nonnegative();
@@ -32,8 +33,10 @@ export type SessionTotals = Readonly<z.infer<typeof SessionTotals>>;
 
 export const NO_TOTALS: SessionTotals = { costUsd: 0, byModel: [] };
 
+const VERSION = 1;
+
 const SessionRecord = z.object({
-  version: z.literal(1),
+  version: z.literal(VERSION),
   tenant: z.string(),
   sessionId: z.string(),
   agentName: z.string(),
@@ -66,7 +69,7 @@ export function newRecord(
   nowMs: number,
 ): SessionRecord {
   return {
-    version: 1,
+    version: VERSION,
     tenant,
     sessionId,
     agentName,
@@ -82,7 +85,7 @@ export function newRecord(
 /**
  * Undefined when there is none.
  *
- * @throws {AppError} `storage_failed` for one that is damaged or belongs elsewhere.
+ * @throws {AppError} `storage_failed` for one that is damaged or belongs elsewhere; `session_newer`.
  */
 export async function readRecord(
   file: string,
@@ -109,10 +112,13 @@ export function heldRecord(record: SessionRecord, isOnHold: boolean, nowMs: numb
   return isOnHold ? { ...rest, onHoldSinceMs: onHoldSinceMs ?? nowMs } : rest;
 }
 
-/** @throws {AppError} `session_on_hold` */
-export function mustNotBeOnHold({ onHoldSinceMs }: SessionRecord): void {
+/** @throws {AppError} `session_on_hold` @param action To follow "Cannot". */
+export function mustNotBeOnHold(
+  { onHoldSinceMs }: Pick<SessionRecord, "onHoldSinceMs">,
+  action: "delete" | "replace" = "delete",
+): void {
   if (onHoldSinceMs === undefined) return;
-  throw new AppError("session_on_hold", "Cannot delete the session: it is on hold");
+  throw new AppError("session_on_hold", `Cannot ${action} the session: it is on hold`);
 }
 
 const READING = "read the session's record";
@@ -136,15 +142,18 @@ export async function writeRecord(file: string, record: SessionRecord): Promise<
 }
 
 function parseRecord(text: string): SessionRecord | undefined {
+  let value: unknown;
   try {
-    return recordFrom(JSON.parse(text));
+    value = JSON.parse(text);
   } catch {
     // Damage of any kind is one case to the caller of this function.
     return undefined;
   }
+  return recordFrom(value);
 }
 
-/** The value as a record; undefined if it is none. */
+/** The value as a record; undefined if it is none. @throws {AppError} `session_newer` */
 export function recordFrom(value: unknown): SessionRecord | undefined {
+  mustNotBeNewer(value, VERSION);
   return SessionRecord.safeParse(value).data;
 }

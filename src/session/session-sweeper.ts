@@ -134,7 +134,8 @@ export class SessionSweeper implements AsyncDisposable {
       seenBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
       onHold: stored.filter(({ isOnHold }) => isOnHold).length,
       unreadable,
-      missingBytes: plan.missingBytes,
+      // Who has not seen all of them cannot tell.
+      missingBytes: signal.aborted ? 0 : plan.missingBytes,
     };
   }
 

@@ -52,6 +52,8 @@ export interface TurnEnd {
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */
   readonly processStays?: boolean;
+  /** Somebody cancelled the turn, and waits for its end: what takes long is done behind it. */
+  readonly isAwaited?: boolean;
   /** What came of a turn that has a key. */
   readonly keyed?: { readonly key: TurnKey; readonly answer: TurnAnswer };
 }
@@ -75,6 +77,8 @@ export function summaryOf(record: SessionRecord, isBusy: boolean): SessionSummar
 export interface SessionClaim extends AsyncDisposable {
   /** Others had turns of it since this replica had: a process that stayed here has missed them. */
   readonly hasMovedOn: boolean;
+  /** An earlier turn never gave it back: its replica was killed, or the store away. */
+  readonly wasLeft: boolean;
   /** Aborts when the session was taken over: nothing of the turn can be kept. Its reason is why. */
   readonly lost: AbortSignal;
 }
@@ -82,6 +86,7 @@ export interface SessionClaim extends AsyncDisposable {
 /** Of what nobody else can use: a session of this replica alone, or none. */
 export const NO_CLAIM: SessionClaim = {
   hasMovedOn: false,
+  wasLeft: false,
   lost: new AbortController().signal,
   async [Symbol.asyncDispose]() {},
 };
@@ -153,6 +158,14 @@ export interface Sessions {
 
   /** What was said in the session. @throws {AppError} `session_not_found`, `session_gone`. */
   transcript(ref: SessionRef, nowMs: number): Promise<Transcript>;
+
+  /**
+   * All that was said, as Claude Code has it: lines of JSON (`session-export.ts`). It throws while it
+   * is read when the session is deleted meanwhile.
+   *
+   * @throws {AppError} `session_not_found`, `session_gone`, `other_session`.
+   */
+  exported(ref: SessionRef, nowMs: number): Promise<AsyncIterable<Buffer>>;
 
   /**
    * Removes a session and everything in it.

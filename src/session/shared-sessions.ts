@@ -12,10 +12,12 @@
  */
 
 import { hasCode } from "../lib/errors.ts";
+import { settlesWithin } from "../lib/settles-within.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import { LeaseClock } from "./lease-clock.ts";
-import { LocalCopy } from "./local-copy.ts";
+import { isMarkOf } from "./local-copy.ts";
 import { Outbox } from "./outbox.ts";
+import { SessionCopies } from "./session-copies.ts";
 import {
   parseSessionRef,
   type SessionInput,
@@ -29,8 +31,9 @@ import type { SessionLocks } from "./session-locks.ts";
 import { mustNotBeOnHold, newRecord, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
-import { keyOf, recordOf, threadToBegin, withRecord } from "./stored-record.ts";
+import { keyOf, recordOf, threadToBegin, withoutTurn, withRecord } from "./stored-record.ts";
 import { StoredSessions } from "./stored-sessions.ts";
+import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import {
   begun,
@@ -45,6 +48,9 @@ import {
 import type { KnownHead } from "./stores/session-log.ts";
 import type { TreeSize } from "./tree-size.ts";
 import type { KeptTurn } from "./turn-keys.ts";
+
+/** Between two attempts to bring over a turn that has ended; never longer than others wait for it. */
+const MAX_PAUSE_MS = 10_000;
 
 export interface SharedSessionsOptions {
   readonly store: ObjectStore;
@@ -74,12 +80,18 @@ export type StoreNotice =
   /** It never will: others went on without it. What it said is beside the session's files. */
   | { readonly what: "superseded"; readonly sessionId: string };
 
+/** Who cancels a turn waits no longer for the store: with the end of its process, about a second. */
+const AWAITED_STORE_TIME_MS = 300;
+
 export class SharedSessions extends StoredSessions implements Sessions, AsyncDisposable {
+  /** What this replica keeps on its disk: each can be made again from the store. */
+  readonly copies: SessionCopies;
   readonly #options: SharedSessionsOptions;
   readonly #clock: LeaseClock;
   readonly #outbox: Outbox;
   readonly #leases = new Map<string, SessionLease>();
   readonly #refreshing = new Map<string, Promise<void>>();
+  #watch: Disposable | undefined;
 
   constructor(options: SharedSessionsOptions) {
     const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes } = options;
@@ -88,12 +100,19 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     super({ store, clock, maxPerTenant, isBusyHere });
     this.#options = options;
     this.#clock = clock;
+    const { local, beforeDelete } = options;
+    const isNeeded = (ref: SessionRef) => this.#outbox.has(ref);
+    const parts = { dataDirectory, local, locks, isNeeded, beforeDelete };
+    this.copies = new SessionCopies({ ...parts, clock, log: this.log });
     const deliver = (ref: SessionRef, fence: number) => this.#deliverLate(ref, fence);
-    this.#outbox = new Outbox({ dataDirectory, maxBytes, deliver });
+    const maxPauseMs = Math.min(MAX_PAUSE_MS, options.leaseTimeMs / 3);
+    this.#outbox = new Outbox({ dataDirectory, maxBytes, maxPauseMs, deliver });
   }
 
-  /** Takes up what an earlier run on this data directory could not bring over. */
+  /** Takes up what an earlier run on this data directory could not bring over; for a server. */
   async resume(): Promise<void> {
+    const { store } = this.#options;
+    this.#watch = this.#clock.watch(() => store.get(LAYOUT_NAME));
     await this.#outbox.resume();
   }
 
@@ -109,11 +128,14 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     // A turn that has ended here, and not there, comes first.
     await this.#outbox.settle(ref);
     // What this replica's own disk may refuse comes before anything is taken.
-    const appends = await storing("read the session", () => this.#copyOf(ref).appends());
-    const lease = this.#leaseFor(ref, await this.#take(ref, input, nowMs));
+    const mark = await storing("read the session", () => this.copies.of(ref).readMark());
+    let wasLeft = false;
+    const known = await this.#take(ref, input, nowMs, () => (wasLeft = true));
+    const lease = this.#leaseFor(ref, known);
     this.#leases.set(textOf(ref), lease);
     return {
-      hasMovedOn: appends !== lease.head.appends,
+      hasMovedOn: !isMarkOf(mark, lease.head),
+      wasLeft,
       lost: lease.lost,
       [Symbol.asyncDispose]: async () => {
         if (this.#leases.get(textOf(ref)) !== lease) return;
@@ -164,14 +186,21 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const lease = this.#leaseOf(own);
     await local.finish(own, end);
     lease.stop();
+    const delivery = this.#bringOver(own, lease);
+    const onFailed = (error: unknown) => {
+      this.#troubled(own, error);
+      onNotice({ what: "kept", sessionId, error });
+    };
     try {
-      await this.#bringOver(own, lease);
+      const isSoon =
+        end.isAwaited !== true || (await settlesWithin(delivery, AWAITED_STORE_TIME_MS));
+      if (isSoon) await delivery;
+      else await this.#outbox.add(own, lease.fence, { delivery, onFailed });
     } catch (error) {
       if (hasCode(error, "session_taken_over")) onNotice({ what: "superseded", sessionId });
       if (!hasCode(error, "store_unavailable")) throw error;
-      this.#troubled(own, error);
       await this.#outbox.add(own, lease.fence);
-      onNotice({ what: "kept", sessionId, error });
+      onFailed(error);
     }
     // Given back, or the outbox's now; else whoever claimed it lets it go.
     this.#leases.delete(textOf(own));
@@ -180,10 +209,16 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async keepBegun(ref: SessionRef, turn: Omit<KeptTurn, "end">): Promise<void> {
     const own = parseSessionRef(ref);
     await this.#options.local.keepBegun(own, turn);
-    const record = await this.#copyOf(own).record();
+    const record = await this.copies.of(own).record();
     if (record === undefined) throw sessionNotFound();
     const lease = this.#leaseOf(own);
-    await this.#clock.asked(() => lease.deliver(record, (head) => withRecord(head, record)));
+    try {
+      await this.#clock.asked(() => lease.deliver(record, (head) => withRecord(head, record)));
+    } catch (thrown) {
+      // It may be written all the same. The turn will not run, so its key must be free again.
+      lease.atEnd((head) => withoutTurn(head, turn));
+      throw thrown;
+    }
   }
 
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
@@ -203,39 +238,19 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     return (await this.#delete(seen, nowMs, isUnused)) !== null;
   }
 
-  /** What this replica keeps on its disk: copies, of which each can be made again from the store. */
-  get copies(): Pick<Sessions, "look" | "deleteUnused"> {
-    const { local } = this.#options;
-    return {
-      look: (needsBytes) => local.look(needsBytes),
-      deleteUnused: (seen, nowMs) => this.#dropCopy(seen, nowMs),
-    };
-  }
-
-  async #dropCopy(
-    seen: SessionRef & { readonly lastUseAtMs: number },
-    nowMs: number,
-  ): Promise<boolean> {
-    const own = parseSessionRef(seen);
-    const { locks, local, beforeDelete } = this.#options;
-    using _lock = locks.lock(own);
-    if (this.#outbox.has(own)) return false;
-    await beforeDelete(own);
-    await local.discard(own, nowMs);
-    return true;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#watch?.[Symbol.dispose]();
     await this.#outbox[Symbol.asyncDispose]();
   }
 
   /** Takes the lease, and makes the session if there is none. */
-  async #take(ref: SessionRef, input: SessionInput, nowMs: number): Promise<KnownHead> {
+  async #take(ref: SessionRef, input: SessionInput, nowMs: number, onLeft: () => void) {
     const key = keyOf(ref);
     const known = await this.#clock.asked(() => this.log.know(key));
     const take = (now: SessionHead): SessionHead => {
       const next = taken(now, this.#clock.terms(nowMs));
       if (recordOf(now, ref, nowMs).agentName !== input.agentName) throw sessionNotFound();
+      if (now.lease !== null) onLeft();
       return next;
     };
     if (isThere(known.head)) return this.#clock.asked(() => this.log.update(key, take, known));
@@ -274,7 +289,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     return new SessionLease({
       log: this.log,
       key: keyOf(ref),
-      copy: this.#copyOf(ref),
+      copy: this.copies.of(ref),
       known,
       leaseTimeMs: this.#options.leaseTimeMs,
       withRecord,
@@ -284,7 +299,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
 
   async #bringOver(ref: SessionRef, lease: SessionLease): Promise<void> {
     const key = keyOf(ref);
-    const record = await this.#copyOf(ref).record();
+    const record = await this.copies.of(ref).record();
     if (record === undefined) throw sessionNotFound();
     const listedAtMs = record.lastTurnAtMs;
     const before = lease.head.listedAtMs;
@@ -302,7 +317,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const { sessionId } = ref;
     const known = await this.#clock.asked(() => this.log.know(keyOf(ref)));
     if (known.head.fence !== fence || !isThere(known.head)) {
-      onNotice({ what: "superseded", sessionId });
+      // It has heard of it after all where what it answered was lost.
+      const what = (await this.copies.isKnown(ref, known.head)) ? "delivered" : "superseded";
+      onNotice({ what, sessionId });
       return;
     }
     const lease = this.#leaseFor(ref, known);
@@ -312,10 +329,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   }
 
   async #bringUpToDate(ref: SessionRef, head: SessionHead): Promise<void> {
-    const record = recordOf(head, ref, Date.now());
-    const load = (path: string) => this.log.load(keyOf(ref), head, path);
-    const follow = () => this.#copyOf(ref).follow(record, head, load);
-    const wasAhead = await storing("bring the session here", follow);
+    const wasAhead = await this.copies.bringUpToDate(ref, head);
     if (wasAhead) this.#options.onNotice({ what: "superseded", sessionId: ref.sessionId });
   }
 
@@ -333,10 +347,6 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const removed = await this.remove(own, nowMs, mayGo);
     if (removed !== null) await local.discard(own, nowMs);
     return removed;
-  }
-
-  #copyOf(ref: SessionRef): LocalCopy {
-    return new LocalCopy(this.#options.dataDirectory, ref);
   }
 
   #leaseOf(ref: SessionRef): SessionLease {

@@ -11,12 +11,14 @@
  * @module
  */
 
-import { type FileHandle, open, rename } from "node:fs/promises";
+import { constants, type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { TranscriptLimit } from "../agent/definition.ts";
 import { AppError } from "../lib/errors.ts";
 import { isObject } from "../lib/is-object.ts";
+import { openRegularFile } from "../lib/regular-file.ts";
 import { makeDirectory, syncDirectory } from "./durable-file.ts";
+import { storageFailed } from "./storage-errors.ts";
 import { parseObject, readAt, type TranscriptFile } from "./transcript-file.ts";
 
 export interface Shortened {
@@ -47,7 +49,8 @@ export async function shortenTranscript(
 ): Promise<Shortened | null> {
   if (transcript.bytes <= limit.maxBytes) return null;
   checkTranscriptSize(transcript.bytes, limit);
-  await using file = await open(transcript.path, "r");
+  await using file = await openRegularFile(transcript.path);
+  if (file === undefined) return null;
   const cut = await findCut(file, transcript.bytes, Math.floor(limit.maxBytes * KEPT_RATIO));
   if (cut === null) throw tooLarge();
   const draft = `${transcript.path}.shortened`;
@@ -58,9 +61,12 @@ export async function shortenTranscript(
   return { keptBytes, droppedBytes: cut.startBytes, at: cut.at };
 }
 
+/** Of the file with what was dropped, beside those of subagents. */
+export const EARLIER_NAME = "earlier.jsonl";
+
 /** Where what was dropped is kept: with what Claude Code has beside the transcript. */
 export function earlierFileOf(transcriptPath: string): string {
-  return join(dirname(transcriptPath), basename(transcriptPath, ".jsonl"), "earlier.jsonl");
+  return join(dirname(transcriptPath), basename(transcriptPath, ".jsonl"), EARLIER_NAME);
 }
 
 interface Cut {
@@ -139,7 +145,8 @@ async function writeKept(
   { startBytes, line, lineBytes }: Cut,
   endBytes: number,
 ): Promise<number> {
-  await using draft = await open(path, "w", 0o600);
+  await rm(path, { force: true });
+  await using draft = await open(path, "wx", 0o600);
   // Nothing of it points to what is not there.
   const root = { ...parseObject(line), parentUuid: null };
   await draft.writeFile(`${JSON.stringify(root)}\n`);
@@ -151,7 +158,9 @@ async function writeKept(
 /** A crash after this and before the transcript is replaced has it kept twice. */
 async function keepDropped(file: FileHandle, path: string, endBytes: number): Promise<void> {
   await makeDirectory(dirname(path));
-  await using earlier = await open(path, "a", 0o600);
+  const { O_WRONLY, O_APPEND, O_CREAT } = constants;
+  await using earlier = await openRegularFile(path, O_WRONLY | O_APPEND | O_CREAT);
+  if (earlier === undefined) throw storageFailed("keep what is cut off the transcript");
   await copyRange(file, earlier, 0, endBytes);
   await earlier.sync();
 }

@@ -20,6 +20,18 @@ export async function storing<T>(action: string, work: () => Promise<T>): Promis
   }
 }
 
+/** The same for what is read a part at a time. */
+export async function* storingEach<T>(
+  action: string,
+  parts: AsyncIterable<T>,
+): AsyncGenerator<T, void> {
+  try {
+    yield* parts;
+  } catch (thrown) {
+    throw storageErrorOf(action, thrown);
+  }
+}
+
 /** Does without what there is no space for: what frees space must not need some. */
 export async function unlessFull(work: Promise<void>): Promise<void> {
   try {

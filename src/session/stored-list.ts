@@ -5,7 +5,6 @@
  * @module
  */
 
-import { hasCode } from "../lib/errors.ts";
 import {
   decodeCursor,
   encodeCursor,
@@ -16,14 +15,17 @@ import {
 } from "./session-list.ts";
 import { sessionIdOf } from "./session-id.ts";
 import { recordFrom, type SessionRecord } from "./session-record.ts";
-import { INDEX, indexNameOf, ownerOf, parseIndexName } from "./stores/names.ts";
+import { INDEX, indexNameOf, type LogKey, ownerOf, parseIndexName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
-import type { SessionHead } from "./stores/session-head.ts";
+import { isUnreadable, unreadable } from "./stores/readable.ts";
+import { isThere, type SessionHead } from "./stores/session-head.ts";
 import type { SessionLog } from "./stores/session-log.ts";
 
 /** Heads opened for one page. With a filter that few fit, a page may end early for it. */
 const MAX_HEADS_READ = 2_000;
 const HEADS_AT_ONCE = 64;
+/** Also where fewer are missing: of those that are read few may fit. */
+const LEAST_AT_ONCE = 8;
 const NAMES_AT_ONCE = 1_000;
 
 export interface ListedSession {
@@ -51,16 +53,19 @@ export async function listStored(
   for (let read = 0; read < MAX_HEADS_READ;) {
     const prefix = `${INDEX}${owner}/`;
     // About as many as are missing: a page costs little more than what it shows.
-    const ask = Math.min(HEADS_AT_ONCE, Math.max(limit - found.sessions.length, 8));
-    const names = await parts.store.list({ prefix, limit: ask, ...(after !== null && { after }) });
-    for (const { name, stored } of await readAll(parts.log, names)) {
+    const most = Math.min(HEADS_AT_ONCE, Math.max(limit - found.sessions.length, LEAST_AT_ONCE));
+    // One more than is read tells whether there are more.
+    const asked = { prefix, limit: most + 1, ...(after !== null && { after }) };
+    const names = await parts.store.list(asked);
+    for (const { name, stored } of await readAll(parts.log, names.slice(0, most))) {
       if (found.sessions.length === limit) return { ...found, nextCursor: cursorOf(after) };
       after = name;
       if (stored === "unreadable") found.unreadable += 1;
       else if (stored !== null && fits(stored.record, query)) found.sessions.push(stored);
     }
-    read += names.length;
-    if (names.length < ask) return { ...found, nextCursor: null };
+    if (names.length <= most) return { ...found, nextCursor: null };
+    if (found.sessions.length === limit) break;
+    read += most;
   }
   return { ...found, nextCursor: cursorOf(after) };
 }
@@ -100,13 +105,19 @@ export async function storedAt(
     const head = await log.read(key);
     // Its place is another one by now.
     if (head === null || head.listedAtMs !== key.atMs) return null;
-    const record = recordFrom(head.record);
-    const isOwn = record !== undefined && ownerOf("tenant", record.tenant) === key.owner;
-    return isOwn && record.sessionId === key.sessionId ? { head, record } : "unreadable";
+    return listedSession(head, key);
   } catch (thrown) {
-    if (hasCode(thrown, "session_unreadable")) return "unreadable";
+    if (isUnreadable(thrown)) return "unreadable";
     throw thrown;
   }
+}
+
+/** @throws {AppError} `session_unreadable`, `session_newer`. */
+export function listedSession(head: SessionHead, { owner, sessionId }: LogKey): ListedSession {
+  const record = recordFrom(head.record);
+  const isOwn = record?.sessionId === sessionId && ownerOf("tenant", record.tenant) === owner;
+  if (isOwn) return { head, record };
+  throw unreadable("its record");
 }
 
 async function readAll(log: SessionLog, names: readonly string[]) {
@@ -120,10 +131,15 @@ async function onlyOne(
 ): Promise<SessionPage<ListedSession>> {
   const { tenant, agentName = "", threadId = "" } = query;
   const sessionId = sessionIdOf({ tenant, agentName, threadId });
-  const head = await log.read({ owner, sessionId });
-  const record = recordFrom(head?.record);
-  const sessions = head === null || record === undefined ? [] : [{ head, record }];
-  return { sessions, nextCursor: null, unreadable: 0 };
+  const key = { owner, sessionId };
+  try {
+    const head = await log.read(key);
+    const sessions = head !== null && isThere(head) ? [listedSession(head, key)] : [];
+    return { sessions, nextCursor: null, unreadable: 0 };
+  } catch (thrown) {
+    if (!isUnreadable(thrown)) throw thrown;
+    return { sessions: [], nextCursor: null, unreadable: 1 };
+  }
 }
 
 function startOf(owner: string, cursor: string | undefined): string | null {

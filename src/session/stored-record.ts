@@ -6,17 +6,23 @@
  */
 
 import { AppError } from "../lib/errors.ts";
+import type { TurnKey } from "../turn/turn.ts";
 import { type SessionInput, sessionNotFound, type SessionRef } from "./session-id.ts";
 import { recordFrom, type SessionRecord } from "./session-record.ts";
 import { type LogKey, ownerOf } from "./stores/names.ts";
+import { unreadable } from "./stores/readable.ts";
 import type { SessionHead } from "./stores/session-head.ts";
 import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
+import { withoutKey } from "./turn-keys.ts";
 
 export function keyOf({ tenant, sessionId }: SessionRef): LogKey {
   return { owner: ownerOf("tenant", tenant), sessionId };
 }
 
-/** @throws {AppError} `session_gone` when it was deleted, `session_not_found`, `session_unreadable`. */
+/**
+ * @throws {AppError} `session_gone` when it was deleted, `session_not_found`, `session_unreadable`,
+ *   `session_newer`.
+ */
 export function recordOf(
   head: SessionHead,
   { tenant, sessionId }: SessionRef,
@@ -26,7 +32,7 @@ export function recordOf(
   if (head.record === null) throw sessionNotFound();
   const record = recordFrom(head.record);
   if (record?.tenant === tenant && record.sessionId === sessionId) return record;
-  throw new AppError("session_unreadable", "Cannot use the session: its record cannot be read");
+  throw unreadable("its record");
 }
 
 /**
@@ -44,6 +50,13 @@ export function withRecord(head: SessionHead, record: SessionRecord): SessionHea
   const { onHoldSinceMs: _onHoldSinceMs, ...own } = record;
   const onHoldSinceMs = recordFrom(head.record)?.onHoldSinceMs;
   return { ...head, record: onHoldSinceMs === undefined ? own : { ...own, onHoldSinceMs } };
+}
+
+/** The head without a turn that has not begun after all. */
+export function withoutTurn(head: SessionHead, key: Pick<TurnKey, "hash">): SessionHead {
+  const record = recordFrom(head.record);
+  if (record === undefined) return head;
+  return { ...head, record: { ...record, keptTurns: withoutKey(record.keptTurns, key) } };
 }
 
 function deletedAt(deletedAtMs: number, nowMs: number): AppError {

@@ -8,18 +8,19 @@
 import type { LeaseClock } from "./lease-clock.ts";
 import type { StoredSession } from "./retention.ts";
 import { SessionCounts } from "./session-counts.ts";
+import { finishDeletions, forgetOld, type Pace } from "./gone-sessions.ts";
+import { exportOf } from "./session-export.ts";
 import { parseSessionRef, sessionNotFound, type SessionRef } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
 import { heldRecord, recordFrom, type SessionRecord } from "./session-record.ts";
 import { type SessionSummary, summaryOf } from "./sessions.ts";
-import { listStored, namesBelow, storedAt, storedNames } from "./stored-list.ts";
+import { listStored, storedAt, storedNames } from "./stored-list.ts";
 import { keyOf, recordOf } from "./stored-record.ts";
 import {
-  GONE,
+  deletingNameOf,
   goneNameOf,
   indexNameOf,
   type LogKey,
-  parseGoneName,
   parseIndexName,
 } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
@@ -33,7 +34,6 @@ import {
   type SessionHead,
 } from "./stores/session-head.ts";
 import { SessionLog } from "./stores/session-log.ts";
-import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 import { MAX_READ_BYTES } from "./transcript-file.ts";
 import { type Transcript, TRANSCRIPT_LIMITS, transcriptOf } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
@@ -111,6 +111,14 @@ export class StoredSessions {
     return { ...transcript, isComplete: transcript.isComplete && fromBytes === 0 };
   }
 
+  /** As `Sessions.exported`: what the store has by now, a few seconds behind a turn that runs. */
+  async exported(ref: SessionRef, nowMs: number): Promise<AsyncIterable<Buffer>> {
+    const own = parseSessionRef(ref);
+    const { head } = await this.require(own, nowMs);
+    const load = (path: string) => this.log.load(keyOf(own), head, path);
+    return exportOf({ paths: Object.keys(head.pieces), load });
+  }
+
   /** As `Sessions.hold`; turns that run elsewhere go on. */
   async hold(ref: SessionRef, isOnHold: boolean, nowMs: number): Promise<SessionSummary> {
     const own = parseSessionRef(ref);
@@ -152,8 +160,12 @@ export class StoredSessions {
   ): Promise<TreeSize | null> {
     const { store, clock } = this.#options;
     const key = keyOf(ref);
+    const deletingName = deletingNameOf(key, nowMs);
+    const names = [goneNameOf(key, nowMs), deletingName];
     // First: what is not named there would leave its pieces behind if this is cut short.
-    await this.#asked(() => store.put(goneNameOf(key, nowMs), Buffer.alloc(0), "any"));
+    await this.#asked(() =>
+      Promise.all(names.map(async (name) => store.put(name, Buffer.alloc(0), "any"))),
+    );
     let before: SessionHead | null = null;
     const { head: after } = await this.#asked(() =>
       this.log.update(key, (now) => {
@@ -167,28 +179,20 @@ export class StoredSessions {
     await this.counts.giveBack(ref.tenant);
     await this.#asked(() => this.log.clear(key));
     await this.unlist(key, listedAtMs);
+    // If that cannot be told now, a sweep looks once more.
+    await store.delete([deletingName]).catch(() => {});
     const bytes = allBytesOf(before);
     return { files: Object.values(pieces).flat().length, bytes, diskBytes: bytes };
   }
 
-  /** Forgets sessions that were deleted so long ago that nobody asks for them any more. */
-  async forgetGone(nowMs: number): Promise<void> {
-    const { store } = this.#options;
-    await this.#asked(async () => {
-      for await (const names of namesBelow(store, GONE)) {
-        for (const name of names) {
-          const gone = parseGoneName(name);
-          if (gone === undefined) continue;
-          const head = await this.log.read(gone);
-          const isGone = head?.deletedAtMs !== undefined;
-          // What a deletion that was cut short has left.
-          if (isGone) await this.log.clear(gone);
-          if (nowMs - gone.atMs < TOMBSTONE_AGE_MS) continue;
-          if (isGone) await this.log.forget(gone);
-          await store.delete([name]);
-        }
-      }
-    });
+  /**
+   * Finishes deletions that were cut short, and forgets sessions that were deleted so long ago that
+   * nobody asks for them any more.
+   */
+  async forgetGone(nowMs: number, pace: Pace): Promise<void> {
+    const parts = { store: this.#options.store, log: this.log };
+    await this.#asked(() => finishDeletions(parts, nowMs, pace));
+    await this.#asked(() => forgetOld(parts, nowMs, pace));
   }
 
   async count(tenant: string): Promise<number> {

@@ -10,16 +10,18 @@
  */
 
 import {
+  constants,
   type FileHandle,
-  open,
   readdir,
   realpath,
   rename,
+  rm,
   stat,
   writeFile,
 } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { isObject } from "../lib/is-object.ts";
+import { openRegularFile } from "../lib/regular-file.ts";
 import type { SessionPaths } from "./session-paths.ts";
 import { ifPresent } from "./storage-errors.ts";
 
@@ -61,10 +63,16 @@ export async function findTranscript(
   for (const folder of folders) {
     const path = await insideOf(paths.directory, join(projects, folder, `${sessionId}.jsonl`));
     if (path === undefined) continue;
-    const { size } = await stat(path);
-    if (found === undefined || size > found.bytes) found = { path, bytes: size };
+    const bytes = await sizeOf(path);
+    if (found === undefined || bytes > found.bytes) found = { path, bytes };
   }
   return found;
+}
+
+/** What is no file, whatever the agent has put there, holds nothing. */
+async function sizeOf(path: string): Promise<number> {
+  const found = await stat(path);
+  return found.isFile() ? found.size : 0;
 }
 
 /** The real path, undefined where a link planted by the agent leads out of the session. */
@@ -85,7 +93,8 @@ export async function hasMessageAfter(
   position: number,
 ): Promise<boolean> {
   if (transcript.bytes <= position) return false;
-  await using file = await open(transcript.path, "r");
+  await using file = await openRegularFile(transcript.path);
+  if (file === undefined) return false;
   const length = Math.min(HEAD_BYTES, transcript.bytes - position);
   const text = (await readAt(file, position, length)).toString("utf8");
   return text.split("\n").some(isMessageLine) || transcript.bytes - position > HEAD_BYTES;
@@ -101,7 +110,7 @@ export async function repairTranscript(
   transcript: TranscriptFile,
 ): Promise<TranscriptRepair & { readonly transcript: TranscriptFile | undefined }> {
   const repairedLines = await repairTail(transcript.path);
-  const repaired = { path: transcript.path, bytes: (await stat(transcript.path)).size };
+  const repaired = { path: transcript.path, bytes: await sizeOf(transcript.path) };
   if (await hasConversation(repaired)) {
     return { transcript: repaired, repairedLines, wasSetAside: false };
   }
@@ -114,7 +123,8 @@ export async function readLines({
   path,
   bytes,
 }: TranscriptFile): Promise<{ readonly lines: readonly string[]; readonly isWhole: boolean }> {
-  await using file = await open(path, "r");
+  await using file = await openRegularFile(path);
+  if (file === undefined) return { lines: [], isWhole: true };
   const start = Math.max(0, bytes - MAX_READ_BYTES);
   const lines = (await readAt(file, start, bytes - start)).toString("utf8").split("\n");
   // The first one would be half a line.
@@ -126,7 +136,8 @@ export async function readLines({
  * to it in the meantime, which its size does not: Claude Code adds notes of its own after a turn.
  */
 export async function lastMessageId({ path, bytes }: TranscriptFile): Promise<string | null> {
-  await using file = await open(path, "r");
+  await using file = await openRegularFile(path);
+  if (file === undefined) return null;
   for (let lookBack = CHUNK_BYTES; ; lookBack *= 4) {
     const start = Math.max(0, bytes - Math.min(lookBack, MAX_LOOK_BACK_BYTES));
     const lines = (await readAt(file, start, bytes - start)).toString("utf8").split("\n");
@@ -140,7 +151,8 @@ export async function lastMessageId({ path, bytes }: TranscriptFile): Promise<st
 
 /** The number of lines repaired: 0 or 1. */
 async function repairTail(path: string): Promise<number> {
-  await using file = await open(path, "r+");
+  await using file = await openRegularFile(path, constants.O_RDWR);
+  if (file === undefined) return 0;
   const { size } = await file.stat();
   const lineEnd = await endOfLastLine(file, size);
   if (lineEnd === size) return 0;
@@ -149,7 +161,8 @@ async function repairTail(path: string): Promise<number> {
   if (lineEnd + tail.length === size && parseObject(tail.toString("utf8")) !== undefined) {
     await file.write("\n", size);
   } else {
-    await writeFile(`${path}.torn`, tail, { mode: 0o600 });
+    await rm(`${path}.torn`, { force: true });
+    await writeFile(`${path}.torn`, tail, { mode: 0o600, flag: "wx" });
     await file.truncate(lineEnd);
   }
   await file.sync();

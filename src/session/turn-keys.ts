@@ -119,11 +119,19 @@ export function withEnded(
   answer: TurnAnswer,
 ): KeptTurn[] {
   const { outcome } = answer;
-  const others = (turns ?? []).filter((turn) => turn.hash !== hash);
+  const others = withoutKey(turns, { hash });
   const own = keptTurnOf(turns, { hash });
   const neverBegan = outcome.status === "failed" && outcome.code === "agent_start_failed";
   if (own === undefined || neverBegan) return others;
   return withinLimit([{ ...own, end: endOf(answer) }, ...others]);
+}
+
+/** Without the turn of that key. */
+export function withoutKey(
+  turns: readonly KeptTurn[] | undefined,
+  { hash }: Pick<TurnKey, "hash">,
+): KeptTurn[] {
+  return (turns ?? []).filter((turn) => turn.hash !== hash);
 }
 
 function endOf({ outcome, text, messageId }: TurnAnswer): KeptEnd {

@@ -35,6 +35,8 @@ import {
   type ProcessSource,
   PROVIDER_NAMES,
   RETENTION_REASONS,
+  SESSION_REPAIRS,
+  type SessionRepair,
   STORE_NOTICES,
   type StoreNotice,
   type RetentionReason,
@@ -144,8 +146,17 @@ export class Metrics {
     this.#record.processExits(1, { exitReason: exitReason(exit) });
   }
 
+  /** In one turn, once it is over. */
+  toolsKilledByKernel(count: number): void {
+    this.#record.toolOomKills(count, {});
+  }
+
   sessionExpired(retentionReason: RetentionReason): void {
     this.#record.sessionsExpired(1, { retentionReason });
+  }
+
+  sessionRepaired(repairKind: SessionRepair): void {
+    this.#record.sessionRepairs(1, { repairKind });
   }
 
   storeNotice(storeNotice: StoreNotice): void {
@@ -207,9 +218,11 @@ function openInstruments(meter: Meter) {
     processesTaken: counterOf(meter, "processesTaken"),
     keptEnded: counterOf(meter, "keptEnded"),
     processExits: counterOf(meter, "processExits"),
+    toolOomKills: counterOf(meter, "toolOomKills"),
     straysKilled: counterOf(meter, "straysKilled"),
     uncleanEnds: counterOf(meter, "uncleanEnds"),
     sessionsExpired: counterOf(meter, "sessionsExpired"),
+    sessionRepairs: counterOf(meter, "sessionRepairs"),
     storeNotices: counterOf(meter, "storeNotices"),
   };
 }
@@ -224,7 +237,9 @@ function startAtZero(record: Instruments): void {
     for (const keptEndReason of KEPT_END_REASONS) record.keptEnded(0, { keptKind, keptEndReason });
   }
   for (const retentionReason of RETENTION_REASONS) record.sessionsExpired(0, { retentionReason });
+  for (const repairKind of SESSION_REPAIRS) record.sessionRepairs(0, { repairKind });
   for (const storeNotice of STORE_NOTICES) record.storeNotices(0, { storeNotice });
+  record.toolOomKills(0, {});
   record.straysKilled(0, {});
   record.uncleanEnds(0, {});
 }

@@ -20,6 +20,7 @@ import {
   PROCESS_SOURCES,
   PROVIDER_NAMES,
   RETENTION_REASONS,
+  SESSION_REPAIRS,
   STORE_NOTICES,
   SHED_REASONS,
 } from "./values.ts";
@@ -55,6 +56,7 @@ export const ATTRIBUTES = {
   guardTarget: { name: "plimsoll.guard.target", values: GUARD_TARGETS },
   guardReason: { name: "plimsoll.guard.reason", values: GUARD_REASONS },
   retentionReason: { name: "plimsoll.retention.reason", values: RETENTION_REASONS },
+  repairKind: { name: "plimsoll.repair.kind", values: SESSION_REPAIRS },
   storeNotice: { name: "plimsoll.store.notice", values: STORE_NOTICES },
 } as const satisfies Record<string, AttributeSpec>;
 
@@ -277,6 +279,15 @@ export const METRICS = {
     description: "Agent processes that ended, by how",
     attributes: ["exitReason"],
   },
+  toolOomKills: {
+    name: "plimsoll.tool.oom_kills",
+    kind: "counter",
+    unit: "{process}",
+    description:
+      "Processes of tools that the kernel killed for memory in the control group of their turn; " +
+      "always 0 where turns have none of their own",
+    attributes: [],
+  },
   processesTaken: {
     name: "plimsoll.agent_process.taken",
     kind: "counter",
@@ -326,6 +337,17 @@ export const METRICS = {
     description:
       "Sessions that were deleted by themselves, by the limit of `retention` they crossed",
     attributes: ["retentionReason"],
+  },
+  sessionRepairs: {
+    name: "plimsoll.session.repairs",
+    kind: "counter",
+    unit: "{repair}",
+    description:
+      "Sessions put right after a crash or an outage: a torn last line cut off or completed " +
+      "(`torn_line`), a transcript without a message set aside (`set_aside`), a session taken that " +
+      "an earlier turn never gave back (`taken_over`), a turn set aside that others went on " +
+      "without (`superseded`)",
+    attributes: ["repairKind"],
   },
   storeNotices: {
     name: "plimsoll.store.notices",

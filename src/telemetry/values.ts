@@ -25,13 +25,19 @@ export const SHED_REASONS = [
 ] as const;
 export type ShedReason = (typeof SHED_REASONS)[number];
 
-/** How an agent process came to its end; `failed`: by itself, and its exit code was not 0. */
+/**
+ * How an agent process came to its end; `failed`: by itself, and its exit code was not 0; `killed`: as
+ * we ended it. The others were killed by the memory guard, by the kernel for memory, or by whom
+ * nobody knows.
+ */
 export const EXIT_REASONS = [
   "finished",
   "failed",
   "asked_to_end",
   "killed",
-  "killed_for_memory",
+  "killed_by_guard",
+  "killed_by_kernel",
+  "killed_by_unknown",
   "start_failed",
 ] as const;
 export type ExitReason = (typeof EXIT_REASONS)[number];
@@ -73,6 +79,10 @@ export const RETENTION_REASONS = [
   "disk",
 ] as const;
 export type RetentionReason = (typeof RETENTION_REASONS)[number];
+
+/** What was put right in a session before a turn; what each means is in `names.ts`. */
+export const SESSION_REPAIRS = ["torn_line", "set_aside", "taken_over", "superseded"] as const;
+export type SessionRepair = (typeof SESSION_REPAIRS)[number];
 
 /** What becomes of turns when a shared session store does not answer; see `session/shared-sessions.ts`. */
 export const STORE_NOTICES = ["unavailable", "kept", "delivered", "superseded"] as const;

@@ -17,6 +17,7 @@ import {
 import { z } from "zod";
 import { FUNCTION_TOOLS_SERVER } from "../agent/sdk-options.ts";
 import { AppError } from "../lib/errors.ts";
+import { runAsCall } from "./tool-call.ts";
 
 /** Longest result that is handed to the model. */
 const MAX_RESULT_CHARACTERS = 400_000;
@@ -104,7 +105,8 @@ async function call(
   onError: (toolName: string, error: unknown) => void,
 ): Promise<{ content: { type: "text"; text: string }[]; isError?: boolean }> {
   try {
-    const result: unknown = await spec.run(input, context);
+    const { turnId } = context;
+    const result = await runAsCall({ toolName: name, turnId }, () => spec.run(input, context));
     const text = typeof result === "string" ? result : (JSON.stringify(result) ?? "");
     if (text.length > MAX_RESULT_CHARACTERS) {
       throw new RangeError(

@@ -24,6 +24,7 @@ import {
 } from "@anthropic-ai/claude-agent-sdk";
 import type { AgentExit, AgentProcess } from "../agent-process/agent-process.ts";
 import type { StartAgentOptions } from "../agent-process/registry.ts";
+import { settlesWithin } from "../lib/settles-within.ts";
 import type { InputPart } from "./turn.ts";
 import { openInput } from "./open-input.ts";
 
@@ -93,12 +94,19 @@ export class AgentConnection {
     this.#spare = await prewarm({ options, initializeTimeoutMs: startTimeoutMs });
   }
 
-  /** Binds a parked process to its session. @throws when it cannot be: no turn may begin then. */
-  async claim(workDirectory: string): Promise<void> {
+  /**
+   * Binds a parked process to its session. It may be stuck, and the SDK would wait for ever.
+   *
+   * @param stop Ends the wait.
+   * @throws when it cannot be bound: no turn may begin then.
+   */
+  async claim(workDirectory: string, stop: AbortSignal): Promise<void> {
     if (this.#spare === null) throw new Error("only a parked process can be claimed");
     const options = { cwd: workDirectory };
     this.#query = this.#spare.claim({ prompt: this.#input.messages, options });
-    await this.#spare.claimed;
+    const { claimed } = this.#spare;
+    if (!(await settlesWithin(claimed, ANSWER_MS, stop))) throw new Error("it does not answer");
+    await claimed;
   }
 
   /**

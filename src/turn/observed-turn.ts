@@ -54,6 +54,7 @@ export function observeTurn(
       if (startMs !== null) telemetry.metrics.agentProcessStarted(agentName, startMs);
       const memory = { peakMemoryBytes, predictedBytes };
       telemetry.metrics.turnEnded({ agentName, provider, model, outcome, ...memory });
+      telemetry.metrics.toolsKilledByKernel(end.toolOomKills);
       span.end(outcome);
       logEnd(log, end);
     },
@@ -64,6 +65,8 @@ function logEnd(log: Logger, end: ObservedEnd): void {
   const { outcome, startMs, peakBytes, predictedBytes, exit, diagnosis } = end;
   const { usage } = outcome;
   const { absentServers } = diagnosis;
+  const { toolOomKills: killed } = end;
+  if (killed > 0) log.warn({ killed }, "The kernel has killed tools of the turn for memory");
   if (absentServers.length > 0) log.warn({ absentServers }, "MCP servers were not to be reached");
   const fields = {
     outcome: outcome.status,

@@ -63,15 +63,18 @@ export class ProcessLease implements AsyncDisposable {
    * one that is still to be started.
    *
    * @param make Makes the process for the session as it is now.
+   * @param stop Ends the wait for a spare: the turn is over before it began.
    * @param onRefused Told why a spare could not be claimed.
    */
   async open(
     session: TurnSession,
+    stop: AbortSignal,
     make: () => TurnProcess,
     onRefused: (error: unknown) => void,
   ): Promise<TurnProcess> {
     const spare = this.#source === "spare" ? this.#process : null;
-    if (spare !== null && !(await this.#claim(spare, session, onRefused))) {
+    const claiming = { session, stop, onRefused };
+    if (spare !== null && !(await this.#claim(spare, claiming))) {
       await this.#kept.end(spare);
       this.#startAnew();
     }
@@ -93,18 +96,14 @@ export class ProcessLease implements AsyncDisposable {
     if (this.#process !== null) await this.#kept.end(this.#process);
   }
 
-  async #claim(
-    spare: TurnProcess,
-    session: TurnSession,
-    onRefused: (error: unknown) => void,
-  ): Promise<boolean> {
+  async #claim(spare: TurnProcess, { session, stop, onRefused }: Claiming): Promise<boolean> {
     if (spare.spareDirectories === null) return false;
     try {
       if (!session.isNew || !(await session.adopt(spare.spareDirectories))) return false;
-      await spare.connection.claim(session.directories.work);
+      await spare.connection.claim(session.directories.work, stop);
       return true;
     } catch (error) {
-      onRefused(error);
+      if (!stop.aborted) onRefused(error);
       return false;
     }
   }
@@ -119,6 +118,12 @@ export class ProcessLease implements AsyncDisposable {
 function sourceOf({ resident }: TakenProcess): ProcessSource {
   if (resident === null) return "spare";
   return resident.warming === null ? "resident" : "warmed";
+}
+
+interface Claiming {
+  readonly session: TurnSession;
+  readonly stop: AbortSignal;
+  readonly onRefused: (error: unknown) => void;
 }
 
 export interface ParkingTerms {

@@ -63,6 +63,8 @@ export interface AgentRunEnd {
   readonly peakBytes: number | null;
   /** CPU time of all its processes; null where it cannot be read. */
   readonly cpuMs: number | null;
+  /** How many of its tools the kernel killed for memory, as far as a group of its own counts. */
+  readonly toolOomKills: number;
   readonly exit: AgentExit | null;
   /** The process is at rest, in order, and still there: whoever called has to end it. */
   readonly stays: boolean;
@@ -125,11 +127,8 @@ class AgentTurn {
   readonly #beganAtMs = performance.now();
   /** The process has had turns before this one, or was started ahead. */
   readonly #wasThere: boolean;
-  /** The most that its process had ever held in turns before. Its start is this turn's. */
-  readonly #earlierPeakBytes: number;
   readonly #earlierCpuMs: number;
-  /** The most that it held whenever it said something. */
-  #heldBytes = 0;
+  readonly #earlierToolOomKills: number;
   /** Messages of the model, one for each call of the main loop. */
   readonly #modelMessages = new Set<string>();
   #startMs: number | null = null;
@@ -146,8 +145,10 @@ class AgentTurn {
     this.#run = run;
     const { process, hasHadTurns } = run.connection;
     this.#wasThere = process !== null;
-    this.#earlierPeakBytes = hasHadTurns ? (process?.peakBytes ?? 0) : 0;
+    // It may have held more in a turn before. But its start is its first turn's.
+    if (hasHadTurns) process?.tree.forgetPeak();
     this.#earlierCpuMs = process?.tree.sample?.cpuMs ?? 0;
+    this.#earlierToolOomKills = process?.toolOomKills ?? 0;
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
   }
 
@@ -161,7 +162,6 @@ class AgentTurn {
         const message = await connection.next();
         if (message === null) break;
         this.#watch.heard();
-        this.#noteMemory();
         if (this.#isOfEarlierTurn(message)) continue;
         this.#learn(message);
         const events = this.#translator.next(message);
@@ -205,7 +205,9 @@ class AgentTurn {
     this.#watch[Symbol.dispose]();
     this.#stays = await this.#leavesInOrder();
     clearTimeout(this.#force);
-    if (!this.#stays) this.#facts.exit = await this.#run.connection.end(this.#endGraceMs);
+    const { connection } = this.#run;
+    if (this.#stays) connection.process?.look();
+    else this.#facts.exit = await connection.end(this.#endGraceMs);
   }
 
   /** Somebody waits for the end of the turn, rather than nobody for the turn. */
@@ -232,8 +234,9 @@ class AgentTurn {
       lastText: { messageId, text },
       totals,
       startMs: this.#wasThere ? null : this.#startMs,
-      peakBytes: this.#peakBytes(),
+      peakBytes: connection.process?.peakBytes ?? null,
       cpuMs: cpuMs === undefined ? null : cpuMs - this.#earlierCpuMs,
+      toolOomKills: (connection.process?.toolOomKills ?? 0) - this.#earlierToolOomKills,
       exit,
       stays: this.#stays,
       diagnosis: {
@@ -258,17 +261,6 @@ class AgentTurn {
     }
     if (stopCause.kind === "failed" || this.#interrupted === null) return false;
     return (await this.#interrupted) && this.#run.connection.isAlive;
-  }
-
-  #noteMemory(): void {
-    const heldBytes = this.#run.connection.process?.currentBytes ?? 0;
-    this.#heldBytes = Math.max(this.#heldBytes, heldBytes);
-  }
-
-  /** Of this turn; the process may have held more in one before. */
-  #peakBytes(): number | null {
-    const peakBytes = this.#run.connection.process?.peakBytes ?? null;
-    return (peakBytes ?? 0) > this.#earlierPeakBytes ? peakBytes : this.#heldBytes || null;
   }
 
   /** What came between two turns belongs to none of them: each begins with `init`. */

@@ -17,7 +17,7 @@ import type { Permit } from "../capacity/permit.ts";
 import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
-import { NO_CLAIM, type Sessions } from "../session/sessions.ts";
+import { NO_CLAIM, type SessionClaim, type Sessions } from "../session/sessions.ts";
 import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
@@ -30,6 +30,7 @@ import { ProcessLease } from "./process-lease.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
 import { TurnHold } from "./turn-hold.ts";
+import type { TurnStarts } from "./turn-starts.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
 import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
@@ -42,6 +43,8 @@ export interface TurnDeps {
   readonly lane: StartLane;
   /** Learns how much CPU turns take. */
   readonly cpu: Pick<CpuMeter, "turnEnded">;
+  /** Learns whether the processes of turns start. */
+  readonly starts: Pick<TurnStarts, "worked" | "failed">;
   /** Learns what turns hold. */
   readonly footprints: Pick<FootprintBook, "learn">;
   /** The most memory that a turn of the agent may have, with all its tools. */
@@ -108,13 +111,14 @@ async function* runAdmitted(
   yield* shortenedNotice(session);
 
   const observed = observeTurn(deps.telemetry, request, agent.definition, sessionId);
-  logRepair(session, observed);
+  tellRepairs(session, claim, observed, deps);
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
   await permit.roomFreed;
   const process = await lease.open(
     session,
+    signal,
     () => newProcess(parts),
     (err) =>
       observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process"),
@@ -125,14 +129,16 @@ async function* runAdmitted(
     ...agentRunOf(parts),
     connection: process.connection,
     admittedAtMs,
-    onStarted: () => slot?.[Symbol.dispose](),
+    onStarted: () => {
+      slot?.[Symbol.dispose]();
+      if (lease.source === "started") deps.starts.worked();
+    },
   };
   const end = yield* runAgent(run, signal);
   over.abort();
+  if (lease.source === "started" && isStartFailure(end)) deps.starts.failed();
   deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
-  // A process with turns behind it holds what those left, too. One that was started ahead has none:
-  // its peak, from its start on, is this turn's.
-  if (lease.source !== "resident") learnFrom(end, permit, deps);
+  learnFrom(end, permit, deps);
   const outcome = await session.finish(end);
   const { source: processSource } = lease;
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
@@ -177,9 +183,20 @@ async function takeSession(
   if (key !== undefined) await checkHasNotRun(ref, agentName, key, sessions);
 }
 
-function logRepair({ repairedLines, wasSetAside }: TurnSession, { log }: ObservedTurn): void {
-  if (repairedLines === 0 && !wasSetAside) return;
-  log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
+function tellRepairs(
+  { repairedLines, wasSetAside }: TurnSession,
+  { wasLeft }: SessionClaim,
+  { log }: ObservedTurn,
+  { telemetry: { metrics } }: TurnDeps,
+): void {
+  if (repairedLines > 0) metrics.sessionRepaired("torn_line");
+  if (wasSetAside) metrics.sessionRepaired("set_aside");
+  if (repairedLines > 0 || wasSetAside) {
+    log.warn({ repairedLines, wasSetAside }, "Repaired a transcript that was cut off");
+  }
+  if (!wasLeft) return;
+  metrics.sessionRepaired("taken_over");
+  log.warn("Took over a session that an earlier turn never gave back");
 }
 
 function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): void {
@@ -187,6 +204,10 @@ function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): 
   const { carriedBytes, agentName } = demand;
   const sample = footprintSampleOf({ ...end, predictedBytes, carriedBytes }, Date.now());
   if (sample !== null) footprints.learn(agentName, sample);
+}
+
+function isStartFailure({ outcome }: AgentRunEnd): boolean {
+  return outcome.status === "failed" && outcome.code === "agent_start_failed";
 }
 
 /** Null for a turn that was ended while it waited: it need not start any more. */

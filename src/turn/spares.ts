@@ -16,7 +16,7 @@ import type { TurnProcess } from "./turn-process.ts";
 const PRESUMED_BYTES = 112 * 1024 * 1024;
 /** How often it is looked whether there is room for one that is missing. */
 const LOOK_MS = 250;
-/** After a start that failed; doubled with each one more. */
+/** After a start of an agent that failed; doubled with each one more. */
 const RETRY_MIN_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 
@@ -39,6 +39,13 @@ export interface StartingSpare {
   readonly ready: Promise<void>;
 }
 
+interface FailedStart {
+  /** By `performance.now()`: the next start. */
+  readonly notBeforeMs: number;
+  /** Until then. */
+  readonly pauseMs: number;
+}
+
 /**
  * Holds, between any two calls:
  * - of an agent there are at most as many as wanted, and one starts at a time;
@@ -49,12 +56,12 @@ export class Spares {
   readonly #options: SparesOptions;
   /** In the order of their starts. */
   readonly #waiting = new Set<TurnProcess>();
+  /** The last start of an agent, where it failed: another agent need not wait for it. */
+  readonly #failed = new Map<string, FailedStart>();
   #starting: TurnProcess | null = null;
   #looking: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #bytesOfOne = PRESUMED_BYTES;
-  #retryMs = RETRY_MIN_MS;
-  #notBeforeMs = 0;
   #isClosed = false;
 
   constructor(options: SparesOptions) {
@@ -123,10 +130,9 @@ export class Spares {
   }
 
   async #startOne(): Promise<void> {
-    const agentName = this.#missing();
+    const agentName = this.#missing(performance.now());
     const { start, mayStart, onFailed } = this.#options;
-    if (agentName === null || performance.now() < this.#notBeforeMs) return;
-    if (!mayStart(this.#bytesOfOne)) return;
+    if (agentName === null || !mayStart(this.#bytesOfOne)) return;
     let process: TurnProcess | null = null;
     try {
       const { process: started, ready } = await start(agentName);
@@ -134,13 +140,12 @@ export class Spares {
       this.#starting = started;
       if (this.#isClosed) this.#drop(started, "draining");
       await ready;
-      this.#retryMs = RETRY_MIN_MS;
+      this.#failed.delete(agentName);
       if (this.#starting === started) this.#keep(started);
     } catch (error) {
       // One that was evicted as it started has not failed.
       if (process !== null && process !== this.#starting) return;
-      this.#notBeforeMs = performance.now() + this.#retryMs;
-      this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS);
+      this.#putOff(agentName);
       if (process !== null) this.#drop(process, "died");
       onFailed(agentName, error);
     } finally {
@@ -148,10 +153,18 @@ export class Spares {
     }
   }
 
-  /** The agent that lacks most of what it wants. */
-  #missing(): string | null {
+  #putOff(agentName: string): void {
+    const earlier = this.#failed.get(agentName);
+    const pauseMs =
+      earlier === undefined ? RETRY_MIN_MS : Math.min(2 * earlier.pauseMs, RETRY_MAX_MS);
+    this.#failed.set(agentName, { pauseMs, notBeforeMs: performance.now() + pauseMs });
+  }
+
+  /** The agent that lacks most of what it wants, of those that may be started now. */
+  #missing(nowMs: number): string | null {
     let most: { readonly agentName: string; readonly count: number } | null = null;
     for (const [agentName, wanted] of this.#options.wanted) {
+      if (nowMs < (this.#failed.get(agentName)?.notBeforeMs ?? 0)) continue;
       const there = [...this.#waiting].filter((process) => process.agentName === agentName).length;
       const count = wanted - there;
       if (count > (most?.count ?? 0)) most = { agentName, count };

@@ -94,7 +94,8 @@ async function openKeptSession(
     async finish({ totals, outcome, lastText, stays: processStays }) {
       const keyed = key && { key, answer: { outcome, ...lastText } };
       try {
-        const end = { totals, endedAtMs: Date.now(), processStays };
+        const isAwaited = outcome.status === "cancelled" && outcome.cause === "cancel_requested";
+        const end = { totals, endedAtMs: Date.now(), processStays, isAwaited };
         await sessions.finish(ref, { ...end, ...(keyed !== undefined && { keyed }) });
         return outcome;
       } catch (thrown) {

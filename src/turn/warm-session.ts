@@ -134,7 +134,7 @@ async function start(
   { connection, agentName: agent }: TurnProcess,
   ref: SessionRef,
   slot: StartSlot,
-  { dataDirectory, telemetry: { log }, config }: TurnDeps,
+  { dataDirectory, telemetry: { log, metrics }, config }: TurnDeps,
 ): Promise<void> {
   using _slot = slot;
   const { sessionId } = ref;
@@ -142,7 +142,10 @@ async function start(
     const session = await readyToResume(dataDirectory, ref);
     if (session === null) throw new Error("there is nothing to resume any more");
     const { lastMessageId, repairedLines } = session;
-    if (repairedLines > 0) log.warn({ sessionId, repairedLines }, "Repaired a transcript");
+    if (repairedLines > 0) {
+      metrics.sessionRepaired("torn_line");
+      log.warn({ sessionId, repairedLines }, "Repaired a transcript");
+    }
     await connection.warm(lastMessageId, config.agentProcess.startTimeoutMs);
   } catch (err) {
     // One that was given up as it started has not failed.

@@ -59,6 +59,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
       wasShortForAll: false,
       survivors: 0,
     });
+    expect(agent.toolOomKills).toBe(0);
     const limitBytes = MIN_CEILING_BYTES + TEXT_ROOM_BYTES;
     expect(agent.chargedPeakBytes).toBeGreaterThan(0.9 * limitBytes);
     expect(agent.chargedPeakBytes).toBeLessThanOrEqual(limitBytes);
@@ -93,6 +94,8 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     await printed(agent, `the tool: SIGKILL ${100 * MIB}`);
     const exit = await agent.exited;
     expect(exit).toMatchObject({ code: 0, outOfMemory: false, oomKillCounterRose: true });
+    await none(groups);
+    expect(agent.toolOomKills).toBe(1);
   });
 
   it("holds a process that has left its parent, its session and its environment", async () => {

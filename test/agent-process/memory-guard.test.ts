@@ -285,6 +285,28 @@ describe("MemoryGuard, evicting", () => {
     expect(isRunning(claimed.pid ?? 0)).toBe(true);
   });
 
+  it.each(["before", "after"])(
+    "has no part in the end of a turn that claimed it %s that was heard of",
+    async (when) => {
+      const { agents, evicted } = guarded();
+      await using _ = agents;
+      using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
+      const agent = await start(agents, "polite.sh");
+      agents.guard.update(agent.turnId, { kind: "spare" });
+      agents.guard.setLimit(memory.limit, BRAKE);
+      await until(() => agents.guard.status.level === 1);
+      // Verdicts are heard of between two steps of this thread.
+      for (let ms = 0; agents.guard.status.level < 2 && ms < 10_000; ms += 5) blockFor(5);
+      if (when === "after") await until(() => evicted.length === 1);
+      agents.guard.update(agent.turnId, { kind: "turn" });
+      await until(() => evicted.length === 1);
+      process.kill(agent.pid ?? 0, "SIGKILL");
+      const exit = await agent.exited;
+      expect(exit).toMatchObject({ signal: "SIGKILL", step: "exited", outOfMemory: true });
+      expect(exit.guardVerdict).toBeUndefined();
+    },
+  );
+
   it("does not wait when memory is short", async () => {
     const { agents, evicted } = guarded();
     await using _ = agents;

@@ -71,6 +71,16 @@ describe("ProcessTree", () => {
     expect(tree.members).toEqual([stat(7, 1, 12), stat(8, 7, 13)]);
   });
 
+  it("tells the peak of a new turn alone", () => {
+    const tree = new ProcessTree("turn", stat(2, 1, 10));
+    const sample = { currentBytes: 9, peakBytes: 20, agentBytes: 4, toolBytes: 5, cpuMs: 7 };
+    tree.adopt(sample, null);
+    tree.forgetPeak();
+    expect(tree.peakBytes).toBe(9);
+    tree.adopt({ ...sample, currentBytes: 11, peakBytes: 12 }, null);
+    expect(tree).toMatchObject({ currentBytes: 11, peakBytes: 12 });
+  });
+
   it("stays empty and silent where the system does not tell", () => {
     const tree = new ProcessTree("turn", null);
     expect(tree.grow(processTable([]))).toEqual([]);

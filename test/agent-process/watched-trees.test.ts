@@ -1,11 +1,24 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { readProcessStat } from "../../src/agent-process/proc.ts";
 import { WatchedTrees } from "../../src/agent-process/watched-trees.ts";
 import { TURN_ID_MARKER } from "../../src/lib/process-markers.ts";
+import { until } from "../helpers/leaks.ts";
 
 const FACTS = { kind: "turn", predictedBytes: 1, ceilingBytes: null, hasOutput: false } as const;
+/** Holds this much until it is told to shrink. */
+const SWOLLEN_BYTES = 2 ** 28;
+const SWELLS = `
+  let held = Buffer.alloc(${SWOLLEN_BYTES}, 1);
+  console.log("large");
+  process.stdin.once("data", () => {
+    held = null;
+    gc();
+    setInterval(() => {}, 1000);
+  });
+`;
 const children: ChildProcess[] = [];
 
 afterEach(() => {
@@ -41,5 +54,23 @@ describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
     watch(trees, "second", root);
     trees.look(1);
     expect(membersOf(trees, "second")?.toSorted((a, b) => a - b)).toEqual([root, leftBehind]);
+  });
+
+  it("tells the peak since it told the last one", async () => {
+    const trees = new WatchedTrees();
+    const child = spawn(process.execPath, ["--expose-gc", "-e", SWELLS], { stdio: "pipe" });
+    children.push(child);
+    await once(child.stdout, "data");
+    watch(trees, "swells", child.pid ?? 0);
+    const sample = () => trees.samples()[0]?.sample;
+    trees.look(0);
+    child.stdin.write("shrink");
+    await until(() => {
+      trees.look(1);
+      return trees.bytesOf("swells") < SWOLLEN_BYTES;
+    }, "it to shrink");
+    expect(sample()?.peakBytes).toBeGreaterThan(SWOLLEN_BYTES);
+    trees.look(2);
+    expect(sample()?.peakBytes).toBeLessThan(SWOLLEN_BYTES);
   });
 });

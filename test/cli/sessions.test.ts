@@ -1,20 +1,30 @@
 /**
  * Goal: sessions can be kept, let go and deleted on the data directory of a server that is not there.
  */
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Io } from "../../src/cli/io.ts";
+import { runSessionsExport } from "../../src/cli/sessions.ts";
 import { ago } from "../../src/cli/session-text.ts";
-import { HELLO_AGENT, run } from "./plimsoll.ts";
+import { openSessions, thread as inThread, userLine, writeTranscript } from "../session/fixture.ts";
+import { HELLO_AGENT, ROOT, run, start } from "./plimsoll.ts";
 
 let directory: string;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "plimsoll-sessions-"));
 });
 afterEach(() => rm(directory, { recursive: true }));
+
+async function recordFileOf(sessionId: string): Promise<string> {
+  const names = await readdir(directory, { recursive: true });
+  return join(directory, names.find((name) => name.endsWith(`${sessionId}/session.json`)) ?? "");
+}
 
 const plimsoll = (...args: readonly string[]) => run(args, { directory });
 
@@ -52,6 +62,43 @@ describe("plimsoll sessions, without a server", () => {
     expect((await plimsoll("sessions", "delete", sessionId)).stdout).toMatch(/: [4-9] files, /);
     expect((await plimsoll("sessions", "list")).stdout).toContain("There is no session in ");
   }, 90_000);
+});
+
+describe("plimsoll sessions export", () => {
+  it("reads no faster than it can write, and no more than is taken", async () => {
+    const { data, sessions } = await openSessions();
+    const session = await sessions.open(inThread("long"), 1);
+    const text = Array.from({ length: 200 }, (_, at) =>
+      userLine("x".repeat(10_000), `u${at}`),
+    ).join("");
+    await writeTranscript(session, text);
+    let [waiting, most, written] = [0, 0, ""];
+    const io: Io = {
+      stdout: () => expect.fail("It does not wait for what is written so"),
+      stderr: () => undefined,
+      async write(bytes) {
+        waiting += 1;
+        most = Math.max(most, waiting);
+        await new Promise((resolve) => setImmediate(resolve));
+        waiting -= 1;
+        written += Buffer.from(bytes).toString("utf8");
+      },
+      environment: {},
+      workingDirectory: directory,
+      color: false,
+      isTerminal: false,
+      isInteractive: false,
+    };
+    const { sessionId } = session;
+    const options = { sessionId, flags: { "data.directory": data } };
+    expect(await runSessionsExport(options, io)).toBe(0);
+    expect({ most, isWhole: written === text }).toEqual({ most: 1, isWhole: true });
+
+    const program = `"${process.execPath}" "${join(ROOT, "build", "main.js")}"`;
+    const command = `${program} sessions export ${sessionId} --data "${data}" | head -c 3`;
+    const first = await promisify(execFile)("sh", ["-c", command], { cwd: directory });
+    expect(first).toEqual({ stdout: text.slice(0, 3), stderr: "" });
+  });
 });
 
 describe("plimsoll sessions copy", () => {
@@ -106,6 +153,52 @@ describe("plimsoll sessions copy", () => {
       "There is no session",
     );
   }, 120_000);
+
+  it("leaves what is on hold, and names what it cannot read and copies the others", async () => {
+    const shared = join(directory, "shared");
+    await mkdir(shared);
+    const url = pathToFileURL(shared).href;
+    for (let made = 0; made < 3; made += 1) {
+      const chat = ["chat", HELLO_AGENT, "--rehearse", "--thread", randomUUID()];
+      expect(await run(chat, { directory, input: "Hello\n" })).toMatchObject({ code: 0 });
+    }
+    const listed = (await plimsoll("sessions", "list", "--json")).stdout.trim().split("\n");
+    const [held = "", damaged = ""] = listed.map(
+      (line) => (JSON.parse(line) as { sessionId: string }).sessionId,
+    );
+    await plimsoll("sessions", "copy", held, "--to", url);
+    await plimsoll("sessions", "hold", held, "--set", `sessions.store=${url}`);
+    const file = await recordFileOf(damaged);
+    await writeFile(file, "{");
+
+    const copied = await plimsoll("sessions", "copy", "--to", url, "--replace");
+    expect(copied).toMatchObject({ code: 69, stderr: "" });
+    expect(copied.stdout).toContain("Copied 1 session from ");
+    expect(copied.stdout).toContain("; 1 are on hold");
+    expect(copied.stdout).toContain(`; 1 session could not be read: ${damaged}`);
+    const list = await plimsoll("sessions", "list");
+    expect(list).toMatchObject({ code: 69 });
+    expect(list.stderr).toBe(`1 session could not be read: ${damaged}\n`);
+    expect(list.stdout).toContain(held);
+  }, 90_000);
+
+  it("does not copy from a directory that a server has", async () => {
+    await mkdir(join(directory, "shared"));
+    const to = ["--to", pathToFileURL(join(directory, "shared")).href];
+    const none = await plimsoll("sessions", "copy", ...to, "--data", "none");
+    expect(none).toMatchObject({ code: 64 });
+    expect(none.stderr).toContain("Cannot find sessions in ");
+    const chat = ["chat", HELLO_AGENT, "--rehearse", "--thread", randomUUID()];
+    await run(chat, { directory, input: "Hello\n" });
+    const serve = ["serve", HELLO_AGENT, "--rehearse", "--port", "0"];
+    await using server = start(serve, { directory });
+    await server.prints('"msg":"Ready for turns"');
+    const refused = await plimsoll("sessions", "copy", ...to);
+    expect(refused).toMatchObject({ code: 69, stdout: "" });
+    expect(refused.stderr).toContain("another server");
+    await server[Symbol.asyncDispose]();
+    expect(await plimsoll("sessions", "copy", ...to)).toMatchObject({ code: 0 });
+  }, 60_000);
 
   it("says what it needs, and never the password", async () => {
     expect(await plimsoll("sessions", "copy")).toMatchObject({ code: 64 });

@@ -52,6 +52,7 @@ describe("loadConfig, sources", () => {
       listen: { host: "127.0.0.1", port: 8080 },
       http: {
         bodyLimitBytes: 1_048_576,
+        bodiesLimitBytes: 67_108_864,
         requestTimeoutMs: 30_000,
         heartbeatMs: 15_000,
         unreadTimeoutMs: 60_000,

@@ -78,6 +78,9 @@ describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
     }
     const ended = server.logs.filter(({ msg }) => msg === "Turn completed");
     expect(ended).toHaveLength(3);
+    const [warned] = server.logs.filter(({ msg }) => msg.startsWith("The kernel has killed"));
+    expect(warned).toMatchObject({ turnId: turn.turnId, killed: 1 });
+    expect(await server.metrics()).toMatch(/^plimsoll_tool_oom_kills_total(\{[^}]*\})? 1$/m);
     await until(() => !existsSync(directory), "the group to be removed");
     expect(groupsOf(server)).toEqual([]);
   });
@@ -93,6 +96,8 @@ describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
     expect(await ask(server, "Hello", at)).toMatchObject({ status: "completed", text: "Short." });
     const turn = await stream(server, "Flood", at);
     expect(await turn.outcome()).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
+    expect(await exitsOf(server)).toMatchObject({ killed_by_kernel: 1, killed_by_unknown: 0 });
+    expect(await server.metrics()).toMatch(/^plimsoll_tool_oom_kills_total(\{[^}]*\})? 0$/m);
     expect(await ask(server, "Hello again", at)).toMatchObject({ status: "completed" });
     // It was resumed: the model is told what was said before.
     expect(model.asked.at(-1)).toContain("Flood");
@@ -120,6 +125,14 @@ describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
     expect(await flooded("192MiB", 2048 * MIB)).toBeNull();
   });
 
+  it("that somebody kills is not said to have been killed by the kernel", async () => {
+    await using server = await startServer(OPTIONS);
+    const turn = await stream(server, "Talk");
+    process.kill(await claudeOf(turn.turnId), "SIGKILL");
+    await turn.outcome();
+    expect(await exitsOf(server)).toMatchObject({ killed_by_kernel: 0, killed_by_unknown: 1 });
+  });
+
   it("has none when they are switched off", async () => {
     const settings = { ...OPTIONS.settings, "agentProcess.ownGroup": "false" };
     await using server = await startServer({ ...OPTIONS, settings });
@@ -128,6 +141,13 @@ describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
     expect(await turn.outcome()).toMatchObject({ status: "completed" });
   });
 });
+
+/** How many agent processes have ended, by how. */
+async function exitsOf(server: InProcessServer): Promise<Readonly<Record<string, number>>> {
+  const metrics = await server.metrics();
+  const lines = metrics.matchAll(/^plimsoll_agent_process_exits_total\{.*"(\w+)"\} (\d+)$/gm);
+  return Object.fromEntries(Array.from(lines, ([, reason, count]) => [reason, Number(count)]));
+}
 
 /** Where the memory files of the group of a process are. */
 function groupOf(pid: number | "self"): string {

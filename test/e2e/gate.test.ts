@@ -104,6 +104,27 @@ describe("a server that carries two turns", () => {
     expect((await server.capacity()).inflight).toBe(2);
   });
 
+  it("tells the log once that it sheds, and why, however many it refuses", async () => {
+    await using full = await startServer({
+      script: SCRIPT,
+      settings: { "capacity.admission": "static", "capacity.memoryLimit": "1400MiB" },
+    });
+    await fill(full);
+    const before = full.logs.length;
+    const answers = await Promise.all(Array.from({ length: 200 }, () => post(full, "Hi")));
+    for (const answer of answers) await refusal(answer);
+    const told = full.logs.slice(before).filter(({ msg }) => msg.startsWith("Turns are"));
+    expect(told).toEqual([
+      expect.objectContaining({
+        level: "info",
+        msg: "Turns are shed",
+        shed: 1,
+        decision: "shed (memory): 1,400 of 1,400 MiB committed; this turn is predicted 500 MiB",
+      }),
+    ]);
+    await cancelAll(full);
+  });
+
   it("counts every refusal, and says in /capacity what it thought", async () => {
     const before = await server.capacity();
     await fill(server);

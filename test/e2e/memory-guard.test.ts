@@ -82,10 +82,33 @@ describe("the memory guard of a server", { timeout: 90_000 }, () => {
     expect(JSON.stringify(outcome)).toMatch(
       /Cannot finish the turn: it held \d+ MiB of the 192 MiB that one turn may hold/,
     );
+    const metrics = await server.metrics();
+    expect(metrics).toMatch(/process_exits_total\{[^}]*="killed_by_guard"\} 1$/m);
+    expect(metrics).toMatch(/process_exits_total\{[^}]*="killed_by_unknown"\} 0$/m);
     expect(await ask(server, "Hello again", at)).toMatchObject({ status: "completed" });
     // It was resumed: the model is told what was said before.
     expect(model.asked.at(-1)).toContain("Flood");
     expect(server.gate.snapshot(monotonicMs()).inflight).toBe(0);
+  });
+
+  it("has a later turn of a process that lingers raise the prediction at once", async () => {
+    await using model = await floodingModel();
+    await using server = await startServer({
+      script: SCRIPT,
+      agents: [`${shell("192MiB")}hosting: { linger: 10m }\n`],
+      settings: SETTINGS,
+      environment: { ANTHROPIC_BASE_URL: model.url },
+    });
+    const learned = async () => (await server.capacity()).footprints["helper"];
+    const at = { threadId: "stays" };
+    expect(await ask(server, "Hello", at)).toMatchObject({ status: "completed" });
+    const { largestBytes: before = 0 } = (await learned()) ?? {};
+    const flooded = await stream(server, "Flood", at);
+    expect(await flooded.outcome()).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
+    const [ended] = server.logs.filter(({ msg }) => msg === "Turn failed");
+    expect(ended).toMatchObject({ process: "resident" });
+    const { largestBytes: after = 0 } = (await learned()) ?? {};
+    expect(after).toBeGreaterThan(before + 2 ** 25);
   });
 
   it("ends nothing when it is switched off", async () => {

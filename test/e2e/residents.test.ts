@@ -111,6 +111,16 @@ describe("a process that lingers", () => {
     await noneLeft();
   });
 
+  it("teaches with each turn what a turn holds", async () => {
+    const learned = async () => (await server.capacity()).footprints["briefly"]?.samples;
+    const asking = { agent: "briefly", threadId: newThread() };
+    for (const count of [1, 2]) {
+      await ask(server, "Hello", asking);
+      expect(await learned()).toBe(count);
+    }
+    await noneLeft();
+  });
+
   it("calls function tools for the turn it works for", async () => {
     const asking = { agent: "lingers", threadId: newThread() };
     for (const say of ["Now, who am I?", "And now, who am I?"]) {

@@ -5,12 +5,15 @@
 
 import { createHash, randomUUID } from "node:crypto";
 import { execFileSync } from "node:child_process";
-import { readdir, readlink } from "node:fs/promises";
+import { mkdtemp, readdir, readlink, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { claudeOf, environmentOf, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
+import { run } from "../cli/plimsoll.ts";
 import { ask, post, refusal, stream, textOfRequest } from "./client.ts";
 
 const SCRIPT = `
@@ -192,6 +195,51 @@ describe("a session that is not there", () => {
     expect(anew.text).toBe("Turn 1, begun with: A new start");
   });
 
+  it("can be exported by its tenant and by operators: the lines that the command exports", async () => {
+    const { sessionId } = await ask(server, "Export this", { key, threadId: "exported" });
+    const answer = await exported(sessionId);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get("content-type")).toContain("application/x-ndjson");
+    const text = await answer.text();
+    const entries = text
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { type: string });
+    expect(entries.map(({ type }) => type)).toEqual(expect.arrayContaining(["user", "assistant"]));
+    expect(text).toContain("Export this");
+    const data = join(server.directory, "data");
+    const { directory } = server;
+    const command = await run(["sessions", "export", sessionId, "--data", data], { directory });
+    expect(command).toMatchObject({ code: 0, stdout: text });
+
+    const asOperator = await exported(`${sessionId}/export?tenant=ada`, bob);
+    expect(await asOperator.text()).toBe(text);
+    expect((await refusal(exported(sessionId, bob))).code).toBe("session_not_found");
+    const foreign = await refusal(exported(`${sessionId}/export?tenant=bob`));
+    expect(foreign).toMatchObject({ status: 403, code: "forbidden" });
+    const odd = await refusal(exported(`${sessionId}/export?tennant=ada`, bob));
+    expect(odd.code).toBe("invalid_request");
+    expect((await exported(`${sessionId}/export?tenant=ada`)).status).toBe(200);
+    await remove(sessionId);
+    expect((await refusal(exported(sessionId))).status).toBe(410);
+  });
+
+  it("can be exported from a store, too", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "plimsoll-store-"));
+    const url = pathToFileURL(directory).href;
+    const settings = { ...options.settings, "sessions.store": url };
+    {
+      await using shared = await startServer({ ...options, settings });
+      const { sessionId } = await ask(shared, "Export this", { key, threadId: "exported" });
+      const text = await (await exported(sessionId, key, shared)).text();
+      expect(text).toContain("Export this");
+      const own = ["sessions", "export", sessionId, "--set", `sessions.store=${url}`];
+      expect((await run(own, { directory: shared.directory })).stdout).toBe(text);
+      expect((await refusal(exported(sessionId, bob, shared))).status).toBe(404);
+    }
+    await rm(directory, { recursive: true });
+  });
+
   it("is gone when its transcript was lost, and not begun anew in silence", async () => {
     const { sessionId } = await ask(server, "Remember me", { key, threadId: "lost" });
     for (const file of filesWith("Remember me")) execFileSync("rm", [file]);
@@ -277,6 +325,16 @@ function read(sessionId: string, as = key): Promise<Response> {
   return fetch(`${server.url}/v1/sessions/${sessionId}`, {
     headers: { authorization: `Bearer ${as}` },
   });
+}
+
+/** @param what The id, or all of the address after the sessions. */
+function exported(
+  what: string,
+  as = key,
+  at: { readonly url: string } = server,
+): Promise<Response> {
+  const path = what.includes("/") ? what : `${what}/export`;
+  return fetch(`${at.url}/v1/sessions/${path}`, { headers: { authorization: `Bearer ${as}` } });
 }
 
 function remove(sessionId: string, as = key): Promise<Response> {

@@ -6,6 +6,7 @@
  */
 
 import { randomUUID } from "node:crypto";
+import { readdirSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -118,6 +119,16 @@ function wordsOf(server: ServerProcess): readonly string[] {
     .filter((text) => text !== "" && text !== "[Request interrupted by user]");
 }
 
+/** The events that an AG-UI client gets that comes to the thread. */
+async function connect(at: ServerProcess, threadId: string): Promise<string> {
+  const response = await fetch(`${at.url}/agui/connect`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ threadId, runId: "connect", protocolVersion: "1.0", messages: [] }),
+  });
+  return response.text();
+}
+
 describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
   it.skipIf(!isThere)(
     "moves between replicas, and survives what happens to them",
@@ -146,6 +157,9 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
       const busy = await refusal(post(two, "meanwhile", { threadId }));
       expect(busy).toMatchObject({ status: 409, code: "session_busy" });
       expect(Date.parse(String(busy["expiresAt"])) - Date.now()).toBeLessThanOrEqual(LEASE_MS);
+      const connected = await connect(two, threadId);
+      expect(connected).toContain("one: fourth");
+      expect(connected).toMatch(/"RUN_ERROR","code":"session_busy"[^\n]*\n\n$/);
       // What it has said so far is in the store by its next renewal.
       await until(() => running.text().length > 10, "the turn to say something");
       one.signal("SIGKILL");
@@ -211,6 +225,27 @@ describe("the same request twice", () => {
       "the session to be free",
       2 * LEASE_MS,
     );
+    const takenOver = /^plimsoll_session_repairs_total\{[^}]*"taken_over"[^}]*\} (\d+)/m;
+    expect(takenOver.exec(await two.metrics())?.[1]).toBe("1");
+  });
+});
+
+describe("a deletion", () => {
+  it("takes the copy of another replica with its next sweep", { timeout: 60_000 }, async () => {
+    const store = keep(await directoryStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const { sessionId } = await ask(one, "a secret", {});
+    const address = `${two.url}/v1/sessions/${sessionId}`;
+    const deleted = async () => (await fetch(address, { method: "DELETE" })).status === 204;
+    await until(deleted, "the session to be free, and deleted", 5_000);
+    const names = () => readdirSync(one.directory, { recursive: true, encoding: "utf8" });
+    expect(names().some((name) => name.includes(sessionId))).toBe(true);
+    await fetch(`${one.url}/v1/sessions/sweep`, { method: "POST" });
+    const left = names().filter((name) => name.includes(sessionId));
+    expect(left.filter((name) => !name.includes("tombstones"))).toEqual([]);
   });
 });
 
@@ -238,6 +273,43 @@ describe("a rolling deploy", () => {
     await stopped;
     expect(await one.exited).toEqual({ code: 0, signal: null });
   });
+});
+
+describe("a store that is silent: Redis", () => {
+  it.skipIf(!hasRedis())(
+    "does not hold up the end of a turn that is cancelled",
+    { timeout: 60_000 },
+    async () => {
+      const store = keep(await startRedis());
+      const options = optionsFor(store);
+      const settings = { ...options.settings, "sessions.storeTime": "5s" };
+      const [one, two] = await Promise.all([
+        startServerProcess({ ...options, settings }).then(keep),
+        startServerProcess({ ...options, settings }).then(keep),
+      ]);
+      const threadId = randomUUID();
+      await ask(one, "before", { threadId });
+      const running = await stream(one, "slowly", { threadId });
+      await until(() => running.text().length > 10, "the turn to say something");
+      store.freeze(true);
+      const cancelledAtMs = performance.now();
+      await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
+      expect(await running.outcome()).toMatchObject({ status: "cancelled" });
+      expect(performance.now() - cancelledAtMs).toBeLessThan(1_500);
+      // The session is not free before the store has the turn.
+      const refused = await Promise.all(
+        [one, two].map((at) => refusal(post(at, "too early", { threadId }))),
+      );
+      for (const each of refused) expect(each).toMatchObject({ code: "store_unavailable" });
+      store.freeze(false);
+      await until(
+        async () => (await post(two, "after", { threadId })).status === 200,
+        "the session to be free",
+        15_000,
+      );
+      expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
+    },
+  );
 });
 
 describe.each(STORES.slice(1))("a store that is away: %s", (_name, isThere, startStore) => {

@@ -177,6 +177,32 @@ describe("a spare", () => {
     expect(lastAsked()).toContain("Write a note");
   });
 
+  it("that hangs as it is claimed gives its turn to another process", async () => {
+    await waiting(3);
+    const before = sparePids(server);
+    for (const pid of before) process.kill(pid, "SIGSTOP");
+    const asking = { agent: "ahead", threadId: newThread() };
+    const written = await ask(server, "Write a note", asking);
+    expect(sourceOf(written.turnId)).toBe("started");
+    const read = await ask(server, "Read the note", asking);
+    expect(read.text).toBe(`${written.text.trim()}\nkept`);
+    // The agent's only spare was the turn's to end.
+    expect(before.filter((pid) => sparePids(server).includes(pid))).toHaveLength(2);
+    for (const pid of sparePids(server)) process.kill(pid, "SIGCONT");
+  });
+
+  it("that hangs as it is claimed holds up no cancel", async () => {
+    await waiting(3);
+    const before = sparePids(server);
+    for (const pid of before) process.kill(pid, "SIGSTOP");
+    const turn = await stream(server, "Hello", { agent: "ahead", threadId: newThread() });
+    await turn.until("turn_started");
+    await fetch(`${server.url}/v1/turns/${turn.turnId}/cancel`, { method: "POST" });
+    expect(await turn.outcome()).toMatchObject({ status: "cancelled" });
+    expect(server.gate.inflight).toBe(0);
+    for (const pid of sparePids(server)) process.kill(pid, "SIGCONT");
+  });
+
   it("is replaced when it dies", async () => {
     await waiting(3);
     const before = sparePids(server);

@@ -180,4 +180,37 @@ describe("the dispatcher", { timeout: 120_000 }, () => {
     const reborn = await kubernetes.pods.get(name)?.started;
     expect(JSON.stringify(reborn?.asked.at(-1)?.messages)).toContain("before");
   });
+
+  it("sends no turn of a client that left while its replica started", async () => {
+    const dispatcher = await startDispatcher({ MAX_SESSIONS: "3" });
+    const eve = { agent, threadId: "eve", key: "key-of-acme" };
+    const before = kubernetes.running();
+    const leaving = new AbortController();
+    const left = post(dispatcher, "left", { ...eve, signal: leaving.signal });
+    const newName = () => kubernetes.running().find((name) => !before.includes(name));
+    await until(() => newName() !== undefined, "the replica to be started");
+    // It waits for the same start, and is next.
+    const stays = ask(dispatcher, "stays", eve);
+    leaving.abort();
+    await expect(left).rejects.toThrow("aborted");
+    expect(await stays).toMatchObject({ status: "completed", text: "Yes: stays" });
+    const replica = await kubernetes.pods.get(newName() ?? "")?.started;
+    expect(replica?.asked).toHaveLength(1);
+    expect((await remove(dispatcher, eve)).status).toBe(204);
+  });
+
+  it("passes on which request it is, and from where its events are read", async () => {
+    const dispatcher = await startDispatcher();
+    const headers = { "idempotency-key": "the-first" };
+    const accept = "text/event-stream";
+    const whole = await post(dispatcher, "once", { ...ada, accept, headers });
+    const text = await whole.text();
+    const [, lastId = ""] = /^id: (.*)$/m.exec(text) ?? [];
+    const again = { ...headers, "last-event-id": lastId };
+    const rest = await post(dispatcher, "once", { ...ada, accept, headers: again });
+    expect(rest.headers.get("idempotent-replayed")).toBe("true");
+    expect(rest.headers.get("x-turn-id")).toBe(whole.headers.get("x-turn-id"));
+    const idsOf = (frames: string) => frames.match(/^id: .*$/gm) ?? [];
+    expect(idsOf(await rest.text())).toEqual(idsOf(text).slice(1));
+  });
 });

@@ -38,6 +38,8 @@ export interface TestServerOptions {
   /** The server file as YAML. */
   readonly serverFile?: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** The program in place of the built one; for a server process only. */
+  readonly main?: string;
   /** Of an earlier server, to start again on its data; a fresh one without it. */
   readonly directory?: string;
   /** Called when the server has an id and has not yet listened; in this process only. */
@@ -157,7 +159,7 @@ export interface ServerProcess extends TestServer {
 /** Starts the built program, as an operator does, and waits until it takes turns. */
 export async function startServerProcess(options: TestServerOptions): Promise<ServerProcess> {
   const world = await openWorld(options);
-  const program = await spawnProgram(world);
+  const program = await spawnProgram(world, options.main);
   const { child, exited, logs } = program;
   const listens = () => logs.find(({ msg }) => msg === "Listening")?.["url"] as string | undefined;
   try {
@@ -222,8 +224,9 @@ interface Program {
   readonly stderr: () => string;
 }
 
-async function spawnProgram(world: World): Promise<Program> {
-  const main = join(import.meta.dirname, "..", "..", "build", "main.js");
+const BUILT = join(import.meta.dirname, "..", "..", "build", "main.js");
+
+async function spawnProgram(world: World, main = BUILT): Promise<Program> {
   const { flags, file } = world.configInput;
   const args = [main, "serve", world.agentsPath];
   for (const [name, text] of Object.entries(flags)) args.push("--set", `${name}=${text}`);

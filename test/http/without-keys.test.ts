@@ -84,4 +84,45 @@ describe("a server without keys", () => {
     expect(simple.status).toBe(415);
     expect(simple.headers.get("access-control-allow-origin")).toBeNull();
   });
+
+  it.each([
+    ["Origin: https://evil.example"],
+    ["Origin: null"],
+    ["Sec-Fetch-Site: cross-site"],
+    ["Origin: http://127.0.0.1:1\r\nSec-Fetch-Site: same-site"],
+  ])("takes nothing that a browser sends without asking first: %s", async (headers) => {
+    for (const [method, path] of await writingRoutes()) {
+      const { status, body } = await rawRequest(
+        open.url,
+        `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${headers}\r\nContent-Length: 0\r\n\r\n`,
+      );
+      expect([method, path, status]).toEqual([method, path, 403]);
+      expect(body).toContain("foreign_origin");
+    }
+  });
+
+  it("takes the same of a page of its own, and of whoever is no page", async () => {
+    const { host } = new URL(open.url);
+    const proxied = "Origin: https://agents.example\r\nSec-Fetch-Site: same-origin\r\n";
+    for (const headers of ["", `Origin: http://${host}\r\n`, proxied]) {
+      const { status } = await rawRequest(
+        open.url,
+        `POST /v1/sessions/sweep HTTP/1.1\r\nHost: ${host}\r\n${headers}Content-Length: 0\r\n\r\n`,
+      );
+      expect([headers, status]).toEqual([headers, 200]);
+    }
+  });
 });
+
+/** Every address that may change something, as /openapi.json has them. */
+async function writingRoutes(): Promise<readonly (readonly [method: string, path: string])[]> {
+  const response = await fetch(`${open.url}/openapi.json`);
+  const { paths } = (await response.json()) as { paths: Record<string, Record<string, unknown>> };
+  const routes = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.keys(methods)
+      .filter((method) => method !== "get")
+      .map((method) => [method.toUpperCase(), path.replaceAll(/\{\w+\}/gu, "helper")] as const),
+  );
+  expect(routes.length).toBeGreaterThan(6);
+  return routes;
+}

@@ -39,7 +39,9 @@ async function touched(file: string): Promise<string> {
 }
 
 const idsIn = async (data: string) =>
-  (await allSessions(data)).map(({ threadId, tenant }) => `${tenant}/${threadId}`).toSorted();
+  (await allSessions(data)).records
+    .map(({ threadId, tenant }) => `${tenant}/${threadId}`)
+    .toSorted();
 
 describe("SessionSweeper", () => {
   it("deletes what is due of all tenants, with all files, and the thread can begin anew", async () => {

@@ -6,13 +6,14 @@
  * that fails when it is told to. Turns write the lines that Claude Code would.
  */
 
-import { appendFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import { Pacer } from "../../src/lib/pacer.ts";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
 import { type SessionInput, sessionRefOf } from "../../src/session/session-id.ts";
@@ -163,6 +164,19 @@ async function wordsIn(file: string): Promise<string[]> {
     .map((line) => (JSON.parse(line) as { message: { content: string } }).message.content);
 }
 
+/** Of all files, however deep; nothing where there is no such directory. */
+async function allTextIn(directory: string): Promise<string> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(
+    () => [],
+  );
+  const files = entries.filter((entry) => entry.isFile());
+  const texts = files.map(({ parentPath, name }) => readFile(join(parentPath, name), "utf8"));
+  return (await Promise.all(texts)).join("\n");
+}
+
+/** Of a sweep that need not be gentle. */
+const pace = () => ({ pacer: new Pacer(1), signal: new AbortController().signal });
+
 async function saidIn(at: Replica, input: SessionInput): Promise<string[]> {
   const { messages } = await at.sessions.transcript(sessionRefOf(input), Date.now());
   return messages.flatMap(({ parts }) =>
@@ -268,6 +282,26 @@ describe("replicas that take turns", () => {
     await mkdir(join(directory, "store.json"), { recursive: true });
     expect(await codeOf(begin(one, threadWithHistory("t")))).toBe("storage_failed");
     expect(await takeTurn(two, threadWithHistory("t"), "at once")).toEqual(["hello", "then"]);
+  });
+
+  it("end a turn well that the store has, whatever their own disk says of the mark", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const mark = join(sessionPathsOf(one.data, sessionRefOf(thread("t"))).directory, "store.json");
+    const turn = await begin(one, threadWithHistory("t"));
+    await rm(mark);
+    await mkdir(join(mark, "in the way"), { recursive: true });
+    await turn.say("second");
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    await rm(mark, { recursive: true });
+    expect(await takeTurn(one, threadWithHistory("t"), "last")).toEqual([
+      "first",
+      "second",
+      "third",
+    ]);
+    expect(one.notices).toEqual([]);
   });
 
   it("never bring over a copy that is behind, however long a session takes to open", async () => {
@@ -512,6 +546,15 @@ const CANCELLED = {
   },
 } as const;
 
+/** Writes wait until the function that is returned is called. */
+function holdWrites(store: MemoryObjects): () => void {
+  let goOn: (() => void) | undefined;
+  const held = new Promise<void>((resolve) => (goOn = resolve));
+  const put = store.put.bind(store);
+  store.put = async (...args) => held.then(async () => put(...args));
+  return () => goOn?.();
+}
+
 describe("a store that does not answer", () => {
   it("lets turns end, hears of them later, and takes no new ones until then", async () => {
     const { store, one, two } = await replicas();
@@ -534,6 +577,41 @@ describe("a store that does not answer", () => {
       "during",
       "after",
     ]);
+  });
+
+  it("that is only slow lets a turn end whose end is waited for, and has it before the next", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const turn = await begin(one, threadWithHistory("t"));
+    await turn.say("during");
+    const goOn = holdWrites(store);
+    const end = { totals: TOTALS, endedAtMs: Date.now(), isAwaited: true };
+    await one.sessions.finish(sessionRefOf(thread("t")), end);
+    await turn[Symbol.asyncDispose]();
+    expect(await codeOf(begin(two, threadWithHistory("t")))).toBe("session_busy");
+    const next = takeTurn(one, threadWithHistory("t"), "after");
+    // It waits for the first one.
+    expect(await Promise.race([next, delay(50, "waits")])).toBe("waits");
+    goOn();
+    expect(await next).toEqual(["first", "during"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toHaveLength(3);
+    expect(one.notices).toEqual([]);
+  });
+
+  it("hears of one that was waited for, too, when it answers again", async () => {
+    const { store, one, two } = await replicas();
+    const turn = await begin(one, thread("t"));
+    await turn.say("during");
+    const goOn = holdWrites(store);
+    const end = { totals: TOTALS, endedAtMs: Date.now(), isAwaited: true };
+    await one.sessions.finish(sessionRefOf(thread("t")), end);
+    await turn[Symbol.asyncDispose]();
+    store.faultOf = () => "before";
+    goOn();
+    await expect.poll(() => one.notices, { timeout: 5000 }).toEqual(["unavailable", "kept"]);
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, { timeout: 5000 }).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
   });
 
   it("hears of them from the outbox by itself, also after a restart", async () => {
@@ -570,6 +648,85 @@ describe("a store that does not answer", () => {
     expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
   });
 
+  it("is not taken for a dead replica by one that had nothing to ask of it", async () => {
+    const leaseTimeMs = 900;
+    const { store, one, two } = await replicas({ leaseTimeMs });
+    const turn = await begin(one, thread("t"));
+    await turn.say("during");
+    // As long as that of a replica that has just started, so that it is over.
+    await delay(leaseTimeMs);
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    await delay(leaseTimeMs + 100);
+    store.faultOf = () => null;
+    expect(await codeOf(begin(two, thread("t")))).toBe("session_busy");
+    const again = await one.restarted();
+    await expect.poll(() => again.notices).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
+  });
+
+  it("is not taken for a dead replica by one that starts after it", async () => {
+    const leaseTimeMs = 400;
+    const { store, one } = await replicas({ leaseTimeMs });
+    const turn = await begin(one, thread("t"));
+    await turn.say("during");
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    await delay(leaseTimeMs + 100);
+    store.faultOf = () => null;
+    const three = await replica("three", store, { leaseTimeMs });
+    expect(await codeOf(begin(three, thread("t")))).toBe("session_busy");
+    const again = await one.restarted();
+    await expect.poll(() => again.notices).toContain("delivered");
+    expect(await takeTurn(three, threadWithHistory("t"), "next")).toEqual(["during"]);
+  });
+
+  it("has heard of a turn all the same when only its answer was lost, whoever went on", async () => {
+    const { store, one, two } = await replicas();
+    const turn = await begin(one, thread("t"));
+    await turn.say("first");
+    const head = `${turn.session.sessionId}/head`;
+    let written = false;
+    store.faultOf = (call, name) => {
+      if (written) return "before";
+      written = call === "put" && name.endsWith(head);
+      return written ? "after" : null;
+    };
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    expect(one.notices).toEqual(["unavailable", "kept"]);
+    store.faultOf = () => null;
+    expect(await takeTurn(two, threadWithHistory("t"), "second")).toEqual(["first"]);
+    const again = await one.restarted();
+    await expect.poll(() => again.notices).toEqual(["delivered"]);
+    expect(await takeTurn(again, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    expect(again.notices).toEqual(["delivered"]);
+  });
+
+  it("leaves a key free whose turn was not begun because of it", async () => {
+    const { store, one, two } = await replicas();
+    const ref = sessionRefOf(thread("t"));
+    const key = { hash: "h", inputHash: "i" };
+    const turn = await begin(one, thread("t"));
+    let written = false;
+    store.faultOf = (call) => {
+      if (written || call !== "put") return null;
+      written = true;
+      return "after";
+    };
+    const keeping = one.sessions.keepBegun(ref, { ...key, turnId: "t1", startedAtMs: 5 });
+    expect(await codeOf(keeping)).toBe("store_unavailable");
+    await turn[Symbol.asyncDispose]();
+    for (const at of [one, two]) {
+      expect(await at.sessions.keptTurn(ref, "helper", key)).toBeUndefined();
+    }
+  });
+
   it("has its outbox bounded", async () => {
     const { store, one } = await replicas({ outboxBytes: 200 });
     const turn = await begin(one, thread("t"));
@@ -604,6 +761,53 @@ describe("a deletion", () => {
     expect(await takeTurn(two, threadWithHistory("t"), "and on")).toEqual(["anew"]);
   });
 
+  it("is known to be one also when nobody remembers it, and as many turns were taken since", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "before");
+    const nowMs = Date.now();
+    await two.sessions.delete(sessionRefOf(thread("t")), nowMs);
+    await two.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace());
+    await takeTurn(two, thread("t"), "anew");
+    expect(await takeTurn(one, threadWithHistory("t"), "and on")).toEqual(["anew"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(["anew", "and on"]);
+  });
+
+  it("leaves nothing for the next session of the thread, on any replica", async () => {
+    const { one, two } = await replicas();
+    const ref = sessionRefOf(thread("t"));
+    const first = await begin(one, thread("t"));
+    const { work, home } = first.session.directories;
+    for (const directory of [work, home]) await writeFile(join(directory, "note"), "secret");
+    await first.say("hello");
+    await first.finish();
+    await first[Symbol.asyncDispose]();
+    await two.sessions.delete(ref, Date.now());
+    await using second = await begin(one, thread("t"));
+    expect(await allTextIn(sessionPathsOf(one.data, ref).directory)).not.toContain("secret");
+    expect(second.history).toEqual([]);
+  });
+
+  it("takes the copies of other replicas with it, and no other ones", async () => {
+    const { store, one, two } = await replicas();
+    for (const name of ["gone", "anew", "kept", "lost"])
+      await takeTurn(one, thread(name), "secret");
+    for (const name of ["gone", "anew"]) {
+      await two.sessions.delete(sessionRefOf(thread(name)), Date.now());
+    }
+    await takeTurn(two, thread("anew"), "other words");
+    // Of a store that has lost a session, the copy may be all that is left.
+    const lost = sessionRefOf(thread("lost")).sessionId;
+    for (const name of store.objects.keys()) if (name.includes(lost)) store.objects.delete(name);
+    const over = { ...pace(), signal: AbortSignal.abort() };
+    expect(await one.sessions.copies.dropDeleted(Date.now(), over)).toBe(0);
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(2);
+    const textOf = (name: string) =>
+      allTextIn(sessionPathsOf(one.data, sessionRefOf(thread(name))).directory);
+    for (const name of ["gone", "anew"]) expect(await textOf(name)).toBe("");
+    for (const name of ["kept", "lost"]) expect(await textOf(name)).toContain("secret");
+    expect(await takeTurn(one, threadWithHistory("kept"), "on")).toEqual(["secret"]);
+  });
+
   it("is refused while anybody has the session, or it is on hold", async () => {
     const { one, two } = await replicas();
     const ref = sessionRefOf(thread("t"));
@@ -626,9 +830,9 @@ describe("a deletion", () => {
     await takeTurn(one, thread("t"), "hello");
     const nowMs = Date.now();
     await one.sessions.delete(sessionRefOf(thread("t")), nowMs);
-    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000);
+    await one.sessions.forgetGone(nowMs + 6 * 24 * 3600 * 1000, pace());
     expect(store.objects.size).toBe(2);
-    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000);
+    await one.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace());
     expect(store.objects.size).toBe(0);
   });
 });
@@ -688,6 +892,24 @@ describe("a sweep", () => {
     store.faultOf = () => null;
     expect(await takeTurn(one, threadWithHistory("kept"), "next")).toEqual(["only here"]);
     expect(await takeTurn(one, threadWithHistory("old"), "next")).toEqual(["hello"]);
+  });
+});
+
+describe("a store that was restored from a backup", () => {
+  it("is what counts, also where a copy has had as many writes", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const backup = new Map(store.objects);
+    await takeTurn(one, threadWithHistory("t"), "lost with the store");
+    store.objects.clear();
+    for (const [name, object] of backup) store.objects.set(name, object);
+    await takeTurn(two, threadWithHistory("t"), "second");
+    expect(await takeTurn(one, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual([
+      "first",
+      "second",
+      "third",
+    ]);
   });
 });
 

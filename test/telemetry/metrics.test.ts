@@ -65,7 +65,8 @@ function live(metrics: Metrics): void {
   metrics.guardActed("tool", "short");
   metrics.agentProcessTaken("helper", "spare");
   metrics.keptProcessEnded("spare", "evicted");
-  metrics.agentProcessExited({ code: 0, step: "exited", outOfMemory: false });
+  const exit = { code: 0, step: "exited", outOfMemory: false, oomKillCounterRose: null } as const;
+  metrics.agentProcessExited(exit);
   metrics.straysKilled(2);
   metrics.uncleanEndsFound(1);
   metrics.requestRefused("session_busy");

@@ -15,8 +15,22 @@ import { Refusal } from "./refusal.mjs";
 
 /** As `http.bodySize` of the replicas. */
 const MAX_BODY_BYTES = 1024 * 1024;
-const ASKED = ["accept", "content-type", "traceparent", "tracestate"];
-const ANSWERED = ["cache-control", "content-type", "retry-after", "x-request-id", "x-turn-id"];
+const ASKED = [
+  "accept",
+  "content-type",
+  "idempotency-key",
+  "last-event-id",
+  "traceparent",
+  "tracestate",
+];
+const ANSWERED = [
+  "cache-control",
+  "content-type",
+  "idempotent-replayed",
+  "retry-after",
+  "x-request-id",
+  "x-turn-id",
+];
 
 /** Nothing was carried out: the turn may be sent to a replica that is started in its place. */
 const ELSEWHERE = new Set(["draining", "other_session"]);
@@ -100,6 +114,8 @@ function threadOf(body) {
 async function forward({ replicas, replicaKey }, { name, body, request, response }) {
   for (let isLast = false; ; isLast = true) {
     const url = new URL(request.url, await replicas.addressOf(name));
+    // Who left while it started wants no turn; nobody would be there to end it.
+    if (response.destroyed) return;
     const headers = { ...pick(request.headers, ASKED), authorization: `Bearer ${replicaKey}` };
     const asked = openRequest(url, { method: "POST", headers });
     // Who leaves ends the turn: the replica sees it.

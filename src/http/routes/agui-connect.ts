@@ -48,11 +48,17 @@ export async function connectAgent(
     const found = await attach(turn, gone, lastEventId);
     return sendAguiEvents(parts, context, found, { run: asked.run, format, gone });
   }
-  const stored = await messagesOf(parts, ref);
+  const stored = await storedOf(parts, ref);
+  const { messages, isBusy } = stored;
   const frames =
-    turn === undefined
-      ? storedRun(asked.run, PROTOCOL_VERSION, namedAsIn(aguiMessagesOf(stored), asked.messages))
-      : await framesOf(parts, { asked, turn, stored, gone });
+    turn === undefined || wasFollowed(turn, stored)
+      ? storedRun(
+          asked.run,
+          PROTOCOL_VERSION,
+          namedAsIn(aguiMessagesOf(messages), asked.messages),
+          isBusy ? elsewhere() : null,
+        )
+      : await framesOf(parts, { asked, turn, stored: messages, gone });
   return sendAguiFrames(parts, context, frames, { format, gone });
 }
 
@@ -98,18 +104,33 @@ function beforeAnswer(turn: LiveTurn, stored: readonly SessionMessage[]): Messag
 }
 
 /** None for a thread that nobody has talked in, as every new one is. */
-async function messagesOf(
-  { sessions }: ServerParts,
-  ref: SessionRef,
-): Promise<readonly SessionMessage[]> {
+async function storedOf({ sessions }: ServerParts, ref: SessionRef): Promise<Stored> {
   try {
-    await sessions.read(ref, Date.now());
-    return (await sessions.transcript(ref, Date.now())).messages;
+    const { isBusy, lastTurnAtMs } = await sessions.read(ref, Date.now());
+    const { messages } = await sessions.transcript(ref, Date.now());
+    return { messages, isBusy, lastTurnAtMs };
   } catch (thrown) {
     const code = thrown instanceof AppError ? thrown.code : null;
-    if (code === "session_not_found" || code === "session_gone") return [];
-    throw thrown;
+    if (code !== "session_not_found" && code !== "session_gone") throw thrown;
+    return { messages: [], isBusy: false, lastTurnAtMs: 0 };
   }
+}
+
+interface Stored {
+  readonly messages: readonly SessionMessage[];
+  readonly isBusy: boolean;
+  readonly lastTurnAtMs: number;
+}
+
+/** Whether others had turns of the thread since, or have one: the last one here is not its last. */
+function wasFollowed({ endedAtMs }: LiveTurn, { isBusy, lastTurnAtMs }: Stored): boolean {
+  return endedAtMs !== null && (isBusy || lastTurnAtMs > endedAtMs);
+}
+
+/** A client that took the thread for idle would ask the next thing, and be refused. */
+function elsewhere(): AppError {
+  const state = "it goes on at another replica, or has just begun";
+  return new AppError("session_busy", `Cannot follow the run: ${state}`);
 }
 
 // eslint-disable-next-line require-yield

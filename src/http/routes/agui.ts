@@ -115,6 +115,7 @@ const CONNECT_ERRORS: readonly ErrorCode[] = [
   "storage_failed",
   "store_unavailable",
   "session_unreadable",
+  "session_newer",
 ];
 
 async function runAgent(

@@ -82,6 +82,7 @@ function holdRoute(sessions: ServerParts["sessions"], isOnHold: boolean): Route 
         "storage_failed",
         "store_unavailable",
         "session_unreadable",
+        "session_newer",
       ],
     },
     async handle(context) {

@@ -1,5 +1,5 @@
 /**
- * Listing, reading, warming and deleting sessions; keeping them is `retention.ts`. A session of another tenant does not exist here.
+ * Listing, reading, exporting, warming and deleting sessions; keeping them is `retention.ts`. A session of another tenant does not exist here.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import { MAX_THREAD_ID_LENGTH } from "../../session/session-id.ts";
 import { DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT } from "../../session/session-list.ts";
 import { isWarm, WARM_REASONS, type WarmReason } from "../../turn/warm-session.ts";
 import { jsonAnswer, type Route } from "../route.ts";
+import { sendStream } from "../stream-reply.ts";
 import type { Readiness, ServerParts } from "../server-parts.ts";
 
 export const sessionSchema = z.object({
@@ -72,6 +73,7 @@ export function sessionRoutes(parts: ServerParts): Route[] {
   return [
     listSessions(sessions),
     readSession(sessions),
+    exportSession(parts),
     warmSession(parts),
     deleteSession(sessions),
   ];
@@ -123,6 +125,7 @@ function readSession(sessions: Sessions): Route {
         "storage_failed",
         "store_unavailable",
         "session_unreadable",
+        "session_newer",
       ],
     },
     async handle({ caller: { tenant }, param }) {
@@ -134,6 +137,58 @@ function readSession(sessions: Sessions): Route {
         at: atMs === null ? null : new Date(atMs).toISOString(),
       }));
       return { ...toBody(session), messages: shown, isComplete, skippedLines };
+    },
+  };
+}
+
+const exportQuerySchema = z.strictObject({
+  tenant: z
+    .string()
+    .max(256)
+    .optional()
+    .describe("Whose session it is; the caller's without it. Another one's is for operators."),
+});
+
+function exportSession({ sessions, config }: ServerParts): Route {
+  return {
+    method: "GET",
+    path: "/v1/sessions/:sessionId/export",
+    access: "caller",
+    docs: {
+      operationId: "exportSession",
+      summary: "All of a session as Claude Code has it, a JSON object a line",
+      query: exportQuerySchema,
+      answers: [
+        {
+          status: 200,
+          description: "The lines; it is cut off, and not ended, when they cannot all be sent",
+          content: { "application/x-ndjson": null },
+        },
+      ],
+      errors: [
+        "invalid_request",
+        "forbidden",
+        "session_not_found",
+        "session_gone",
+        "other_session",
+        "storage_failed",
+        "store_unavailable",
+        "session_unreadable",
+        "session_newer",
+      ],
+    },
+    async handle({ request, caller, param, reply }) {
+      const query = checkBody(exportQuerySchema, { ...(request.query as object) });
+      if (!query.ok) throw invalidBody(query.errors);
+      const { tenant = caller.tenant } = query.value;
+      if (tenant !== caller.tenant && caller.role !== "operator") {
+        throw new AppError(
+          "forbidden",
+          "Cannot export the session: another tenant's is for operators",
+        );
+      }
+      const chunks = await sessions.exported({ tenant, sessionId: param("sessionId") }, Date.now());
+      return sendStream(reply, "application/x-ndjson", chunks, config.http);
     },
   };
 }
@@ -156,6 +211,7 @@ function warmSession({ warm, readiness }: ServerParts): Route {
         "storage_failed",
         "store_unavailable",
         "session_unreadable",
+        "session_newer",
       ],
     },
     async handle({ caller: { tenant }, param, reply }) {
@@ -191,6 +247,7 @@ function deleteSession(sessions: Sessions): Route {
         "storage_failed",
         "store_unavailable",
         "session_unreadable",
+        "session_newer",
       ],
     },
     async handle({ caller: { tenant }, param, reply }) {

@@ -7,6 +7,7 @@
  *     sessions/<owner>/<session id>/<uuid>          a piece of its transcript, never changed
  *     index/<owner>/<time>-<session id>             empty; names in the order of a list
  *     gone/<time>-<owner>-<session id>              empty; heads of deleted sessions, oldest first
+ *     deleting/<time>-<owner>-<session id>          empty; deletions under way, or cut short
  *
  * An owner is a tenant of this server, or a project of a program that uses the SDK's own store.
  *
@@ -39,8 +40,11 @@ export function headNameOf(key: LogKey): string {
   return `${prefixOf(key)}head`;
 }
 
+/** The object that says which layout a store has: `{"version":1}`. */
+export const LAYOUT_NAME = "meta/layout";
 export const INDEX = "index/";
 export const GONE = "gone/";
+export const DELETING = "deleting/";
 
 /** Milliseconds have 13 digits until the year 2286. */
 const TIME_DIGITS = 14;
@@ -58,14 +62,25 @@ export function parseIndexName(name: string): (LogKey & { readonly atMs: number 
   return { owner, sessionId, atMs: LAST_MS - Number(time) };
 }
 
+export interface GoneSession extends LogKey {
+  /** When its deletion began. */
+  readonly atMs: number;
+}
+
 /** The earlier the time, the earlier the name. */
 export function goneNameOf({ owner, sessionId }: LogKey, atMs: number): string {
   return `${GONE}${digits(atMs)}-${owner}-${sessionId}`;
 }
 
+/** The same of a deletion that is not finished. */
+export function deletingNameOf({ owner, sessionId }: LogKey, atMs: number): string {
+  return `${DELETING}${digits(atMs)}-${owner}-${sessionId}`;
+}
+
 /** Undefined for a name that is none of these. */
-export function parseGoneName(name: string): (LogKey & { readonly atMs: number }) | undefined {
-  const [, time, owner, sessionId] = /^gone\/(\d{14})-([^-]+)-([0-9a-f-]{36})$/.exec(name) ?? [];
+export function parseGoneName(name: string): GoneSession | undefined {
+  const [, time, owner, sessionId] =
+    /^(?:gone|deleting)\/(\d{14})-([^-]+)-([0-9a-f-]{36})$/.exec(name) ?? [];
   if (owner === undefined || time === undefined || sessionId === undefined) return undefined;
   return { owner, sessionId, atMs: Number(time) };
 }

@@ -8,13 +8,12 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
+import { LAYOUT_NAME } from "./names.ts";
 import type { ObjectStore, ObjectStoreOptions, PutCondition } from "./object-store.ts";
 import { type Backend, opening, refuse } from "./store-calls.ts";
 
 /** How we lay out what we keep. Objects of a higher one may be such as we cannot read. */
 const LAYOUT_VERSION = 1;
-/** The object that says which layout a store has: `{"version":1}`. */
-export const LAYOUT_NAME = "meta/layout";
 
 const Layout = z.object({ version: z.int().min(1) });
 
@@ -52,17 +51,21 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   }
   const place = placeOf(url);
   const { open, troubleOf } = await load();
-  return opening(place, troubleOf, async () => {
-    const store = await open(options, place);
-    try {
-      await checkLayout(store);
-      await checkConditions(store);
-    } catch (thrown) {
-      await store[Symbol.asyncDispose]();
-      throw thrown;
-    }
-    return store;
-  });
+  return opening(
+    place,
+    (error) => troubleOf(error, url),
+    async () => {
+      const store = await open(options, place);
+      try {
+        await checkLayout(store);
+        await checkConditions(store);
+      } catch (thrown) {
+        await store[Symbol.asyncDispose]();
+        throw thrown;
+      }
+      return store;
+    },
+  );
 }
 
 /** The URL without user, password and parameters, e.g. `redis://host:6379/0`. */

@@ -1,6 +1,6 @@
 /**
  * Of what size pieces are: large ones are cut, so that no write is long; many small ones become
- * one, so that no session is of thousands. Pure.
+ * one, so that no session is of thousands. And what tells them apart. Pure.
  *
  * @module
  */
@@ -27,6 +27,18 @@ export function chunksOf(bytes: Buffer): readonly Buffer[] {
 /** Tells one piece from another: who goes on with a transcript has to have what comes before. */
 export function hashOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("base64url");
+}
+
+/**
+ * Tells what a session's transcripts say from what they say at any other time, in this store or
+ * another: a copy of the same state need not be made again. A number of its writes would not do, as a store
+ * that was restored from a backup counts the same ones once more.
+ */
+export function stateOf({ pieces }: SessionHead): string {
+  const all = Object.entries(pieces)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([path, some]) => [path, some.map(({ bytes, hash }) => [bytes, hash])]);
+  return hashOf(Buffer.from(JSON.stringify(all)));
 }
 
 /** Where the next write of a transcript begins: at its end, or before many small pieces. */

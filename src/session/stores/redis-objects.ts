@@ -27,6 +27,7 @@ import {
   type Backend,
   calling,
   type DriverError,
+  wasLate,
   loadDriver,
   parametersOf,
   refuse,
@@ -261,7 +262,19 @@ class RedisObjects implements ObjectStore {
   }
 }
 
-function troubleOf({ message }: DriverError): Trouble | undefined {
+function troubleOf(error: DriverError, { protocol }: URL): Trouble | undefined {
+  const { code, message } = error;
+  // A server that awaits commands waits for the end of one when it is greeted by TLS.
+  if (protocol === "rediss:" && wasLate(error)) {
+    const late =
+      "it does not answer in time over TLS, which `rediss:` asks for; it may not speak it";
+    return { code: "store_unavailable", state: late };
+  }
+  // And one that awaits TLS breaks off when it is sent a command; but so does many a proxy.
+  if (protocol === "redis:" && code === "ECONNRESET") {
+    const broken = "the connection broke off; it may speak TLS alone, which `rediss:` asks for";
+    return { code: "store_unavailable", state: broken };
+  }
   const state = [
     [/^(?:WRONGPASS|NOAUTH|ERR invalid password|ERR AUTH)/, "its user or password is wrong"],
     [/^NOPERM/, "its user may not do what is needed; it needs the keys `{prefix}:*` and scripts"],

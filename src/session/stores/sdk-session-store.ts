@@ -181,7 +181,7 @@ function summaryOf(head: SessionHead, sessionId: string): SessionSummaryEntry | 
 function withoutPath(head: SessionHead, path: string): SessionHead {
   if (head.pieces[path] === undefined) return head;
   const { [path]: _deleted, ...pieces } = head.pieces;
-  return { ...head, pieces, appends: head.appends + 1 };
+  return { ...head, pieces };
 }
 
 function entriesIn(text: string): SessionStoreEntry[] {

@@ -14,6 +14,7 @@
 
 import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
+import { mustNotBeNewer } from "./readable.ts";
 
 const count = z.number().int().nonnegative();
 
@@ -35,16 +36,16 @@ const Lease = z.object({
 });
 export type Lease = Readonly<z.infer<typeof Lease>>;
 
+const VERSION = 1;
+
 export const SessionHead = z.object({
-  version: z.literal(1),
+  version: z.literal(VERSION),
   sessionId: z.string(),
   /** One more with every write: no two heads of a session are ever the same bytes. */
   revision: count,
   /** Of the last lease that was given; never falls. Who writes with a lower one is refused. */
   fence: count,
   lease: Lease.nullable(),
-  /** Times that something was added. Two copies with the same number are the same. */
-  appends: count,
   /** By the path of the transcript: "" is the session's own, others are of subagents. */
   pieces: z.record(z.string(), z.array(Piece)),
   /** What its owner keeps of it beside the transcript; of no meaning here. */
@@ -64,21 +65,23 @@ export function newHead(sessionId: string): SessionHead {
     revision: 0,
     fence: 0,
     lease: null,
-    appends: 0,
     pieces: {},
     record: null,
     listedAtMs: null,
   };
 }
 
-/** Undefined for bytes that are no head. */
+/** Undefined for bytes that are no head. @throws {AppError} `session_newer` */
 export function parseHead(body: Buffer): SessionHead | undefined {
+  let value: unknown;
   try {
-    return SessionHead.parse(JSON.parse(body.toString("utf8")));
+    value = JSON.parse(body.toString("utf8"));
   } catch {
     // Damage of any kind is one case to the caller of this function.
     return undefined;
   }
+  mustNotBeNewer(value, VERSION);
+  return SessionHead.safeParse(value).data;
 }
 
 /** Whether somebody else may be writing to it. */
@@ -166,7 +169,7 @@ export function appended(
     pieces[path] = [...before, ...added];
     hasChanged = true;
   }
-  return hasChanged ? { ...head, pieces, appends: head.appends + 1 } : head;
+  return hasChanged ? { ...head, pieces } : head;
 }
 
 function isSame(some: readonly Piece[], others: readonly Piece[]): boolean {
@@ -198,15 +201,14 @@ function piecesBefore(pieces: readonly Piece[], endBytes: number): readonly Piec
 export function deleted(head: SessionHead, terms: LeaseTerms): SessionHead {
   checkFree(head, terms);
   const { nowMs } = terms;
-  const { sessionId, revision, fence, appends } = head;
-  const next = { ...newHead(sessionId), revision, appends: appends + 1 };
-  return { ...next, fence: fence + 1, deletedAtMs: nowMs };
+  const { sessionId, revision, fence } = head;
+  return { ...newHead(sessionId), revision, fence: fence + 1, deletedAtMs: nowMs };
 }
 
 /** A new life of a session that was deleted, or never was; its numbers go on. */
 export function begun(head: SessionHead, record: unknown): SessionHead {
-  const { sessionId, revision, fence, lease, appends } = head;
-  return { ...newHead(sessionId), revision, fence, lease, appends, record };
+  const { sessionId, revision, fence, lease } = head;
+  return { ...newHead(sessionId), revision, fence, lease, record };
 }
 
 /** When it was last used, be it by a turn that did not come to an end. */
@@ -243,7 +245,9 @@ function requireFence(head: SessionHead, fence: number): void {
 
 function busyElsewhere({ lease }: SessionHead, terms: LeaseTerms): AppError {
   const { nowMs, judgedAtMs = nowMs } = terms;
-  const expiresAtMs = (lease?.expiresAtMs ?? nowMs) + (nowMs - judgedAtMs);
+  const endsAtMs = lease?.expiresAtMs ?? nowMs;
+  // One that is over and still respected is so for a while; before, its holder may yet let it go.
+  const expiresAtMs = endsAtMs > nowMs ? endsAtMs : endsAtMs + (nowMs - judgedAtMs);
   const message = "Cannot use the session: another replica has it";
   return new AppError("session_busy", message, {
     retryAfterSeconds: Math.max(1, Math.ceil((expiresAtMs - nowMs) / 1000)),

@@ -16,6 +16,7 @@ import { AppError, hasCode } from "../../lib/errors.ts";
 import { headNameOf, type LogKey, prefixOf } from "./names.ts";
 import { hashOf } from "./pieces.ts";
 import type { ObjectStore, StoredObject } from "./object-store.ts";
+import { unreadable } from "./readable.ts";
 import { appended, newHead, parseHead, type Piece, type SessionHead } from "./session-head.ts";
 
 /** A head as it was read or written: the next write need not read it again. */
@@ -47,7 +48,11 @@ export class SessionLog {
     this.#store = store;
   }
 
-  /** Null when there is none. @throws {AppError} `session_unreadable`, `store_unavailable`. */
+  /**
+   * Null when there is none.
+   *
+   * @throws {AppError} `session_unreadable`, `session_newer`, `store_unavailable`.
+   */
   async read(key: LogKey): Promise<SessionHead | null> {
     const { head, version } = await this.know(key);
     return version === null ? null : head;
@@ -67,7 +72,7 @@ export class SessionLog {
    *   be written; what it throws is thrown.
    * @param known Tried first; it need not be the newest.
    * @returns The head there is now.
-   * @throws {AppError} `session_unreadable`; `store_unavailable`: it may have been written then.
+   * @throws {AppError} `session_unreadable`, `session_newer`; `store_unavailable`: it may have been written then.
    */
   async update(
     key: LogKey,
@@ -114,12 +119,55 @@ export class SessionLog {
     );
     const added = additions.flatMap((addition) => addition.added);
     const change = (head: SessionHead) => then(appended(head, fence, additions));
+    return (await this.#name(key, added, change, known)).after;
+  }
+
+  /**
+   * Puts other transcripts in the place of all there are, whole or not at all: nobody sees them
+   * before the head is replaced.
+   *
+   * @param steps What the transcripts are made of, in their order; each chunk becomes a piece.
+   * @param then What else becomes of the head; the same head means that all is left as it is.
+   * @returns The head that was replaced.
+   * @throws {AppError} As {@link update}, and what `then` and `steps` throw.
+   */
+  async supersede(
+    key: LogKey,
+    steps: AsyncIterable<Pick<Tail, "path" | "chunks">>,
+    then: (head: SessionHead) => SessionHead,
+  ): Promise<SessionHead> {
+    const written = new Map<string, Piece[]>();
+    const added = () => [...written.values()].flat();
     try {
-      const { before, after } = await this.#replace(key, change, known);
+      for await (const { path, chunks } of steps) {
+        const pieces = written.get(path) ?? [];
+        written.set(path, pieces);
+        for (const chunk of chunks) pieces.push(await this.#addPiece(key, chunk));
+      }
+    } catch (thrown) {
+      await this.#drop(key, added(), null).catch(() => {});
+      throw thrown;
+    }
+    const change = (head: SessionHead): SessionHead => {
+      const next = then(head);
+      return next === head ? head : { ...next, pieces: Object.fromEntries(written) };
+    };
+    return (await this.#name(key, added(), change)).before.head;
+  }
+
+  /** Replaces the head so that it names these pieces, and removes those that it then does not name. */
+  async #name(
+    key: LogKey,
+    added: readonly Piece[],
+    change: (head: SessionHead) => SessionHead,
+    known?: KnownHead,
+  ) {
+    try {
+      const replaced = await this.#replace(key, change, known);
+      const { before, after } = replaced;
       // What cannot be removed now goes with the session.
-      const lost = [...allPieces(before.head), ...added];
-      await this.#drop(key, lost, after.head).catch(() => {});
-      return after;
+      await this.#drop(key, [...allPieces(before.head), ...added], after.head).catch(() => {});
+      return replaced;
     } catch (thrown) {
       // Unless it is not known whether the head names them.
       if (!hasCode(thrown, "store_unavailable")) {
@@ -177,11 +225,6 @@ export class SessionLog {
     throw new AppError("store_unavailable", "Cannot delete the session: something of it stays");
   }
 
-  /** Removes the pieces that an earlier head had and the one of now has not. */
-  async dropPieces(key: LogKey, before: SessionHead): Promise<void> {
-    await this.#drop(key, allPieces(before), await this.read(key));
-  }
-
   /** Forgets that there was one. Nobody may come back to it. */
   async forget(key: LogKey): Promise<void> {
     await this.clear(key);
@@ -205,8 +248,7 @@ export class SessionLog {
 function headIn(found: StoredObject, key: LogKey): SessionHead {
   const head = parseHead(found.body);
   if (head?.sessionId === key.sessionId) return head;
-  const message = "Cannot use the session: what the store keeps of it cannot be read";
-  throw new AppError("session_unreadable", message);
+  throw unreadable("what the store keeps of it");
 }
 
 function allPieces({ pieces }: SessionHead): readonly Piece[] {

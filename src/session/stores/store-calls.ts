@@ -28,7 +28,7 @@ export interface Backend {
   /** @throws {AppError} for a URL that does not fit; otherwise what the driver throws. */
   readonly open: (options: ObjectStoreOptions, place: string) => Promise<ObjectStore>;
   /** Undefined for what any system may say. */
-  readonly troubleOf: (error: DriverError) => Trouble | undefined;
+  readonly troubleOf: (error: DriverError, url: URL) => Trouble | undefined;
 }
 
 /**
@@ -58,7 +58,7 @@ export async function calling<T>(
  */
 export async function opening<T>(
   place: string,
-  troubleOf: Backend["troubleOf"],
+  troubleOf: (error: DriverError) => Trouble | undefined,
   work: () => Promise<T>,
 ): Promise<T> {
   try {
@@ -161,11 +161,19 @@ const LATE = /\btime(?:d )?out\b|^TimeoutError$|^AbortError$/i;
 const CERTIFICATE =
   /^(?:CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(?:GET|VERIFY)_|ERR_TLS_CERT_|HOSTNAME_MISMATCH)/;
 
-function systemTroubleOf({ code = "", name, message }: DriverError): Trouble | undefined {
-  // The time of a driver's own may be up just before ours.
-  const isLate = LATE.test(name) || LATE.test(message);
-  const state = SYSTEM_STATES[isLate ? "ETIMEDOUT" : code];
+/** Whether nothing answered in time. The time of a driver's own may be up just before ours. */
+export function wasLate({ code, name, message }: DriverError): boolean {
+  return code === "ETIMEDOUT" || LATE.test(name) || LATE.test(message);
+}
+
+function systemTroubleOf(error: DriverError): Trouble | undefined {
+  const { code = "", name } = error;
+  const state = SYSTEM_STATES[wasLate(error) ? "ETIMEDOUT" : code];
   if (state !== undefined) return { code: "store_unavailable", state };
+  if (name === "URIError") {
+    const odd = "its URL has a `%` that begins no character; write one that is meant as `%25`";
+    return { code: "store_unusable", state: odd };
+  }
   if (CERTIFICATE.test(code)) {
     const refused =
       "its TLS certificate cannot be verified; `NODE_EXTRA_CA_CERTS` adds authorities";

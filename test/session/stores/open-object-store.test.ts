@@ -5,11 +5,8 @@ import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 
 import type { ObjectStore } from "../../../src/session/stores/object-store.ts";
-import {
-  LAYOUT_NAME,
-  openObjectStore,
-  placeOf,
-} from "../../../src/session/stores/open-object-store.ts";
+import { LAYOUT_NAME } from "../../../src/session/stores/names.ts";
+import { openObjectStore, placeOf } from "../../../src/session/stores/open-object-store.ts";
 import { driverErrorOf, loadDriver } from "../../../src/session/stores/store-calls.ts";
 import { cleanAfterTest, errorOf, temporaryDirectory } from "../fixture.ts";
 import { textOf } from "./object-store-conformance.ts";
@@ -60,6 +57,17 @@ describe("openObjectStore", () => {
     expect(error.message).toMatch(/^Cannot open the session store/);
     expect(error.message).toContain(state);
     expect(error.message).not.toContain("s3cret");
+  });
+
+  it.each([
+    "redis://user:s3%cret@127.0.0.1:1/0",
+    "rediss://us%er:s3cret@127.0.0.1:1/0",
+    "postgres://user:s3%ffcret@127.0.0.1:1/db",
+  ])("says what is wrong with a URL as %j", async (href) => {
+    const error = await errorOf(openObjectStore({ url: new URL(href), timeoutMs: 1_000 }));
+    expect(error.code).toBe("store_unusable");
+    expect(error.message).toMatch(/its URL has a `%` .*`%25`/);
+    expect(error.message).not.toContain("cret");
   });
 
   it.runIf(process.platform === "linux")("refuses where nobody may write", async () => {

@@ -121,7 +121,9 @@ describe.runIf(isHere)("objects in Redis", () => {
     const url = new URL(server.url.replace(":", "s:"));
     const error = await errorOf(openObjectStore({ url, timeoutMs: 1_000 }));
     expect(error).toMatchObject({ code: "store_unavailable" });
-    expect(error.message).toContain("it does not answer in time");
+    expect(error.message).toContain(
+      "it does not answer in time over TLS, which `rediss:` asks for",
+    );
   });
 
   it("cannot be opened by a user who may not do what is needed", async () => {
@@ -164,6 +166,10 @@ describe.runIf(isHere)("a Redis", () => {
       const error = await errorOf(openObjectStore({ url: new URL(server.url), timeoutMs: 5_000 }));
       expect(error.code).toBe("store_unusable");
       expect(error.message).toContain("its TLS certificate cannot be verified");
+      const plain = new URL(server.url.replace("rediss:", "redis:"));
+      const refused = await errorOf(openObjectStore({ url: plain, timeoutMs: 5_000 }));
+      expect(refused).toMatchObject({ code: "store_unavailable" });
+      expect(refused.message).toContain("it may speak TLS alone, which `rediss:` asks for");
       const trusting = { NODE_EXTRA_CA_CERTS: certificate.certificate };
       await countUpElsewhere(new URL(server.url), "count", 1, 1, trusting);
     },

@@ -21,6 +21,7 @@ import {
   type SessionHead,
   taken,
 } from "../../../src/session/stores/session-head.ts";
+import { stateOf } from "../../../src/session/stores/pieces.ts";
 
 const ID = "5f0c6f2e-8d3a-5b7e-9a41-c2d7e05b9e13";
 const LEASE_MS = 100;
@@ -133,7 +134,7 @@ describe("what is added", () => {
           const before = head;
           head = appended(head, 1, addition);
           total += more;
-          expect(head.appends).toBe(before.appends + 1);
+          expect(stateOf(head)).not.toBe(stateOf(before));
           expect(bytesOf(head)).toBe(total);
           expect(appended(head, 1, addition)).toBe(head);
         }
@@ -189,8 +190,12 @@ describe("a deleted session", () => {
 });
 
 describe("the bytes of a head", () => {
-  it.each(["", "{", "[]", "null", '{"version":2}', '{"version":1}'])("are not %j", (text) => {
+  it.each(["", "{", "[]", "null", '{"version":"2"}', '{"version":1}'])("are not %j", (text) => {
     expect(parseHead(Buffer.from(text))).toBeUndefined();
+  });
+
+  it("are told from those of a newer version", () => {
+    expect(codeOf(() => parseHead(Buffer.from('{"version":2}')))).toBe("session_newer");
   });
 
   it("come back as they were written", () => {

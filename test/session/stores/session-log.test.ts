@@ -226,5 +226,5 @@ it("sums what each path has", async () => {
     chunks: [Buffer.alloc(at + 1), Buffer.alloc(2)],
   }));
   const { head } = await log.append(KEY, null, tails);
-  expect([bytesOf(head), bytesOf(head, "subagents/agent-1"), head.appends]).toEqual([3, 4, 1]);
+  expect([bytesOf(head), bytesOf(head, "subagents/agent-1"), head.revision]).toEqual([3, 4, 1]);
 });

@@ -1,0 +1,55 @@
+/**
+ * Request bodies that are being received: each is bounded, and so are all of them together, as
+ * there may be many connections that are slow with them.
+ *
+ * @module
+ */
+
+import type { IncomingMessage } from "node:http";
+import type { Refusal } from "../lib/errors.ts";
+
+/**
+ * A body this small is always taken: it comes with its headers, in what is read of a connection at
+ * once. So clients that are slow with large ones keep no turn from being asked for.
+ */
+const SMALL_BODY_BYTES = 16 * 1024;
+
+export interface BodyLimits {
+  readonly bodyLimitBytes: number;
+  readonly bodiesLimitBytes: number;
+}
+
+export class BodiesInFlight {
+  readonly #limits: BodyLimits;
+  #bytes = 0;
+
+  constructor(limits: BodyLimits) {
+    this.#limits = limits;
+  }
+
+  /**
+   * Whether the body may be received; if so, it counts until it is there or its client is gone. One
+   * that does not say how long it is counts as one of the largest. One alone always may.
+   */
+  take(request: IncomingMessage): boolean {
+    const { bodyLimitBytes, bodiesLimitBytes } = this.#limits;
+    const isChunked = request.headers["transfer-encoding"] !== undefined;
+    const bytes = isChunked ? bodyLimitBytes : Number(request.headers["content-length"] ?? 0);
+    const fits = this.#bytes === 0 || this.#bytes + bytes <= bodiesLimitBytes;
+    if (!fits && bytes > SMALL_BODY_BYTES) return false;
+    this.#bytes += bytes;
+    let isOver = false;
+    const giveBack = (): void => {
+      if (!isOver) this.#bytes -= bytes;
+      isOver = true;
+    };
+    for (const event of ["end", "close"]) request.once(event, giveBack);
+    return true;
+  }
+}
+
+export const TOO_MANY_BODIES: Refusal = {
+  code: "too_many_bodies",
+  message: "Cannot take the body: too many are being received",
+  details: { retryAfterSeconds: 1 },
+};

@@ -1,0 +1,131 @@
+/**
+ * The copies that a replica has of sessions in a store: made what the store has before a turn,
+ * dropped when nobody needs them, and when they must not be there any more.
+ *
+ * @module
+ */
+
+import { hasCode } from "../lib/errors.ts";
+import type { FileSessions } from "./file-sessions.ts";
+import type { LeaseClock } from "./lease-clock.ts";
+import type { Pace } from "./gone-sessions.ts";
+import { type LoadPath, LocalCopy } from "./local-copy.ts";
+import type { StoredSession } from "./retention.ts";
+import { parseSessionRef, type SessionRef } from "./session-id.ts";
+import type { SessionLocks } from "./session-locks.ts";
+import { recordFrom } from "./session-record.ts";
+import type { Sessions } from "./sessions.ts";
+import { storing } from "./storage-errors.ts";
+import { keyOf, recordOf } from "./stored-record.ts";
+import { isThere, type SessionHead } from "./stores/session-head.ts";
+import type { SessionLog } from "./stores/session-log.ts";
+
+export interface SessionCopiesOptions {
+  readonly dataDirectory: string;
+  readonly local: FileSessions;
+  readonly log: SessionLog;
+  readonly clock: LeaseClock;
+  readonly locks: SessionLocks;
+  /** Whether the store has yet to hear of a turn that only the copy has. */
+  readonly isNeeded: (ref: SessionRef) => boolean;
+  /** Ends what is kept in memory for a session whose lock is held. */
+  readonly beforeDelete: (ref: SessionRef) => Promise<void>;
+}
+
+export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
+  readonly #options: SessionCopiesOptions;
+
+  constructor(options: SessionCopiesOptions) {
+    this.#options = options;
+  }
+
+  /** @param ref Whose id has passed `parseSessionRef`. */
+  of(ref: SessionRef): LocalCopy {
+    return new LocalCopy(this.#options.dataDirectory, ref);
+  }
+
+  /**
+   * Makes the copy that of the store, where it is not.
+   *
+   * @returns Whether it had something that the store has not, and that is set aside.
+   * @throws {AppError} `session_gone`, `session_not_found`, `storage_failed`, `store_unavailable`.
+   */
+  async bringUpToDate(ref: SessionRef, head: SessionHead): Promise<boolean> {
+    const nowMs = Date.now();
+    const record = recordOf(head, ref, nowMs);
+    const copy = this.of(ref);
+    return storing("bring the session here", async () => {
+      const mark = await copy.readMark();
+      // It was deleted and began anew: nothing of before may come into it.
+      const isOfBefore = mark !== null && mark.createdAtMs !== record.createdAtMs;
+      if (isOfBefore) await this.#options.local.discard(ref, nowMs);
+      return copy.follow(record, head, this.#loadOf(ref, head));
+    });
+  }
+
+  /** Whether the store has all that the copy's transcript says. */
+  async isKnown(ref: SessionRef, head: SessionHead): Promise<boolean> {
+    const copy = this.of(ref);
+    const record = await copy.record();
+    if (record === undefined || createdAtMsOf(head) !== record.createdAtMs) return false;
+    return copy.isWithin(record, this.#loadOf(ref, head));
+  }
+
+  look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    return this.#options.local.look(needsBytes);
+  }
+
+  async deleteUnused(
+    seen: SessionRef & { readonly lastUseAtMs: number },
+    nowMs: number,
+  ): Promise<boolean> {
+    const own = parseSessionRef(seen);
+    const { locks, local, isNeeded, beforeDelete } = this.#options;
+    using _lock = locks.lock(own);
+    if (isNeeded(own)) return false;
+    await beforeDelete(own);
+    await local.discard(own, nowMs);
+    return true;
+  }
+
+  /**
+   * Drops those of sessions that were deleted, wherever that was. One that the store knows nothing of
+   * stays until it is idle for long: a store that has lost everything must not empty the replicas.
+   *
+   * @returns How many were dropped; stops when the signal aborts.
+   */
+  async dropDeleted(nowMs: number, { pacer, signal }: Pace): Promise<number> {
+    let dropped = 0;
+    for await (const some of this.look(false)) {
+      for (const seen of some) {
+        if (signal.aborted) return dropped;
+        if (seen === "unreadable" || !(await this.#isDeleted(seen))) continue;
+        if (await this.deleteUnused(seen, nowMs).catch(falseIfBusy)) dropped += 1;
+      }
+      await pacer.pause(signal);
+    }
+    return dropped;
+  }
+
+  async #isDeleted(seen: StoredSession): Promise<boolean> {
+    const { log, clock } = this.#options;
+    if (seen.isBusy || (await this.of(seen).readMark()) === null) return false;
+    const head = await clock.asked(() => log.read(keyOf(seen)));
+    if (head === null) return false;
+    return !isThere(head) || createdAtMsOf(head) !== seen.createdAtMs;
+  }
+
+  #loadOf(ref: SessionRef, head: SessionHead): LoadPath {
+    return (path) => this.#options.log.load(keyOf(ref), head, path);
+  }
+}
+
+function createdAtMsOf(head: SessionHead): number | undefined {
+  return recordFrom(head.record)?.createdAtMs;
+}
+
+/** Its turn has begun since it was looked at: that one will find out. */
+function falseIfBusy(thrown: unknown): false {
+  if (hasCode(thrown, "session_busy")) return false;
+  throw thrown;
+}

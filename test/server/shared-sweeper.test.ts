@@ -1,0 +1,81 @@
+/**
+ * Goal: a sweep of a replica that shares its sessions tells what went and what is missing, whatever
+ * of it fails, and ends when the replica stops.
+ * Method: the sessions as a server opens them, on a store that is a directory.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdir, rm, symlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { describe, expect, it } from "vitest";
+import type { Config } from "../../src/config/config.ts";
+import { openSessions, type OpenSessionsOptions } from "../../src/server/open-sessions.ts";
+import { openDataDirectory } from "../../src/session/data-directory.ts";
+import { dataPathsOf } from "../../src/session/session-paths.ts";
+import { OBJECT_MARK } from "../../src/session/stores/file-object-list.ts";
+import { goneNameOf, headNameOf, ownerOf } from "../../src/session/stores/names.ts";
+import { cleanAfterTest, temporaryDirectory, thread } from "../session/fixture.ts";
+
+const DAY_MS = 86_400_000;
+
+async function open(keepFreeBytes: number | null = null) {
+  const root = await temporaryDirectory();
+  const [data, store] = [join(root, "data"), join(root, "store")];
+  await mkdir(store);
+  const directory = await openDataDirectory(data, 1);
+  cleanAfterTest(async () => directory[Symbol.asyncDispose]());
+  const lines: string[] = [];
+  const write = (_facts: unknown, text: string) => void lines.push(text);
+  const log = { info: write, warn: write, error: write, debug: write };
+  const limits = { maxAgeMs: null, sessionsPerTenant: null, bytesPerTenant: null, maxBytes: null };
+  const opened = await openSessions({
+    config: {
+      sessions: {
+        store: pathToFileURL(store),
+        storeTimeoutMs: 5_000,
+        leaseTimeMs: 30_000,
+        maxPerTenant: 100,
+        outboxBytes: 2 ** 20,
+      },
+      retention: { ...limits, maxIdleMs: 30 * DAY_MS, keepFreeBytes },
+    } as unknown as Config,
+    data: directory,
+    telemetry: { log, metrics: {} } as unknown as OpenSessionsOptions["telemetry"],
+    single: null,
+    kept: { residents: { endOf: async () => {} } } as unknown as OpenSessionsOptions["kept"],
+  });
+  cleanAfterTest(async () => opened[Symbol.asyncDispose]());
+  return { ...opened, data, store, lines };
+}
+
+describe("a sweep of sessions that are shared", () => {
+  it("tells what went although the rest of it fails", async () => {
+    const { sessions, sweeper, store, data, lines } = await open();
+    {
+      await using _claim = await sessions.claim(thread("t"), Date.now());
+    }
+    // Of a session that was deleted long ago, and cannot be read.
+    const key = { owner: ownerOf("tenant", "acme"), sessionId: randomUUID() };
+    await mkdir(join(store, "objects", goneNameOf(key, 5) + OBJECT_MARK), { recursive: true });
+    const head = join(store, "objects", headNameOf(key) + OBJECT_MARK);
+    await mkdir(dirname(head), { recursive: true });
+    await symlink(head, head);
+    const swept = await sweeper.sweep(Date.now() + 31 * DAY_MS);
+    expect(swept).toMatchObject({ seen: 1, failed: 0 });
+    expect(swept.swept).toHaveLength(1);
+    expect(lines).toContain("Cannot forget sessions that were deleted");
+
+    const { tenants } = dataPathsOf(data);
+    await rm(tenants, { recursive: true });
+    await symlink(tenants, tenants);
+    expect(await sweeper.sweep(Date.now())).toMatchObject({ seen: 0, missingBytes: 0 });
+    expect(lines).toContain("Cannot look for copies of sessions that have to go");
+  });
+
+  it("tells by how much the disk of the copies is too full", async () => {
+    const { sweeper } = await open(2 ** 60);
+    expect(await sweeper.sweep(Date.now())).toMatchObject({ swept: [] });
+    expect((await sweeper.sweep(Date.now())).missingBytes).toBeGreaterThan(2 ** 59);
+    expect((await sweeper.sweep(Date.now(), { isDryRun: true })).missingBytes).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,196 @@
+/**
+ * Goal: what is copied is whole, wherever it is cut short; nothing on hold is replaced, and nothing
+ * that cannot be read is left out in silence.
+ * Method: archives on a real directory and on a store in memory that fails at each of its calls.
+ */
+
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { describe, expect, it } from "vitest";
+
+import {
+  DirectoryArchive,
+  type SessionArchive,
+  StoreArchive,
+} from "../../src/session/session-archive.ts";
+import type { Transcripts } from "../../src/session/local-copy.ts";
+import { sessionIdOf } from "../../src/session/session-id.ts";
+import { sessionPathsOf } from "../../src/session/session-paths.ts";
+import { newRecord, type SessionRecord } from "../../src/session/session-record.ts";
+import { headNameOf, ownerOf } from "../../src/session/stores/names.ts";
+import { codeOf, openSessions, takeTurn, thread } from "./fixture.ts";
+import { type Fault, MemoryObjects } from "./stores/memory-objects.ts";
+
+function recordOf(threadId: string, lastTurnAtMs: number): SessionRecord {
+  const session = { tenant: "acme", agentName: "helper", threadId };
+  const ref = { tenant: "acme", sessionId: sessionIdOf(session) };
+  return { ...newRecord(ref, "helper", threadId, 1), lastTurnAtMs };
+}
+
+function transcriptsOf(texts: Readonly<Record<string, string>>): Transcripts {
+  return {
+    paths: Object.keys(texts),
+    async *load(path) {
+      yield Buffer.from(texts[path] ?? "");
+    },
+  };
+}
+
+async function textsIn(archive: SessionArchive, record: SessionRecord) {
+  const { paths, load } = await archive.transcripts(record);
+  const texts: Record<string, string> = {};
+  for (const path of paths) {
+    texts[path] = "";
+    for await (const chunk of load(path)) texts[path] += chunk.toString("utf8");
+  }
+  return texts;
+}
+
+const OLD = { "": "old\n", "subagents/a.jsonl": "old helper\n" };
+const NEW = { "": "new\n", "subagents/b.jsonl": "new helper\n" };
+
+describe("a session that is replaced in a store", () => {
+  const old = recordOf("a", 100);
+  const next = { ...old, lastTurnAtMs: 200, turns: 7 };
+
+  async function replaced(faultAt: number, fault: Fault) {
+    const store = new MemoryObjects();
+    const archive = new StoreArchive(store);
+    await archive.put(old, transcriptsOf(OLD), false);
+    let calls = 0;
+    store.faultOf = () => {
+      calls += 1;
+      return calls === faultAt ? fault : null;
+    };
+    const outcome = await archive.put(next, transcriptsOf(NEW), true).catch(() => "failed");
+    store.faultOf = () => null;
+    return { store, archive, outcome, calls };
+  }
+
+  it("is the new one, and leaves nothing of the old one", async () => {
+    const { store, archive, outcome } = await replaced(0, null);
+    expect(outcome).toBe("copied");
+    expect(await archive.all()).toEqual({ records: [next], unreadable: [] });
+    expect(await textsIn(archive, next)).toEqual(NEW);
+    const names = [...store.objects.keys()];
+    // A head, two pieces and a place in the list.
+    expect(names.length, names.join("\n")).toBe(4);
+  });
+
+  it("is the old one or the new one, whole, whichever call fails", async () => {
+    const { calls } = await replaced(0, null);
+    const ends = new Set<string>();
+    for (let at = 1; at <= calls; at += 1) {
+      for (const fault of ["before", "after"] as const) {
+        const { archive } = await replaced(at, fault);
+        const { records, unreadable } = await archive.all();
+        const isNew = records[0]?.turns === 7;
+        ends.add(isNew ? "new" : "old");
+        expect({ records, unreadable }, `call ${at} failed ${fault}`).toEqual({
+          records: [isNew ? next : old],
+          unreadable: [],
+        });
+        expect(await textsIn(archive, isNew ? next : old)).toEqual(isNew ? NEW : OLD);
+      }
+    }
+    expect(ends).toEqual(new Set(["old", "new"]));
+  });
+
+  it("is the old one, whole, where what it is copied from breaks off", async () => {
+    const { store, archive } = await replaced(0, null);
+    const before = [...store.objects.keys()];
+    const broken: Transcripts = {
+      paths: [""],
+      async *load() {
+        yield Buffer.alloc(9 * 2 ** 20, "x");
+        throw new Error("broken off");
+      },
+    };
+    await expect(archive.put(old, broken, true)).rejects.toThrow("broken off");
+    expect(await textsIn(archive, next)).toEqual(NEW);
+    const pieces = [...store.objects.keys()].filter((name) => name.startsWith("sessions/"));
+    expect(pieces).toEqual(before.filter((name) => name.startsWith("sessions/")));
+  });
+
+  it("keeps no late writer", async () => {
+    const store = new MemoryObjects();
+    const archive = new StoreArchive(store);
+    const head = () => {
+      const key = { owner: ownerOf("tenant", "acme"), sessionId: old.sessionId };
+      const body = store.objects.get(headNameOf(key))?.body.toString("utf8") ?? "";
+      return JSON.parse(body) as { fence: number; lease: unknown };
+    };
+    await archive.put(old, transcriptsOf(OLD), false);
+    const before = head();
+    await archive.put(next, transcriptsOf({}), true);
+    expect(head().fence).toBeGreaterThan(before.fence);
+    expect(head().lease).toBeNull();
+  });
+});
+
+const ARCHIVES: readonly (readonly [string, () => Promise<SessionArchive>])[] = [
+  ["a directory", async () => new DirectoryArchive((await openSessions()).data)],
+  ["a store", async () => new StoreArchive(new MemoryObjects())],
+];
+
+describe.each(ARCHIVES)("in %s", (_where, open) => {
+  it("a session on hold is not replaced", async () => {
+    const archive = await open();
+    const held = { ...recordOf("a", 100), onHoldSinceMs: 50 };
+    const { onHoldSinceMs: _onHoldSinceMs, ...free } = held;
+    expect(await archive.put(held, transcriptsOf(OLD), false)).toBe("copied");
+    expect(await archive.put(free, transcriptsOf(NEW), false)).toBe("present");
+    expect(await codeOf(archive.put(free, transcriptsOf(NEW), true))).toBe("session_on_hold");
+    expect(await textsIn(archive, held)).toEqual(OLD);
+    expect((await archive.all()).records).toEqual([held]);
+  });
+
+  it("any one session is found by its id", async () => {
+    const archive = await open();
+    const [one, other] = [recordOf("a", 100), recordOf("b", 200)];
+    for (const each of [one, other]) await archive.put(each, transcriptsOf(OLD), false);
+    expect(await archive.find(one.sessionId)).toEqual(one);
+    expect(await archive.find(recordOf("c", 1).sessionId)).toBeUndefined();
+    expect((await archive.all()).records).toEqual([other, one]);
+  });
+});
+
+describe("a session that cannot be read", () => {
+  it("is named, of a directory, and what is no session is not", async () => {
+    const { data, sessions } = await openSessions();
+    const archive = new DirectoryArchive(data);
+    await takeTurn(sessions, thread("whole"), 10);
+    const { sessionId } = await takeTurn(sessions, thread("damaged"), 10);
+    const { directory, record } = sessionPathsOf(data, { tenant: "acme", sessionId });
+    await writeFile(record, "{");
+    await writeFile(join(directory, "..", "stray"), "");
+    const { records, unreadable } = await archive.all();
+    expect(records.map(({ threadId }) => threadId)).toEqual(["whole"]);
+    expect(unreadable).toEqual([sessionId]);
+  });
+
+  it("is named, of a store", async () => {
+    const store = new MemoryObjects();
+    const archive = new StoreArchive(store);
+    const [whole, damaged] = [recordOf("whole", 10), recordOf("damaged", 10)];
+    for (const each of [whole, damaged]) await archive.put(each, transcriptsOf(OLD), false);
+    const key = { owner: ownerOf("tenant", "acme"), sessionId: damaged.sessionId };
+    await store.put(headNameOf(key), Buffer.from("{"), "any");
+    expect(await archive.all()).toEqual({ records: [whole], unreadable: [damaged.sessionId] });
+    expect(await codeOf(archive.find(damaged.sessionId))).toBe("session_unreadable");
+  });
+});
+
+describe("StoreArchive.find", () => {
+  it("reads one head, however many sessions there are", async () => {
+    const store = new MemoryObjects();
+    const archive = new StoreArchive(store);
+    const records = Array.from({ length: 30 }, (_, at) => recordOf(`thread-${at}`, at));
+    for (const each of records) await archive.put(each, transcriptsOf({}), false);
+    store.calls.length = 0;
+    expect(await archive.find(records[3]?.sessionId ?? "")).toEqual(records[3]);
+    expect(store.calls.filter(({ call }) => call === "get").length).toBe(1);
+    expect(store.calls.length).toBe(2);
+  });
+});
