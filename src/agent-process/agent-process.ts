@@ -52,6 +52,11 @@ export interface AgentExit {
    * or, without one, in that of the server; null: no counter.
    */
   readonly oomKillCounterRose: boolean | null;
+  /**
+   * Out of memory by the kernel, as far as is known, and not for the ceiling of its own group: it
+   * was short for all.
+   */
+  readonly wasShortForAll: boolean;
   /** Processes of the tree that outlived SIGKILL, which hold memory still; see `treeGone`. */
   readonly survivors: number;
   /** Why it could not be started, e.g. `ENOENT`. */
@@ -261,6 +266,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const verdict = this.guard?.verdictOn(this.turnId) ?? null;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
     const outOfMemory = wasKilled && step !== "sigkill" && verdict?.what !== "evicted";
+    const isKernels = outOfMemory && verdict?.what !== "turn" && oomKillCounterRose !== false;
+    const wasShortForAll = isKernels && this.group?.reachedCeiling !== true;
     // Where the kernel killed the agent process, one of those that were counted was no tool.
     const wasOwn = outOfMemory && verdict === null;
     this.#toolOomKills = Math.max(0, this.toolOomKills - (wasOwn ? 1 : 0));
@@ -274,7 +281,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
     await Promise.race([this.#stderr.ended, delay(STDERR_LIMIT_MS, undefined, { ref: false })]);
     if (survivors > 0) void this.#watchSurvivors();
     const told = verdict === null ? {} : { guardVerdict: verdict };
-    return { ...end, ...told, step, outOfMemory, oomKillCounterRose, survivors };
+    const memory = { outOfMemory, oomKillCounterRose, wasShortForAll };
+    return { ...end, ...told, ...memory, step, survivors };
   }
 
   async #watchSurvivors(): Promise<void> {

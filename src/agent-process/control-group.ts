@@ -11,6 +11,7 @@ import { closeSync, constants, mkdirSync, openSync, rmdirSync, writeSync } from 
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type CgroupVersion, groupsBelow, readText } from "../capacity/cgroup.ts";
+import { statField } from "../capacity/stat-field.ts";
 import { TEXT_ROOM_BYTES } from "../capacity/turn-ceiling.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { parseOomKillCount } from "./oom-kill-counter.ts";
@@ -154,6 +155,21 @@ export class ControlGroup {
     return file.status === "read" ? parseOomKillCount(file.text) : null;
   }
 
+  /**
+   * Whether it ran into its own ceiling, so that what the kernel killed may have been for that. v1
+   * does not count it, and in its peak cache looks like other memory. (`memory.failcnt` stays 0
+   * where the limit with swap is the same: measured on Linux 6.18.)
+   */
+  get reachedCeiling(): boolean {
+    if (this.version === "cgroup2") {
+      const file = readText(this.directory, "memory.events");
+      return file.status === "read" && (statField(file.text, "oom") ?? 0) > 0;
+    }
+    const limit = readText(this.directory, "memory.limit_in_bytes");
+    const limitBytes = limit.status === "read" ? Number(limit.text) : Infinity;
+    return (this.peakBytes ?? 0) > limitBytes - LAST_CHARGE_BYTES;
+  }
+
   /** Everyone alive in it, and in groups that they made below. */
   members(): readonly ProcessIdentity[] {
     return this.#pids().flatMap((pid) => readProcessStat(pid) ?? []);
@@ -210,6 +226,8 @@ export class ControlGroup {
   }
 }
 
+/** More than is asked for at once where the kernel would rather kill than refuse: 8 pages. */
+const LAST_CHARGE_BYTES = 2 ** 20;
 const PAUSE_MAX_MS = 500;
 
 /** Pids as this process sees them; those it cannot see (another pid namespace) are 0. */

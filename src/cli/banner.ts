@@ -81,6 +81,7 @@ function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
   return [
     get("agents", "/v1/agents"),
     get("sessions", "/v1/sessions"),
+    get("export", "/v1/sessions/{sessionId}/export"),
     row(paint, "warm", `${url}/v1/sessions/{sessionId}/warm`, "POST"),
     row(paint, "hold", `${url}/v1/sessions/{sessionId}/hold`, "POST"),
     row(paint, "sweep", `${url}/v1/sessions/sweep`, "POST"),

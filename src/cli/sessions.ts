@@ -209,7 +209,7 @@ function leftText(
     ...(present > 0
       ? [`${count(present)} were there already: --replace copies them all the same`]
       : []),
-    ...(busy > 0 ? [`${count(busy)} are in a turn`] : []),
+    ...(busy > 0 ? [`${count(busy)} are in a turn, or were just deleted`] : []),
     ...(held > 0
       ? [`${count(held)} are on hold, and stay as they are: \`plimsoll sessions release\` first`]
       : []),

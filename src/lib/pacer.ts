@@ -11,6 +11,13 @@ const STRETCH_MS = 5;
 /** After a step that took long by itself: a job that rests for minutes never ends. */
 const LONGEST_REST_MS = 2_000;
 
+/** How a long job goes on, and until when. */
+export interface Pace {
+  readonly pacer: Pacer;
+  /** Ends it between two of its steps. */
+  readonly signal: AbortSignal;
+}
+
 export class Pacer {
   #loadRatio: number;
   #beganAtMs = performance.now();

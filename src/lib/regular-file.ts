@@ -27,6 +27,13 @@ export async function openRegularFile(
   return undefined;
 }
 
+/** The text of a small file; undefined where there is something else, or more than that. */
+export async function readRegularFile(path: string, maxBytes: number): Promise<string | undefined> {
+  await using file = await openRegularFile(path);
+  if (file === undefined || (await file.stat()).size > maxBytes) return undefined;
+  return file.readFile("utf8");
+}
+
 async function openAtOnce(path: string, flags: number): Promise<FileHandle | undefined> {
   try {
     return await open(path, flags | constants.O_NONBLOCK | constants.O_NOFOLLOW, 0o600);

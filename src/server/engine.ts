@@ -229,6 +229,7 @@ function openAgentProcesses(options: {
     ...config.agentProcess,
     onExit: (agent, exit) => {
       metrics.agentProcessExited(exit);
+      guardLink.processEnded(exit);
       if (exit.survivors > 0) void logSurvivors(agent, log);
     },
     onAbandoned: (agent) =>

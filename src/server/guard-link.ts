@@ -1,10 +1,12 @@
 /**
  * Ties the memory guard to the rest of a server: what it did goes to the log and the metrics, what
- * is kept between turns leaves when it says so, and no turn is admitted while it sees trouble.
+ * is kept between turns leaves when it says so, and no turn is admitted while it sees trouble, nor
+ * soon after it or the kernel had to end a turn.
  *
  * @module
  */
 
+import type { AgentExit } from "../agent-process/agent-process.ts";
 import type { EndVerdict } from "../agent-process/guard-wire.ts";
 import type { GuardStatus } from "../agent-process/memory-guard.ts";
 import type { AgentProcesses, AgentProcessesOptions } from "../agent-process/registry.ts";
@@ -64,6 +66,11 @@ export class GuardLink {
   /** The limit of the replica is another: so are the ceilings that are shares of it. */
   renewCeilings(): void {
     this.#processes?.renewCeilings();
+  }
+
+  /** The kernel came before the guard, which was off, or blind, or too late. */
+  processEnded({ wasShortForAll }: Pick<AgentExit, "wasShortForAll">): void {
+    if (wasShortForAll) this.#listeners().gate.ranShort(monotonicMs());
   }
 
   /** Null before there is one, and where it was switched off. */

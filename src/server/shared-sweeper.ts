@@ -5,8 +5,7 @@
  * @module
  */
 
-import { Pacer } from "../lib/pacer.ts";
-import type { Pace } from "../session/gone-sessions.ts";
+import { type Pace, Pacer } from "../lib/pacer.ts";
 import {
   NOTHING_SWEPT,
   type SessionSweeper,
@@ -25,12 +24,17 @@ export interface SharedSweeperOptions {
   readonly log: Pick<Telemetry["log"], "error">;
 }
 
+interface Forgetting {
+  readonly pacer: Pacer;
+  readonly done: Promise<void>;
+}
+
 /** Disposing ends what is under way, between two of its steps. */
 export class SharedSweeper implements AsyncDisposable {
   readonly #options: SharedSweeperOptions;
   readonly #stop = new AbortController();
-  /** One at a time: a second would only get in its way. */
-  #forgetting: Promise<void> | null = null;
+  /** One at a time: a second would only get in its way. It goes on at the faster pace of the two. */
+  #forgetting: Forgetting | null = null;
 
   constructor(options: SharedSweeperOptions) {
     this.#options = options;
@@ -42,8 +46,9 @@ export class SharedSweeper implements AsyncDisposable {
     const swept = await stored.sweep(nowMs, how);
     const copies = await this.#sweepCopies(nowMs, how);
     if (how.isDryRun !== true) {
-      this.#forgetting ??= this.#forget(nowMs, how).finally(() => (this.#forgetting = null));
-      await this.#forgetting.catch((err: unknown) =>
+      this.#forgetting?.pacer.atLeast(how.loadRatio ?? 1);
+      this.#forgetting ??= this.#startForgetting(nowMs, how);
+      await this.#forgetting.done.catch((err: unknown) =>
         log.error({ err }, "Cannot forget sessions that were deleted"),
       );
     }
@@ -57,7 +62,7 @@ export class SharedSweeper implements AsyncDisposable {
     this.#stop.abort();
     await stored[Symbol.asyncDispose]();
     await copies[Symbol.asyncDispose]();
-    await this.#forgetting?.catch(() => {});
+    await this.#forgetting?.done.catch(() => {});
   }
 
   async #sweepCopies(nowMs: number, how: SweepOptions): Promise<Sweep> {
@@ -70,11 +75,11 @@ export class SharedSweeper implements AsyncDisposable {
     }
   }
 
-  async #forget(nowMs: number, { loadRatio = 1, signal }: SweepOptions): Promise<void> {
+  #startForgetting(nowMs: number, { loadRatio = 1, signal: asked }: SweepOptions): Forgetting {
     const { signal: stop } = this.#stop;
-    await this.#options.forgetGone(nowMs, {
-      pacer: new Pacer(loadRatio),
-      signal: signal === undefined ? stop : AbortSignal.any([signal, stop]),
-    });
+    const signal = asked === undefined ? stop : AbortSignal.any([asked, stop]);
+    const pacer = new Pacer(loadRatio);
+    const work = this.#options.forgetGone(nowMs, { pacer, signal });
+    return { pacer, done: work.finally(() => (this.#forgetting = null)) };
   }
 }

@@ -7,7 +7,7 @@
  */
 
 import { hasCode } from "../lib/errors.ts";
-import type { Pacer } from "../lib/pacer.ts";
+import type { Pace } from "../lib/pacer.ts";
 import { namesBelow } from "./stored-list.ts";
 import { DELETING, GONE, type GoneSession, parseGoneName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
@@ -22,12 +22,6 @@ export interface GoneParts {
   readonly log: SessionLog;
 }
 
-export interface Pace {
-  readonly pacer: Pacer;
-  /** Ends the work between two sessions. */
-  readonly signal: AbortSignal;
-}
-
 /** Finishes deletions that were cut short. @throws {AppError} `store_unavailable` */
 export async function finishDeletions(
   { store, log }: GoneParts,
@@ -36,7 +30,9 @@ export async function finishDeletions(
 ): Promise<void> {
   const untilMs = nowMs - DELETION_TIME_MS;
   for await (const { name, session } of namesUntil(store, DELETING, untilMs, pace)) {
-    if ((await deletionOf(log, session)) !== null) await log.clear(session);
+    const deletedAtMs = await deletionOf(log, session);
+    if (deletedAtMs === "newer") continue;
+    if (deletedAtMs !== null) await log.clear(session);
     await store.delete([name]);
   }
 }
@@ -50,18 +46,23 @@ export async function forgetOld(
   const untilMs = nowMs - TOMBSTONE_AGE_MS;
   for await (const { name, session } of namesUntil(store, GONE, untilMs, pace)) {
     const deletedAtMs = await deletionOf(log, session);
+    if (deletedAtMs === "newer") continue;
     // One that was begun and deleted anew since has a later name, too.
     if (deletedAtMs !== null && deletedAtMs <= untilMs) await log.forget(session);
     await store.delete([name]);
   }
 }
 
-/** Null for a session that was not deleted, and for a damaged one: that is left for people. */
-async function deletionOf(log: SessionLog, session: GoneSession): Promise<number | null> {
+/**
+ * Null for a session that was not deleted, and for a damaged one: that is left for people. One that a
+ * newer version has written is left to that.
+ */
+async function deletionOf(log: SessionLog, session: GoneSession): Promise<number | "newer" | null> {
   try {
     return (await log.read(session))?.deletedAtMs ?? null;
   } catch (thrown) {
     if (hasCode(thrown, "session_unreadable")) return null;
+    if (hasCode(thrown, "session_newer")) return "newer";
     throw thrown;
   }
 }

@@ -8,10 +8,10 @@
  * @module
  */
 
-import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { openRegularFile } from "../lib/regular-file.ts";
+import { openRegularFile, readRegularFile } from "../lib/regular-file.ts";
 import { makeDirectoriesBelow, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import type { SessionRef } from "./session-id.ts";
@@ -35,6 +35,7 @@ const MAX_STEP_BYTES = 32 * 2 ** 20;
 /** Files beside the transcript that are kept with it: of subagents, and long results of tools. */
 const MAX_FILES = 2_000;
 const MAX_DEPTH = 4;
+const MAX_MARK_BYTES = 4_096;
 
 const count = z.number().int().nonnegative();
 const Mark = z.object({
@@ -80,7 +81,7 @@ export class LocalCopy {
 
   /** Of the head that the copy agreed with last; null when it never did, or that is not known. */
   async readMark(): Promise<Mark | null> {
-    const text = await ifPresent(readFile(this.#markFile, "utf8"));
+    const text = await ifPresent(readRegularFile(this.#markFile, MAX_MARK_BYTES));
     if (text === undefined) return null;
     try {
       return Mark.parse(JSON.parse(text));

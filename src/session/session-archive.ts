@@ -51,7 +51,7 @@ export interface AllSessions {
   readonly unreadable: readonly string[];
 }
 
-/** `present`: left as it was. `busy`: a replica has it. */
+/** `present`: left as it was. `busy`: a replica has it, or deletes it. */
 export type PutOutcome = "copied" | "present" | "busy";
 
 /** Written at once: a large transcript is many of these. */
@@ -159,11 +159,13 @@ export class StoreArchive implements SessionArchive {
     const found = await this.#log.read(key);
     let outcome = found === null ? "copied" : outcomeOn(found, replaces);
     if (outcome !== "copied") return outcome;
+    // What is written to a deleted session is cleared by whoever finds it so.
+    if (found?.deletedAtMs !== undefined) await this.#log.update(key, revived);
     const listedAtMs = record.lastTurnAtMs;
     await this.#store.put(indexNameOf(key, listedAtMs), Buffer.alloc(0), "any");
     const before = await this.#log.supersede(key, stepsOf(transcripts), (head) => {
       // Whatever has become of it while it was copied.
-      outcome = outcomeOn(head, replaces);
+      outcome = head.deletedAtMs === undefined ? outcomeOn(head, replaces) : "busy";
       if (outcome !== "copied") return head;
       return { ...begun(head, record), fence: head.fence + 1, lease: null, listedAtMs };
     });
@@ -183,6 +185,10 @@ function outcomeOn(head: SessionHead, replaces: boolean): PutOutcome {
   if (!replaces) return "present";
   mustNotBeOnHold(recordFrom(head.record) ?? {}, "replace");
   return "copied";
+}
+
+function revived(head: SessionHead): SessionHead {
+  return head.deletedAtMs === undefined ? head : begun(head, null);
 }
 
 /** Some bytes of a transcript at a time, so that no large one is held whole. */

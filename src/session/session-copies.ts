@@ -6,9 +6,9 @@
  */
 
 import { hasCode } from "../lib/errors.ts";
+import type { Pace } from "../lib/pacer.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import type { LeaseClock } from "./lease-clock.ts";
-import type { Pace } from "./gone-sessions.ts";
 import { type LoadPath, LocalCopy } from "./local-copy.ts";
 import type { StoredSession } from "./retention.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
@@ -18,6 +18,7 @@ import type { Sessions } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf, recordOf } from "./stored-record.ts";
 import { isThere, type SessionHead } from "./stores/session-head.ts";
+import { isUnreadable } from "./stores/readable.ts";
 import type { SessionLog } from "./stores/session-log.ts";
 
 export interface SessionCopiesOptions {
@@ -92,17 +93,17 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
    * Drops those of sessions that were deleted, wherever that was. One that the store knows nothing of
    * stays until it is idle for long: a store that has lost everything must not empty the replicas.
    *
-   * @returns How many were dropped; stops when the signal aborts.
+   * @returns How many were dropped.
    */
   async dropDeleted(nowMs: number, { pacer, signal }: Pace): Promise<number> {
     let dropped = 0;
     for await (const some of this.look(false)) {
       for (const seen of some) {
+        await pacer.pause(signal);
         if (signal.aborted) return dropped;
         if (seen === "unreadable" || !(await this.#isDeleted(seen))) continue;
         if (await this.deleteUnused(seen, nowMs).catch(falseIfBusy)) dropped += 1;
       }
-      await pacer.pause(signal);
     }
     return dropped;
   }
@@ -110,9 +111,15 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   async #isDeleted(seen: StoredSession): Promise<boolean> {
     const { log, clock } = this.#options;
     if (seen.isBusy || (await this.of(seen).readMark()) === null) return false;
-    const head = await clock.asked(() => log.read(keyOf(seen)));
-    if (head === null) return false;
-    return !isThere(head) || createdAtMsOf(head) !== seen.createdAtMs;
+    try {
+      const head = await clock.asked(() => log.read(keyOf(seen)));
+      if (head === null) return false;
+      return !isThere(head) || createdAtMsOf(head) !== seen.createdAtMs;
+    } catch (thrown) {
+      // The copy may be worth a rescue.
+      if (isUnreadable(thrown)) return false;
+      throw thrown;
+    }
   }
 
   #loadOf(ref: SessionRef, head: SessionHead): LoadPath {

@@ -4,14 +4,18 @@
  * @module
  */
 
-import { readFile, stat, utimes } from "node:fs/promises";
+import { stat, utimes } from "node:fs/promises";
 import { z } from "zod";
 import { AppError } from "../lib/errors.ts";
+import { readRegularFile } from "../lib/regular-file.ts";
 import { writeDurably } from "./durable-file.ts";
 import type { SessionRef } from "./session-id.ts";
 import { ifPresent, storageFailed } from "./storage-errors.ts";
 import { mustNotBeNewer } from "./stores/readable.ts";
 import { KeptTurn } from "./turn-keys.ts";
+
+/** Many times what one can have: the answers of its last turns are the most of it. */
+const MAX_RECORD_BYTES = 4 * 2 ** 20;
 
 const count = z.number().int().nonnegative();
 
@@ -99,7 +103,8 @@ export async function readRecord(
 
 /** The same for a session that is not known yet. */
 export async function readAnyRecord(file: string): Promise<SessionRecord | undefined> {
-  const text = await ifPresent(readFile(file, "utf8"));
+  // Tools run as the server's user, and may put anything there.
+  const text = await ifPresent(readRegularFile(file, MAX_RECORD_BYTES).then((read) => read ?? ""));
   if (text === undefined) return undefined;
   const record = parseRecord(text);
   if (record === undefined) throw storageFailed(READING);

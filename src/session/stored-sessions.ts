@@ -5,10 +5,11 @@
  * @module
  */
 
+import type { Pace } from "../lib/pacer.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import type { StoredSession } from "./retention.ts";
 import { SessionCounts } from "./session-counts.ts";
-import { finishDeletions, forgetOld, type Pace } from "./gone-sessions.ts";
+import { finishDeletions, forgetOld } from "./gone-sessions.ts";
 import { exportOf } from "./session-export.ts";
 import { parseSessionRef, sessionNotFound, type SessionRef } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";

@@ -56,6 +56,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
       step: "exited",
       outOfMemory: true,
       oomKillCounterRose: true,
+      wasShortForAll: false,
       survivors: 0,
     });
     expect(agent.toolOomKills).toBe(0);
@@ -65,6 +66,17 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     await sibling.terminate(5000);
     expect(await sibling.exited).toMatchObject({ code: 0, oomKillCounterRose: false });
     await none(groups);
+  });
+
+  it("knows that it ended for the limit of all, and not for its own", async () => {
+    await using groups = testGroups1(GIB / 4);
+    await using agent = start(groups, 'exec "$NODE" -e "$BALLOON"', GIB);
+    expect(await agent.exited).toMatchObject({
+      signal: "SIGKILL",
+      outOfMemory: true,
+      oomKillCounterRose: true,
+      wasShortForAll: true,
+    });
   });
 
   it("takes a tool before the agent process, however small the tool", async () => {

@@ -77,6 +77,7 @@ describe.skipIf(group === null)("a process that takes all memory", () => {
         step: "exited",
         outOfMemory: true,
         oomKillCounterRose: true,
+        wasShortForAll: true,
         survivors: 0,
       });
       expect(server.exitCode).toBeNull();

@@ -52,6 +52,7 @@ describe("spawnAgentProcess", () => {
       step: "exited",
       outOfMemory: false,
       oomKillCounterRose: expect.toBeOneOf([false, null]) as unknown,
+      wasShortForAll: false,
       survivors: 0,
     });
     expect(agent.stderrTail()).toBe("why\n");

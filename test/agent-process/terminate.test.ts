@@ -109,6 +109,7 @@ describe("AgentExit.outOfMemory", () => {
       step: "exited",
       outOfMemory: true,
       oomKillCounterRose: counted ? false : null,
+      wasShortForAll: !counted,
     });
   });
 });

@@ -11,6 +11,7 @@ import {
   runHttpRequest,
   transformHttpEventStream,
 } from "@ag-ui/client";
+import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { until } from "../helpers/leaks.ts";
@@ -252,6 +253,47 @@ describe("a client that connects", () => {
   it("needs a body that says which thread", async () => {
     const problem = await refusal(connect(undefined));
     expect(problem).toMatchObject({ status: 400, errors: [{ pointer: "/threadId" }] });
+  });
+});
+
+describe("a client that connects to the thread of another tenant", () => {
+  const sha256 = (key: string) => createHash("sha256").update(key).digest("hex");
+  const serverFile = `
+auth:
+  keys:
+    - { id: ada, tenant: ada, sha256: ${sha256("key-of-ada")} }
+    - { id: bob, tenant: bob, role: operator, sha256: ${sha256("key-of-bob")} }
+`;
+
+  it("finds nothing, while it has a run and after", async () => {
+    await using keyed = await startServer({ script: SCRIPT, agents: [AGENT], serverFile });
+    const postAs = (key: string, path: string, body: object, headers: object = {}) =>
+      fetch(`${keyed.url}/v1/agents/helper/agui${path}`, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          authorization: `Bearer ${key}`,
+          ...headers,
+        },
+        body: JSON.stringify({ threadId: "own", protocolVersion: "1.0", ...body }),
+      });
+    const messages = [{ id: "u1", role: "user", content: "Now slowly" }];
+    const running = await postAs("key-of-ada", "", { runId: "r1", messages });
+    const frames = framesOf(running);
+    const lastId = /^id: (.*)$/m.exec((await frames.next()).value ?? "")?.[1] ?? "";
+    const typesFor = async (headers: object = {}) => {
+      const text = await (await postAs("key-of-bob", "/connect", { runId: "r1" }, headers)).text();
+      return [...text.matchAll(/"type":"([A-Z_]+)"/g)].map(([, type]) => type);
+    };
+    const nothing = ["RUN_STARTED", "MESSAGES_SNAPSHOT", "RUN_FINISHED"];
+    expect(await typesFor()).toEqual(nothing);
+    // Neither does who has overheard an event.
+    expect(lastId).not.toBe("");
+    expect(await typesFor({ "last-event-id": lastId })).toEqual(nothing);
+    for await (const _frame of frames);
+    expect(await typesFor()).toEqual(nothing);
+    const own = await (await postAs("key-of-ada", "/connect", { runId: "r1" })).text();
+    expect(own).toContain("Now slowly");
   });
 });
 

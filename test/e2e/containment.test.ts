@@ -5,7 +5,7 @@
  * the kernel can act. Each group has a limit, and is looked up in the system itself.
  */
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
@@ -102,6 +102,27 @@ describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
     // It was resumed: the model is told what was said before.
     expect(model.asked.at(-1)).toContain("Flood");
     expect(server.gate.snapshot(monotonicMs()).inflight).toBe(0);
+  });
+
+  it("brakes the gate when it ended for the limit of all, and only then", async () => {
+    await using model = await floodingModel();
+    const flooded = async (turnMemory: string, parentBytes: number) => {
+      await using server = await startServer({
+        ...OPTIONS,
+        agents: [shell("helper", turnMemory)],
+        environment: { ANTHROPIC_BASE_URL: model.url },
+      });
+      const parent = join(groupOf("self"), `plimsoll-${server.serverId}`);
+      writeFileSync(join(parent, "memory.limit_in_bytes"), String(parentBytes));
+      const at = { threadId: "grows" };
+      await ask(server, "Hello", at);
+      const turn = await stream(server, "Flood", at);
+      const outcome = await turn.outcome();
+      expect(outcome).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
+      return (await server.capacity()).pressure;
+    };
+    expect(await flooded("2GiB", 400 * MIB)).toMatch(/^memory ran short: nothing is admitted for/);
+    expect(await flooded("192MiB", 2048 * MIB)).toBeNull();
   });
 
   it("that somebody kills is not said to have been killed by the kernel", async () => {

@@ -2,6 +2,7 @@
  * Limits of a turn and errors of the model: what the caller is told, and that nothing is left.
  */
 
+import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { startServer, type TestServer } from "../helpers/server.ts";
@@ -132,5 +133,29 @@ describe("a turn whose model fails", () => {
     await refusal(post(server, "This is a bad request", { threadId: "failed" }));
     const next = await ask(server, "And now?", { threadId: "failed" });
     expect(next.text).toContain("And now?");
+  });
+});
+
+describe("a tenant with as many sessions as it may have", () => {
+  it("begins no other until one is deleted; its own go on, and those of others begin", async () => {
+    const keys = ["ada", "bob"].map((tenant) => {
+      const sha256 = createHash("sha256").update(`key-of-${tenant}`).digest("hex");
+      return `    - { id: ${tenant}, tenant: ${tenant}, sha256: ${sha256} }`;
+    });
+    const serverFile = `auth:\n  keys:\n${keys.join("\n")}\nsessions: { maxPerTenant: 2 }\n`;
+    await using keyed = await startServer({ script: SCRIPT, serverFile });
+    const as = (tenant: string, threadId: string) => ({ threadId, key: `key-of-${tenant}` });
+    const first = await ask(keyed, "Hello", as("ada", "one"));
+    await ask(keyed, "Hello", as("ada", "two"));
+    const refused = await refusal(post(keyed, "Hello", as("ada", "three")));
+    expect(refused).toMatchObject({ status: 429, code: "too_many_sessions" });
+    expect(keyed.gate.inflight).toBe(0);
+    expect((await ask(keyed, "Hello", as("ada", "two"))).status).toBe("completed");
+    expect((await ask(keyed, "Hello", as("bob", "three"))).status).toBe("completed");
+
+    const headers = { authorization: "Bearer key-of-ada" };
+    const url = `${keyed.url}/v1/sessions/${first.sessionId}`;
+    expect((await fetch(url, { method: "DELETE", headers })).status).toBe(204);
+    expect((await ask(keyed, "Hello", as("ada", "three"))).status).toBe("completed");
   });
 });

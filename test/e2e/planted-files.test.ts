@@ -4,7 +4,9 @@
  */
 
 import { execFileSync } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 
 import { startServerProcess } from "../helpers/server.ts";
@@ -41,6 +43,29 @@ it.each([
     status: "completed",
   });
   expect((await fetch(url, { method: "DELETE", signal })).status).toBe(204);
+  await server.stop();
+  expect(await server.exited).toMatchObject({ code: 0 });
+});
+
+it("a pipe in place of what is kept beside the transcript holds up nobody", async () => {
+  await using server = await startServerProcess({ script: SCRIPT });
+  const signal = AbortSignal.timeout(20_000);
+  const { sessionId } = await ask(server, "Hello", { threadId: "planted", signal });
+  const names = readdirSync(server.directory, { recursive: true, encoding: "utf8" });
+  const name = names.find((each) => each.endsWith(join(sessionId, "session.json"))) ?? "";
+  const file = join(server.directory, name);
+  await rm(file);
+  execFileSync("mkfifo", [file]);
+
+  const url = `${server.url}/v1/sessions/${sessionId}`;
+  for (let readers = 0; readers < READERS; readers += 1) {
+    expect(await refusal(fetch(url, { signal }))).toMatchObject({ code: "storage_failed" });
+  }
+  const listed = (await (await fetch(`${server.url}/v1/sessions`, { signal })).json()) as object;
+  expect(listed).toMatchObject({ sessions: [] });
+  expect(await ask(server, "Hello", { threadId: "another", signal })).toMatchObject({
+    status: "completed",
+  });
   await server.stop();
   expect(await server.exited).toMatchObject({ code: 0 });
 });

@@ -3,9 +3,9 @@
  * Method: a torn line at the end of a transcript, as a crash leaves it.
  */
 
-import { appendFile, mkdtemp, rm } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 
@@ -53,5 +53,25 @@ describe.each([
     for (const kind of ["set_aside", "taken_over", "superseded"]) {
       expect(await repairs(server, kind)).toBe(0);
     }
+  });
+});
+
+describe("a turn on a transcript without a message, as a first turn leaves it that died at once", () => {
+  it("is counted as set aside", async () => {
+    await using server = await startServer(OPTIONS);
+    const { sessionId } = await ask(server, "Hello", { threadId: "died" });
+    const transcript = await transcriptOf(server.directory, sessionId);
+    await writeFile(transcript, '{"type":"queue-operation","operation":"dequeue"}\n');
+    // Of a session that had turns it would be lost, and is told so.
+    const data = join(server.directory, "data", "tenants");
+    const record = (await readdir(data, { recursive: true })).find(
+      (name) => basename(name) === "session.json" && name.includes(sessionId),
+    );
+    const file = join(data, record ?? "none");
+    const told = JSON.parse(await readFile(file, "utf8")) as object;
+    await writeFile(file, JSON.stringify({ ...told, turns: 0 }));
+    expect((await ask(server, "Hello again", { threadId: "died" })).status).toBe("completed");
+    expect(await repairs(server, "set_aside")).toBe(1);
+    expect(await repairs(server, "torn_line")).toBe(0);
   });
 });

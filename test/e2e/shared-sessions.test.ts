@@ -190,9 +190,11 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
   );
 });
 
-describe("the same request twice", () => {
-  it("runs once, whichever replica it comes to", { timeout: 60_000 }, async () => {
-    const store = keep(await directoryStore());
+const TWO_STORES = STORES.slice(0, 2);
+
+describe.each(TWO_STORES)("the same request twice, with %s", (_name, isThere, startStore) => {
+  it.skipIf(!isThere)("runs once, wherever it comes to", { timeout: 60_000 }, async () => {
+    const store = keep(await startStore());
     const [one, two] = await Promise.all([
       startServerProcess(optionsFor(store)).then(keep),
       startServerProcess(optionsFor(store)).then(keep),
@@ -227,6 +229,39 @@ describe("the same request twice", () => {
     );
     const takenOver = /^plimsoll_session_repairs_total\{[^}]*"taken_over"[^}]*\} (\d+)/m;
     expect(takenOver.exec(await two.metrics())?.[1]).toBe("1");
+  });
+
+  it.skipIf(!isThere)("is one run of AG-UI by its run id", { timeout: 60_000 }, async () => {
+    const store = keep(await startStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const run = (at: ServerProcess, content: string, runId = "r1") =>
+      fetch(`${at.url}/v1/agents/helper/agui`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({
+          threadId: "own",
+          runId,
+          messages: [{ id: "u1", role: "user", content }],
+          protocolVersion: "1.0",
+        }),
+      });
+    const first = await run(one, "please");
+    const said = (text: string) =>
+      [...text.matchAll(/"delta":"([^"]*)"/g)].map(([, delta]) => delta).join("");
+    expect(said(await first.text())).toBe("Turn 1, begun with: please");
+    const again = await run(two, "please");
+    expect(again.headers.get("x-turn-id")).toBe(first.headers.get("x-turn-id"));
+    const text = await again.text();
+    expect(said(text)).toBe("Turn 1, begun with: please");
+    expect(text).toContain('"type":"RUN_FINISHED"');
+    expect(two.asked).toEqual([]);
+    const other = await refusal(run(two, "something else"));
+    expect(other).toMatchObject({ status: 422, code: "idempotency_key_reused" });
+    expect(await (await run(two, "go on", "r2")).text()).toContain("RUN_FINISHED");
+    expect(wordsOf(two)).toEqual(["please", "go on"]);
   });
 });
 

@@ -4,24 +4,31 @@
  * Method: the sessions as a server opens them, on a store that is a directory.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, rm, symlink } from "node:fs/promises";
+import { mkdir, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import type { Config } from "../../src/config/config.ts";
 import { openSessions, type OpenSessionsOptions } from "../../src/server/open-sessions.ts";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
-import { dataPathsOf } from "../../src/session/session-paths.ts";
+import { sessionRefOf } from "../../src/session/session-id.ts";
+import { dataPathsOf, sessionPathsOf } from "../../src/session/session-paths.ts";
 import { OBJECT_MARK } from "../../src/session/stores/file-object-list.ts";
 import { goneNameOf, headNameOf, ownerOf } from "../../src/session/stores/names.ts";
 import { cleanAfterTest, temporaryDirectory, thread } from "../session/fixture.ts";
 
 const DAY_MS = 86_400_000;
 
-async function open(keepFreeBytes: number | null = null) {
+interface Options {
+  readonly keepFreeBytes?: number;
+  /** Of another replica. */
+  readonly store?: string;
+}
+
+async function open({ keepFreeBytes, store: shared }: Options = {}) {
   const root = await temporaryDirectory();
-  const [data, store] = [join(root, "data"), join(root, "store")];
-  await mkdir(store);
+  const [data, store] = [join(root, "data"), shared ?? join(root, "store")];
+  await mkdir(store, { recursive: true });
   const directory = await openDataDirectory(data, 1);
   cleanAfterTest(async () => directory[Symbol.asyncDispose]());
   const lines: string[] = [];
@@ -37,7 +44,7 @@ async function open(keepFreeBytes: number | null = null) {
         maxPerTenant: 100,
         outboxBytes: 2 ** 20,
       },
-      retention: { ...limits, maxIdleMs: 30 * DAY_MS, keepFreeBytes },
+      retention: { ...limits, maxIdleMs: 30 * DAY_MS, keepFreeBytes: keepFreeBytes ?? null },
     } as unknown as Config,
     data: directory,
     telemetry: { log, metrics: {} } as unknown as OpenSessionsOptions["telemetry"],
@@ -72,8 +79,28 @@ describe("a sweep of sessions that are shared", () => {
     expect(lines).toContain("Cannot look for copies of sessions that have to go");
   });
 
+  it("drops the copy of a session that another replica has deleted", async () => {
+    const one = await open();
+    const two = await open({ store: one.store });
+    const input = thread("t");
+    const ref = sessionRefOf(input);
+    {
+      await using _claim = await one.sessions.claim(input, Date.now());
+      await one.sessions.open(input, Date.now());
+      await one.sessions.finish(ref, { totals: null, endedAtMs: Date.now() });
+    }
+    const { directory } = sessionPathsOf(one.data, ref);
+    await one.sweeper.sweep(Date.now());
+    expect((await stat(directory)).isDirectory()).toBe(true);
+    await two.sessions.delete(ref, Date.now());
+    await one.sweeper.sweep(Date.now(), { isDryRun: true });
+    expect((await stat(directory)).isDirectory()).toBe(true);
+    await one.sweeper.sweep(Date.now());
+    await expect(stat(directory)).rejects.toThrow("ENOENT");
+  });
+
   it("tells by how much the disk of the copies is too full", async () => {
-    const { sweeper } = await open(2 ** 60);
+    const { sweeper } = await open({ keepFreeBytes: 2 ** 60 });
     expect(await sweeper.sweep(Date.now())).toMatchObject({ swept: [] });
     expect((await sweeper.sweep(Date.now())).missingBytes).toBeGreaterThan(2 ** 59);
     expect((await sweeper.sweep(Date.now(), { isDryRun: true })).missingBytes).toBeGreaterThan(0);

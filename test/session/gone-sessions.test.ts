@@ -114,6 +114,19 @@ describe("what is left of deleted sessions", () => {
     expect([...store.objects.keys()]).toEqual([damaged]);
   });
 
+  it("stays where a newer version has written it", async () => {
+    const { store, forgetGone } = await prepare();
+    await writeGone(store, 1, 8 * DAY_MS);
+    for (const [name, { body }] of store.objects) {
+      const newer = body.toString("utf8").replace('"version":1', '"version":99');
+      await store.put(name, Buffer.from(newer), "any");
+    }
+    await writeGone(store, 1, 8 * DAY_MS);
+    await forgetGone(NOW_MS);
+    expect(store.objects.size).toBe(2);
+    expect([...store.objects.values()].map(({ body }) => body.toString()).join("")).toContain("99");
+  });
+
   it("stays while a session is remembered that was begun and deleted anew", async () => {
     const { store, sessions, forgetGone } = await prepare();
     const input = thread("t");

@@ -4,7 +4,6 @@
  */
 
 import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 
 import { describe, expect, it } from "vitest";
 
@@ -55,7 +54,7 @@ async function inStore(change: (head: object) => object): Promise<Kept> {
   const locks = new SessionLocks();
   const sessions = new SharedSessions({
     store,
-    local: new FileSessions({ dataDirectory: join(data), maxPerTenant: 9, locks }),
+    local: new FileSessions({ dataDirectory: data, maxPerTenant: 9, locks }),
     dataDirectory: data,
     locks,
     holder: "one",

@@ -9,6 +9,7 @@ import { join } from "node:path";
 
 import { describe, expect, it } from "vitest";
 
+import { Pacer } from "../../src/lib/pacer.ts";
 import {
   DirectoryArchive,
   type SessionArchive,
@@ -17,8 +18,13 @@ import {
 import type { Transcripts } from "../../src/session/local-copy.ts";
 import { sessionIdOf } from "../../src/session/session-id.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
+import { FileSessions } from "../../src/session/file-sessions.ts";
+import { SessionLocks } from "../../src/session/session-locks.ts";
+import { SharedSessions } from "../../src/session/shared-sessions.ts";
 import { newRecord, type SessionRecord } from "../../src/session/session-record.ts";
-import { headNameOf, ownerOf } from "../../src/session/stores/names.ts";
+import { parseHead } from "../../src/session/stores/session-head.ts";
+import { stateOf } from "../../src/session/stores/pieces.ts";
+import { deletingNameOf, headNameOf, ownerOf } from "../../src/session/stores/names.ts";
 import { codeOf, openSessions, takeTurn, thread } from "./fixture.ts";
 import { type Fault, MemoryObjects } from "./stores/memory-objects.ts";
 
@@ -113,19 +119,82 @@ describe("a session that is replaced in a store", () => {
     expect(pieces).toEqual(before.filter((name) => name.startsWith("sessions/")));
   });
 
-  it("keeps no late writer", async () => {
+  it("tells all replicas that their copies are outdated, and lets no late writer in", async () => {
     const store = new MemoryObjects();
     const archive = new StoreArchive(store);
     const head = () => {
       const key = { owner: ownerOf("tenant", "acme"), sessionId: old.sessionId };
-      const body = store.objects.get(headNameOf(key))?.body.toString("utf8") ?? "";
-      return JSON.parse(body) as { fence: number; lease: unknown };
+      return parseHead(store.objects.get(headNameOf(key))?.body ?? Buffer.alloc(0));
     };
     await archive.put(old, transcriptsOf(OLD), false);
     const before = head();
-    await archive.put(next, transcriptsOf({}), true);
-    expect(head().fence).toBeGreaterThan(before.fence);
-    expect(head().lease).toBeNull();
+    await archive.put(next, transcriptsOf(NEW), true);
+    const after = head();
+    if (before === undefined || after === undefined) expect.fail("There is no head");
+    expect(stateOf(after)).not.toBe(stateOf(before));
+    expect(after.fence).toBeGreaterThan(before.fence);
+    expect(after.lease).toBeNull();
+  });
+});
+
+describe("a session that is deleted in the store it is copied to", () => {
+  const record = recordOf("a", 100);
+
+  async function stored() {
+    const { data } = await openSessions();
+    const store = new MemoryObjects();
+    const locks = new SessionLocks();
+    const local = new FileSessions({ dataDirectory: data, maxPerTenant: 9, locks });
+    const sessions = new SharedSessions({
+      store,
+      local,
+      dataDirectory: data,
+      locks,
+      holder: "one",
+      leaseTimeMs: 60_000,
+      maxPerTenant: 9,
+      outboxBytes: 0,
+      beforeDelete: async () => {},
+      onNotice: () => {},
+    });
+    const archive = new StoreArchive(store);
+    await archive.put(record, transcriptsOf(OLD), false);
+    return { store, sessions, archive };
+  }
+
+  /** The new one, of which half is read when something else happens. */
+  function interrupted(work: () => Promise<unknown>): Transcripts {
+    const { paths, load } = transcriptsOf(NEW);
+    return {
+      paths,
+      async *load(path) {
+        if (path !== "") await work();
+        yield* load(path);
+      },
+    };
+  }
+
+  it("stays deleted, if it is so meanwhile", async () => {
+    const { store, sessions, archive } = await stored();
+    const remove = () => sessions.delete(record, Date.now());
+    expect(await archive.put(record, interrupted(remove), true)).toBe("busy");
+    expect((await archive.all()).records).toEqual([]);
+    const left = [...store.objects.keys()].filter((name) => name.startsWith("sessions/"));
+    expect(left.map((name) => name.endsWith("/head"))).toEqual([true]);
+  });
+
+  it("comes back whole, if it was so before, whoever looks after deleted ones", async () => {
+    const { store, sessions, archive } = await stored();
+    await sessions.delete(record, Date.now());
+    const key = { owner: ownerOf("tenant", "acme"), sessionId: record.sessionId };
+    await store.put(deletingNameOf(key, Date.now()), Buffer.alloc(0), "any");
+    const pace = { pacer: new Pacer(1), signal: new AbortController().signal };
+    // So late that the deletion counts as one that was cut short.
+    const forget = () => sessions.forgetGone(Date.now() + 60 * 60 * 1000, pace);
+    expect(await archive.put(record, interrupted(forget), false)).toBe("copied");
+    await forget();
+    expect((await archive.all()).records).toEqual([record]);
+    expect(await textsIn(archive, record)).toEqual(NEW);
   });
 });
 

@@ -555,15 +555,19 @@ function holdWrites(store: MemoryObjects): () => void {
   return () => goOn?.();
 }
 
+/** Ends the turn, having said "during", at a store that does not answer from then on. */
+async function endDuringOutage(store: MemoryObjects, turn: Turn): Promise<void> {
+  await turn.say("during");
+  store.faultOf = () => "before";
+  await turn.finish();
+  await turn[Symbol.asyncDispose]();
+}
+
 describe("a store that does not answer", () => {
   it("lets turns end, hears of them later, and takes no new ones until then", async () => {
     const { store, one, two } = await replicas();
     await takeTurn(one, thread("t"), "first");
-    const turn = await begin(one, threadWithHistory("t"));
-    await turn.say("during");
-    store.faultOf = () => "before";
-    await turn.finish();
-    await turn[Symbol.asyncDispose]();
+    await endDuringOutage(store, await begin(one, threadWithHistory("t")));
     expect(one.notices).toEqual(["unavailable", "kept"]);
     expect(await codeOf(begin(one, threadWithHistory("t")))).toBe("store_unavailable");
     expect(await codeOf(begin(two, thread("u")))).toBe("store_unavailable");
@@ -616,11 +620,7 @@ describe("a store that does not answer", () => {
 
   it("hears of them from the outbox by itself, also after a restart", async () => {
     const { store, one, two } = await replicas();
-    const turn = await begin(one, thread("t"));
-    await turn.say("during");
-    store.faultOf = () => "before";
-    await turn.finish();
-    await turn[Symbol.asyncDispose]();
+    await endDuringOutage(store, await begin(one, thread("t")));
     await one.sessions[Symbol.asyncDispose]();
     const again = await one.restarted();
     await delay(100);
@@ -632,11 +632,7 @@ describe("a store that does not answer", () => {
 
   it("is not taken for a dead replica by the others", async () => {
     const { store, one, two } = await replicas({ leaseTimeMs: 400 });
-    const turn = await begin(one, thread("t"));
-    await turn.say("during");
-    store.faultOf = () => "before";
-    await turn.finish();
-    await turn[Symbol.asyncDispose]();
+    await endDuringOutage(store, await begin(one, thread("t")));
     await one.sessions[Symbol.asyncDispose]();
     // Longer than the lease, and the other one has seen it.
     await delay(500);
@@ -652,12 +648,9 @@ describe("a store that does not answer", () => {
     const leaseTimeMs = 900;
     const { store, one, two } = await replicas({ leaseTimeMs });
     const turn = await begin(one, thread("t"));
-    await turn.say("during");
     // As long as that of a replica that has just started, so that it is over.
     await delay(leaseTimeMs);
-    store.faultOf = () => "before";
-    await turn.finish();
-    await turn[Symbol.asyncDispose]();
+    await endDuringOutage(store, turn);
     await one.sessions[Symbol.asyncDispose]();
     await delay(leaseTimeMs + 100);
     store.faultOf = () => null;
@@ -670,11 +663,7 @@ describe("a store that does not answer", () => {
   it("is not taken for a dead replica by one that starts after it", async () => {
     const leaseTimeMs = 400;
     const { store, one } = await replicas({ leaseTimeMs });
-    const turn = await begin(one, thread("t"));
-    await turn.say("during");
-    store.faultOf = () => "before";
-    await turn.finish();
-    await turn[Symbol.asyncDispose]();
+    await endDuringOutage(store, await begin(one, thread("t")));
     await one.sessions[Symbol.asyncDispose]();
     await delay(leaseTimeMs + 100);
     store.faultOf = () => null;
@@ -789,8 +778,8 @@ describe("a deletion", () => {
 
   it("takes the copies of other replicas with it, and no other ones", async () => {
     const { store, one, two } = await replicas();
-    for (const name of ["gone", "anew", "kept", "lost"])
-      await takeTurn(one, thread(name), "secret");
+    const names = ["gone", "anew", "kept", "lost", "damaged"];
+    for (const name of names) await takeTurn(one, thread(name), "secret");
     for (const name of ["gone", "anew"]) {
       await two.sessions.delete(sessionRefOf(thread(name)), Date.now());
     }
@@ -798,13 +787,17 @@ describe("a deletion", () => {
     // Of a store that has lost a session, the copy may be all that is left.
     const lost = sessionRefOf(thread("lost")).sessionId;
     for (const name of store.objects.keys()) if (name.includes(lost)) store.objects.delete(name);
+    const damaged = sessionRefOf(thread("damaged")).sessionId;
+    for (const name of store.objects.keys()) {
+      if (name.endsWith(`/${damaged}/head`)) await store.put(name, Buffer.from("{"), "any");
+    }
     const over = { ...pace(), signal: AbortSignal.abort() };
     expect(await one.sessions.copies.dropDeleted(Date.now(), over)).toBe(0);
     expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(2);
     const textOf = (name: string) =>
       allTextIn(sessionPathsOf(one.data, sessionRefOf(thread(name))).directory);
     for (const name of ["gone", "anew"]) expect(await textOf(name)).toBe("");
-    for (const name of ["kept", "lost"]) expect(await textOf(name)).toContain("secret");
+    for (const name of ["kept", "lost", "damaged"]) expect(await textOf(name)).toContain("secret");
     expect(await takeTurn(one, threadWithHistory("kept"), "on")).toEqual(["secret"]);
   });
 

@@ -12,6 +12,7 @@ import { describe, expect, it } from "vitest";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
+import { mountTmpfs, unmount } from "../helpers/tmpfs.ts";
 import {
   TOTALS,
   cleanAfterTest,
@@ -22,14 +23,10 @@ import {
   thread,
 } from "./fixture.ts";
 
-function mountTmpfs(path: string, options: string): boolean {
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", path], { stdio: "ignore" });
-  } catch {
-    return false;
-  }
+function mounted(path: string, options: string): boolean {
+  if (!mountTmpfs(path, options)) return false;
   cleanAfterTest(async () => {
-    execFileSync("umount", ["-l", path]);
+    unmount(path);
     await Promise.resolve();
   });
   return true;
@@ -38,7 +35,7 @@ function mountTmpfs(path: string, options: string): boolean {
 describe("sessions on a full disk", () => {
   it("say storage_full, name no path, and go on once there is space", async ({ skip }) => {
     const data = await temporaryDirectory();
-    if (!mountTmpfs(data, "size=64k")) skip("mounting a tmpfs is not allowed here");
+    if (!mounted(data, "size=64k")) skip("mounting a tmpfs is not allowed here");
     const directory = await openDataDirectory(data, 1);
     cleanAfterTest(async () => directory[Symbol.asyncDispose]());
     const sessions = new FileSessions({
@@ -70,7 +67,7 @@ describe("sessions on a full disk", () => {
 
   it("can be emptied: deleting needs no space", async ({ skip }) => {
     const data = await temporaryDirectory();
-    if (!mountTmpfs(data, "size=64k")) skip("mounting a tmpfs is not allowed here");
+    if (!mounted(data, "size=64k")) skip("mounting a tmpfs is not allowed here");
     const directory = await openDataDirectory(data, 1);
     cleanAfterTest(async () => directory[Symbol.asyncDispose]());
     const options = { dataDirectory: data, maxPerTenant: 10, locks: new SessionLocks() };
@@ -88,7 +85,7 @@ describe("sessions on a full disk", () => {
 describe("sessions on a read-only disk", () => {
   it("say storage_failed", async ({ skip }) => {
     const data = await temporaryDirectory();
-    if (!mountTmpfs(data, "size=256k")) skip("mounting a tmpfs is not allowed here");
+    if (!mounted(data, "size=256k")) skip("mounting a tmpfs is not allowed here");
     const directory = await openDataDirectory(data, 1);
     const options = { dataDirectory: data, maxPerTenant: 10, locks: new SessionLocks() };
     const sessions = new FileSessions(options);

@@ -11,6 +11,7 @@ const EXIT: AgentExit = {
   step: "stdin_closed",
   outOfMemory: false,
   oomKillCounterRose: null,
+  wasShortForAll: false,
   survivors: 0,
 };
 const CANCELLED: StopCause = { kind: "cancelled", cause: "client_gone" };

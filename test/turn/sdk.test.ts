@@ -16,6 +16,7 @@ import { AppError } from "../../src/lib/errors.ts";
 import { NO_TOTALS, type SessionTotals } from "../../src/session/session-record.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 import { openHttpMcpServer } from "./http-mcp-server.ts";
+import { openSseMcpServer } from "./sse-mcp-server.ts";
 import { AgentLab, type LabEnd, type LabTurn } from "./real-agents.ts";
 
 const SLOW = { reply: [{ tokens: 500 }], tokensPerSecond: 20 };
@@ -395,11 +396,15 @@ describe("MCP servers", () => {
     expect(end.diagnosis.absentServers).toEqual([]);
   });
 
-  it("over HTTP may be used, and no command line has their headers", async () => {
-    await using server = await openHttpMcpServer();
+  it.each([
+    ["HTTP", "http", openHttpMcpServer],
+    ["SSE", "sse", openSseMcpServer],
+  ] as const)("over %s may be used, and no command line has their headers", async (...how) => {
+    const [, type, open] = how;
+    await using server = await open();
     await using lab = await AgentLab.open(rules);
     const headers = { authorization: `Bearer ${secret}` };
-    const vault = { type: "http", url: server.url, headers } as const;
+    const vault = { type, url: server.url, headers };
     let commandLines = "";
     const { end } = await lab.turn({
       agent: { tools: { mcp: { vault } } },
