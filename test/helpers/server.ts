@@ -40,6 +40,8 @@ export interface TestServerOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** The program in place of the built one; for a server process only. */
   readonly main?: string;
+  /** Directory of the control group that the program is started in; for a server process only. */
+  readonly group?: string;
   /** Of an earlier server, to start again on its data; a fresh one without it. */
   readonly directory?: string;
   /** Called when the server has an id and has not yet listened; in this process only. */
@@ -159,7 +161,7 @@ export interface ServerProcess extends TestServer {
 /** Starts the built program, as an operator does, and waits until it takes turns. */
 export async function startServerProcess(options: TestServerOptions): Promise<ServerProcess> {
   const world = await openWorld(options);
-  const program = await spawnProgram(world, options.main);
+  const program = await spawnProgram(world, options);
   const { child, exited, logs } = program;
   const listens = () => logs.find(({ msg }) => msg === "Listening")?.["url"] as string | undefined;
   try {
@@ -226,12 +228,20 @@ interface Program {
 
 const BUILT = join(import.meta.dirname, "..", "..", "build", "main.js");
 
-async function spawnProgram(world: World, main = BUILT): Promise<Program> {
+/** Enters the group of its first argument, then becomes the program of the others. */
+const ENTER_GROUP = 'echo $$ >"$0/cgroup.procs" && exec "$@"';
+
+async function spawnProgram(
+  world: World,
+  { main = BUILT, group }: Pick<TestServerOptions, "main" | "group"> = {},
+): Promise<Program> {
   const { flags, file } = world.configInput;
   const args = [main, "serve", world.agentsPath];
   for (const [name, text] of Object.entries(flags)) args.push("--set", `${name}=${text}`);
   if (file !== undefined) args.push("--config", file);
-  const child = spawn(process.execPath, args, {
+  const [command, ...before] =
+    group === undefined ? [process.execPath] : ["sh", "-c", ENTER_GROUP, group, process.execPath];
+  const child = spawn(command, [...before, ...args], {
     cwd: world.directory,
     env: world.environment,
     stdio: ["ignore", "pipe", "pipe"],
