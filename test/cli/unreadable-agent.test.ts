@@ -14,7 +14,7 @@ const AS_NOBODY: readonly string[] =
   process.getuid?.() === 0
     ? ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     : [];
-const [command, ...before] = [...AS_NOBODY, process.execPath] as [string, ...string[]];
+const [command = "", ...before] = [...AS_NOBODY, process.execPath];
 const canTry = spawnSync(command, [...before, MAIN, "--version"]).status === 0;
 
 let directory: string;
