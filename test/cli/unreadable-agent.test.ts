@@ -10,12 +10,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT, run } from "./plimsoll.ts";
 
 const MAIN = join(ROOT, "build", "main.js");
-const AS_NOBODY: readonly string[] =
+const AS_NOBODY = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+const PROGRAM: readonly [string, ...string[]] =
   process.getuid?.() === 0
-    ? ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    : [];
-const [command = "", ...before] = [...AS_NOBODY, process.execPath];
-const canTry = spawnSync(command, [...before, MAIN, "--version"]).status === 0;
+    ? ["setpriv", ...AS_NOBODY, process.execPath, MAIN]
+    : [process.execPath, MAIN];
+const [command, ...before] = PROGRAM;
+const canTry = spawnSync(command, [...before, "--version"]).status === 0;
 
 let directory: string;
 beforeAll(async () => {
@@ -28,10 +29,10 @@ afterAll(() => rm(directory, { recursive: true }));
 describe.each(["check", "serve"])("plimsoll %s", (name) => {
   it.skipIf(!canTry)("says which file may not be read (as root it needs setpriv)", async () => {
     await writeFile(join(directory, "closed.yaml"), "name: closed\ninstructions: Be kind.\n");
-    const program = [command, ...before, MAIN] as const;
-    expect((await run(["check", "closed.yaml"], { directory, program })).code).toBe(0);
+    const asNobody = { directory, program: PROGRAM };
+    expect((await run(["check", "closed.yaml"], asNobody)).code).toBe(0);
     await chmod(join(directory, "closed.yaml"), 0);
-    const { code, stdout, stderr } = await run([name, "closed.yaml"], { directory, program });
+    const { code, stdout, stderr } = await run([name, "closed.yaml"], asNobody);
     await rm(join(directory, "closed.yaml"));
     expect(stderr).toContain("closed.yaml error: the agent file may not be read by this user");
     expect(stderr).toContain("Change its permissions or the user");
