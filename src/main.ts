@@ -5,7 +5,16 @@
  * @module
  */
 
-import { processIo } from "./cli/io.ts";
-import { runProgram } from "./cli/program.ts";
+import { EXIT } from "./cli/exit-codes.ts";
+import { nodeProblem } from "./cli/version.ts";
 
-process.exitCode = await runProgram(process.argv.slice(2), processIo());
+const problem = nodeProblem(process.versions.node);
+if (problem === undefined) {
+  // Not before: a Node that is too old fails to load these, and says nothing that helps.
+  const { processIo } = await import("./cli/io.ts");
+  const { runProgram } = await import("./cli/program.ts");
+  process.exitCode = await runProgram(process.argv.slice(2), processIo());
+} else {
+  process.stderr.write(`plimsoll: ${problem}\n`);
+  process.exitCode = EXIT.unavailable;
+}

@@ -126,7 +126,8 @@ describe.each(["1.0", "0.0.59"] as const)("the AG-UI client %s", (version) => {
     const run = await running;
     expect(terminalEvents(run)).toEqual(["RUN_ERROR"]);
     expect(run.types.at(-1)).toBe("RUN_ERROR");
-    expect(["agent_crashed", "turn_out_of_memory"]).toContain(run.errorCode);
+    // Who else would kill it: SIGKILL that is not ours is taken for the kernel's.
+    expect(run.errorCode).toBe("turn_out_of_memory");
   });
 
   it("goes on with the thread when it sends the whole history again", async () => {

@@ -5,7 +5,9 @@
  * scripted model was asked, and what is left on the disk.
  */
 
-import { mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readFile, readdir, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
@@ -13,6 +15,7 @@ import { sessionPathsOf } from "../../src/session/session-paths.ts";
 import { claudeOf, environmentOf, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer } from "../helpers/server.ts";
 import { ask, stream, textOfRequest } from "./client.ts";
+import { transcriptOf as transcriptPathOf } from "./transcripts.ts";
 
 const WRITES_TELEMETRY_TO_STDOUT = {
   CLAUDE_CODE_ENABLE_TELEMETRY: "1",
@@ -54,6 +57,8 @@ rules:
     reply: [{ tokens: 10 }]
   - reply: [{ text: "Turn {{turnCount}}, begun with: {{firstUserText}}" }]
 `;
+
+const DAY_MS = 86_400_000;
 
 const SLOW_START = `sleep 2; exec node ${join(import.meta.dirname, "../turn/mcp-server.mjs")}`;
 /** As long as an agent file takes it. */
@@ -139,6 +144,33 @@ describe("what the model is asked", () => {
       const before = requests[index - 1]?.messages ?? [];
       expect(wordsOf(request.messages).slice(0, before.length)).toEqual(wordsOf(before));
     }
+  });
+});
+
+describe("a session that nobody has used for longer than Claude Code keeps transcripts", () => {
+  it("goes on, and what is kept of it stays", async () => {
+    const asking = { threadId: "of long ago" };
+    const { sessionId } = await ask(server, "I am the first", asking);
+    const file = await transcriptPathOf(server.directory, sessionId ?? "");
+    const [old, ancient] = ["old", "ancient"].map(() =>
+      join(dirname(file), `${randomUUID()}.jsonl`),
+    ) as [string, string];
+    for (const copy of [old, ancient]) await copyFile(file, copy);
+    const longAgo = new Date(Date.now() - 400 * DAY_MS);
+    for (const path of [file, old]) await utimes(path, longAgo, longAgo);
+    // Older than even we let it keep: it goes, which shows that Claude Code has tidied up.
+    const centuryAgo = new Date("1910-01-01");
+    await utimes(ancient, centuryAgo, centuryAgo);
+
+    const turn = await stream(server, "hang", asking);
+    await turn.until("text_delta");
+    expect(textOfRequest(lastAsked())).toContain("I am the first");
+    await until(() => !existsSync(ancient), "Claude Code to tidy up", 30_000);
+    // The transcript that was resumed is young again; its copy has stayed old.
+    for (const path of [file, old]) {
+      expect(await readFile(path, "utf8")).toContain("I am the first");
+    }
+    turn.leave();
   });
 });
 

@@ -11,7 +11,7 @@ export interface HttpCase {
 }
 
 /** Mulberry32: small, and good enough to choose among wrong things. */
-function randomFrom(seed: number): () => number {
+export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -278,6 +278,13 @@ class CaseMaker {
   /** A request that would be wrong anyway, with some of its bytes changed, dropped or doubled. */
   #mutated(): HttpCase {
     const { bytes } = this.#one([() => this.#wrongBody(), () => this.#malformedJson()])();
+    const mutant = Buffer.from(this.#changed(bytes));
+    // A change of the body that is still JSON may have made it right.
+    const isStillJson = isJson(bodyOf(mutant)) && !bodyOf(mutant).equals(bodyOf(bytes));
+    return { kind: "mutated request", bytes: isStillJson ? bytes : mutant };
+  }
+
+  #changed(bytes: Buffer): readonly number[] {
     const changed = [...bytes];
     for (let count = 1 + this.#upTo(6); count > 0; count -= 1) {
       const at = this.#upTo(changed.length - 1);
@@ -286,7 +293,7 @@ class CaseMaker {
       else if (how === 1) changed.splice(at, 1);
       else changed.splice(at, 0, changed[at] ?? 0);
     }
-    return { kind: "mutated request", bytes: Buffer.from(changed) };
+    return changed;
   }
 
   #oversized(): HttpCase {
@@ -318,6 +325,22 @@ class CaseMaker {
   /** 0 to `most`. */
   #upTo(most: number): number {
     return Math.floor(this.#random() * (most + 1));
+  }
+}
+
+/** As far as its head says that it goes, which is not where the bytes end. */
+function bodyOf(request: Buffer): Buffer {
+  const start = request.indexOf("\r\n\r\n") + 4;
+  const length = /^content-length: *(\d+)/im.exec(request.toString("latin1"))?.[1];
+  return request.subarray(start, start + Number(length ?? 0));
+}
+
+function isJson(bytes: Buffer): boolean {
+  try {
+    JSON.parse(bytes.toString());
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -15,6 +15,9 @@ export interface ClientRun {
   readonly messages: readonly { readonly role: string; readonly content?: unknown }[];
 }
 
+/** Told of each event when the client has taken it. */
+type WatchEvent = (type: string) => void;
+
 interface Observable<Value> {
   subscribe(observer: {
     next: (value: Value) => void;
@@ -52,16 +55,23 @@ export const READERS = {
 
 /** Each asks as its whole client does, over HTTP. */
 export const AGENTS = {
-  "1.0": (url: string, threadId: string) => runAgent(new client1.HttpAgent({ url, threadId })),
-  "0.0.59": (url: string, threadId: string) =>
-    runAgent(new client0059.HttpAgent({ url, threadId })),
+  "1.0": (url: string, threadId: string, watch?: WatchEvent) =>
+    runAgent(new client1.HttpAgent({ url, threadId }), watch),
+  "0.0.59": (url: string, threadId: string, watch?: WatchEvent) =>
+    runAgent(new client0059.HttpAgent({ url, threadId }), watch),
 } as const;
 
-async function runAgent(agent: client1.HttpAgent | client0059.HttpAgent): Promise<ClientRun> {
+async function runAgent(
+  agent: client1.HttpAgent | client0059.HttpAgent,
+  watch?: WatchEvent,
+): Promise<ClientRun> {
   const events: { type: string }[] = [];
   let failure: string | undefined;
   const subscriber = {
-    onEvent: ({ event }: { event: { type: string } }) => void events.push(event),
+    onEvent: ({ event }: { event: { type: string } }) => {
+      events.push(event);
+      watch?.(event.type);
+    },
     onRunErrorEvent: ({ event }: { event: { code?: string | undefined } }) => {
       failure = event.code;
     },
