@@ -81,9 +81,14 @@ export function modelRequestOf(messages: readonly Message[]): ModelRequest | nul
   return { number: newest.number, history: exchanges.slice(0, -1) };
 }
 
+/** What Claude Code has the model read in place of an answer where a turn was interrupted. */
+const NO_ANSWER = "No response requested.";
+
 function saidIn({ role, content }: Message): Said {
-  if (typeof content === "string") return { role, text: content };
-  const texts = content.map(({ text = "" }) => text).filter((text) => !isFromClaudeCode(text));
+  if (typeof content === "string") return { role, text: content === NO_ANSWER ? "" : content };
+  const texts = content
+    .map(({ text = "" }) => text)
+    .filter((text) => !isFromClaudeCode(text) && text !== NO_ANSWER);
   return { role, text: texts.join("") };
 }
 

@@ -76,6 +76,19 @@ describe("modelRequestOf", () => {
     expect(modelRequestOf([{ role: "user", content: "hello" }])).toBeNull();
   });
 
+  it("takes no answer to be longer by what Claude Code says of an interruption", () => {
+    const text = (words: string) => ({ type: "text", text: words }) as const;
+    const request = modelRequestOf([
+      { role: "user", content: [text(questionOf(1))] },
+      { role: "assistant", content: [text("answer 1"), text("No response requested.")] },
+      { role: "user", content: [text("[Request interrupted by user]"), text(questionOf(2))] },
+      { role: "assistant", content: "No response requested." },
+      { role: "user", content: [text(questionOf(3))] },
+    ]);
+    const history = [exchange(1), { number: 2, answer: "" }];
+    expect(request).toEqual({ number: 3, history });
+  });
+
   it("leaves words before the first question out", () => {
     expect(exchangesOf([{ role: "assistant", text: "Good morning." }])).toEqual([]);
   });
