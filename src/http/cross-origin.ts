@@ -44,6 +44,7 @@ export class CrossOrigin {
       request.headers["access-control-request-method"] !== undefined;
     if (isPreflight) void reply.headers(PREFLIGHT_ANSWER);
   }
+
   /** Of a request that changes something. @throws {AppError} `foreign_origin` */
   checkWrite({ headers }: Pick<FastifyRequest, "headers">): void {
     if (!isForeign(headers) || this.#origins.has(headers.origin ?? "")) return;

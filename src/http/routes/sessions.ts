@@ -1,5 +1,6 @@
 /**
- * Listing, reading, exporting, warming and deleting sessions; keeping them is `retention.ts`. A session of another tenant does not exist here.
+ * Listing, reading, exporting, warming and deleting sessions; keeping them is `retention.ts`. A
+ * session of another tenant does not exist here, but for an operator who exports it.
  *
  * @module
  */
