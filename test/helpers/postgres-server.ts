@@ -79,13 +79,13 @@ export async function startPostgres(
     kill: () => end("SIGKILL"),
     freeze(isFrozen) {
       // Its children too: each of them has a connection of its own.
-      for (const pid of processesIn(data)) process.kill(pid, isFrozen ? "SIGSTOP" : "SIGCONT");
+      signalAll(processesIn(data), isFrozen ? "SIGSTOP" : "SIGCONT");
     },
     async restart() {
       child = await startProgram(program);
     },
     async [Symbol.asyncDispose]() {
-      for (const pid of processesIn(data)) process.kill(pid, "SIGCONT");
+      signalAll(processesIn(data), "SIGCONT");
       await end("SIGQUIT");
       await rm(directory, { recursive: true, force: true });
     },
@@ -131,6 +131,17 @@ async function giveCertificate(
     settings.push(`${setting}=${file}`);
   }
   return settings;
+}
+
+/** Those that ended meanwhile do not count: each connection has a process, gone when it is closed. */
+function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+    }
+  }
 }
 
 /** All processes of PostgreSQL work in its data directory. */
