@@ -4,6 +4,7 @@
  * @module
  */
 
+import { yieldCompilerThreads } from "../lib/compiler-threads.ts";
 import { serve, type ListeningServer } from "../server/serve.ts";
 import { serverBanner } from "./banner.ts";
 import { guardAgainstCrash } from "./crash.ts";
@@ -23,6 +24,7 @@ export interface ServeCommandOptions extends LoadOptions {
 
 /** Resolves to the exit code when the server is gone. */
 export async function runServe(options: ServeCommandOptions, io: Io): Promise<number> {
+  yieldCompilerThreads();
   const { config, agents } = await loadAll(options, io);
   const isForPeople = io.isTerminal && options.jsonLog !== true;
 
