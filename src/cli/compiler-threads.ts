@@ -11,13 +11,15 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 
+import type { Environment } from "../lib/substitute.ts";
+
 const TASKS = "/proc/self/task";
 /** Of Node, where nobody asks for another number. */
 const THREADS = 4;
 
 /** Lets these threads of this process go last. Does nothing where they cannot be told apart. */
-export function yieldCompilerThreads(): void {
-  for (const id of compilerThreads()) {
+export function yieldCompilerThreads(environment: Environment): void {
+  for (const id of compilerThreads(environment)) {
     try {
       setPriority(id, constants.priority.PRIORITY_LOW);
     } catch {
@@ -26,7 +28,7 @@ export function yieldCompilerThreads(): void {
   }
 }
 
-function compilerThreads(): readonly number[] {
+function compilerThreads(environment: Environment): readonly number[] {
   let names: ReadonlyMap<number, string>;
   try {
     const ids = readdirSync(TASKS).map(Number);
@@ -40,7 +42,7 @@ function compilerThreads(): readonly number[] {
   // Before Node 24 they have no name, but follow the main thread and the one for what is delayed;
   // where the kernel has begun anew with its numbers, or Node was told another number, that is not
   // sure.
-  const isAsked = [...process.execArgv, process.env["NODE_OPTIONS"] ?? ""].join(" ");
-  if (ids[0] !== process.pid || isAsked.includes("v8-pool-size")) return [];
+  const flags = [...process.execArgv, environment["NODE_OPTIONS"] ?? ""].join(" ");
+  if (ids[0] !== process.pid || flags.includes("v8-pool-size")) return [];
   return ids.slice(2, 2 + THREADS);
 }
