@@ -6,15 +6,13 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
-import type { Sweep } from "../session/session-sweeper.ts";
 import type { Telemetry } from "../telemetry/start.ts";
-import type { RetentionReason } from "../telemetry/values.ts";
 import type { Sweeper } from "./open-sessions.ts";
 
 export interface KeepSweptOptions {
   readonly sweeper: Pick<Sweeper, "sweep">;
   readonly intervalMs: number;
-  readonly telemetry: Pick<Telemetry, "log" | "metrics">;
+  readonly telemetry: Pick<Telemetry, "log">;
   /** From the start to the first sweep; {@link FIRST_SWEEP_MS} without it. */
   readonly firstMs?: number;
 }
@@ -50,38 +48,12 @@ async function sweepOn(options: KeepSweptOptions, signal: AbortSignal): Promise<
 }
 
 async function sweepOnce(
-  { sweeper, telemetry: { log, metrics } }: KeepSweptOptions,
+  { sweeper, telemetry: { log } }: KeepSweptOptions,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const loadRatio = UNASKED_LOAD_RATIO;
-    tell(await sweeper.sweep(Date.now(), { loadRatio, signal }), { log, metrics });
+    await sweeper.sweep(Date.now(), { loadRatio: UNASKED_LOAD_RATIO, signal });
   } catch (err) {
     log.error({ err }, "Cannot look for sessions that have to go");
   }
-}
-
-/** Also counts what was swept on request. */
-export function tell(
-  { swept, skipped, failed, unreadable, missingBytes, seen, seenBytes }: Sweep,
-  { log, metrics }: Pick<Telemetry, "log" | "metrics">,
-): void {
-  const reasons: Partial<Record<RetentionReason, number>> = {};
-  let bytes = 0;
-  for (const session of swept) {
-    metrics.sessionExpired(session.reason);
-    reasons[session.reason] = (reasons[session.reason] ?? 0) + 1;
-    bytes += session.bytes;
-    const { tenant, sessionId, reason } = session;
-    log.debug({ tenant, sessionId, reason }, "A session had to go");
-  }
-  if (unreadable > 0) log.warn({ unreadable }, "Sessions whose record cannot be read are kept");
-  if (failed > 0) log.warn({ failed }, "Sessions had to go and could not be deleted");
-  if (missingBytes > 0) {
-    const text = "`retention.keepFree` cannot be kept by deleting sessions: none goes for it";
-    log.warn({ missingBytes }, text);
-  }
-  if (swept.length === 0) return;
-  const figures = { deleted: swept.length, bytes, reasons, skipped, seen, seenBytes };
-  log.info(figures, "Sessions had to go");
 }

@@ -19,6 +19,7 @@ import { openObjectStore } from "../session/stores/open-object-store.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { SharedSweeper } from "./shared-sweeper.ts";
+import { tellSweep, tellTrouble } from "./tell-sweep.ts";
 
 export interface OpenSessionsOptions {
   readonly config: Pick<Config, "sessions" | "retention">;
@@ -42,7 +43,7 @@ export interface OpenSessions extends AsyncDisposable {
 
 /** @throws {AppError} `store_unusable`, `store_unavailable`, `storage_failed`. */
 export async function openSessions(options: OpenSessionsOptions): Promise<OpenSessions> {
-  const { config, data, single } = options;
+  const { config, data, single, telemetry } = options;
   const beforeDelete = (ref: SessionRef) => options.kept.residents.endOf(ref, "deleted");
   const { store: url, maxPerTenant } = config.sessions;
   const locks = new SessionLocks(single);
@@ -52,7 +53,8 @@ export async function openSessions(options: OpenSessionsOptions): Promise<OpenSe
     new FileSessions({ dataDirectory, maxPerTenant: most, locks, beforeDelete, single });
   if (url === null) {
     const sessions = files(maxPerTenant);
-    const sweeper = new SessionSweeper({ sessions, limits, directory: dataDirectory });
+    const onSwept = (sweep: Sweep) => tellSweep(sweep, telemetry);
+    const sweeper = new SessionSweeper({ sessions, limits, directory: dataDirectory, onSwept });
     return {
       locks,
       sessions,
@@ -74,14 +76,19 @@ async function openShared(
   locks: SessionLocks,
   options: SharedOptions,
 ): Promise<OpenSessions> {
-  const { config, data, telemetry } = options;
+  const { config, telemetry } = options;
   const store = await openObjectStore({ url, timeoutMs: config.sessions.storeTimeoutMs });
   for (const warning of store.warnings) telemetry.log.warn({ warning }, "About the session store");
   const sessions = sharedSessions(store, local, locks, options);
   const limits = { ...config.retention, keepFreeBytes: null };
   const sweeper = new SharedSweeper({
-    stored: new SessionSweeper({ sessions, limits, directory: null }),
-    copies: copySweeper(sessions, config.retention, data.path),
+    stored: new SessionSweeper({
+      sessions,
+      limits,
+      directory: null,
+      onSwept: (sweep) => tellSweep(sweep, telemetry),
+    }),
+    copies: copySweeper(sessions, options),
     forgetGone: async (nowMs, pace) => {
       await sessions.copies.dropDeleted(nowMs, pace);
       await sessions.forgetGone(nowMs, pace);
@@ -127,12 +134,17 @@ function sharedSessions(
 /** Of the limits, those of the disk and of idleness are for copies, too. */
 function copySweeper(
   sessions: SharedSessions,
-  { maxIdleMs, keepFreeBytes }: Config["retention"],
-  directory: string,
+  { config, data, telemetry }: Pick<SharedOptions, "config" | "data" | "telemetry">,
 ): SessionSweeper {
+  const { maxIdleMs, keepFreeBytes } = config.retention;
   const none = { maxAgeMs: null, sessionsPerTenant: null, bytesPerTenant: null, maxBytes: null };
   const limits = { ...none, maxIdleMs, keepFreeBytes };
-  return new SessionSweeper({ sessions: sessions.copies, limits, directory });
+  return new SessionSweeper({
+    sessions: sessions.copies,
+    limits,
+    directory: data.path,
+    onSwept: (sweep) => tellTrouble(sweep, telemetry),
+  });
 }
 
 function tell(notice: StoreNotice, { log, metrics }: Pick<Telemetry, "log" | "metrics">): void {

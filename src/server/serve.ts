@@ -16,7 +16,7 @@ import { checkReadiness, watchStarts } from "./check-readiness.ts";
 import { NOTHING_SWEPT } from "../session/session-sweeper.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
-import { ASKED_LOAD_RATIO, keepSwept, tell } from "./keep-swept.ts";
+import { ASKED_LOAD_RATIO, keepSwept } from "./keep-swept.ts";
 
 export interface ServeOptions extends EngineOptions {
   readonly version: string;
@@ -123,9 +123,7 @@ function serverParts(
     async sweep(isDryRun) {
       // Of a replica with one session the dispatcher decides what stays.
       if (single !== null) return NOTHING_SWEPT;
-      const swept = await sweeper.sweep(Date.now(), { isDryRun, loadRatio: ASKED_LOAD_RATIO });
-      if (!isDryRun) tell(swept, telemetry);
-      return swept;
+      return sweeper.sweep(Date.now(), { isDryRun, loadRatio: ASKED_LOAD_RATIO });
     },
   };
 }

@@ -6,13 +6,17 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { readFile, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type DirectoryLock, takeDirectoryLock } from "./directory-lock.ts";
+import { readRegularFile } from "../lib/regular-file.ts";
 import { makeDirectory, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import { dataPathsOf } from "./session-paths.ts";
 import { ifPresent, storing } from "./storage-errors.ts";
+
+/** Of the file with the id of the server. */
+const MAX_ID_BYTES = 1_024;
 
 export interface DataDirectory extends AsyncDisposable {
   /** Absolute. */
@@ -47,7 +51,7 @@ export async function openDataDirectory(path: string, nowMs: number): Promise<Da
     const paths = dataPathsOf(path);
     const lock = await takeDirectoryLock(paths.lock, nowMs);
     try {
-      const known = await ifPresent(readFile(paths.serverId, "utf8"));
+      const known = await ifPresent(readRegularFile(paths.serverId, MAX_ID_BYTES));
       const serverId = known?.trim() ?? randomUUID();
       if (known === undefined) await writeDurably(paths.serverId, `${serverId}\n`);
 

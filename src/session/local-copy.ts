@@ -97,10 +97,7 @@ export class LocalCopy {
   }
 
   async writeRecord(record: SessionRecord): Promise<void> {
-    const { tenants } = dataPathsOf(this.#data);
-    const { session, tombstones } = sessionSegmentsOf(this.#ref);
-    await makeDirectoriesBelow(tenants, session);
-    await makeDirectoriesBelow(tenants, tombstones);
+    await this.#makeDirectories();
     await writeRecord(this.#paths.record, record);
     await rm(this.#paths.tombstone, { force: true });
   }
@@ -144,13 +141,18 @@ export class LocalCopy {
     return wasAhead;
   }
 
-  /** Makes it a session with these transcripts. @param setsAside Keeps what there was. */
+  /**
+   * Makes it a session with these transcripts. It has its record last: what is cut off before is no
+   * session yet, and not one that has lost what was said.
+   *
+   * @param setsAside Keeps what there was.
+   */
   async replace(
     record: SessionRecord,
     { paths, load }: Transcripts,
     setsAside = false,
   ): Promise<void> {
-    await this.writeRecord(record);
+    await this.#makeDirectories();
     const { directory, config } = this.#paths;
     const draft = join(directory, "restoring");
     await removeTree(draft);
@@ -170,6 +172,7 @@ export class LocalCopy {
     }
     await makeDirectoryDeep(config);
     if ((await ifPresent(stat(draft))) !== undefined) await rename(draft, projects);
+    await this.writeRecord(record);
   }
 
   /** All that there is of it beside the record. */
@@ -185,6 +188,13 @@ export class LocalCopy {
   async isWithin(record: SessionRecord, load: LoadPath): Promise<boolean> {
     const transcript = await transcriptFileOf(this.#data, (await this.record()) ?? record);
     return transcript === undefined || isBeginningOf(transcript.path, load(""));
+  }
+
+  async #makeDirectories(): Promise<void> {
+    const { tenants } = dataPathsOf(this.#data);
+    const { session, tombstones } = sessionSegmentsOf(this.#ref);
+    await makeDirectoriesBelow(tenants, session);
+    await makeDirectoriesBelow(tenants, tombstones);
   }
 
   /** Whether the copy has messages of a turn whose end did not reach the store. */

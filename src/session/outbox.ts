@@ -8,11 +8,12 @@
  * @module
  */
 
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { AppError, hasCode } from "../lib/errors.ts";
+import { readRegularFile } from "../lib/regular-file.ts";
 import { makeDirectory, writeDurably } from "./durable-file.ts";
 import { type SessionRef, textOf } from "./session-id.ts";
 import { transcriptIfAny } from "./session-lookup.ts";
@@ -42,6 +43,8 @@ const Letter = z.object({
   fence: z.number().int().nonnegative(),
 });
 type Letter = Readonly<z.infer<typeof Letter>>;
+/** A tenant's name may be long. */
+const MAX_LETTER_BYTES = 16_384;
 
 const FIRST_PAUSE_MS = 250;
 
@@ -74,7 +77,8 @@ export class Outbox implements AsyncDisposable {
   async resume(): Promise<void> {
     await storing("read the outbox", async () => {
       for (const name of (await ifPresent(readdir(this.#directory))) ?? []) {
-        const letter = parseLetter(await readFile(join(this.#directory, name), "utf8"));
+        const file = join(this.#directory, name);
+        const letter = parseLetter((await readRegularFile(file, MAX_LETTER_BYTES)) ?? "");
         if (letter !== undefined) await this.#keep(letter);
       }
     });

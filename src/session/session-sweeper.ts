@@ -24,6 +24,8 @@ export interface SweeperOptions {
   readonly limits: RetentionLimits;
   /** The directory whose file system `keepFree` is about; null where sessions are on none. */
   readonly directory: string | null;
+  /** Told once of each sweep that was no dry run, however many have asked for it. */
+  readonly onSwept?: (sweep: Sweep) => void;
 }
 
 export interface SweptSession {
@@ -112,7 +114,11 @@ export class SessionSweeper implements AsyncDisposable {
   }
 
   #start(nowMs: number, options: SweepOptions, pacer: Pacer): Running {
-    const sweep = this.#sweep(nowMs, options, pacer).finally(() => (this.#running = null));
+    const work = this.#sweep(nowMs, options, pacer).finally(() => (this.#running = null));
+    const sweep = work.then((swept) => {
+      this.#options.onSwept?.(swept);
+      return swept;
+    });
     return { pacer, sweep };
   }
 

@@ -47,7 +47,10 @@ async function open({ keepFreeBytes, store: shared }: Options = {}) {
       retention: { ...limits, maxIdleMs: 30 * DAY_MS, keepFreeBytes: keepFreeBytes ?? null },
     } as unknown as Config,
     data: directory,
-    telemetry: { log, metrics: {} } as unknown as OpenSessionsOptions["telemetry"],
+    telemetry: {
+      log,
+      metrics: { sessionExpired: () => {} },
+    } as unknown as OpenSessionsOptions["telemetry"],
     single: null,
     kept: { residents: { endOf: async () => {} } } as unknown as OpenSessionsOptions["kept"],
   });

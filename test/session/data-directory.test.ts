@@ -1,6 +1,6 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, readdir, rename, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -81,6 +81,17 @@ describe("openDataDirectory", () => {
     expect(await readdir(join(path, "run"))).toEqual([]);
     expect(await readdir(join(path, "trash"))).toEqual([]);
     expect(await readdir(join(path, "tenants"))).toEqual(["kept"]);
+  });
+
+  it("is not held up by a pipe where its id should be", async () => {
+    const path = await dataPath();
+    const first = await openDataDirectory(path, 1);
+    await first[Symbol.asyncDispose]();
+    await rm(join(path, "server-id"));
+    execFileSync("mkfifo", [join(path, "server-id")]);
+    const { serverId } = await openUntilEnd(path);
+    expect(serverId).not.toBe(first.serverId);
+    expect((await readFile(join(path, "server-id"), "utf8")).trim()).toBe(serverId);
   });
 
   it("refuses a directory that this process holds already", async () => {

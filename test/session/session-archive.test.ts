@@ -215,6 +215,23 @@ describe.each(ARCHIVES)("in %s", (_where, open) => {
     expect((await archive.all()).records).toEqual([held]);
   });
 
+  it("a session that was cut off while it was copied is none, and is copied the next time", async () => {
+    const archive = await open();
+    const record = recordOf("a", 100);
+    const { paths, load } = transcriptsOf(NEW);
+    const cut: Transcripts = {
+      paths,
+      async *load(path) {
+        if (path !== "") throw new Error("cut off");
+        yield* load(path);
+      },
+    };
+    await expect(archive.put(record, cut, false)).rejects.toThrow();
+    expect((await archive.all()).records).toEqual([]);
+    expect(await archive.put(record, transcriptsOf(NEW), false)).toBe("copied");
+    expect(await textsIn(archive, record)).toEqual(NEW);
+  });
+
   it("any one session is found by its id", async () => {
     const archive = await open();
     const [one, other] = [recordOf("a", 100), recordOf("b", 200)];

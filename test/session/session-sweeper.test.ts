@@ -11,7 +11,7 @@ import { borrowDataDirectory, openDataDirectory } from "../../src/session/data-d
 import type { RetentionLimits } from "../../src/session/retention.ts";
 import { allSessions, findSession } from "../../src/session/session-list.ts";
 import { dataPathsOf } from "../../src/session/session-paths.ts";
-import { SessionSweeper } from "../../src/session/session-sweeper.ts";
+import { SessionSweeper, type Sweep } from "../../src/session/session-sweeper.ts";
 import { codeOf, openSessions, takeTurn, temporaryDirectory, thread } from "./fixture.ts";
 
 const DAY_MS = 86_400_000;
@@ -29,8 +29,10 @@ async function prepare(limits: Partial<RetentionLimits> = {}) {
   const opened = await openSessions();
   const { data: directory, sessions } = opened;
   const all = { ...LIMITS, ...limits };
-  const sweeper = new SessionSweeper({ directory, sessions, limits: all });
-  return { ...opened, sweeper };
+  const told: Sweep[] = [];
+  const onSwept = (sweep: Sweep) => void told.push(sweep);
+  const sweeper = new SessionSweeper({ directory, sessions, limits: all, onSwept });
+  return { ...opened, sweeper, told };
 }
 
 async function touched(file: string): Promise<string> {
@@ -176,8 +178,8 @@ describe("SessionSweeper", () => {
     expect(await idsIn(data)).toEqual([]);
   });
 
-  it("is one for all who ask at the same time, at the faster pace", async () => {
-    const { sessions, sweeper } = await prepare();
+  it("is one for all who ask at the same time, at the faster pace, and told once", async () => {
+    const { sessions, sweeper, told } = await prepare();
     for (let at = 0; at < 40; at += 1) {
       await takeTurn(sessions, thread(`old-${at}`), NOW_MS - 100 * DAY_MS);
     }
@@ -186,6 +188,9 @@ describe("SessionSweeper", () => {
     const quick = await sweeper.sweep(NOW_MS);
     expect(quick.swept).toHaveLength(40);
     expect(await slow).toBe(quick);
+    await sweeper.sweep(NOW_MS, { isDryRun: true });
+    // The one before it was over before it had begun.
+    expect(told.slice(1)).toEqual([quick]);
   }, 15_000);
 });
 
