@@ -82,16 +82,30 @@ async function problemsOfParts(
       const { loadRehearsalScript } = await import("../rehearsal/load-script.ts");
       await loadRehearsalScript(rehearsalScript, environment);
     }
-    if (functions.length > 0) {
-      const { loadFunctionTools } = await import("../tools/function-tools.ts");
-      await loadFunctionTools(functions);
-    }
-    return [];
+    return await problemsOfTools(functions, workingDirectory);
   } catch (thrown) {
     if (thrown instanceof DiagnosticsError) return thrown.diagnostics;
     if (!(thrown instanceof AppError)) throw thrown;
     const file = relative(workingDirectory, agent.file);
     return [placeless(file, thrown.message, thrown.spec.remedy)];
+  }
+}
+
+async function problemsOfTools(
+  modules: readonly string[],
+  workingDirectory: string,
+): Promise<readonly Diagnostic[]> {
+  if (modules.length === 0) return [];
+  const { loadFunctionTools } = await import("../tools/function-tools.ts");
+  try {
+    await loadFunctionTools(modules);
+    return [];
+  } catch (thrown) {
+    if (!(thrown instanceof AppError)) throw thrown;
+    const named = modules.find((file) => thrown.message.includes(`"${file}"`)) ?? "";
+    const file = relative(workingDirectory, named);
+    const remedy = "A tool is a named export with `description`, `input` and `run`";
+    return [placeless(file, thrown.message.replace(named, file), remedy)];
   }
 }
 

@@ -35,15 +35,25 @@ export function collectSetting(
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+/** Settings that have a flag of their own, beside `--set`. */
+const OWN_FLAGS: Readonly<Record<string, string>> = {
+  "listen.port": "--port",
+  "listen.host": "--host",
+  "data.directory": "--data",
+  "auth.allowAnyone": "--allow-anyone",
+};
+
 /** @param settings Of the command's own flags; they go before `--set`. */
 export function loadOptions(
   path: string,
   { set, config, model, rehearse }: CommonFlags,
   settings: Readonly<Record<string, string>> = {},
 ): LoadOptions {
+  const own = Object.entries(OWN_FLAGS).filter(([name]) => settings[name] !== undefined);
   return {
     path,
     flags: { ...set, ...settings },
+    flagNames: Object.fromEntries(own),
     ...(config !== undefined && { serverFile: config }),
     ...(rehearse === true && { provider: "rehearsal" as const }),
     ...(model !== undefined && { modelId: model }),

@@ -19,6 +19,8 @@ export interface LoadOptions {
   readonly serverFile?: string;
   /** Dotted settings. */
   readonly flags: Readonly<Record<string, string | undefined>>;
+  /** See `ConfigInput`. */
+  readonly flagNames?: Readonly<Record<string, string>>;
   readonly provider?: ModelProvider;
   readonly modelId?: string;
 }
@@ -30,7 +32,7 @@ export interface Loaded {
 
 /** Both, each with the problems of its own. Never rejects. */
 export async function tryLoad(
-  { path, serverFile, flags, provider, modelId }: LoadOptions,
+  { path, serverFile, flags, flagNames = {}, provider, modelId }: LoadOptions,
   { environment, workingDirectory }: Pick<Io, "environment" | "workingDirectory">,
 ) {
   const file = serverFile === undefined ? {} : { file: serverFile };
@@ -40,7 +42,7 @@ export async function tryLoad(
   };
   return Promise.allSettled([
     loadAgents(path, environment, overrides),
-    loadConfig({ ...file, flags, environment, workingDirectory }),
+    loadConfig({ ...file, flags, flagNames, environment, workingDirectory }),
   ]);
 }
 

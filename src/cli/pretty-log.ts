@@ -60,7 +60,7 @@ function turnWords(message: string, fields: Fields): string[] {
 }
 
 /** What a failed turn's line carries beside the figures. */
-const DIAGNOSIS = ["exit", "posture", "err", "stderrTail", "turnId"];
+const DIAGNOSIS = ["exit", "posture", "providerAnswer", "err", "stderrTail", "turnId"];
 
 function figure(value: unknown, format: (number: number) => string): string {
   return typeof value === "number" ? format(value) : "";

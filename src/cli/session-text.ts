@@ -80,7 +80,7 @@ function partText(part: MessagePart, paint: Paint): string {
     case "text":
       return printableLines(part.text);
     case "reasoning":
-      return paint("dim", printableLines(part.text));
+      return paint("dim", `(thinking) ${printableLines(part.text)}`);
     case "image":
     case "document":
       return paint("dim", `[${part.type}, ${shortened(part.mediaType)}]`);

@@ -35,6 +35,8 @@ export interface ConfigInput {
   readonly file?: string;
   /** Dotted setting to its text, e.g. `{ "listen.port": "0" }`. */
   readonly flags: Readonly<Record<string, string | undefined>>;
+  /** The flag of each setting that was not given by `--set`, e.g. `{ "listen.port": "--port" }`. */
+  readonly flagNames?: Readonly<Record<string, string>>;
   readonly environment: Environment;
   readonly workingDirectory: string;
 }
@@ -54,7 +56,7 @@ export interface LoadedConfig {
 /** @throws {DiagnosticsError} `config_invalid` with every problem. */
 export async function loadConfig(input: ConfigInput): Promise<LoadedConfig> {
   const { path, document, diagnostics } = await readServerFile(input);
-  const given = [...givenByFlags(input.flags), ...givenByEnvironment(input.environment)];
+  const given = [...givenByFlags(input), ...givenByEnvironment(input.environment)];
   const unknown = given.filter(({ setting }) => setting === undefined).map(unknownSetting);
 
   const merged = merge(document?.value, given);
@@ -87,7 +89,8 @@ async function readServerFile({ file, workingDirectory, environment }: ConfigInp
   const read = await readTextFile(path, MAX_FILE_BYTES);
   if (read.ok) {
     const document = new YamlDocument({ file: name, text: read.text }, environment);
-    return { path, document, diagnostics: [] };
+    // Every setting has a default: whoever has made all lines comments wants them.
+    return { path, document: document.isEmpty ? undefined : document, diagnostics: [] };
   }
   if (read.missing && file === undefined) {
     return { path: null, document: undefined, diagnostics: [] };
@@ -101,7 +104,7 @@ async function readServerFile({ file, workingDirectory, environment }: ConfigInp
 
 /** A text somebody gave outside of the file. */
 interface Given {
-  /** `--listen.port` or `PLIMSOLL_LISTEN_PORT`. */
+  /** As it was written: `--port`, `--set listen.port` or `PLIMSOLL_LISTEN_PORT`. */
   readonly label: string;
   /** What it sets; undefined if there is no such setting. */
   readonly setting: Setting | undefined;
@@ -109,12 +112,16 @@ interface Given {
   readonly by: "flag" | "environment";
 }
 
-function givenByFlags(flags: ConfigInput["flags"]): Given[] {
+function givenByFlags({ flags, flagNames = {} }: ConfigInput): Given[] {
   return Object.entries(flags).flatMap(([name, text]) => {
     if (text === undefined) return [];
     const setting = PLAIN_SETTINGS.find((each) => each.name === name);
-    return [{ label: `--${name}`, setting, text, by: "flag" as const }];
+    return [{ label: flagNames[name] ?? setFlag(name), setting, text, by: "flag" as const }];
   });
+}
+
+function setFlag(name: string): string {
+  return `--set ${name}`;
 }
 
 function givenByEnvironment(environment: Environment): Given[] {
@@ -180,7 +187,7 @@ function ofNoFile({ path, message, remedy }: SchemaIssue): Diagnostic {
 }
 
 function unknownSetting({ label, by }: Given): Diagnostic {
-  const known = PLAIN_SETTINGS.map((each) => (by === "flag" ? `--${each.name}` : each.variable));
+  const known = PLAIN_SETTINGS.map((each) => (by === "flag" ? setFlag(each.name) : each.variable));
   const remedy = didYouMean(label, known);
   const short = remedy.startsWith("Did") ? remedy : "docs/server-file.md lists every setting";
   return placeless(label, "does not name a setting", short);

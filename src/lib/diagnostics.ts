@@ -8,7 +8,7 @@
 import { AppError } from "./errors.ts";
 
 export interface Diagnostic {
-  /** The file as the user named it; `--listen.port` or a variable's name for other sources. */
+  /** The file as the user named it; `--set listen.port` or a variable's name for other sources. */
   readonly file: string;
   /** From 1. */
   readonly line: number;

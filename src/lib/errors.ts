@@ -327,7 +327,7 @@ export const ERRORS = {
     fault: "operator",
     retryable: false,
     title: "The model provider refused the request",
-    remedy: "Check `model.id` and what was sent; the server log has the provider's answer",
+    remedy: "Check `model.id` and what was sent; the server log has the provider's words",
   },
   model_unavailable: {
     status: 503,

@@ -18,7 +18,7 @@ import {
 import { type Diagnostic, formatPath, frameAt, printable } from "./diagnostics.ts";
 import type { Environment } from "./substitute.ts";
 import { DataReader, keyName } from "./yaml-data.ts";
-import { parseYaml, type Path, type Problem } from "./yaml-parse.ts";
+import { EMPTY, parseYaml, type Path, type Problem } from "./yaml-parse.ts";
 
 /** More than anybody reads, and a file can have a problem on every line. */
 export const MAX_DIAGNOSTICS = 100;
@@ -35,6 +35,8 @@ export class YamlDocument {
   readonly diagnostics: readonly Diagnostic[];
   /** Paths of values that could not be read, so that nobody complains of them twice. */
   readonly unreadable: readonly Path[];
+  /** Nothing but comments. */
+  readonly isEmpty: boolean;
   /** Where the text before the first syntax error ends: what follows may be read wrongly. */
   readonly trustedUntil: number;
   readonly #text: string;
@@ -51,6 +53,7 @@ export class YamlDocument {
     const { root, errors } = parseYaml(text, this.#lines);
     const reader = new DataReader(text, environment);
     this.#root = root;
+    this.isEmpty = root === null && errors.every((error) => error === EMPTY);
     this.value = reader.read(root, []);
     this.#targets = reader.targets;
     this.unreadable = reader.unreadable;

@@ -110,7 +110,8 @@ const SYNTAX: Readonly<Record<string, readonly [message: string, remedy: string]
   BAD_ALIAS: ["has an alias without a name", "Write `*name`, or put the text in quotes"],
 };
 
-const EMPTY: Problem = {
+/** Of a file with nothing but comments. */
+export const EMPTY: Problem = {
   path: [],
   message: "the file is empty",
   remedy: "See docs/ for what belongs here",

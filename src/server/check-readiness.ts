@@ -60,6 +60,8 @@ export async function checkReadiness(
     becomeReady(deps);
     return null;
   }
+  // It was ended with the server, which could not listen, say.
+  if (stop.aborted) return problem;
   deps.log.error(
     { problem },
     `Cannot start an agent process; trying again in ${RETRY_MS / 1000} s`,

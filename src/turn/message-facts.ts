@@ -20,3 +20,12 @@ export function modelMessageOf(message: SDKMessage): string | null {
   if (message.type !== "assistant" || message.error !== undefined) return null;
   return message.parent_tool_use_id === null ? message.message.id : null;
 }
+
+/** Characters of a provider's words on an error: enough to act on, and no place for a conversation. */
+const MAX_ERROR_TEXT = 500;
+
+/** What Claude Code says of an error of the model provider, with the provider's own words. */
+export function errorTextOf({ message }: Extract<SDKMessage, { type: "assistant" }>): string {
+  const texts = message.content.flatMap((block) => (block.type === "text" ? [block.text] : []));
+  return texts.join("\n").slice(0, MAX_ERROR_TEXT);
+}

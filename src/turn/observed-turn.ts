@@ -92,8 +92,8 @@ function logEnd(log: Logger, end: ObservedEnd): void {
       log.info({ ...fields, cause: outcome.cause }, "Turn cancelled");
       return;
     case "failed": {
-      const { thrown: err, stderrTail, posture } = diagnosis;
-      const why = { code: outcome.code, exit, stderrTail, posture, err };
+      const { thrown: err, stderrTail, posture, providerAnswer } = diagnosis;
+      const why = { code: outcome.code, exit, stderrTail, posture, providerAnswer, err };
       log.error({ ...fields, ...why }, "Turn failed");
     }
   }

@@ -14,7 +14,7 @@ import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
 import type { AgentExit } from "../agent-process/agent-process.ts";
 import { AppError } from "../lib/errors.ts";
 import type { SessionTotals } from "../session/session-record.ts";
-import { isInit, modelMessageOf } from "./message-facts.ts";
+import { errorTextOf, isInit, modelMessageOf } from "./message-facts.ts";
 import { outcomeOf, type StopCause, type TurnFacts } from "./outcome.ts";
 import type { AgentConnection } from "./agent-connection.ts";
 import { Translator } from "./translate.ts";
@@ -75,6 +75,8 @@ export interface AgentRunEnd {
     readonly posture: string | null;
     /** MCP servers that the turn had to do without. */
     readonly absentServers: readonly string[];
+    /** What the model provider said when it refused, cut; empty if it did not. */
+    readonly providerAnswer: string;
   };
 }
 
@@ -140,6 +142,7 @@ class AgentTurn {
   #thrown: unknown;
   #posture: string | null = null;
   #absentServers: readonly string[] = [];
+  #providerAnswer = "";
 
   constructor(run: AgentRun) {
     this.#run = run;
@@ -244,6 +247,7 @@ class AgentTurn {
         stderrTail: connection.process?.stderrTail() ?? "",
         posture: this.#posture,
         absentServers: this.#absentServers,
+        providerAnswer: this.#providerAnswer,
       },
     };
   }
@@ -283,6 +287,7 @@ class AgentTurn {
       if (this.#posture !== null) this.stop(WRONG_TOOLS);
     } else if (message.type === "assistant" && message.error !== undefined) {
       this.#facts.modelError = message.error;
+      this.#providerAnswer = errorTextOf(message);
     } else if (message.type === "result") {
       this.#facts.result = message;
     }

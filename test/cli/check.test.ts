@@ -97,7 +97,8 @@ describe("runCheck", () => {
       "clock.js": "export const clock = 3;\n",
     });
     expect(code).toBe(78);
-    expect(stderr).toMatch(/^agent\.yaml error: .*clock/u);
+    expect(stderr).toMatch(/^clock\.js error: .*"clock"/u);
+    expect(stderr).toContain("A tool is a named export");
   });
 
   it("tells of a rehearsal script that does not fit", async () => {

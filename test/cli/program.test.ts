@@ -95,7 +95,15 @@ describe("plimsoll", () => {
     const { code, stderr } = await run(args, { directory });
     expect(code).toBe(78);
     expect(stderr).toContain("bad.yaml:1:1");
-    expect(stderr).toContain("--listen.prot");
+    expect(stderr).toContain("--set listen.prot");
+    expect(stderr).toContain("Did you mean `--set listen.port`?");
+  });
+
+  it("names the flag that was typed", async () => {
+    const { code, stderr } = await run(["serve", "--port", "eighty"], { directory });
+    expect(code).toBe(78);
+    expect(stderr).toContain("--port");
+    expect(stderr).not.toContain("--listen.port");
   });
 
   it("exits with 69 when another process has the port", async () => {
@@ -103,8 +111,10 @@ describe("plimsoll", () => {
     await once(other, "listening");
     const { port } = other.address() as AddressInfo;
     const args = ["serve", HELLO_AGENT, "--rehearse", "--port", String(port), "--data", "busy"];
-    const { code, stderr } = await run(args, { directory });
+    const { code, stdout, stderr } = await run(args, { directory });
     other.close();
+    // The process that was to tell whether turns can start was ended with the server.
+    expect(stdout).not.toContain("Cannot start an agent process");
     expect(stderr).toContain(`Cannot listen on 127.0.0.1:${port}: EADDRINUSE`);
     expect(stderr).toContain(`\n  listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`);
     expect(stderr).toContain("Choose another `listen.port`");

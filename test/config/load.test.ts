@@ -118,6 +118,14 @@ describe("loadConfig, sources", () => {
     expect(effective.get("drain.grace")).toBe("25s");
   });
 
+  it("takes a file of comments for one that sets nothing", async () => {
+    for (const yaml of ["", "# listen: { port: 1 }\n"]) {
+      const { sources, file } = await load({ yaml });
+      expect(file).toBe(join(folder, "plimsoll.yaml"));
+      expect(new Set(sources.values())).toEqual(new Set(["default"]));
+    }
+  });
+
   it("takes the flag before the environment, the environment before the file", async () => {
     const yaml = "listen: { port: 1 }\nhttp: { heartbeat: 10s }\ndrain: { grace: 5s }\n";
     const { config, sources } = await load({
@@ -261,21 +269,21 @@ describe("loadConfig, problems", () => {
       'plimsoll.yaml:1:27 telemetry.otlpEndpoint needs an http or https URL: got "localhost:4318" | Write for example `http://localhost:4318`',
     ],
     ["listen: 3", "plimsoll.yaml:1:9 listen needs a map of keys: got 3 | "],
-    ["", "plimsoll.yaml:1:1  the file is empty | See docs/ for what belongs here"],
   ])("%s", async (yaml, ...expected) => expect(await problems({ yaml })).toEqual(expected));
 
   it("tells of flags, environment and file together", async () => {
     const found = await problems({
       yaml: "drain: {grace: 30}\nlisten: {prot: 1}\n",
       flags: { "listen.port": "eighty", "listen.hots": "x" },
+      flagNames: { "listen.port": "--port" },
       environment: { PLIMSOLL_HTTP_HEARTBEAT: "15", PLIMSOLL_LISTEN_PROT: "1" },
     });
     expect(found).toEqual([
       "plimsoll.yaml:1:16 drain.grace needs a duration with a unit: got 30 | Write for example `250ms`, `30s`, `5m`, `1h` or `30d`",
       "plimsoll.yaml:2:10 listen.prot is not a key that is known here | Did you mean `port`?",
-      '--listen.port:1:1 listen.port needs a whole number: got "eighty" | ',
+      '--port:1:1 listen.port needs a whole number: got "eighty" | ',
       'PLIMSOLL_HTTP_HEARTBEAT:1:1 http.heartbeat needs a duration with a unit: got "15" | Write for example `250ms`, `30s`, `5m`, `1h` or `30d`',
-      "--listen.hots:1:1  does not name a setting | Did you mean `--listen.host`?",
+      "--set listen.hots:1:1  does not name a setting | Did you mean `--set listen.host`?",
       "PLIMSOLL_LISTEN_PROT:1:1  does not name a setting | Did you mean `PLIMSOLL_LISTEN_PORT`?",
     ]);
   });
@@ -305,7 +313,7 @@ describe("loadConfig, problems", () => {
 
   it("also holds defaults to the relations between settings", async () => {
     expect(await problems({ flags: { "listen.host": "0.0.0.0" } })).toEqual([
-      '--listen.host:1:1 listen.host needs `auth.keys`, as other machines can reach this address: got "0.0.0.0" | Make a key by `plimsoll keys new`, or say `auth.allowAnyone: true` (--allow-anyone), or listen on 127.0.0.1',
+      '--set listen.host:1:1 listen.host needs `auth.keys`, as other machines can reach this address: got "0.0.0.0" | Make a key by `plimsoll keys new`, or say `auth.allowAnyone: true` (--allow-anyone), or listen on 127.0.0.1',
     ]);
   });
 

@@ -2,6 +2,7 @@
  * Goal: the reference pages and the schemas for editors say what the code does.
  * Method: they are made anew and compared; `UPDATE=1` writes them instead.
  */
+import { readdirSync, readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { AgentFile } from "../../src/agent/schema.ts";
@@ -16,8 +17,38 @@ const tables = {
   variables: variableTable(),
 };
 
+const RESULTS = new URL("bench/results/", ROOT);
+
+/** The claims that do not hold, of all results there are. */
+function shortTable(): string {
+  const files = readdirSync(RESULTS).filter((file) => file.endsWith(".json"));
+  const rows = files.toSorted().flatMap((file) => {
+    const { name, claims } = JSON.parse(readFileSync(new URL(file, RESULTS), "utf8")) as Result;
+    return claims
+      .filter(({ holds }) => !holds)
+      .map(({ claim, target, measured }) => {
+        const page = `[\`${name}\`](../bench/results/${name}.md)`;
+        return `| ${page} | ${claim} | ${target} | ${measured} |`;
+      });
+  });
+  return ["| benchmark | claim | target | measured |", "| --- | --- | --- | --- |", ...rows].join(
+    "\n",
+  );
+}
+
+interface Result {
+  readonly name: string;
+  readonly claims: readonly {
+    readonly claim: string;
+    readonly target: string;
+    readonly measured: string;
+    readonly holds: boolean;
+  }[];
+}
+
 const GENERATED: Readonly<Record<string, (present: string) => string>> = {
   "docs/agent-file.md": (page) => withTables(page, tables),
+  "docs/benchmarks.md": (page) => withTables(page, { short: shortTable() }),
   "docs/server-file.md": (page) => withTables(page, tables),
   "schemas/agent.schema.json": () => jsonSchemaText(AgentFile, "An agent of Plimsoll"),
   "schemas/plimsoll.schema.json": () => jsonSchemaText(ServerFile, "A server of Plimsoll"),

@@ -253,6 +253,15 @@ describe.concurrent("errors of the model", () => {
     expect(end.outcome.usage).toMatchObject({ costUsd: 0, steps: 0, firstTokenMs: null });
   });
 
+  it("keep the provider's words for the log, and from the caller", async () => {
+    const error = { status: 400 as const, message: `no such effort ${"x".repeat(600)}` };
+    await using lab = await AgentLab.open([{ error }]);
+    const { end } = await lab.turn({ environment: once });
+    expect(end.diagnosis.providerAnswer).toContain("no such effort");
+    expect(end.diagnosis.providerAnswer.length).toBeLessThanOrEqual(500);
+    expect(JSON.stringify(end.outcome)).not.toContain("no such effort");
+  });
+
   it("are tried again for seconds, not for minutes, and then told", async () => {
     await using lab = await AgentLab.open([{ error: { status: 529 } }]);
     const { end, events, tookMs } = await lab.turn();
