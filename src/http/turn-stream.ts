@@ -5,13 +5,23 @@
  */
 
 import { AppError, type ErrorCode } from "../lib/errors.ts";
-import { AGUI_MEDIA_TYPES, type AguiFormat, encodeAguiBytes } from "../protocol/agui.ts";
+import {
+  AGUI_HEARTBEAT,
+  AGUI_MEDIA_TYPES,
+  type AguiFormat,
+  encodeAguiBytes,
+} from "../protocol/agui.ts";
 import type { AguiRun } from "../protocol/agui-decode.ts";
 import { type AguiFrame, type AguiStream, encodeAgui } from "../protocol/agui-encode.ts";
 import type { ReportError } from "../protocol/ending.ts";
 import { type NumberedEvent, unnumbered } from "../protocol/event-id.ts";
 import { encodeRestEvents } from "../protocol/rest.ts";
-import { SSE_HEARTBEAT, SSE_MEDIA_TYPE, withHeartbeat } from "../protocol/sse.ts";
+import {
+  SSE_HEARTBEAT,
+  SSE_MEDIA_TYPE,
+  withHeartbeat,
+  withHeartbeatOnceBegun,
+} from "../protocol/sse.ts";
 import { eventsOfEnded } from "../turn/kept-turn.ts";
 import type { RequestContext } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
@@ -88,13 +98,15 @@ export function sendAguiFrames(
   frames: AsyncIterable<AguiFrame>,
   { format, gone }: AguiSending,
 ): unknown {
-  const chunks = encodeAguiBytes(frames, format);
-  return sendStream(
-    reply,
-    AGUI_MEDIA_TYPES[format],
-    format === "sse" ? beating(parts, chunks, gone) : chunks,
-    parts.config.http,
-  );
+  const { http } = parts.config;
+  const chunks =
+    format === "sse"
+      ? beating(parts, encodeAguiBytes(frames, format), gone)
+      : encodeAguiBytes(
+          withHeartbeatOnceBegun(frames, http.heartbeatMs, AGUI_HEARTBEAT, gone),
+          format,
+        );
+  return sendStream(reply, AGUI_MEDIA_TYPES[format], chunks, http);
 }
 
 function entriesOf(asked: Attached | Ended): AsyncIterable<NumberedEvent> {

@@ -5,12 +5,11 @@
  * @module
  */
 
-import type { AGUIEvent } from "@ag-ui/core";
+import { type AGUIEvent, EventType } from "@ag-ui/core";
 import type { AguiFrame } from "./agui-encode.ts";
 import { preferredMediaType } from "./negotiate.ts";
 import { encodeSseFrame, SSE_MEDIA_TYPE } from "./sse.ts";
 
-/** `proto` has no heartbeat: its frames hold events only, and an empty one is malformed. */
 export type AguiFormat = "sse" | "proto";
 
 /** To be sent as they are: the client compares the protobuf one without looking at parameters. */
@@ -18,6 +17,14 @@ export const AGUI_MEDIA_TYPES = {
   sse: SSE_MEDIA_TYPE,
   proto: "application/vnd.ag-ui.event+proto",
 } as const satisfies Record<AguiFormat, string>;
+
+/**
+ * Keeps a silent `proto` stream open: its frames hold events only, and an empty one is malformed. Of a
+ * custom event without a meaning clients make nothing.
+ */
+export const AGUI_HEARTBEAT: AguiFrame = {
+  event: { type: EventType.CUSTOM, name: "heartbeat", value: {} },
+};
 
 /** The format the client prefers, `sse` among equals; null when it takes neither. */
 export function negotiateAgui(accept: string | undefined): AguiFormat | null {

@@ -69,6 +69,25 @@ export async function* withHeartbeat<Frame>(
   }
 }
 
+/** The same, but for silence before the first frame: a beat that is itself a frame cannot be first. */
+export async function* withHeartbeatOnceBegun<Frame>(
+  frames: AsyncIterable<Frame>,
+  heartbeatMs: number,
+  beat: Frame,
+  signal: AbortSignal,
+): AsyncGenerator<Frame, void, undefined> {
+  const source = frames[Symbol.asyncIterator]();
+  try {
+    const first = await source.next();
+    if (first.done === true) return;
+    yield first.value;
+    const rest = { [Symbol.asyncIterator]: () => source };
+    yield* withHeartbeat(rest, heartbeatMs, beat, signal);
+  } finally {
+    await source.return?.();
+  }
+}
+
 async function firstOf<Result>(
   result: Promise<Result>,
   silenceMs: number,

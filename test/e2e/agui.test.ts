@@ -23,6 +23,10 @@ rules:
       - tool: { name: add, input: { a: 2, b: 3 } }
   - when: { userText: refused }
     error: { status: 400 }
+  - when: { userText: ponder }
+    firstTokenMs: 2500
+    reply:
+      - text: There.
   - when: { userText: hang }
     hangAfterTokens: 3
     reply:
@@ -47,7 +51,7 @@ beforeAll(async () => {
   server = await startServer({
     script: SCRIPT,
     agents: [AGENT],
-    settings: { "capacity.memoryLimit": "4GiB" },
+    settings: { "capacity.memoryLimit": "4GiB", "http.heartbeat": "1s" },
   });
 });
 afterAll(async () => server[Symbol.asyncDispose]());
@@ -152,6 +156,19 @@ describe("AG-UI over HTTP", () => {
     expect(events).toContain("TOOL_CALL_RESULT");
     expect(events.at(-1)).toBe("RUN_FINISHED");
   });
+
+  it.each(["1.0", "0.0.59"] as const)(
+    "keeps a silent stream of protobuf open with an event that means nothing to client %s",
+    async (version) => {
+      const input = [{ id: "u1", role: "user", content: "Please ponder" }];
+      const accept = "application/vnd.ag-ui.event+proto";
+      const events = await READERS[version](await postRun(`silent ${version}`, input, { accept }));
+      const types = events.map(({ type }) => type);
+      expect(types.slice(0, 2)).toEqual(["RUN_STARTED", "CUSTOM"]);
+      expect(events[1]).toMatchObject({ name: "heartbeat" });
+      expect(types.at(-1)).toBe("RUN_FINISHED");
+    },
+  );
 
   it("takes nothing from the client but what the user said", async () => {
     const response = await postRun(
