@@ -81,7 +81,8 @@ function play(options: {
   const limitBytes = limitMib * MIB;
   const floor = floorBytes(MAPPED_BYTES);
   const brake = brakeBytes({ floorBytes: floor, kernelKillsAll, cores: CORES });
-  const world = new World({ limitBytes, brakeBytes: brake, parentBytes: PARENT_BYTES, random });
+  const lines = { limitBytes, brakeBytes: brake, floorBytes: floor };
+  const world = new World({ ...lines, parentBytes: PARENT_BYTES, random });
   const footprints = new FootprintBook({ priorBytes: PRIOR_BYTES, versionOf: () => "1" });
   const gate = gateOf(world, footprints, brake, random);
   const traces = recordedTurns();

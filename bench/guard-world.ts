@@ -51,6 +51,7 @@ interface LiveTurn {
 export interface WorldOptions {
   readonly limitBytes: number;
   readonly brakeBytes: number;
+  readonly floorBytes: number;
   readonly parentBytes: number;
   readonly random: () => number;
 }
@@ -87,6 +88,15 @@ interface RampPoint {
 }
 
 const RAMPED_MS = 8000;
+
+/** Readings that this world does not have. */
+const NOTHING_ELSE_TOLD = {
+  isOfMachine: false,
+  mappedFileBytes: null,
+  refaultedPages: null,
+  majorFaults: null,
+  stallMs: null,
+};
 
 /** How long a tool holds what it took, if it is let. */
 const TOOL_MS = 15_000;
@@ -251,18 +261,18 @@ export class World {
   #look(): void {
     this.counts.looks += 1;
     const { usedBytes, limitBytes } = this;
-    const { brakeBytes } = this.#options;
+    const { brakeBytes, floorBytes } = this.#options;
     const slackBytes = limitBytes - usedBytes;
     const isUrgent = slackBytes < brakeBytes || this.#guard.ending.length > 0;
     if (isUrgent || this.nowMs - this.#measuredAtMs >= MEASURE_MS) this.#measure();
-    const none = {
-      isOfMachine: false,
-      mappedFileBytes: null,
-      refaultedPages: null,
-      majorFaults: null,
-      stallMs: null,
+    const seen = {
+      limitBytes,
+      brakeBytes,
+      floorBytes,
+      usedBytes,
+      trees: this.#measured,
+      ...NOTHING_ELSE_TOLD,
     };
-    const seen = { limitBytes, brakeBytes, usedBytes, trees: this.#measured, ...none };
     const { state, actions } = stepGuard(this.#guard, seen, this.nowMs);
     this.#guard = state;
     for (const action of actions) this.#obey(action);

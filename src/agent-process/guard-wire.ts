@@ -28,11 +28,11 @@ export interface TreeFacts {
   readonly hasOutput: boolean;
 }
 
-/** Where the lines are. */
+/** Where the lines are, of `guard-lines.ts`. */
 export interface GuardLines {
   readonly limit: Pick<MemoryLimit, "bytes" | "kind" | "group">;
-  /** See `brakeBytes` of `guard-lines.ts`. */
   readonly brakeBytes: number;
+  readonly floorBytes: number;
 }
 
 export type Order =

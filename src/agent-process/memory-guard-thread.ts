@@ -53,6 +53,7 @@ let timer: NodeJS.Timeout | undefined;
 const NOTHING_READ = {
   limitBytes: Number.NaN,
   brakeBytes: 0,
+  floorBytes: 0,
   use: null,
   isOfMachine: false,
   mappedFileBytes: null,
@@ -106,11 +107,12 @@ type Readings = Omit<GuardObservation, "trees" | "usedBytes"> & { readonly use: 
 
 function read(): Readings {
   if (lines === null) return NOTHING_READ;
-  const { limit, brakeBytes } = lines;
+  const { limit, brakeBytes, floorBytes } = lines;
   const pressure = readMemoryPressure({ limit });
   return {
     limitBytes: limit.bytes,
     brakeBytes,
+    floorBytes,
     use: meter.read(limit),
     isOfMachine: limit.group === null,
     mappedFileBytes: pressure.mappedFileBytes.value,

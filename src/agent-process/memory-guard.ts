@@ -13,7 +13,6 @@ import {
   Worker,
 } from "node:worker_threads";
 import { levelText } from "../capacity/guard-words.ts";
-import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import {
   type EndVerdict,
@@ -118,9 +117,10 @@ export class MemoryGuard implements AsyncDisposable {
   }
 
   /** Says, or says again, where the lines are. Until then nothing is short. */
-  setLimit(limit: Pick<MemoryLimit, "bytes" | "kind" | "group">, brakeBytes: number): void {
+  setLimit(limit: GuardLines["limit"], reserve: Omit<GuardLines, "limit">): void {
     const { bytes, kind, group } = limit;
-    this.#lines = { limit: { bytes, kind, group }, brakeBytes };
+    const { brakeBytes, floorBytes } = reserve;
+    this.#lines = { limit: { bytes, kind, group }, brakeBytes, floorBytes };
     this.#order({ type: "lines", lines: this.#lines });
   }
 

@@ -45,6 +45,8 @@ export interface Strain {
   /** Limit less use; null if it is not known. */
   readonly slackBytes: number | null;
   readonly brakeBytes: number;
+  /** With less free nothing gets on; at most the brake. */
+  readonly floorBytes: number;
   readonly rates: Rates;
   /** The rates are those of the machine, the trouble of other groups included. */
   readonly isOfMachine: boolean;
@@ -121,7 +123,7 @@ export function nextLevel(before: LevelState, seen: Strain, nowMs: number): Leve
   return {
     level,
     cause: cause === "none" && level > 0 ? before.cause : cause,
-    emergency: isShort(strain, hard) ? "short" : stuck ? "stuck" : null,
+    emergency: emergencyOf(strain, isShort(strain, hard), stuck),
     strainedSinceMs,
     stalledSinceMs,
     thrashedSinceMs,
@@ -171,6 +173,16 @@ function isThrashing({ slackBytes, brakeBytes, rates }: Figures, ease: Ease): bo
 
 function isShort({ slackBytes, brakeBytes }: Strain, ease: Ease): boolean {
   return slackBytes !== null && slackBytes < brakeBytes + ease.extraBytes;
+}
+
+/** Above the floor that nothing gets on is the graver. */
+function emergencyOf(
+  { slackBytes, floorBytes }: Strain,
+  short: boolean,
+  stuck: boolean,
+): LevelState["emergency"] {
+  if (stuck && !(slackBytes !== null && slackBytes < floorBytes)) return "stuck";
+  return short ? "short" : null;
 }
 
 /** Whether the shared text is read again so fast that nothing gets on. */

@@ -3,7 +3,8 @@
  *
  *     floor   what the file pages that run need; with less free, they are dropped and read again
  *             for ever, and nothing gets on, though nothing is killed
- *     brake   the guard ends what balloons when less than this is free; never below the floor
+ *     brake   the guard ends what balloons when less than this is free; never below the floor. Turns
+ *             that keep to their prediction it ends only below the floor
  *
  * @module
  */

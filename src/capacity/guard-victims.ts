@@ -7,7 +7,8 @@
  *     4  the largest tool, though its turn is within its prediction
  *     5  the youngest turn that has said nothing yet, else the youngest
  *
- * 4 and 5 are turns that did nothing wrong, in a replica that took on too much.
+ * 4 and 5 are turns that did nothing wrong, in a replica that took on too much. It comes to them
+ * only below the floor, or when nothing gets on.
  *
  * @module
  */
@@ -25,6 +26,12 @@ export interface Victim {
   /** Null to end the whole tree. */
   readonly tool: GuardedTool | null;
 }
+
+/**
+ * How far it may go: to `all`; only to who is over his prediction (1 to 3); or only to who is the
+ * cause, whatever else there is, for when ending another would not help.
+ */
+export type Reach = "all" | "swollen" | "balloons";
 
 const MIB = 2 ** 20;
 /** Ending a smaller tool would free too little to matter. */
@@ -44,13 +51,12 @@ export function cacheOf(trees: readonly GuardedTree[]): readonly GuardedTree[] {
 /**
  * The next to be ended, once the cache is gone; null if there is nobody left.
  * @param trees Without those that are being ended.
- * @param onlyBalloons Spares who is not the cause, for when ending him would not help.
  */
-export function nextVictim(trees: readonly GuardedTree[], onlyBalloons: boolean): Victim | null {
+export function nextVictim(trees: readonly GuardedTree[], reach: Reach): Victim | null {
   const byExcess = trees
     .filter(({ kind }) => kind === "turn" || kind === "closing")
     .sort((one, other) => excessOf(other) - excessOf(one));
-  const leastExcess = onlyBalloons ? BALLOON_EXCESS_BYTES : 0;
+  const leastExcess = reach === "balloons" ? BALLOON_EXCESS_BYTES : 0;
   const swollen = byExcess.filter((tree) => excessOf(tree) > leastExcess);
   const turns = byExcess.filter(({ kind }) => kind === "turn");
   const [furthest] = turns.filter(
@@ -59,7 +65,7 @@ export function nextVictim(trees: readonly GuardedTree[], onlyBalloons: boolean)
   return (
     largestTool(swollen.filter(isCausedByTools)) ??
     (furthest === undefined ? null : { tree: furthest, tool: null }) ??
-    (onlyBalloons ? null : (largestTool(byExcess) ?? youngest(turns)))
+    (reach === "all" ? (largestTool(byExcess) ?? youngest(turns)) : null)
   );
 }
 

@@ -21,12 +21,14 @@ import {
 } from "./guard-level.ts";
 import { NO_RATES, nextRates, type Rates, type Totals, type TotalsAt } from "./guard-rates.ts";
 import { type EndingOne, type GuardedTree, heldBy, isThere, withoutEnding } from "./guard-trees.ts";
-import { cacheOf, nextVictim, overCeiling, type Victim } from "./guard-victims.ts";
+import { cacheOf, nextVictim, overCeiling, type Reach, type Victim } from "./guard-victims.ts";
 
 export interface GuardObservation extends Totals {
   readonly limitBytes: number;
   /** Less free than this is an emergency, see `guard-lines.ts`. */
   readonly brakeBytes: number;
+  /** With less free nothing gets on; at most the brake. */
+  readonly floorBytes: number;
   /** Null if it cannot be read. */
   readonly usedBytes: number | null;
   /** The totals are those of the machine, the trouble of other groups included. */
@@ -135,11 +137,11 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
   const { refaultedPages, majorFaults, stallMs } = seen;
   const now = { refaultedPages, majorFaults, stallMs, atMs: nowMs };
   const { kept, rates } = nextRates(hasJumped ? [] : before.totals, now);
-  const { brakeBytes, isOfMachine, mappedFileBytes } = seen;
+  const { brakeBytes, floorBytes, isOfMachine, mappedFileBytes } = seen;
   const mappedPeakBytes = Math.max(before.mappedPeakBytes, mappedFileBytes ?? 0);
   const textRatio =
     mappedFileBytes === null ? null : mappedFileBytes / Math.max(1, mappedPeakBytes);
-  const strain = { slackBytes, brakeBytes, rates, isOfMachine, textRatio };
+  const strain = { slackBytes, brakeBytes, floorBytes, rates, isOfMachine, textRatio };
   const levels = nextLevel(before.levels, strain, clockMs);
   const { trees } = seen;
   const isShort = levels.emergency === "short";
@@ -197,11 +199,24 @@ function toEnd(state: GuardState, seen: GuardObservation, evictsNow: boolean): E
   const trees = seen.trees.flatMap((tree) => withoutEnding(tree, state.ending));
   const isTime = isTimeForNext(lastEnd, { ...state, trees: seen.trees });
   if (emergency !== null && isTime && !waitsForCache(state, seen, evictsNow)) {
-    const victim = nextVictim(trees, state.sparesInnocent);
+    const victim = nextVictim(trees, reachOf(state, seen));
     if (victim !== null) return endOf(victim, emergency);
   }
   const over = trees.map(overCeiling).find((victim) => victim !== null);
   return over === undefined ? null : endOf(over, "ceiling");
+}
+
+/**
+ * Between the floor and the brake everything gets on: what is free there is time to win against a
+ * balloon, and no reason to end a turn that is none.
+ */
+function reachOf(
+  { levels, slackBytes, sparesInnocent }: GuardState,
+  seen: GuardObservation,
+): Reach {
+  if (sparesInnocent) return "balloons";
+  const getsOn = levels.emergency === "short" && (slackBytes ?? 0) >= seen.floorBytes;
+  return getsOn ? "swollen" : "all";
 }
 
 /** Cache that goes makes room within the pause, if memory does not fill faster than that. */

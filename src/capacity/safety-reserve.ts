@@ -38,7 +38,12 @@ export class SafetyReserve {
       kernelKillsAll: this.#kernelKillsAll,
       cores: this.#cores,
     });
-    return Math.min(brake, this.#settingBytes ?? Infinity);
+    return this.#within(brake);
+  }
+
+  /** With less free the guard ends turns that did nothing wrong as well. */
+  get floorBytes(): number {
+    return this.#within(floorBytes(this.#mappedBytes));
   }
 
   /** The replica was resized: more cores fill memory faster. */
@@ -58,5 +63,9 @@ export class SafetyReserve {
   sawMapped(mappedFileBytes: number | null): void {
     if (mappedFileBytes === null) return;
     this.#mappedBytes = Math.max(this.#mappedBytes ?? 0, mappedFileBytes);
+  }
+
+  #within(bytes: number): number {
+    return Math.min(bytes, this.#settingBytes ?? Infinity);
   }
 }

@@ -115,7 +115,7 @@ export async function withEngine<Result>(
   for (const note of containment.notes) log.info({ note }, "About containment");
   await using processes = openAgentProcesses({ config, data, containment, telemetry, guardLink });
   guardLink.watch(processes);
-  guardLink.setLimit(memoryLimit.current, capacity.reserve.brakeBytes);
+  guardLink.setLimit(memoryLimit.current, capacity.reserve);
   await using prepared = await prepareAgents(options.agents, config.agentEnvironment);
 
   const toolShell = await writeToolShell(data.runDirectory);
@@ -182,7 +182,7 @@ function limitWasRead(limit: MemoryLimit, before: MemoryLimit, parts: LimitParts
     telemetry.log.warn({ note }, "About the memory limit");
   }
   if (gate.inflight > 0) reserve.sawMapped(readMemoryAccount({ limit }).mappedFileBytes.value);
-  guardLink.setLimit(limit, reserve.brakeBytes);
+  guardLink.setLimit(limit, reserve);
   // Only now: what is kept free below the limit may be another too.
   if (limit.bytes !== before.bytes) guardLink.renewCeilings();
 }

@@ -14,6 +14,7 @@ import { endText } from "../capacity/guard-words.ts";
 import type { Config } from "../config/config.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import type { SafetyReserve } from "../capacity/safety-reserve.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
@@ -59,8 +60,8 @@ export class GuardLink {
     this.#processes = processes;
   }
 
-  setLimit(limit: MemoryLimit, brakeBytes: number): void {
-    this.#processes?.guard.setLimit(limit, brakeBytes);
+  setLimit(limit: MemoryLimit, reserve: Pick<SafetyReserve, "brakeBytes" | "floorBytes">): void {
+    this.#processes?.guard.setLimit(limit, reserve);
   }
 
   /** The limit of the replica is another: so are the ceilings that are shares of it. */

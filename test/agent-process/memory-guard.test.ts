@@ -19,6 +19,7 @@ import {
 const serverId = useServerId();
 const MIB = 2 ** 20;
 const BRAKE = 128 * MIB;
+const LINES = { brakeBytes: BRAKE, floorBytes: BRAKE };
 const USED_BYTES = 2000 * MIB;
 /** So large that nothing is ever short. */
 const PLENTY = { bytes: 2 ** 45, kind: "physical", group: null } as const;
@@ -123,7 +124,7 @@ describe("MemoryGuard, measuring", () => {
   it("tells what it sees without waiting, and that it is there to see it", async () => {
     await using agents = guarded().agents;
     expect(agents.guard.status).toMatchObject({ isAlive: false, level: 0, usedBytes: null });
-    agents.guard.setLimit(PLENTY, BRAKE);
+    agents.guard.setLimit(PLENTY, LINES);
     expect(agents.guard.seesRoom, "there is nothing to look at").toBe(true);
     await start(agents, "polite.sh");
     expect(agents.guard.seesRoom, "it has just been started").toBe(true);
@@ -138,7 +139,7 @@ describe("MemoryGuard, measuring", () => {
     using memory = fakeMemory({ freeBytes: 1000 * MIB });
     await using agents = guarded().agents;
     writeFileSync(join(memory.directory, "memory.current"), "0");
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await start(agents, "holds-100-mib.sh");
     await until(() => (agents.guard.status.usedBytes ?? 0) > 100 * MIB);
     expect(agents.guard.status.usedBytes).toBeLessThan(160 * MIB);
@@ -147,7 +148,7 @@ describe("MemoryGuard, measuring", () => {
   it("is not silent while its thread is being loaded, however late that is", async () => {
     const thread = new URL("../fixtures/starts-late.ts", import.meta.url);
     await using agents = guarded({ thread }).agents;
-    agents.guard.setLimit(PLENTY, BRAKE);
+    agents.guard.setLimit(PLENTY, LINES);
     await start(agents, "polite.sh");
     await delay(3_000);
     expect(agents.guard.seesRoom).toBe(true);
@@ -161,7 +162,7 @@ describe("MemoryGuard, measuring", () => {
     const thread = new URL("../fixtures/dies-once.ts", import.meta.url);
     const { agents, restarts } = guarded({ thread });
     await using _ = agents;
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     const agent = await start(agents, "holds-100-mib.sh");
     await until(() => restarts.length === 1, 20_000);
     expect(agents.guard.status).toMatchObject({
@@ -232,7 +233,7 @@ describe("MemoryGuard, ending", () => {
     for (const { turnId: id } of [closing, tool]) {
       agents.guard.update(id, { kind: "closing", predictedBytes: 0 });
     }
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await until(() => verdicts.length === 1);
     expect(verdicts[0]).toMatchObject({ id: tool.turnId, what: "tool", reason: "short" });
     memory.setFree(2 ** 40);
@@ -246,7 +247,7 @@ describe("MemoryGuard, ending", () => {
     using memory = fakeMemory({ freeBytes: 1000 * MIB });
     const agent = await start(agents, "holds-100-mib.sh");
     agents.guard.update(agent.turnId, { predictedBytes: 20 * MIB });
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await until(() => agents.guard.status.slackBytes === 1000 * MIB);
     // Swapped out, not given back: in memory there would be 100 MiB left.
     memory.setFree(1400 * MIB);
@@ -261,7 +262,7 @@ describe("MemoryGuard, ending", () => {
     using memory = fakeMemory({ freeBytes: 0 });
     const agent = await start(agents, "is-100-mib.sh");
     agents.guard.update(agent.turnId, { ceilingBytes: MIB, predictedBytes: 0, kind: "spare" });
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await until(() => agents.guard.status.level === 3 && (agent.currentBytes ?? 0) > 100 * MIB);
     expect(agents.guard.status.reason).toContain("0 MiB are free");
     await agent.terminate(1000);
@@ -276,7 +277,7 @@ describe("MemoryGuard, evicting", () => {
     using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
     const agent = await start(agents, "polite.sh");
     agents.guard.update(agent.turnId, { kind: "resident" });
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await until(() => agents.guard.status.level === 1);
     expect(evicted).toEqual([]);
     // After two seconds at level 1.
@@ -292,7 +293,7 @@ describe("MemoryGuard, evicting", () => {
     using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
     const [polite, claimed] = [await start(agents, "polite.sh"), await start(agents, "polite.sh")];
     for (const { turnId } of [polite, claimed]) agents.guard.update(turnId, { kind: "spare" });
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await until(() => evicted.length === 2);
     agents.guard.update(claimed.turnId, { kind: "turn" });
     expect(await polite.terminate(1000)).toMatchObject({ step: "stdin_closed", code: 0 });
@@ -308,7 +309,7 @@ describe("MemoryGuard, evicting", () => {
       using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
       const agent = await start(agents, "polite.sh");
       agents.guard.update(agent.turnId, { kind: "spare" });
-      agents.guard.setLimit(memory.limit, BRAKE);
+      agents.guard.setLimit(memory.limit, LINES);
       await until(() => agents.guard.status.level === 1);
       // Verdicts are heard of between two steps of this thread.
       for (let ms = 0; agents.guard.status.level < 2 && ms < 10_000; ms += 5) blockFor(5);
@@ -328,7 +329,7 @@ describe("MemoryGuard, evicting", () => {
     using memory = fakeMemory({ freeBytes: BRAKE - 10 * MIB });
     const agent = await start(agents, "polite.sh");
     agents.guard.update(agent.turnId, { kind: "spare" });
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     expect(await agent.exited).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
     expect(evicted).toEqual([agent.turnId]);
   });
@@ -342,7 +343,7 @@ describe("MemoryGuard, where others hold the memory", () => {
     const balloon = await start(agents, "holds-100-mib.sh");
     agents.guard.update(balloon.turnId, { predictedBytes: 20 * MIB });
     const innocent = await start(agents, "is-100-mib.sh");
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await until(() => verdicts.length === 1);
     expect(verdicts[0]).toMatchObject({ id: balloon.turnId, what: "tool" });
     blockFor(1500);
@@ -355,7 +356,7 @@ describe("MemoryGuard, where others hold the memory", () => {
     await using _ = agents;
     const memory = fakeMemory({ freeBytes: 2 ** 40 });
     const agent = await start(agents, "is-100-mib.sh");
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await until(() => agents.guard.status.slackBytes === 2 ** 40);
     memory[Symbol.dispose]();
     // What is left to read is this process and what it has started.
@@ -369,10 +370,10 @@ describe("MemoryGuard, where others hold the memory", () => {
     const { agents } = guarded();
     await using _ = agents;
     using memory = fakeMemory({ freeBytes: 2 ** 40 });
-    agents.guard.setLimit(memory.limit, BRAKE);
+    agents.guard.setLimit(memory.limit, LINES);
     await start(agents, "polite.sh");
     await until(() => agents.guard.status.slackBytes === 2 ** 40);
-    agents.guard.setLimit({ ...memory.limit, bytes: USED_BYTES + BRAKE + MIB }, BRAKE);
+    agents.guard.setLimit({ ...memory.limit, bytes: USED_BYTES + BRAKE + MIB }, LINES);
     await until(() => agents.guard.status.level === 1);
     expect(agents.guard.status.reason).toBe("no admissions: 129 MiB are free");
   });

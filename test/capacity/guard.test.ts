@@ -14,6 +14,7 @@ import {
   type GuardState,
   stepGuard,
 } from "../../src/capacity/guard.ts";
+import { brakeBytes } from "../../src/capacity/guard-lines.ts";
 import type { GuardedTree } from "../../src/capacity/guard-trees.ts";
 
 const MiB = 2 ** 20;
@@ -37,6 +38,7 @@ class Watch {
     const seen: GuardObservation = {
       limitBytes,
       brakeBytes: BRAKE,
+      floorBytes: BRAKE,
       usedBytes: freeBytes === null ? null : limitBytes - freeBytes,
       isOfMachine: false,
       mappedFileBytes: null,
@@ -340,6 +342,51 @@ describe("who is ended", () => {
   });
 });
 
+describe("between the floor and a brake that is far above it", () => {
+  const FLOOR = 128 * MiB;
+  const brake = brakeBytes({ floorBytes: FLOOR, kernelKillsAll: true, cores: 2 });
+  const lines = { brakeBytes: brake, floorBytes: FLOOR };
+  const endsWith = (freeBytes: number, trees: readonly GuardedTree[]) =>
+    endsOf(new Watch().stay({ ...lines, freeBytes, trees }, 1000));
+
+  it.each([560, 600, 640])("the only turn of a replica of %d MiB goes on", (limitMiB) => {
+    const watch = new Watch();
+    const trees = [tree("only", 130, { predictedBytes: 130 * MiB })];
+    const freeBytes = (limitMiB - 110 - 130) * MiB;
+    const look = { ...lines, limitBytes: limitMiB * MiB, freeBytes, trees };
+    expect(watch.stay(look, 10_000)).toEqual([]);
+    expect(watch.level, "and no other is admitted").toBe(3);
+  });
+
+  it("nobody who keeps to his prediction is ended, nor a tool of his", () => {
+    const tools = [tool(1, 300)];
+    const large = tree("large", 520, { predictedBytes: 520 * MiB, tools });
+    expect(endsWith(FLOOR, [large, tree("young", 120, { startedAtMs: 2 })])).toEqual([]);
+    expect(endsWith(FLOOR - 1, [large])).toEqual([["large", 1]]);
+  });
+
+  it("what balloons is ended, tool or turn, and the cache goes", () => {
+    const spare = tree("spare", 80, { kind: "spare" });
+    const evicted = new Watch().look({ ...lines, freeBytes: brake - MiB, trees: [spare] });
+    expect(evicted).toEqual([{ do: "evict", id: "spare", isUrgent: true }]);
+    expect(endsWith(brake - MiB, [tree("a", 153)])).toEqual([["a", null]]);
+    expect(endsWith(brake - MiB, [tree("a", 200, { tools: [tool(7, 80)] })])).toEqual([["a", 7]]);
+  });
+
+  it("the youngest is ended all the same when nothing gets on", () => {
+    const trees = [tree("old", 120), tree("young", 120, { startedAtMs: 2 })];
+    const watch = new Watch();
+    const stuck = (ms: number): Look => ({
+      ...lines,
+      freeBytes: brake - MiB,
+      trees,
+      refaultedPages: 130 * ms,
+      majorFaults: ms / 10,
+    });
+    expect(endsOf(watch.stay(stuck, 600))).toEqual([["young", null]]);
+  });
+});
+
 describe("a ceiling", () => {
   it("ends the tool that grew, or else the turn, with plenty of room", () => {
     const over = (more: Partial<GuardedTree>) =>
@@ -364,7 +411,8 @@ describe("readings that are missing or lie", () => {
     for (let nowMs = 0; nowMs < 5000; nowMs += 20) {
       const trees = [tree("a", 500), tree("b", 120)];
       const none = { ...NOT_TOLD, refaultedPages: null, majorFaults: null, stallMs: null };
-      const seen = { limitBytes: LIMIT, brakeBytes: BRAKE, usedBytes, trees, ...none };
+      const lines = { limitBytes: LIMIT, brakeBytes: BRAKE, floorBytes: BRAKE };
+      const seen = { ...lines, usedBytes, trees, ...none };
       const step = stepGuard(watch.state, seen, nowMs);
       watch.state = step.state;
       actions.push(...step.actions);
