@@ -20,6 +20,7 @@
  * @module
  */
 
+import { MOST_TEXT_BYTES } from "./guard-lines.ts";
 import type { Rates } from "./guard-rates.ts";
 
 export type GuardLevel = 0 | 1 | 2 | 3;
@@ -86,8 +87,6 @@ const STRAINED_REFAULTS = 25_000;
 const STUCK_REFAULTS = 100_000;
 /** Fewer come with any process that starts; see `majorFaults` in `memory-pressure.ts`. */
 const LEAST_FAULTS = 20;
-/** More than the text of the server, its agent processes and their tools. */
-const MOST_TEXT_BYTES = 256 * MIB;
 
 const STRAINED_STALL_RATIO = 0.05;
 const SEVERE_STALL_RATIO = 0.2;

@@ -17,6 +17,10 @@ const LEAST_FLOOR_BYTES = 96 * MIB;
 const MOST_FLOOR_BYTES = 256 * MIB;
 
 const BESIDE_TEXT_BYTES = 32 * MIB;
+/** More than the text of the server, its agent processes and their tools. */
+export const MOST_TEXT_BYTES = 256 * MIB;
+/** Turns come back within a day; a file that a tool has mapped is forgotten in hours. */
+const TEXT_HALF_LIFE_MS = 3_600_000;
 
 /**
  * Measured: with 75 to 80 MiB mapped by four turns, all went well at 135 MiB free, first tokens
@@ -28,6 +32,24 @@ export function floorBytes(mappedFileBytes: number | null): number {
   if (mappedFileBytes === null) return COLD_FLOOR_BYTES;
   const needed = mappedFileBytes + BESIDE_TEXT_BYTES;
   return Math.min(Math.max(needed, LEAST_FLOOR_BYTES), MOST_FLOOR_BYTES);
+}
+
+/**
+ * How much text there is when all that runs has what it needs: the most of late, since what is not
+ * mapped now will be again. Mapped files that are no text cannot be told from it; but there is never
+ * more text than so much, and it is mapped all the time.
+ *
+ * @param mappedFileBytes Of the group now, when it is well.
+ * @param elapsedMs Since `peakBytes` was so; of time in which turns ran.
+ */
+export function textPeakBytes(
+  peakBytes: number,
+  mappedFileBytes: number,
+  elapsedMs: number,
+): number {
+  const nowBytes = Math.min(mappedFileBytes, MOST_TEXT_BYTES);
+  const aboveBytes = Math.max(0, peakBytes - nowBytes);
+  return nowBytes + aboveBytes * 2 ** (-elapsedMs / TEXT_HALF_LIFE_MS);
 }
 
 /** One thread that touches fresh memory fills so much: 2.5 GiB/s, measured with Python and Node. */

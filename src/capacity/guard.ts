@@ -19,6 +19,7 @@ import {
   nextLevel,
   RELEASE_BYTES,
 } from "./guard-level.ts";
+import { textPeakBytes } from "./guard-lines.ts";
 import { NO_RATES, nextRates, type Rates, type Totals, type TotalsAt } from "./guard-rates.ts";
 import { type EndingOne, type GuardedTree, heldBy, isThere, withoutEnding } from "./guard-trees.ts";
 import { cacheOf, nextVictim, overCeiling, type Reach, type Victim } from "./guard-victims.ts";
@@ -77,7 +78,7 @@ export interface GuardState extends Ends {
   readonly clockMs: number;
   readonly nowMs: number | null;
   readonly totals: readonly TotalsAt[];
-  /** The most that was ever mapped. */
+  /** See `textPeakBytes` in `guard-lines.ts`. */
   readonly mappedPeakBytes: number;
   readonly filledPerMs: number;
   readonly evicting: readonly string[];
@@ -138,7 +139,7 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
   const now = { refaultedPages, majorFaults, stallMs, atMs: nowMs };
   const { kept, rates } = nextRates(hasJumped ? [] : before.totals, now);
   const { brakeBytes, floorBytes, isOfMachine, mappedFileBytes } = seen;
-  const mappedPeakBytes = Math.max(before.mappedPeakBytes, mappedFileBytes ?? 0);
+  const mappedPeakBytes = mappedPeak(before, seen, stepMs);
   const textRatio =
     mappedFileBytes === null ? null : mappedFileBytes / Math.max(1, mappedPeakBytes);
   const strain = { slackBytes, brakeBytes, floorBytes, rates, isOfMachine, textRatio };
@@ -165,6 +166,16 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
     lastEnd,
     inVainAtMs,
   };
+}
+
+/** Text is what is mapped in good times; and what it is to turns shows only while there are some. */
+function mappedPeak(
+  { mappedPeakBytes, levels }: GuardState,
+  { mappedFileBytes, trees }: GuardObservation,
+  stepMs: number,
+): number {
+  if (mappedFileBytes === null || levels.level > 0) return mappedPeakBytes;
+  return textPeakBytes(mappedPeakBytes, mappedFileBytes, trees.length === 0 ? 0 : stepMs);
 }
 
 /** Whether there would be room if all our agent processes were gone. */

@@ -8,7 +8,7 @@
 import type { MemoryLimit } from "./memory-limit.ts";
 
 /** What a reading of the limit is good for. */
-const MAX_AGE_MS = 10_000;
+export const LIMIT_MAX_AGE_MS = 10_000;
 
 export interface LimitWatchOptions {
   readonly read: () => MemoryLimit;
@@ -26,12 +26,12 @@ export class LimitWatch implements Disposable {
   constructor(options: LimitWatchOptions) {
     this.#options = options;
     this.#limit = options.read();
-    this.#timer = setInterval(() => this.#readAnew(), MAX_AGE_MS).unref();
+    this.#timer = setInterval(() => this.#readAnew(), LIMIT_MAX_AGE_MS).unref();
   }
 
   /** No older than ten seconds, also where the main loop was blocked for longer. */
   get current(): MemoryLimit {
-    if (performance.now() - this.#readAtMs >= MAX_AGE_MS) this.#readAnew();
+    if (performance.now() - this.#readAtMs >= LIMIT_MAX_AGE_MS) this.#readAnew();
     return this.#limit;
   }
 

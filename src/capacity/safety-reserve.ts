@@ -6,7 +6,8 @@
  */
 
 import { MARGIN_BYTES } from "./guard-level.ts";
-import { brakeBytes, floorBytes } from "./guard-lines.ts";
+import { brakeBytes, floorBytes, textPeakBytes } from "./guard-lines.ts";
+import { LIMIT_MAX_AGE_MS } from "./limit-watch.ts";
 
 export interface SafetyReserveOptions {
   /** The setting `capacity.safetyReserve`; null to measure. */
@@ -57,12 +58,12 @@ export class SafetyReserve {
   }
 
   /**
-   * Takes in how many file pages are mapped while turns run and memory is not short. The most
-   * counts: what is not mapped now will be again.
+   * Takes in how many file pages are mapped while turns run and memory is not short; at each reading
+   * of the limit.
    */
   sawMapped(mappedFileBytes: number | null): void {
     if (mappedFileBytes === null) return;
-    this.#mappedBytes = Math.max(this.#mappedBytes ?? 0, mappedFileBytes);
+    this.#mappedBytes = textPeakBytes(this.#mappedBytes ?? 0, mappedFileBytes, LIMIT_MAX_AGE_MS);
   }
 
   #within(bytes: number): number {

@@ -181,7 +181,11 @@ function limitWasRead(limit: MemoryLimit, before: MemoryLimit, parts: LimitParts
   for (const note of limit.notes.filter((each) => !before.notes.includes(each))) {
     telemetry.log.warn({ note }, "About the memory limit");
   }
-  if (gate.inflight > 0) reserve.sawMapped(readMemoryAccount({ limit }).mappedFileBytes.value);
+  // Below 0 nobody looks, and nothing is known to be short.
+  const isWell = guardLink.level <= 0;
+  if (gate.inflight > 0 && isWell) {
+    reserve.sawMapped(readMemoryAccount({ limit }).mappedFileBytes.value);
+  }
   guardLink.setLimit(limit, reserve);
   // Only now: what is kept free below the limit may be another too.
   if (limit.bytes !== before.bytes) guardLink.renewCeilings();

@@ -192,6 +192,47 @@ describe("a replica in which nothing gets on, with room by the figures", () => {
     expect(endsOf(watch.stay((ms) => slow(20)(8900 + ms), 200))).toEqual([["young", null]]);
   });
 
+  describe("with a large file that a tool has mapped once", () => {
+    const slowly = (mappedMiB: number, fromMs: number) => (ms: number) => ({
+      ...thrash(30, { trees: trees.slice(0, 2) })(ms),
+      refaultedPages: 30 * (fromMs + ms),
+      majorFaults: (fromMs + ms) / 33,
+      mappedFileBytes: mappedMiB * MiB,
+    });
+    const well = (mappedMiB: number) => ({ mappedFileBytes: mappedMiB * MiB, trees });
+
+    it("takes no more of it for text than there can be", () => {
+      const watch = new Watch();
+      watch.look(well(1500));
+      expect(endsOf(watch.stay(slowly(130, 0), 6000))).toEqual([]);
+    });
+
+    it("forgets it in some hours in which turns run", () => {
+      const watch = new Watch();
+      watch.look(well(1500));
+      for (let seconds = 0; seconds < 4 * 3600; seconds += 1) watch.look(well(75), 1000);
+      expect(endsOf(watch.stay(slowly(60, 0), 6000))).toEqual([]);
+      expect(endsOf(watch.stay(slowly(20, 6000), 3200))).toEqual([["young", null]]);
+    });
+
+    it("does not forget what was mapped while nothing runs", () => {
+      const watch = new Watch();
+      watch.look(well(126));
+      for (let seconds = 0; seconds < 4 * 3600; seconds += 1) {
+        watch.look({ mappedFileBytes: 30 * MiB }, 1000);
+      }
+      expect(endsOf(watch.stay(slowly(20, 0), 5000))).toEqual([["young", null]]);
+    });
+
+    it("learns nothing of it while memory is short", () => {
+      const watch = new Watch();
+      watch.look(well(126));
+      watch.look({ ...well(126), freeBytes: BRAKE + MiB });
+      watch.look({ ...well(250), freeBytes: BRAKE + MiB });
+      expect(endsOf(watch.stay(slowly(60, 0), 6000))).toEqual([]);
+    });
+  });
+
   it("is not seen in the stalls of others on the machine, while there is room", () => {
     const stalls = (isOfMachine: boolean, freeBytes: number): number => {
       const watch = new Watch();

@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { SafetyReserve } from "../../src/capacity/safety-reserve.ts";
+
+const MiB = 2 ** 20;
+/** There is one every ten seconds. */
+const READINGS_AN_HOUR = 360;
+
+function reserveAfter(...mappedMiB: readonly number[]): SafetyReserve {
+  const reserve = new SafetyReserve({ settingBytes: null, cores: 2 });
+  for (const mapped of mappedMiB) reserve.sawMapped(mapped * MiB);
+  return reserve;
+}
+
+describe("SafetyReserve", () => {
+  it("keeps what the text needs that was mapped, and a margin", () => {
+    const reserve = reserveAfter(80, 120, 90);
+    expect(reserve.floorBytes).toBeGreaterThan(151 * MiB);
+    expect(reserve.floorBytes).toBeLessThanOrEqual(152 * MiB);
+    expect(reserve.brakeBytes).toBe(reserve.floorBytes);
+    expect(reserve.bytes).toBe(reserve.brakeBytes + 16 * MiB);
+  });
+
+  it("forgets a large file that was mapped once", () => {
+    const anHour = Array.from({ length: READINGS_AN_HOUR }, () => 80);
+    expect(reserveAfter(1500).floorBytes).toBe(256 * MiB);
+    const later = reserveAfter(1500, ...anHour, ...anHour, ...anHour, ...anHour).floorBytes;
+    expect(later).toBeLessThan(128 * MiB);
+  });
+
+  it("is hardly less a quarter of an hour after more turns ran", () => {
+    const quarter = Array.from({ length: READINGS_AN_HOUR / 4 }, () => 80);
+    expect(reserveAfter(128, ...quarter).floorBytes).toBeGreaterThan(150 * MiB);
+  });
+
+  it("has its floor at the brake or below, whatever is set or known", () => {
+    const set = new SafetyReserve({ settingBytes: 64 * MiB, cores: 2 });
+    expect([set.bytes, set.brakeBytes, set.floorBytes]).toEqual([64, 64, 64].map((n) => n * MiB));
+    const reserve = reserveAfter(80);
+    reserve.kernelKillsAll();
+    expect(reserve.brakeBytes).toBe(425 * MiB);
+    expect(reserve.floorBytes).toBe(112 * MiB);
+  });
+});
