@@ -234,15 +234,36 @@ describe("a replica in which nothing gets on, with room by the figures", () => {
   });
 
   it("is not seen in the stalls of others on the machine, while there is room", () => {
-    const stalls = (isOfMachine: boolean, freeBytes: number): number => {
-      const watch = new Watch();
-      watch.stay((ms) => ({ stallMs: ms * 0.9, trees, isOfMachine, freeBytes }), 4000);
-      return watch.level;
-    };
-    expect(stalls(true, 1000 * MiB)).toBe(0);
-    expect(stalls(true, BRAKE + MARGIN + MiB)).toBe(3);
-    expect(stalls(false, 1000 * MiB)).toBe(3);
+    const at = { trees, isOfMachine: true, stallRatio: 0.9, faultsPerSecond: 100 };
+    expect(levelIn({ ...at, freeBytes: 1000 * MiB })).toBe(0);
+    expect(levelIn({ ...at, freeBytes: BRAKE + MARGIN + MiB })).toBe(3);
   });
+
+  it("is not seen in stalls of a group that has room, but for those of its own text", () => {
+    // As measured in a group in which a file larger than the group was read again and again.
+    const at = { trees, freeBytes: 1400 * MiB, faultsPerSecond: 0 };
+    expect(levelIn({ ...at, stallRatio: 0.07 })).toBe(0);
+    expect(levelIn({ ...at, stallRatio: 0.6 })).toBe(0);
+    expect(levelIn({ ...at, stallRatio: 0.6, freeBytes: BRAKE + 200 * MiB })).toBe(3);
+    // A reading of bytes that lies, or a limit that nobody told us of.
+    expect(levelIn({ ...at, stallRatio: 0.6, faultsPerSecond: 100 })).toBe(3);
+  });
+
+  /** After four seconds of it. */
+  function levelIn({
+    stallRatio,
+    faultsPerSecond,
+    ...look
+  }: Look & { readonly stallRatio: number; readonly faultsPerSecond: number }): number {
+    const watch = new Watch();
+    const strained = (ms: number) => ({
+      ...look,
+      stallMs: ms * stallRatio,
+      majorFaults: (ms * faultsPerSecond) / 1000,
+    });
+    watch.stay(strained, 4000);
+    return watch.level;
+  }
 
   it("waits for new rates before it ends another", () => {
     const watch = new Watch();
@@ -271,15 +292,16 @@ describe("a replica in which nothing gets on, with room by the figures", () => {
   });
 
   it("rises from stalls alone: 5 %, 20 %, and half of the time for two seconds", () => {
+    const freeBytes = BRAKE + 200 * MiB;
     const levelAt = (ratio: number): number => {
       const watch = new Watch();
-      watch.stay((ms) => ({ stallMs: ms * ratio }), 1500);
+      watch.stay((ms) => ({ freeBytes, stallMs: ms * ratio }), 1500);
       return watch.level;
     };
     expect([0.04, 0.06, 0.25].map(levelAt)).toEqual([0, 1, 2]);
     const watch = new Watch();
     const [end] = endsOf(
-      watch.stay((ms) => ({ stallMs: ms * 0.6, trees: [tree("a", 100)] }), 4000),
+      watch.stay((ms) => ({ freeBytes, stallMs: ms * 0.6, trees: [tree("a", 100)] }), 4000),
     );
     expect(end).toEqual(["a", null]);
   });
