@@ -43,7 +43,7 @@ export interface MemoryGuardOptions {
   readonly onEvict: (verdict: EvictVerdict) => void;
   /** A turn, or a tool of one, was ended. */
   readonly onVerdict: (verdict: EndVerdict) => void;
-  /** The thread died, and is started again. */
+  /** The thread died, or could not be started; it is started again. */
   readonly onRestart: (thrown: unknown) => void;
   /** Another program for the thread, for tests. */
   readonly thread?: URL;
@@ -170,25 +170,21 @@ export class MemoryGuard implements AsyncDisposable {
 
   #start(): void {
     const { port1, port2 } = new MessageChannel();
-    const { sampleIntervalMs, mayEnd, thread = THREAD } = this.#options;
-    const shared = this.#shared;
     this.#startedAtMs = monotonicMs();
-    const data: GuardThreadData = { shared, verdicts: port2, sampleIntervalMs, mayEnd };
-    const worker = new Worker(thread, {
-      workerData: data,
-      transferList: [port2],
-      name: "memory-guard",
-      execArgv: IS_SOURCE ? ["--import", "jiti/register"] : [],
-      resourceLimits: {
-        maxOldGenerationSizeMb: IS_SOURCE ? SOURCE_HEAP_MIB : HEAP_MIB,
-        ...(!IS_SOURCE && { maxYoungGenerationSizeMb: YOUNG_HEAP_MIB }),
-      },
-    });
+    let worker: Worker;
+    try {
+      worker = this.#newThread(port2);
+    } catch (thrown) {
+      // The system has no thread left for us (EAGAIN), which another may give back.
+      port1.close();
+      this.#startLater(thrown);
+      return;
+    }
     worker.unref();
     worker.on("message", (samples: readonly SampleMessage[]) => this.#take(samples));
     let cause: unknown;
     worker.on("error", (thrown) => (cause = thrown));
-    worker.on("exit", () => this.#startAgain(worker, cause));
+    worker.on("exit", () => this.#ended(worker, cause));
     port1.on("message", (verdict: GuardVerdict) => this.#hear(verdict));
     port1.unref();
     this.#worker = worker;
@@ -197,11 +193,30 @@ export class MemoryGuard implements AsyncDisposable {
     for (const watched of this.#watched.values()) this.#orderToWatch(watched);
   }
 
-  #startAgain(worker: Worker, cause: unknown): void {
+  #newThread(verdicts: MessagePort): Worker {
+    const { sampleIntervalMs, mayEnd, thread = THREAD } = this.#options;
+    const data: GuardThreadData = { shared: this.#shared, verdicts, sampleIntervalMs, mayEnd };
+    return new Worker(thread, {
+      workerData: data,
+      transferList: [verdicts],
+      name: "memory-guard",
+      execArgv: IS_SOURCE ? ["--import", "jiti/register"] : [],
+      resourceLimits: {
+        maxOldGenerationSizeMb: IS_SOURCE ? SOURCE_HEAP_MIB : HEAP_MIB,
+        ...(!IS_SOURCE && { maxYoungGenerationSizeMb: YOUNG_HEAP_MIB }),
+      },
+    });
+  }
+
+  #ended(worker: Worker, cause: unknown): void {
     if (this.#isClosed || this.#worker !== worker) return;
     this.#collectVerdicts();
     this.#verdicts?.close();
     this.#worker = null;
+    this.#startLater(cause);
+  }
+
+  #startLater(cause: unknown): void {
     this.#restarts += 1;
     this.#options.onRestart(cause);
     this.#restart = setTimeout(() => {

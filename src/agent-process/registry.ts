@@ -91,9 +91,9 @@ export class AgentProcesses implements AsyncDisposable {
     const agent = spawnAgentProcess({ ...options, ...own });
     this.#live.add(agent);
     if (options.ceilingBytes !== undefined) this.#ceilings.set(agent, options.ceilingBytes);
-    this.guard.watch(agent.tree, { ...UNTOLD, ceilingBytes, ...options.facts });
     void agent.exited.then((exit) => this.#options.onExit(agent, exit));
     void agent.treeGone.then(() => this.#forget(agent));
+    this.guard.watch(agent.tree, { ...UNTOLD, ceilingBytes, ...options.facts });
     this.#noticeMissingProtection(agent, ceilingBytes);
     return agent;
   }

@@ -50,7 +50,7 @@ export class GuardLink {
       },
       onRestart: (err) => {
         const { log } = this.#listeners().telemetry;
-        log.error({ err }, "The memory guard died, and is started again");
+        log.error({ err }, "The memory guard died, or could not start, and is started again");
       },
     };
   }

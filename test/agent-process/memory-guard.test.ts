@@ -178,6 +178,34 @@ describe("MemoryGuard, measuring", () => {
   });
 });
 
+describe("MemoryGuard, whose thread cannot be started", () => {
+  it("tells it, tries again, and is there when it can", async () => {
+    // Refused as soon as it is asked for, as a thread is by a full `pids` group.
+    const thread = new URL("http://127.0.0.1/thread.js");
+    const { agents, restarts } = guarded({ thread });
+    await using _ = agents;
+    agents.guard.setLimit(PLENTY, LINES);
+    const agent = await start(agents, "holds-100-mib.sh");
+    expect([...agents.live]).toEqual([agent]);
+    expect(restarts).toHaveLength(1);
+    expect(agents.guard.seesRoom, "nobody looks").toBe(false);
+    await until(() => agents.guard.restarts >= 2);
+    thread.href = new URL("../../src/agent-process/memory-guard-thread.ts", import.meta.url).href;
+    await until(() => (agent.currentBytes ?? 0) > 100 * MIB, 20_000);
+    expect(agents.guard.seesRoom).toBe(true);
+  });
+
+  it("tries no more once it is disposed", async () => {
+    const { agents, restarts } = guarded({ thread: new URL("http://127.0.0.1/thread.js") });
+    {
+      await using _ = agents;
+      await start(agents, "polite.sh");
+    }
+    await delay(1500);
+    expect(restarts).toHaveLength(1);
+  });
+});
+
 describe("MemoryGuard, ending", () => {
   it("ends the tool of a turn above its ceiling, and the turn goes on", async () => {
     const { agents, verdicts } = guarded();
