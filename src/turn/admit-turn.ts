@@ -64,6 +64,7 @@ export async function admitTurn(
   };
   const decision = gate.tryAdmit(demand, monotonicMs());
   if (decision.admitted) {
+    taken?.process.admitted(decision.permit.bytes);
     return { permit: decision.permit, taken, coming: taken === null ? lane.announce() : null };
   }
   if (taken !== null) kept.putBack(taken);

@@ -60,7 +60,8 @@ export class ProcessLease implements AsyncDisposable {
 
   /**
    * The process for the turn: a resident as it is, a spare once the session has claimed it, or else
-   * one that is still to be started.
+   * one that is still to be started; also for one that has died since it was {@link settle}d, as it
+   * may in the time in which its turn waited for room.
    *
    * @param make Makes the process for the session as it is now.
    * @param stop Ends the wait for a spare: the turn is over before it began.
@@ -72,10 +73,10 @@ export class ProcessLease implements AsyncDisposable {
     make: () => TurnProcess,
     onRefused: (error: unknown) => void,
   ): Promise<TurnProcess> {
-    const spare = this.#source === "spare" ? this.#process : null;
+    const kept = this.#process;
     const claiming = { session, stop, onRefused };
-    if (spare !== null && !(await this.#claim(spare, claiming))) {
-      await this.#kept.end(spare);
+    if (kept !== null && !(await this.#isReady(kept, claiming))) {
+      await this.#kept.end(kept);
       this.#startAnew();
     }
     this.#process ??= make();
@@ -94,6 +95,11 @@ export class ProcessLease implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#process !== null) await this.#kept.end(this.#process);
+  }
+
+  async #isReady(kept: TurnProcess, claiming: Claiming): Promise<boolean> {
+    if (this.#source === "spare" && !(await this.#claim(kept, claiming))) return false;
+    return kept.connection.isAlive;
   }
 
   async #claim(spare: TurnProcess, { session, stop, onRefused }: Claiming): Promise<boolean> {

@@ -50,6 +50,8 @@ export class TurnProcess {
   readonly connection: AgentConnection;
   readonly spareDirectories: SpareDirectories | null;
   #turn: TurnAtWork | null = null;
+  /** Of the turn that it is for, which may have yet to begin; null while it is for none. */
+  #predictedBytes: number | null = null;
 
   /** Starts nothing: the first turn does, or `connection.park`, or `connection.warm`. */
   constructor(options: TurnProcessOptions) {
@@ -76,8 +78,7 @@ export class TurnProcess {
       },
       spawn: (start) => {
         const ceilingBytes = () => options.ceilingBytesOf(definition);
-        const facts = this.#turn === null ? { kind: this.#idleKind } : factsOf(this.#turn);
-        const process = options.processes.spawn({ ...start, ceilingBytes, facts });
+        const process = options.processes.spawn({ ...start, ceilingBytes, facts: this.#facts });
         this.#turn?.onProcess(process);
         return process;
       },
@@ -89,18 +90,27 @@ export class TurnProcess {
     return this.connection.process?.currentBytes ?? null;
   }
 
+  /**
+   * Is for an admitted turn from now on, that has yet to open its session and may wait for room. To
+   * the guard it is cache no more: it would be the first to go, and the turn with it.
+   */
+  admitted(predictedBytes: number): void {
+    this.#predictedBytes = predictedBytes;
+    this.#tellGuard(this.#facts);
+  }
+
   /** Works for this turn from now on. */
   workFor(turn: TurnAtWork): void {
     this.#turn = turn;
+    this.admitted(turn.predictedBytes);
     const { process } = this.connection;
-    if (process === null) return;
-    this.#tellGuard(factsOf(turn));
-    turn.onProcess(process);
+    if (process !== null) turn.onProcess(process);
   }
 
   /** Works for nobody. */
   rest(): void {
     this.#turn = null;
+    this.#predictedBytes = null;
     this.#tellGuard({ kind: "resident" });
   }
 
@@ -119,6 +129,13 @@ export class TurnProcess {
     return this.spareDirectories === null ? "resident" : "spare";
   }
 
+  /** What the memory guard has to know of it as a turn begins, or before there was one. */
+  get #facts(): Partial<TreeFacts> {
+    const predictedBytes = this.#predictedBytes;
+    if (predictedBytes === null) return { kind: this.#idleKind };
+    return { kind: "turn", predictedBytes, hasOutput: false };
+  }
+
   #tellGuard(facts: Partial<TreeFacts>): void {
     const { process } = this.connection;
     process?.guard?.update(process.turnId, facts);
@@ -128,9 +145,4 @@ export class TurnProcess {
     if (this.#turn === null) throw new Error("a tool was called while no turn is running");
     return this.#turn;
   }
-}
-
-/** What the memory guard has to know of a turn that begins. */
-function factsOf({ predictedBytes }: TurnAtWork): Partial<TreeFacts> {
-  return { kind: "turn", predictedBytes, hasOutput: false };
 }

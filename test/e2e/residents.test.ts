@@ -51,6 +51,12 @@ instructions: You are a test.
 hosting: { pattern: long-running, idleTime: 1500ms }
 `;
 
+const SPARED = `
+name: spared
+instructions: You are a test.
+hosting: { spares: 1 }
+`;
+
 /** As set by default. */
 const PARENT_RESERVE_BYTES = 400 * 1024 * 1024;
 
@@ -220,6 +226,55 @@ describe("a process that lingers", () => {
     expect(next.status).toBe("completed");
     expect(textOfRequest(small.asked.at(-1)!)).toContain("My name is Gerd.");
   });
+});
+
+describe("a process whose turn waits for room", () => {
+  it.each([
+    ["one that lingers", "My name is Ida.", { agent: "lingers", threadId: newThread() }],
+    ["a spare", null, { agent: "spared", threadId: newThread() }],
+  ])("is a turn's to the memory guard from its admission on: %s", async (_, said, asking) => {
+    await using small = await startServer({ script: SCRIPT, agents: [LINGERS, SPARED] });
+    await until(() => agentPids(small).length === 1, "the spare to be started");
+    if (said !== null) await ask(small, said, asking);
+    const kind = said === null ? "spare" : "resident";
+    const waiting = async () => (await small.capacity()).turns.find((each) => each.kind === kind);
+    await until(async () => (await waiting()) !== undefined, `a ${kind} that waits`);
+    const { turnId } = (await waiting())!;
+    using room = holdRoom(small);
+    const turn = await stream(small, "Go on", asking);
+    await turn.until("turn_started");
+    const { turns } = await small.capacity();
+    const own = turns.find((each) => each.turnId === turnId);
+    expect(own?.kind).toBe("turn");
+    expect(own?.predictedBytes).toBeGreaterThan(0);
+    room.free();
+    expect(await turn.outcome()).toMatchObject({ status: "completed" });
+  });
+
+  it("is replaced when it dies meanwhile", async () => {
+    await using small = await startServer({ script: SCRIPT, agents: [LINGERS] });
+    const asking = { agent: "lingers", threadId: newThread() };
+    await ask(small, "My name is Jan.", asking);
+    const [pid = 0] = agentPids(small);
+    using room = holdRoom(small);
+    const turn = await stream(small, "Go on", asking);
+    await turn.until("turn_started");
+    process.kill(pid, "SIGKILL");
+    const isGone = async () => (await small.capacity()).turns.length === 0;
+    await until(isGone, "the process to be gone");
+    room.free();
+    expect(await turn.outcome()).toMatchObject({ status: "completed" });
+    expect(textOfRequest(small.asked.at(-1)!)).toContain("My name is Jan.");
+  });
+
+  /** Turns that are admitted wait for room until it is free. */
+  function holdRoom({ gate }: InProcessServer) {
+    let free = () => {};
+    const freed = new Promise<void>((resolve) => (free = resolve));
+    const nothing = { heldBytes: () => 0, evictableBytes: () => 0 };
+    gate.useCache({ ...nothing, leavingBytes: () => 1, evict: () => freed });
+    return { free, [Symbol.dispose]: free };
+  }
 });
 
 describe("more processes than may stay", () => {
