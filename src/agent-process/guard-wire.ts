@@ -13,7 +13,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { GuardLevel, LevelCause } from "../capacity/guard-level.ts";
 import type { TreeKind } from "../capacity/guard-trees.ts";
 import type { EndReason } from "../capacity/guard.ts";
-import type { MemoryLimit } from "../capacity/memory-limit.ts";
+import type { MeteredLimit } from "../capacity/memory-reading.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ProcessIdentity, ProcessStat } from "./proc.ts";
 import type { TreeSample } from "./process-tree.ts";
@@ -30,7 +30,7 @@ export interface TreeFacts {
 
 /** Where the lines are, of `guard-lines.ts`. */
 export interface GuardLines {
-  readonly limit: Pick<MemoryLimit, "bytes" | "kind" | "group">;
+  readonly limit: MeteredLimit;
   readonly brakeBytes: number;
   readonly floorBytes: number;
 }

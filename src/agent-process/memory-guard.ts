@@ -118,9 +118,9 @@ export class MemoryGuard implements AsyncDisposable {
 
   /** Says, or says again, where the lines are. Until then nothing is short. */
   setLimit(limit: GuardLines["limit"], reserve: Omit<GuardLines, "limit">): void {
-    const { bytes, kind, group } = limit;
+    const { bytes, kind, group, outer = [] } = limit;
     const { brakeBytes, floorBytes } = reserve;
-    this.#lines = { limit: { bytes, kind, group }, brakeBytes, floorBytes };
+    this.#lines = { limit: { bytes, kind, group, outer }, brakeBytes, floorBytes };
     this.#order({ type: "lines", lines: this.#lines });
   }
 

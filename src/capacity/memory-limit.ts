@@ -1,8 +1,8 @@
 /**
  * How much memory this replica may use, and who says so: the tightest of the limits of its control
  * groups and the memory of the machine. A limit that cannot be read is what it was when it could
- * be, and a note; one that never could be is none. None is ever made up. How much of it is used is
- * `memory-reading.ts`.
+ * be, and a note; one that never could be is none. None is ever made up. The others are told beside
+ * it, since what binds is the least room. How much of it is used is `memory-reading.ts`.
  *
  * @module
  */
@@ -24,6 +24,8 @@ export interface MemoryLimit {
   readonly kind: "setting" | CgroupVersion | "physical";
   /** The group whose limit binds, also beside a setting; null if no group has one. */
   readonly group: BindingGroup | null;
+  /** Larger limits, which bind where others use more of them; the tightest first. None if absent. */
+  readonly outer?: readonly OuterLimit[];
   /** What could not be read or understood, for the log. */
   readonly notes: readonly string[];
 }
@@ -33,6 +35,13 @@ export interface BindingGroup {
   readonly version: CgroupVersion;
   /** Where its files are. Not for callers to see. */
   readonly directory: string;
+}
+
+/** What others may be short of while the limit itself is not reached. */
+export interface OuterLimit {
+  readonly bytes: number;
+  /** Null for the machine. */
+  readonly group: BindingGroup | null;
 }
 
 export interface MemoryLimitOptions {
@@ -55,6 +64,9 @@ interface FoundLimit {
  * page, and rounding differs with the page size. No machine has a pebibyte.
  */
 const UNLIMITED_BYTES = 2 ** 50;
+
+/** Bounds what is looked at; nobody nests that many limits. */
+const MOST_OUTER = 8;
 
 /** For who reads the limit again and again: a file that cannot be read says what it said before. */
 export function memoryLimitReader(options: MemoryLimitOptions): () => MemoryLimit {
@@ -81,9 +93,10 @@ export function readMemoryLimit(
 
   const { bytes, group } = tightest;
   const { explicitBytes } = options;
+  const outer = outerOf(all, group);
   if (explicitBytes !== null && explicitBytes <= bytes) {
     const source = "setting capacity.memoryLimit";
-    return { bytes: explicitBytes, source, kind: "setting", group, notes };
+    return { bytes: explicitBytes, source, kind: "setting", group, outer, notes };
   }
   if (explicitBytes !== null) {
     // Believed, it would switch off whatever looks at what is free.
@@ -93,7 +106,20 @@ export function readMemoryLimit(
   }
   const source =
     all.length > 1 ? `${tightest.source} (tightest of ${all.length})` : tightest.source;
-  return { bytes, source, kind: group?.version ?? "physical", group, notes };
+  // The use of the machine is then what is read.
+  if (group === null) return { bytes, source, kind: "physical", group, notes };
+  return { bytes, source, kind: group.version, group, outer, notes };
+}
+
+/** One of each group but the one that binds. */
+function outerOf(all: readonly FoundLimit[], binding: BindingGroup | null): readonly OuterLimit[] {
+  const tightest = new Map<string | undefined, OuterLimit>();
+  for (const { bytes, group } of all.toSorted((one, other) => one.bytes - other.bytes)) {
+    const directory = group?.directory;
+    const isBinding = group !== null && directory === binding?.directory;
+    if (!isBinding && !tightest.has(directory)) tightest.set(directory, { bytes, group });
+  }
+  return [...tightest.values()].slice(0, MOST_OUTER);
 }
 
 function limitsOf(hierarchy: Hierarchy, notes: string[], readFile: ReadFile): FoundLimit[] {

@@ -4,7 +4,7 @@
  * `usage / limit` would close for reading a large file.
  *
  * The reading is of the group that sets the limit, so that it and the limit speak of the same
- * memory. Swap is no room: what a group has in swap counts as if it were in memory, because
+ * memory; where there is less room outside of it, see `outer-room.ts`, so much more counts as used. Swap is no room: what a group has in swap counts as if it were in memory, because
  * touching it brings it back. Only of a whole machine it is left out, where it is mostly what
  * others have not touched for days.
  *
@@ -13,7 +13,9 @@
 
 import { readText } from "./cgroup.ts";
 import { GroupMeter } from "./group-use.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
+import { OuterRoom } from "./outer-room.ts";
 import { statField, sumOf } from "./stat-field.ts";
 
 export interface MemoryUse {
@@ -23,10 +25,15 @@ export interface MemoryUse {
   readonly covers: "group" | "machine" | "process";
   /** For people: what was added up. */
   readonly source: string;
+  /**
+   * The limit less the room that is left outside of the group: what is in use by whomever, if it is
+   * more. Absent where there is nothing outside.
+   */
+  readonly crowdedBytes?: number;
 }
 
-/** Which group to ask, and what it may hold. */
-export type MeteredLimit = Pick<MemoryLimit, "bytes" | "kind" | "group">;
+/** Which group to ask, what it may hold, and what is around it. */
+export type MeteredLimit = Pick<MemoryLimit, "bytes" | "kind" | "group" | "outer">;
 
 const KIBIBYTE_BYTES = 1024;
 const SOURCES = {
@@ -37,23 +44,31 @@ const SOURCES = {
 /** Keeps between readings what is too dear to be found out for each. */
 export class MemoryMeter {
   readonly #root: string;
+  readonly #outerRoom: OuterRoom;
   #group: { readonly directory: string; readonly meter: GroupMeter } | null = null;
 
-  /** @param root Directory that stands for `/`; all files are read below it. */
-  constructor(root = "/") {
+  /**
+   * @param root Directory that stands for `/`; all files are read below it.
+   * @param clock In ms.
+   */
+  constructor(root = "/", clock: () => number = monotonicMs) {
     this.#root = root;
+    this.#outerRoom = new OuterRoom(root, clock);
   }
 
   /**
    * Reads the use. Synchronous and bounded: three or four small files (50 µs in v1), and as many
-   * for each group below where the kernel's sum may lag behind, of 256 groups at most.
+   * for each group below where the kernel's sum may lag behind, of 256 groups at most. What is
+   * outside is looked at ten times a second at most.
    */
   read(limit: MeteredLimit): MemoryUse {
-    return (
+    const use =
       this.#useOfGroup(limit) ??
       (limit.kind === "physical" ? useOfMachine(this.#root) : null) ??
-      useOfProcess(this.#root)
-    );
+      useOfProcess(this.#root);
+    const { bytes: limitBytes, outer = [] } = limit;
+    if (outer.length === 0) return use;
+    return { ...use, crowdedBytes: limitBytes - this.#outerRoom.bytes(outer, use.bytes) };
   }
 
   #useOfGroup({ bytes: limitBytes, group }: MeteredLimit): MemoryUse | null {
@@ -81,11 +96,11 @@ export interface MeasuredBytes {
  * hold, or a reading that lies low would open the gate and put the guard to sleep.
  */
 export function usedBytesOf(
-  { bytes, covers }: Pick<MemoryUse, "bytes" | "covers">,
+  { bytes, covers, crowdedBytes = 0 }: Pick<MemoryUse, "bytes" | "covers" | "crowdedBytes">,
   { serverBytes, agentsBytes }: MeasuredBytes,
 ): number {
-  if (covers === "process") return bytes + agentsBytes;
-  return Math.max(bytes, serverBytes + agentsBytes);
+  if (covers === "process") return Math.max(bytes + agentsBytes, crowdedBytes);
+  return Math.max(bytes, serverBytes + agentsBytes, crowdedBytes);
 }
 
 function useOfMachine(root: string): MemoryUse | null {
