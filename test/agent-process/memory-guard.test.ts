@@ -145,6 +145,18 @@ describe("MemoryGuard, measuring", () => {
     expect(agents.guard.status.usedBytes).toBeLessThan(160 * MIB);
   });
 
+  it("sees that a group around its own has less room", async () => {
+    using around = fakeMemory({ freeBytes: 300 * MIB });
+    using memory = fakeMemory({ freeBytes: 1000 * MIB });
+    await using agents = guarded().agents;
+    agents.guard.setLimit({ ...memory.limit, outer: [around.limit] }, LINES);
+    await start(agents, "polite.sh");
+    await until(() => agents.guard.status.slackBytes === 300 * MIB);
+    around.setFree(BRAKE + MIB);
+    await until(() => agents.guard.status.level === 1);
+    expect(agents.guard.seesRoom).toBe(false);
+  });
+
   it("is not silent while its thread is being loaded, however late that is", async () => {
     const thread = new URL("../fixtures/starts-late.ts", import.meta.url);
     await using agents = guarded({ thread }).agents;
