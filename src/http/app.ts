@@ -133,7 +133,7 @@ function acceptJson(app: FastifyInstance, parts: ServerParts, refusals: Refusals
     if (encoding.toLowerCase() !== "identity") return done(COMPRESSED);
     const bytes = Number(request.headers["content-length"] ?? 0);
     if (bytes > parts.config.http.bodyLimitBytes) return done(TOO_LARGE);
-    if (!bodies.take(request.raw)) return void refusals.send(TOO_MANY_BODIES, request, reply);
+    if (!bodies.take(reply.raw)) return void refusals.send(TOO_MANY_BODIES, request, reply);
     if (/^100-continue$/i.test(request.headers.expect ?? "")) reply.raw.writeContinue();
     done(null, payload);
   });
