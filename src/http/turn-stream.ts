@@ -58,7 +58,7 @@ export function sendRestEvents(
   if (asked.is === "done") return reply.status(204).send();
   const { turnId } = asked.is === "ended" ? asked.turn : asked.reader.turn.request;
   const frames = encodeRestEvents(entriesOf(asked), turnId, reporter(parts, turnId, gone));
-  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone), parts.config.http);
+  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone));
 }
 
 /** The same as the events of a run of AG-UI. */
@@ -93,7 +93,6 @@ export function sendAguiFrames(
     reply,
     AGUI_MEDIA_TYPES[format],
     format === "sse" ? beating(parts, chunks, gone) : chunks,
-    parts.config.http,
   );
 }
 

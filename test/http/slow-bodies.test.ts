@@ -73,9 +73,9 @@ it.each([
 ])("a body that is announced to %s and not sent holds nothing", async (_what, line, status) => {
   server = await startServer({ script: SCRIPT, settings: { "http.bodiesSize": "1MiB" } });
   const { host } = new URL(server.url);
-  const head = `${line} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: text/plain\r\n`;
+  const request = `${line} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: text/plain\r\n`;
   clients = Array.from({ length: SLOW_CLIENTS }, () => new RawConnection(server.url));
-  for (const client of clients) await client.send(`${head}Content-Length: 60000\r\n\r\n`);
+  for (const client of clients) await client.send(`${request}Content-Length: 60000\r\n\r\n`);
   const statuses = () => clients.map(({ received }) => parseAnswers(received)[0]?.status);
   await until(() => !statuses().includes(undefined), "all to be answered");
   expect(statuses()).toContain(status);

@@ -150,11 +150,12 @@ const exportQuerySchema = z.strictObject({
     .describe("Whose session it is; the caller's without it. Another one's is for operators."),
 });
 
-function exportSession({ sessions, config }: ServerParts): Route {
+function exportSession({ sessions }: ServerParts): Route {
   return {
     method: "GET",
     path: "/v1/sessions/:sessionId/export",
     access: "caller",
+    isStream: true,
     docs: {
       operationId: "exportSession",
       summary: "All of a session as Claude Code has it, a JSON object a line",
@@ -189,7 +190,7 @@ function exportSession({ sessions, config }: ServerParts): Route {
         );
       }
       const chunks = await sessions.exported({ tenant, sessionId: param("sessionId") }, Date.now());
-      return sendStream(reply, "application/x-ndjson", chunks, config.http);
+      return sendStream(reply, "application/x-ndjson", chunks);
     },
   };
 }
