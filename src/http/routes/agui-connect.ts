@@ -48,7 +48,7 @@ export async function connectAgent(
     const found = await attach(turn, gone, lastEventId);
     return sendAguiEvents(parts, context, found, { run: asked.run, format, gone });
   }
-  const stored = await storedOf(parts, ref);
+  const stored = await storedOf(parts, ref, gone);
   const { messages, isBusy } = stored;
   const frames =
     turn === undefined || wasFollowed(turn, stored)
@@ -104,9 +104,14 @@ function beforeAnswer(turn: LiveTurn, stored: readonly SessionMessage[]): Messag
 }
 
 /** None for a thread that nobody has talked in, as every new one is. */
-async function storedOf({ sessions }: ServerParts, ref: SessionRef): Promise<Stored> {
+async function storedOf(
+  { sessions, reads }: ServerParts,
+  ref: SessionRef,
+  gone: AbortSignal,
+): Promise<Stored> {
   try {
     const { isBusy, lastTurnAtMs } = await sessions.read(ref, Date.now());
+    using _read = await reads.begin(gone);
     const { messages } = await sessions.transcript(ref, Date.now());
     return { messages, isBusy, lastTurnAtMs };
   } catch (thrown) {
