@@ -17,6 +17,7 @@ import {
 } from "../../protocol/agui-connect.ts";
 import { type AguiFrame, encodeAgui } from "../../protocol/agui-encode.ts";
 import { aguiMessagesOf, isSaid } from "../../protocol/agui-messages.ts";
+import { isOfAnotherTurn } from "../../protocol/event-id.ts";
 import { SSE_HEARTBEAT } from "../../protocol/sse.ts";
 import { sessionRefOf, type SessionRef } from "../../session/session-id.ts";
 import type { SessionMessage } from "../../session/transcript.ts";
@@ -44,7 +45,12 @@ export async function connectAgent(
   const gone = clientGone(reply, format === "sse" ? SSE_HEARTBEAT : null);
   const turn = parts.turns.ofSession(ref);
   const lastEventId = lastEventIdOf(context);
-  if (turn !== undefined && lastEventId !== undefined) {
+  // The last one of an earlier run says nothing of this one, which has to be sent whole.
+  const goesOn =
+    turn !== undefined &&
+    lastEventId !== undefined &&
+    !isOfAnotherTurn(lastEventId, turn.request.turnId);
+  if (goesOn) {
     const found = await attach(turn, gone, lastEventId);
     return sendAguiEvents(parts, context, found, { run: asked.run, format, gone });
   }
