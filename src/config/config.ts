@@ -94,6 +94,10 @@ export interface Config {
     readonly storeTimeoutMs: number;
     readonly leaseTimeMs: number;
     readonly outboxBytes: number;
+    /** Sessions whose messages are read at once. */
+    readonly maxReadsAtOnce: number;
+    /** Longest wait for such a read to begin. */
+    readonly readWaitMs: number;
   };
   /** When sessions are deleted by themselves; null for no limit. */
   readonly retention: {

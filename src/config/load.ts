@@ -264,6 +264,8 @@ function sessionsConfig(sessions: ServerSettings["sessions"]): Config["sessions"
     storeTimeoutMs: sessions.storeTime,
     leaseTimeMs: sessions.leaseTime,
     outboxBytes: sessions.outboxSize,
+    maxReadsAtOnce: sessions.readsAtOnce,
+    readWaitMs: sessions.readWait,
   };
 }
 

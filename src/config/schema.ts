@@ -51,7 +51,7 @@ const http = z.strictObject({
     ),
   unreadTime: durationSchema("1s", "10m")
     .prefault("1m")
-    .describe("How long a client may leave bytes of a stream unread before it is cut off."),
+    .describe("How long a client may leave bytes of an answer unread before it is cut off."),
   connections: z
     .int()
     .min(1)

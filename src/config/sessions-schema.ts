@@ -50,6 +50,18 @@ export const sessions = z.strictObject({
       "Transcripts of sessions whose last turn the store has not heard of, as it did not answer. " +
         "With more, no turn is taken until it does.",
     ),
+  readsAtOnce: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(2)
+    .describe(
+      "Sessions whose messages are read at once; a long one takes up to 100 MiB of memory " +
+        "meanwhile. Further ones wait.",
+    ),
+  readWait: durationSchema("0s", "1m")
+    .prefault("5s")
+    .describe("How long such a read may wait before it is refused with 503."),
 });
 
 function isStoreUrl(text: string): boolean {

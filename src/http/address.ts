@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Route } from "./route.ts";
+import { answersHead, type Route } from "./route.ts";
 
 /** Empty for an address that is not there. Reads the path as the router does. */
 export function allowedMethods(routes: readonly Route[], url: string): readonly string[] {
@@ -12,7 +12,7 @@ export function allowedMethods(routes: readonly Route[], url: string): readonly 
   const segments = path.split("/").map(decoded);
   const methods = routes
     .filter((route) => fits(route.path.split("/"), segments))
-    .flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method]));
+    .flatMap((route) => (answersHead(route) ? ["GET", "HEAD"] : [route.method]));
   return methods.length === 0 ? [] : [...methods, "OPTIONS"];
 }
 

@@ -28,8 +28,9 @@ import { parseJsonBody } from "./json-body.ts";
 import { isContinuation, loadRefusal } from "./load-refusal.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
-import { type Route, writes } from "./route.ts";
+import { answersHead, type Route, writes } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
+import { cutOffUnread } from "./unread-answer.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
 const MAX_PARAM_LENGTH = 256;
@@ -49,6 +50,7 @@ export function buildApp(parts: ServerParts): FastifyInstance {
   const crossOrigin = new CrossOrigin(parts.config.http.corsOrigins);
   app.addHook("onRequest", (request, reply, done) => {
     clientErrors.track(request.raw, reply.raw);
+    cutOffUnread(reply.raw, parts.config.http.unreadTimeoutMs);
     void reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
     // So that clients take their next request to another replica.
     if (parts.readiness.state === "draining") void reply.header("connection", "close");
@@ -133,7 +135,7 @@ function acceptJson(app: FastifyInstance, parts: ServerParts, refusals: Refusals
     if (encoding.toLowerCase() !== "identity") return done(COMPRESSED);
     const bytes = Number(request.headers["content-length"] ?? 0);
     if (bytes > parts.config.http.bodyLimitBytes) return done(TOO_LARGE);
-    if (!bodies.take(request.raw)) return void refusals.send(TOO_MANY_BODIES, request, reply);
+    if (!bodies.take(reply.raw)) return void refusals.send(TOO_MANY_BODIES, request, reply);
     if (/^100-continue$/i.test(request.headers.expect ?? "")) reply.raw.writeContinue();
     done(null, payload);
   });
@@ -171,6 +173,7 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
     app.route({
       method,
       url,
+      exposeHeadRoute: answersHead(route),
       onRequest: (request, reply, done) => {
         try {
           if (access !== "public") {

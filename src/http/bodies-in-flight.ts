@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { IncomingMessage } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Refusal } from "../lib/errors.ts";
 
 /**
@@ -28,10 +28,14 @@ export class BodiesInFlight {
   }
 
   /**
-   * Whether the body may be received; if so, it counts until it is there or its client is gone. One
-   * that does not say how long it is counts as one of the largest. One alone always may.
+   * Whether the body may be received; if so, it counts until it is there, its client is gone or it
+   * is answered, after which Node drops what still comes. One that does not say how long it is
+   * counts as one of the largest. One alone always may, and one of a method that has none is not
+   * received at all.
    */
-  take(request: IncomingMessage): boolean {
+  take(response: ServerResponse): boolean {
+    const { req: request } = response;
+    if (request.method === "GET" || request.method === "HEAD") return true;
     const { bodyLimitBytes, bodiesLimitBytes } = this.#limits;
     const isChunked = request.headers["transfer-encoding"] !== undefined;
     const bytes = isChunked ? bodyLimitBytes : Number(request.headers["content-length"] ?? 0);
@@ -43,7 +47,9 @@ export class BodiesInFlight {
       if (!isOver) this.#bytes -= bytes;
       isOver = true;
     };
-    for (const event of ["end", "close"]) request.once(event, giveBack);
+    request.once("end", giveBack).once("close", giveBack);
+    // Of a request that is answered Node tells neither.
+    response.once("close", giveBack);
     return true;
   }
 }

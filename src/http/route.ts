@@ -12,11 +12,13 @@ import type { Caller } from "../turn/turn.ts";
 import type { Access } from "./auth.ts";
 
 export interface Route {
-  /** GET answers HEAD as well. */
+  /** GET answers HEAD as well, but for streams. */
   readonly method: "GET" | "POST" | "DELETE";
   /** Parameters as `:name`. */
   readonly path: string;
   readonly access: Access;
+  /** Its HEAD would begin what nobody reads: a reader of a turn keeps it running. */
+  readonly isStream?: true;
   /** Refused before its body is read when the replica is full or draining. */
   readonly startsTurn?: true;
   readonly docs: RouteDocs;
@@ -27,6 +29,13 @@ export interface Route {
 export function writes({ method }: Pick<Route, "method">): boolean {
   return method !== "GET";
 }
+
+/** Whether HEAD is answered as GET is, without the body. */
+export function answersHead({ method, isStream }: HeadRoute): boolean {
+  return method === "GET" && isStream !== true;
+}
+
+type HeadRoute = Pick<Route, "method" | "isStream">;
 
 export interface RequestContext {
   readonly request: FastifyRequest;

@@ -15,6 +15,7 @@ import type { Config } from "../config/config.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { Sweep } from "../session/session-sweeper.ts";
+import type { TranscriptReads } from "../session/transcript-reads.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { KeptSummary } from "../turn/kept-processes.ts";
 import type { LiveTurns } from "../turn/live-turns.ts";
@@ -28,6 +29,8 @@ export interface ServerParts {
   readonly turns: LiveTurns;
   readonly gate: TurnGate;
   readonly sessions: Sessions;
+  /** Whoever reads a transcript begins here. */
+  readonly reads: TranscriptReads;
   /** Starts a process for the session's next turn, if it can, and says what came of it. */
   readonly warm: (ref: SessionRef) => Promise<WarmReason>;
   /** Deletes the sessions that have to go now, or says which those are. */

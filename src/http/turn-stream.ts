@@ -68,7 +68,7 @@ export function sendRestEvents(
   if (asked.is === "done") return reply.status(204).send();
   const { turnId } = asked.is === "ended" ? asked.turn : asked.reader.turn.request;
   const frames = encodeRestEvents(entriesOf(asked), turnId, reporter(parts, turnId, gone));
-  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone), parts.config.http);
+  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone));
 }
 
 /** The same as the events of a run of AG-UI. */
@@ -98,15 +98,12 @@ export function sendAguiFrames(
   frames: AsyncIterable<AguiFrame>,
   { format, gone }: AguiSending,
 ): unknown {
-  const { http } = parts.config;
+  const { heartbeatMs } = parts.config.http;
   const chunks =
     format === "sse"
       ? beating(parts, encodeAguiBytes(frames, format), gone)
-      : encodeAguiBytes(
-          withHeartbeatOnceBegun(frames, http.heartbeatMs, AGUI_HEARTBEAT, gone),
-          format,
-        );
-  return sendStream(reply, AGUI_MEDIA_TYPES[format], chunks, http);
+      : encodeAguiBytes(withHeartbeatOnceBegun(frames, heartbeatMs, AGUI_HEARTBEAT, gone), format);
+  return sendStream(reply, AGUI_MEDIA_TYPES[format], chunks);
 }
 
 function entriesOf(asked: Attached | Ended): AsyncIterable<NumberedEvent> {

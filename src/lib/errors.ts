@@ -252,6 +252,15 @@ export const ERRORS = {
     title: "The replica receives as many bytes of bodies as it may",
     remedy: "Come back after `Retry-After` seconds; the limit is `http.bodiesSize`",
   },
+  too_many_reads: {
+    status: 503,
+    fault: "load",
+    retryable: true,
+    title: "The replica reads as many transcripts as it may",
+    remedy:
+      "Come back after `Retry-After` seconds; the limits are `sessions.readsAtOnce` and " +
+      "`sessions.readWait`",
+  },
   not_ready: {
     status: 503,
     fault: "operator",

@@ -36,13 +36,21 @@ export function eventIdOf(turnId: string, { after, parts }: EventPlace): string 
   return `${turnId.slice(0, TAG_LENGTH)}-${after}${rest}`;
 }
 
+const EVENT_ID = /^(.{1,8})-(\d{1,15})(?:\.(\d{1,4}))?$/;
+
+/** Whether it is the id of an event, and of another turn. */
+export function isOfAnotherTurn(text: string, turnId: string): boolean {
+  const tag = EVENT_ID.exec(text)?.[1];
+  return tag !== undefined && tag !== turnId.slice(0, TAG_LENGTH);
+}
+
 /**
  * @param text As a client sent it; nothing, or nothing in it, stands for the beginning.
  * @throws {AppError} `invalid_request` for anything but an id of an event of the turn.
  */
 export function placeOf(text: string | undefined, turnId: string): EventPlace {
   if (text === undefined || text === "") return FIRST_PLACE;
-  const [, tag, after, parts] = /^(.{1,8})-(\d{1,15})(?:\.(\d{1,4}))?$/.exec(text) ?? [];
+  const [, tag, after, parts] = EVENT_ID.exec(text) ?? [];
   if (after === undefined) throw noPlace("it is not the id of an event");
   if (tag !== turnId.slice(0, TAG_LENGTH)) throw noPlace("it is the id of another turn's event");
   return { after: Number(after), parts: Number(parts ?? 0) };

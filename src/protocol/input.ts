@@ -63,11 +63,34 @@ const imagePartSchema = z.strictObject({
   base64: base64Schema,
 });
 
-const documentPartSchema = z.strictObject({
-  type: z.literal("document"),
-  mediaType: z.enum(DOCUMENT_MEDIA_TYPES),
-  base64: base64Schema,
-});
+/** One of plain text becomes the text that it is, which must fit as any other does. */
+const documentPartSchema = z
+  .strictObject({
+    type: z.literal("document"),
+    mediaType: z.enum(DOCUMENT_MEDIA_TYPES),
+    base64: base64Schema,
+  })
+  .transform((part, context): InputPart => {
+    if (part.mediaType !== "text/plain") return part;
+    const text = utf8Of(part.base64);
+    const checked = text === null ? NO_UTF8 : checkValue(textSchema, text);
+    if (checked.ok) return { type: "text", text: checked.value };
+    for (const { message } of checked.issues) {
+      context.addIssue({ code: "custom", message, path: ["base64"] });
+    }
+    return z.NEVER;
+  });
+
+const NO_UTF8 = { ok: false, issues: [{ message: "needs the base64 of text in UTF-8" }] } as const;
+
+/** Null for bytes that are no text. */
+function utf8Of(base64: string): string | null {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(base64, "base64"));
+  } catch {
+    return null;
+  }
+}
 
 export const inputPartSchema = z.discriminatedUnion("type", [
   textPartSchema,

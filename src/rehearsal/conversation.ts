@@ -73,7 +73,8 @@ export function readConversation(body: MessagesBody): Conversation {
   const results = toolResultsOf(messages.at(-1));
   const tools = body.tools ?? [];
   const userText = texts.at(-1) ?? "";
-  const mentionedTool = tools.find((tool) => mentions(userText, tool.name));
+  const words = tools.length === 0 ? "" : wordsOf(userText);
+  const mentionedTool = tools.find((tool) => mentions(words, tool.name));
   return {
     model: body.model,
     userText: quote(userText),
@@ -99,14 +100,17 @@ export function isToolNamed(toolName: string, name: string): boolean {
   return toolName === name || parseToolName(toolName).toolName === name;
 }
 
-function mentions(text: string, toolName: string): boolean {
+function mentions(words: string, toolName: string): boolean {
   if (toolName === STRUCTURED_OUTPUT_TOOL) return false;
-  const words = (from: string): string =>
-    ` ${from
-      .toLowerCase()
-      .split(/[^\p{L}\p{N}]+/u)
-      .join(" ")} `;
-  return words(text).includes(words(parseToolName(toolName).toolName));
+  return words.includes(wordsOf(parseToolName(toolName).toolName));
+}
+
+/** In lower case, with one blank between them and around them. */
+function wordsOf(text: string): string {
+  return ` ${text
+    .toLowerCase()
+    .split(/[^\p{L}\p{N}]+/u)
+    .join(" ")} `;
 }
 
 function userTextOf(message: Message): string {

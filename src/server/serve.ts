@@ -14,6 +14,7 @@ import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { checkReadiness, watchStarts } from "./check-readiness.ts";
 import { NOTHING_SWEPT } from "../session/session-sweeper.ts";
+import { TranscriptReads } from "../session/transcript-reads.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
 import { ASKED_LOAD_RATIO, keepSwept } from "./keep-swept.ts";
@@ -116,6 +117,7 @@ function serverParts(
     turns,
     gate: capacity.gate,
     sessions,
+    reads: new TranscriptReads(given.config.sessions),
     warm,
     telemetry,
     capacity: () => report.view(),

@@ -63,9 +63,10 @@ import {
   type TurnEnd,
 } from "./sessions.ts";
 import type { SingleSession } from "./single-session.ts";
+import { readChunks, shownTranscript } from "./shown-transcript.ts";
 import { shortenTranscript } from "./shorten-transcript.ts";
 import { ifPresent, storing, storingEach } from "./storage-errors.ts";
-import { hasConversation, readLines, repairTranscript } from "./transcript-file.ts";
+import { hasConversation, repairTranscript } from "./transcript-file.ts";
 import {
   type Transcript,
   TRANSCRIPT_LIMITS,
@@ -226,9 +227,8 @@ export class FileSessions implements Sessions {
     return storing("read the transcript", async () => {
       const record = await requireRecord(this.#data, own, nowMs);
       const file = await transcriptFileOf(this.#data, record);
-      const { lines, isWhole } = file ? await readLines(file) : { lines: [], isWhole: true };
-      const transcript = transcriptOf(lines, limits);
-      return { ...transcript, isComplete: transcript.isComplete && isWhole };
+      if (file === undefined) return transcriptOf([], limits);
+      return shownTranscript(file.bytes, (fromBytes) => readChunks(file, fromBytes), limits);
     });
   }
 

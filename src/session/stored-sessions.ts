@@ -15,6 +15,7 @@ import { parseSessionRef, sessionNotFound, type SessionRef } from "./session-id.
 import type { SessionPage, SessionQuery } from "./session-list.ts";
 import { heldRecord, recordFrom, type SessionRecord } from "./session-record.ts";
 import { type SessionSummary, summaryOf } from "./sessions.ts";
+import { shownTranscript } from "./shown-transcript.ts";
 import { listStored, storedAt, storedNames } from "./stored-list.ts";
 import { keyOf, recordOf } from "./stored-record.ts";
 import {
@@ -35,8 +36,7 @@ import {
   type SessionHead,
 } from "./stores/session-head.ts";
 import { SessionLog } from "./stores/session-log.ts";
-import { MAX_READ_BYTES } from "./transcript-file.ts";
-import { type Transcript, TRANSCRIPT_LIMITS, transcriptOf } from "./transcript.ts";
+import type { Transcript } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
 import { keptTurnOf } from "./turn-keys.ts";
 import type { TurnKey } from "../turn/turn.ts";
@@ -101,15 +101,8 @@ export class StoredSessions {
   async transcript(ref: SessionRef, nowMs: number): Promise<Transcript> {
     const own = parseSessionRef(ref);
     const { head } = await this.require(own, nowMs);
-    const fromBytes = Math.max(0, bytesOf(head) - MAX_READ_BYTES);
-    const chunks: Buffer[] = [];
-    await this.#asked(async () => {
-      for await (const chunk of this.log.load(keyOf(own), head, "", fromBytes)) chunks.push(chunk);
-    });
-    const lines = Buffer.concat(chunks).toString("utf8").split("\n");
-    // The first one would be half a line.
-    const transcript = transcriptOf(fromBytes === 0 ? lines : lines.slice(1), TRANSCRIPT_LIMITS);
-    return { ...transcript, isComplete: transcript.isComplete && fromBytes === 0 };
+    const load = (fromBytes: number) => this.log.load(keyOf(own), head, "", fromBytes);
+    return this.#asked(() => shownTranscript(bytesOf(head), load));
   }
 
   /** As `Sessions.exported`: what the store has by now, a few seconds behind a turn that runs. */

@@ -43,8 +43,6 @@ const HEAD_BYTES = 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 /** The most of a torn line that is kept for inspection. */
 const MAX_TORN_BYTES = 1024 * 1024;
-/** The most of a transcript that is read to show it: its last part. */
-export const MAX_READ_BYTES = 32 * 1024 * 1024;
 /** Where the last message is looked for; a result of a tool may be long. */
 const MAX_LOOK_BACK_BYTES = 16 * 1024 * 1024;
 const NEWLINE = 0x0a;
@@ -116,19 +114,6 @@ export async function repairTranscript(
   }
   await rename(repaired.path, `${repaired.path}.unusable`);
   return { transcript: undefined, repairedLines, wasSetAside: true };
-}
-
-/** Its last lines, and whether they are all there are. */
-export async function readLines({
-  path,
-  bytes,
-}: TranscriptFile): Promise<{ readonly lines: readonly string[]; readonly isWhole: boolean }> {
-  await using file = await openRegularFile(path);
-  if (file === undefined) return { lines: [], isWhole: true };
-  const start = Math.max(0, bytes - MAX_READ_BYTES);
-  const lines = (await readAt(file, start, bytes - start)).toString("utf8").split("\n");
-  // The first one would be half a line.
-  return start === 0 ? { lines, isWhole: true } : { lines: lines.slice(1), isWhole: false };
 }
 
 /**

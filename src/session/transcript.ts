@@ -1,5 +1,5 @@
 /**
- * The messages of a session, read from the lines of its transcript. Pure.
+ * The messages of a session, read from the lines of its transcript. Changes nothing.
  *
  * A transcript is a tree: every entry names its parent, and a turn that was lost is a dead branch.
  * The conversation is the way from the last message back to the root, with two additions: the
@@ -8,6 +8,7 @@
  * @module
  */
 
+import { setImmediate as nextTick } from "node:timers/promises";
 import { isObject } from "../lib/is-object.ts";
 import { parseToolName } from "../lib/tool-name.ts";
 import { parseObject } from "./transcript-file.ts";
@@ -63,6 +64,9 @@ export const TRANSCRIPT_LIMITS: TranscriptLimits = {
   maxTotalLength: 4 * 1024 * 1024,
 };
 
+/** UTF-16 code units that are read at a stretch, in a few milliseconds; then others have their turn. */
+const STRETCH_LENGTH = 256 * 1024;
+
 /** An object of a line, of which nothing is known. */
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -73,11 +77,21 @@ interface Entry {
   readonly message: SessionMessage | undefined;
 }
 
-export function transcriptOf(lines: Iterable<string>, limits: TranscriptLimits): Transcript {
+/** Read with pauses, as a long one takes many times as long as anything else does. */
+export async function transcriptOf(
+  lines: Iterable<string> | AsyncIterable<string>,
+  limits: TranscriptLimits,
+): Promise<Transcript> {
   const entries = new Map<string, Entry>();
   let skippedLines = 0;
+  let readLength = 0;
   let leaf: Entry | undefined;
-  for (const line of lines) {
+  for await (const line of lines) {
+    readLength += line.length;
+    if (readLength > STRETCH_LENGTH) {
+      readLength = 0;
+      await nextTick();
+    }
     if (line.trim() === "") continue;
     const fields = parseObject(line);
     if (fields === undefined) skippedLines += 1;

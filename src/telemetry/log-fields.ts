@@ -14,6 +14,8 @@ const MAX_DEPTH = 6;
 const MAX_CAUSES = 5;
 /** Characters of an error's message or stack. */
 const MAX_ERROR_CHARACTERS = 4_000;
+/** Characters of it that are searched for secrets: an error may quote megabytes. */
+const MAX_REDACTED_CHARACTERS = 4 * MAX_ERROR_CHARACTERS;
 
 export interface LoggedError {
   readonly name: string;
@@ -79,10 +81,18 @@ function textOf(thrown: unknown): string {
   return typeof thrown === "string" ? thrown : `[${typeof thrown}]`;
 }
 
-/** Redacts before it cuts: half a secret has no shape to know it by. */
+/**
+ * Redacts before it cuts: half a secret has no shape to know it by. Where more than is looked at had
+ * to be cut off first, the last word of what is left may be such a half.
+ */
 function bounded(text: string): string {
-  const clean = redactText(text);
-  return clean.length <= MAX_ERROR_CHARACTERS
-    ? clean
-    : `${clean.slice(0, MAX_ERROR_CHARACTERS)} [cut]`;
+  const isWhole = text.length <= MAX_REDACTED_CHARACTERS;
+  const clean = redactText(isWhole ? text : text.slice(0, MAX_REDACTED_CHARACTERS));
+  if (clean.length > MAX_ERROR_CHARACTERS) return `${clean.slice(0, MAX_ERROR_CHARACTERS)} [cut]`;
+  return isWhole ? clean : `${withoutLastWord(clean)} [cut]`;
+}
+
+function withoutLastWord(text: string): string {
+  const end = Math.max(...[" ", "\n", "\t"].map((blank) => text.lastIndexOf(blank)));
+  return text.slice(0, Math.max(0, end));
 }

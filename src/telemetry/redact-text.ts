@@ -25,7 +25,9 @@ const SECRET_VALUES = new RegExp(
     "\\b(?:AKIA|ASIA)[0-9A-Z]{16}\\b",
     "\\bAIza[\\w-]{30,}",
     "\\bxox[a-z]-[\\w-]{10,}",
-    "\\beyJ[\\w-]{8,}\\.[\\w-]{8,}(?:\\.[\\w-]*)?", // JSON Web Tokens.
+    // JSON Web Tokens, with what stands before them without a gap: were each `eyJ` a beginning of
+    // its own, a text of nothing else would take the square of its length.
+    "(?<![\\w-])(?=[\\w-]*?\\beyJ[\\w-]{8})[\\w-]+\\.[\\w-]{8,}(?:\\.[\\w-]*)?",
   ].join("|"),
   "g",
 );

@@ -17,6 +17,7 @@ import {
 import { z } from "zod";
 import { FUNCTION_TOOLS_SERVER } from "../agent/sdk-options.ts";
 import { AppError } from "../lib/errors.ts";
+import { isObject } from "../lib/is-object.ts";
 import { runAsCall } from "./tool-call.ts";
 
 /** Longest result that is handed to the model. */
@@ -69,21 +70,21 @@ export function defineTool<Shape extends z.ZodRawShape>(definition: {
  *   tool, or a name is there twice.
  */
 export async function loadFunctionTools(files: readonly string[]): Promise<LoadedFunctionTools> {
-  const tools = new Map<string, { spec: FunctionTool; shape: z.ZodRawShape }>();
+  const tools = new Map<string, { spec: FunctionTool; schema: z.ZodObject }>();
   for (const file of files) {
     for (const [name, exported] of Object.entries(await importModule(file))) {
       if (name === "default") throw invalid(file, name, "tools are named exports");
       if (!/^[a-zA-Z0-9_-]{1,64}$/.test(name)) throw invalid(file, name, "not a usable tool name");
       if (tools.has(name)) throw invalid(file, name, "another module exports a tool of this name");
-      tools.set(name, { spec: exported as FunctionTool, shape: shapeOf(file, name, exported) });
+      tools.set(name, { spec: exported as FunctionTool, schema: schemaOf(file, name, exported) });
     }
   }
   return {
     names: [...tools.keys()],
     serverFor(contextNow, onError) {
       if (tools.size === 0) return undefined;
-      const definitions = [...tools].map(([name, { spec, shape }]) =>
-        tool(name, spec.description, shape, (input) =>
+      const definitions = [...tools].map(([name, { spec, schema }]) =>
+        tool(name, spec.description, whole(schema), (input) =>
           call(name, spec, input, contextNow(), onError),
         ),
       );
@@ -140,7 +141,15 @@ async function importModule(file: string): Promise<Record<string, unknown>> {
   }
 }
 
-function shapeOf(file: string, name: string, exported: unknown): z.ZodRawShape {
+/**
+ * The SDK takes a whole schema as well as the shape of one, which its types do not say. A shape knows
+ * nothing of what goes beyond single properties: others that are allowed or not, and refinements.
+ */
+function whole(schema: z.ZodObject): z.ZodRawShape {
+  return schema as unknown as z.ZodRawShape;
+}
+
+function schemaOf(file: string, name: string, exported: unknown): z.ZodObject {
   const spec = exported as Partial<FunctionTool> | null | undefined;
   if (typeof spec !== "object" || spec === null || typeof spec.run !== "function") {
     throw invalid(file, name, "a tool is an object with description, input and run");
@@ -148,22 +157,53 @@ function shapeOf(file: string, name: string, exported: unknown): z.ZodRawShape {
   if (typeof spec.description !== "string" || spec.description === "") {
     throw invalid(file, name, "description is missing");
   }
-  const schema = spec.input instanceof z.ZodObject ? spec.input : fromJsonSchema(spec.input);
-  if (schema === null) {
-    throw invalid(file, name, "input must be a zod object or a JSON Schema of type object");
+  const { input } = spec;
+  if (isZodObject(input)) return input;
+  const unchecked = UNCHECKED_KEYWORDS.filter((keyword) => isObject(input) && keyword in input);
+  if (unchecked.length > 0) {
+    const words = unchecked.map((keyword) => `"${keyword}"`).join(", ");
+    throw invalid(file, name, `input has ${words}, which cannot be checked at its top level`);
   }
-  return schema.shape;
+  const schema = fromJsonSchema(input);
+  if (schema instanceof z.ZodObject) return schema;
+  const reason = schema instanceof Error ? ` (${schema.message})` : "";
+  throw invalid(file, name, `input must be a zod object or a JSON Schema of type object${reason}`);
 }
 
-function fromJsonSchema(input: unknown): z.ZodObject | null {
-  // A zod object of another copy of zod is known by its own conversion to JSON Schema.
-  const foreign = (input as { _zod?: unknown } | undefined)?._zod;
+/** Of any copy of zod: that of the user's module is often another one. */
+function isZodObject(input: unknown): input is z.ZodObject {
+  return (
+    (input as { _zod?: { def?: { type?: unknown } } } | undefined)?._zod?.def?.type === "object"
+  );
+}
+
+/** What a JSON Schema may say of an object as a whole, and a zod object does not. */
+const UNCHECKED_KEYWORDS = [
+  "allOf",
+  "anyOf",
+  "const",
+  "dependencies",
+  "dependentRequired",
+  "dependentSchemas",
+  "else",
+  "enum",
+  "if",
+  "maxProperties",
+  "minProperties",
+  "not",
+  "oneOf",
+  "patternProperties",
+  "propertyNames",
+  "then",
+  "unevaluatedProperties",
+] as const;
+
+function fromJsonSchema(input: unknown): z.ZodType | Error | null {
+  if (!isObject(input) || "_zod" in input) return null;
   try {
-    const json = foreign === undefined ? input : z.toJSONSchema(input as z.ZodType);
-    const schema = z.fromJSONSchema(json as Parameters<typeof z.fromJSONSchema>[0]);
-    return schema instanceof z.ZodObject ? schema : null;
-  } catch {
-    return null;
+    return z.fromJSONSchema(input);
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown : null;
   }
 }
 

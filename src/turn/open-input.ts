@@ -58,11 +58,9 @@ function toContentBlock(part: InputPart): ContentBlock {
         source: { type: "base64", media_type: part.mediaType as "image/png", data: part.base64 },
       };
     case "document":
-      return part.mediaType === "text/plain"
-        ? { type: "text", text: Buffer.from(part.base64, "base64").toString("utf8") }
-        : {
-            type: "document",
-            source: { type: "base64", media_type: "application/pdf", data: part.base64 },
-          };
+      return {
+        type: "document",
+        source: { type: "base64", media_type: "application/pdf", data: part.base64 },
+      };
   }
 }

@@ -98,6 +98,8 @@ describe("loadConfig, sources", () => {
         storeTimeoutMs: 5_000,
         leaseTimeMs: 30_000,
         outboxBytes: 2 ** 30,
+        maxReadsAtOnce: 2,
+        readWaitMs: 5_000,
       },
       retention: {
         maxIdleMs: 90 * 86_400_000,

@@ -248,6 +248,17 @@ describe("a client that connects", () => {
     await first;
     const bad = await refusal(connect("by id", { "last-event-id": "banana" }));
     expect(bad).toMatchObject({ status: 400, code: "invalid_request" });
+
+    // What it has read last may be of an earlier run of the thread.
+    const second = say(open("by id"), "Again slowly");
+    await until(async () => (await headOf("by id")).includes("Again slowly"), "a start");
+    const answer = await connect("by id", { "last-event-id": lastId });
+    expect(answer.status).toBe(200);
+    const whole = await answer.text();
+    for (const frame of ["RUN_STARTED", "MESSAGES_SNAPSHOT", "RUN_FINISHED"]) {
+      expect(whole).toContain(frame);
+    }
+    await second;
   });
 
   it("needs a body that says which thread", async () => {

@@ -223,6 +223,21 @@ describe("what a client cannot do", () => {
     expect(await refusal(fetch(url, { headers: headers() }))).toMatchObject({ status: 400 });
   });
 
+  it("become a reader by asking for the head of a stream alone", async () => {
+    const first = await begin("Speak slowly", "helper");
+    for (let count = 0; count < 4; count += 1) {
+      const answer = await fetch(`${server.url}/v1/turns/${first.turnId}/events`, {
+        method: "HEAD",
+        headers: headers(),
+      });
+      expect([answer.status, answer.headers.get("allow")]).toEqual([405, "GET, OPTIONS"]);
+    }
+    expect(await read(first.turnId)).toMatchObject({ state: "running", readers: 1 });
+    first.cut();
+    await until(async () => (await read(first.turnId))["state"] === "ended", "it to be cancelled");
+    expect(await read(first.turnId)).toMatchObject({ outcome: { status: "cancelled" } });
+  });
+
   it("read with more than the readers that a turn may have, and twenty leave nothing behind", async () => {
     const first = await begin("Speak slowly", "helper");
     const others = await Promise.all(Array.from({ length: 20 }, () => comeBack(first.turnId)));

@@ -5,7 +5,7 @@
 
 import { createHash, randomUUID } from "node:crypto";
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readdir, readlink, rm } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -15,6 +15,7 @@ import { claudeOf, environmentOf, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { run } from "../cli/plimsoll.ts";
 import { ask, post, refusal, stream, textOfRequest } from "./client.ts";
+import { transcriptOf } from "./transcripts.ts";
 
 const SCRIPT = `
 defaults: { firstTokenMs: 20, tokensPerSecond: 500 }
@@ -295,6 +296,39 @@ describe("the list of sessions", () => {
     ]);
   });
 });
+
+describe("reads of a long session", () => {
+  it("are so many at once, whatever is asked; the others are told to come back", async () => {
+    const settings = { "sessions.readsAtOnce": "1", "sessions.readWait": "0s" };
+    await using own = await startServer({ script: SCRIPT, settings });
+    const { sessionId } = await ask(own, "Hi", { threadId: "long" });
+    await appendFile(await transcriptOf(own.directory, sessionId), longTail(10));
+    const url = `${own.url}/v1/sessions/${sessionId}`;
+    const answers = await Promise.all(Array.from({ length: 12 }, () => fetch(url)));
+    const refused = answers.filter(({ status }) => status !== 200);
+    expect(refused.length).toBeGreaterThan(0);
+    expect(refused.length).toBeLessThan(answers.length);
+    for (const answer of refused) {
+      expect(answer.headers.get("retry-after")).toBe("1");
+      expect(await refusal(answer)).toMatchObject({ status: 503, code: "too_many_reads" });
+    }
+    expect((await fetch(url)).status).toBe(200);
+  });
+
+  it("wait for one another, and are all answered", async () => {
+    const { sessionId } = await ask(server, "Hi", { key, threadId: "long" });
+    await appendFile(await transcriptOf(server.directory, sessionId), longTail(2));
+    const answers = await Promise.all(Array.from({ length: 12 }, () => read(sessionId)));
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+  });
+});
+
+/** Words that somebody said, of so many MiB. */
+function longTail(mebibytes: number): string {
+  const message = { role: "user", content: "x".repeat(1024) };
+  const line = (n: number) => JSON.stringify({ type: "user", uuid: `long-${n}`, message });
+  return `${Array.from({ length: mebibytes * 1024 }, (_, n) => line(n)).join("\n")}\n`;
+}
 
 describe("an ephemeral agent", () => {
   it("keeps nothing of a turn, neither on the disk nor in the list", async () => {

@@ -6,7 +6,7 @@
 import { afterEach, expect, it } from "vitest";
 import { until } from "../helpers/leaks.ts";
 import { type InProcessServer, startServer } from "../helpers/server.ts";
-import { ask } from "../e2e/client.ts";
+import { ask, post } from "../e2e/client.ts";
 import { RawConnection, parseAnswers } from "./raw.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -63,6 +63,27 @@ it.each([
     await answer.text();
     return answer.status !== 503;
   }, "a large body to be taken");
+});
+
+/** Once the answer is complete, Node says of the request neither that it ended nor that it closed. */
+it.each([
+  ["a GET", "GET /livez", 200],
+  ["a route that refuses its type", "POST /v1/turns/none/cancel", 415],
+  ["a route that refuses what it is asked", "DELETE /v1/sessions/none", 415],
+])("a body that is announced to %s and not sent holds nothing", async (_what, line, status) => {
+  server = await startServer({ script: SCRIPT, settings: { "http.bodiesSize": "1MiB" } });
+  const { host } = new URL(server.url);
+  const request = `${line} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: text/plain\r\n`;
+  clients = Array.from({ length: SLOW_CLIENTS }, () => new RawConnection(server.url));
+  for (const client of clients) await client.send(`${request}Content-Length: 60000\r\n\r\n`);
+  const statuses = () => clients.map(({ received }) => parseAnswers(received)[0]?.status);
+  await until(() => !statuses().includes(undefined), "all to be answered");
+  expect(statuses()).toContain(status);
+  for (const client of clients) client[Symbol.dispose]();
+  const large = "x".repeat(MEBIBYTE - 200);
+  for (let count = 0; count < 2; count += 1) {
+    await until(async () => (await post(server, large)).status !== 503, "a large body to be taken");
+  }
 });
 
 it("a body that is alone is taken, however low the limit", async () => {

@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, describe, expect, it } from "vitest";
 import { sendStream } from "../../src/http/stream-reply.ts";
+import { cutOffUnread } from "../../src/http/unread-answer.ts";
 import { until } from "../helpers/leaks.ts";
 import { RawConnection } from "./raw.ts";
 
@@ -19,8 +20,8 @@ afterEach(async () => {
 
 async function serveChunks(chunks: AsyncIterable<string>): Promise<string> {
   app = fastify({ forceCloseConnections: true });
-  const limits = { unreadTimeoutMs: UNREAD_TIMEOUT_MS };
-  app.get("/", (_request, reply) => sendStream(reply, "text/event-stream", chunks, limits));
+  app.addHook("onRequest", async (_request, reply) => cutOffUnread(reply.raw, UNREAD_TIMEOUT_MS));
+  app.get("/", (_request, reply) => sendStream(reply, "text/event-stream", chunks));
   return app.listen({ host: "127.0.0.1", port: 0 });
 }
 

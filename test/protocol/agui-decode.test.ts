@@ -120,12 +120,14 @@ describe("decodeAguiRun()", () => {
     const content = [
       { type: "text", text: "Look" },
       { type: "image", source: { type: "data", value: PNG, mimeType: "image/png" } },
-      { type: "document", source: { type: "data", value: PNG, mimeType: "text/plain" } },
+      { type: "document", source: { type: "data", value: PNG, mimeType: "application/pdf" } },
+      { type: "document", source: { type: "data", value: "SGk=", mimeType: "text/plain" } },
     ];
     expect((await decodeAguiRun(run([user(content)]))).input).toEqual([
       { type: "text", text: "Look" },
       { type: "image", mediaType: "image/png", base64: PNG },
-      { type: "document", mediaType: "text/plain", base64: PNG },
+      { type: "document", mediaType: "application/pdf", base64: PNG },
+      { type: "text", text: "Hi" },
     ]);
   });
 

@@ -75,6 +75,25 @@ describe("decodeRestTurn()", () => {
     expect(decodeRestTurn({ input }).input).toEqual(input);
   });
 
+  it("takes a document of plain text as the text that it is, without a byte order mark", () => {
+    const base64 = Buffer.from("\uFEFFGrüße").toString("base64");
+    const input = [{ type: "document", mediaType: "text/plain", base64 }];
+    expect(decodeRestTurn({ input }).input).toEqual([{ type: "text", text: "Grüße" }]);
+  });
+
+  it.each([
+    ["blank", Buffer.from("  \n"), "needs text that is not blank"],
+    ["no UTF-8", Buffer.from([0x61, 0xff, 0xfe]), "needs the base64 of text in UTF-8"],
+    ["too long", Buffer.alloc(1_000_001, "a"), "needs at most 1000000 characters"],
+  ])("refuses a document of plain text that is %s", (_what, bytes, detail) => {
+    const base64 = bytes.toString("base64");
+    const input = [
+      { type: "text", text: "Read" },
+      { type: "document", mediaType: "text/plain", base64 },
+    ];
+    expect(errorsOf({ input })).toEqual([`/input/1/base64 ${detail}`]);
+  });
+
   it("mends text that was cut in the middle of a character", () => {
     expect(decodeRestTurn({ input: "a\uD83D" }).input).toEqual([{ type: "text", text: "a\uFFFD" }]);
   });

@@ -1,6 +1,8 @@
+import { Readable } from "node:stream";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import { linesOf } from "../../src/session/shown-transcript.ts";
 import { TRANSCRIPT_LIMITS, transcriptOf } from "../../src/session/transcript.ts";
 import { openSessions, takeTurn, thread, writeTranscript } from "./fixture.ts";
 
@@ -42,14 +44,14 @@ function toolResult(id: string, content: unknown): object[] {
   return [{ type: "tool_result", tool_use_id: id, content }];
 }
 
-function textsOf(lines: string[], limits = TRANSCRIPT_LIMITS): string[] {
-  return transcriptOf(lines, limits).messages.flatMap(({ parts }) =>
+async function textsOf(lines: string[], limits = TRANSCRIPT_LIMITS): Promise<string[]> {
+  return (await transcriptOf(lines, limits)).messages.flatMap(({ parts }) =>
     parts.flatMap((part) => (part.type === "text" ? [part.text] : [])),
   );
 }
 
 describe("transcriptOf", () => {
-  it("reads a turn with a tool as it was seen in the events", () => {
+  it("reads a turn with a tool as it was seen in the events", async () => {
     const lines = [
       JSON.stringify({ type: "queue-operation", operation: "enqueue" }),
       user("u1", null, [
@@ -64,7 +66,7 @@ describe("transcriptOf", () => {
       assistant("a4", "u2", "msg_2", { type: "text", text: "here" }),
       JSON.stringify({ type: "last-prompt", leafUuid: "a4" }),
     ];
-    expect(transcriptOf(lines, TRANSCRIPT_LIMITS)).toEqual({
+    expect(await transcriptOf(lines, TRANSCRIPT_LIMITS)).toEqual({
       messages: [
         {
           id: "u1",
@@ -104,7 +106,7 @@ describe("transcriptOf", () => {
     });
   });
 
-  it("leaves out a branch that was lost, and words that nobody said", () => {
+  it("leaves out a branch that was lost, and words that nobody said", async () => {
     const lines = [
       user("u1", null, "one"),
       user("lost", "u1", "lost"),
@@ -115,10 +117,10 @@ describe("transcriptOf", () => {
       user("side", "s", "of a subagent", { isSidechain: true }),
       user("u3", "s", "three"),
     ];
-    expect(textsOf(lines)).toEqual(["one", "two", "three"]);
+    expect(await textsOf(lines)).toEqual(["one", "two", "three"]);
   });
 
-  it("keeps calls made side by side, whose results hang beside the chain", () => {
+  it("keeps calls made side by side, whose results hang beside the chain", async () => {
     const lines = [
       user("u1", null, "both"),
       assistant("a1", "u1", "msg_1", toolUse("t1", "Bash")),
@@ -127,7 +129,7 @@ describe("transcriptOf", () => {
       user("r2", "a2", toolResult("t2", "second")),
       assistant("a3", "r1", "msg_2", { type: "text", text: "done" }),
     ];
-    const parts = transcriptOf(lines, TRANSCRIPT_LIMITS).messages.flatMap((m) => m.parts);
+    const parts = (await transcriptOf(lines, TRANSCRIPT_LIMITS)).messages.flatMap((m) => m.parts);
     expect(parts.map((part) => part.type)).toEqual([
       "text",
       "tool_call",
@@ -138,17 +140,17 @@ describe("transcriptOf", () => {
     ]);
   });
 
-  it("goes on behind a compaction", () => {
+  it("goes on behind a compaction", async () => {
     const lines = [
       user("u1", null, "before"),
       entry("c", null, "system", undefined, { logicalParentUuid: "u1" }),
       user("k", "c", "summary", { isCompactSummary: true }),
       user("u2", "k", "after"),
     ];
-    expect(textsOf(lines)).toEqual(["before", "after"]);
+    expect(await textsOf(lines)).toEqual(["before", "after"]);
   });
 
-  it("counts lines that cannot be read, and says that what hung on them is missing", () => {
+  it("counts lines that cannot be read, and says that what hung on them is missing", async () => {
     const lines = [
       user("u1", null, "one"),
       user("u2", "u1", "two").slice(0, 40),
@@ -157,22 +159,22 @@ describe("transcriptOf", () => {
       "[]",
       user("u3", "u2", "three"),
     ];
-    const transcript = transcriptOf(lines, TRANSCRIPT_LIMITS);
+    const transcript = await transcriptOf(lines, TRANSCRIPT_LIMITS);
     expect(transcript).toMatchObject({ skippedLines: 3, isComplete: false });
-    expect(textsOf(lines)).toEqual(["three"]);
+    expect(await textsOf(lines)).toEqual(["three"]);
   });
 
-  it("keeps the newest within its size, and cuts what is too long", () => {
+  it("keeps the newest within its size, and cuts what is too long", async () => {
     const lines = [user("u1", null, "old"), user("u2", "u1", "x".repeat(90))];
     const limits = { maxPartLength: 50, maxTotalLength: 200 };
-    const { messages, isComplete } = transcriptOf(lines, limits);
+    const { messages, isComplete } = await transcriptOf(lines, limits);
     expect(isComplete).toBe(false);
     expect(messages.map(({ parts }) => parts)).toEqual([
       [{ type: "text", text: "x".repeat(50), isCut: true }],
     ]);
   });
 
-  it("survives any lines, also rings", () => {
+  it("survives any lines, also rings", async () => {
     const id = fc.constantFrom("a", "b", "c", null);
     const line = fc.oneof(
       fc.string(),
@@ -188,16 +190,71 @@ describe("transcriptOf", () => {
           JSON.stringify(fields, (_key, v: unknown) => (typeof v === "bigint" ? 0 : v)),
         ),
     );
-    fc.assert(
-      fc.property(fc.array(line, { maxLength: 20 }), (lines) => {
-        const { messages, skippedLines } = transcriptOf(lines, TRANSCRIPT_LIMITS);
+    await fc.assert(
+      fc.asyncProperty(fc.array(line, { maxLength: 20 }), async (lines) => {
+        const { messages, skippedLines } = await transcriptOf(lines, TRANSCRIPT_LIMITS);
         expect(messages.length + skippedLines).toBeLessThanOrEqual(lines.length);
       }),
     );
   });
 });
 
+describe("a long transcript", () => {
+  it("lets others have their turn while it is read", async () => {
+    const text = "x".repeat(1_000);
+    const lines = Array.from({ length: 8_000 }, (_, n) =>
+      user(`u${n}`, n ? `u${n - 1}` : null, text),
+    );
+    let isRead = false;
+    let turns = 0;
+    const count = (): void => {
+      turns += 1;
+      if (!isRead) setImmediate(count);
+    };
+    setImmediate(count);
+    const { messages } = await transcriptOf(lines, TRANSCRIPT_LIMITS);
+    isRead = true;
+    expect(messages.length).toBeGreaterThan(1_000);
+    // One for each half a megabyte at least.
+    expect(turns).toBeGreaterThan(16);
+  });
+
+  it("has the same lines wherever it is split into chunks", async () => {
+    const text = fc.array(fc.constantFrom("a", "é", "😀", "\n", "bc"), { maxLength: 40 });
+    const at = fc.array(fc.nat(60), { maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(text, at, fc.boolean(), async (parts, positions, isWhole) => {
+        const bytes = Buffer.from(parts.join(""));
+        const cuts = [0, ...positions.toSorted((a, b) => a - b), bytes.length];
+        const chunks = cuts.map((from, n) => bytes.subarray(from, cuts[n + 1] ?? bytes.length));
+        const found: string[] = [];
+        for await (const line of linesOf(Readable.from(chunks), isWhole ? 0 : 1)) found.push(line);
+        expect(found).toEqual(
+          parts
+            .join("")
+            .split("\n")
+            .slice(isWhole ? 0 : 1),
+        );
+      }),
+    );
+  });
+});
+
 describe("FileSessions.transcript", () => {
+  it("reads the last part of one that is very long, and says that it is not all", async () => {
+    const { sessions } = await openSessions();
+    const session = await takeTurn(sessions, thread("t"), 5);
+    const text = "é".repeat(100_000);
+    const lines = Array.from({ length: 200 }, (_, n) =>
+      user(`u${n}`, n ? `u${n - 1}` : null, text),
+    );
+    await writeTranscript(session, `${lines.join("\n")}\n`);
+    const ref = { tenant: "acme", sessionId: session.sessionId };
+    const { messages, skippedLines, isComplete } = await sessions.transcript(ref, 6);
+    expect({ skippedLines, isComplete }).toEqual({ skippedLines: 0, isComplete: false });
+    expect(messages.at(-1)).toMatchObject({ id: "u199", parts: [{ type: "text", text }] });
+  });
+
   it("reads the file of the session", async () => {
     const { sessions } = await openSessions();
     const session = await takeTurn(sessions, thread("t"), 5);

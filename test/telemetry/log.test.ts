@@ -40,6 +40,16 @@ describe("openLog", () => {
     ]);
   });
 
+  it("shows no half of a secret, wherever a message of megabytes is cut", () => {
+    const token = `eyJ${"a".repeat(60)}.${"b".repeat(40)}`;
+    for (const blanks of [0, 17, 50, 90]) {
+      const message = `${" ".repeat(blanks)}${`${token} `.repeat(10_000)}`;
+      const { text, lines } = logged((log) => log.error(new Error(message)));
+      expect(text).not.toContain("aaaa");
+      expect(lines[0].err.message).toMatch(/redacted\] \[cut\]$/);
+    }
+  });
+
   it.each([
     ["a message", (log: Logger) => log.info(`key is ${KEY}`)],
     ["an argument of a message", (log: Logger) => log.info("key is %s", KEY)],

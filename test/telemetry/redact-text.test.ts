@@ -23,6 +23,8 @@ describe("redactText", () => {
       `"${secret}"`,
       `x=${secret}&y=1`,
       `(${secret})`,
+      `host.${secret}`,
+      `session-${secret}`,
     ]) {
       expect(redactText(text)).not.toContain(secret);
       expect(redactText(text)).toContain(REDACTED);
@@ -96,7 +98,8 @@ describe("redactText", () => {
   });
 
   it("is linear in the length of the text", () => {
-    for (const unit of ["a", "token", "Bearer ", "eyJ", ":\\\\", "://a:", "-----BEGIN A", " "]) {
+    const units = ["a", "token", "Bearer ", "eyJ", "eyJaaaaaaaa-", "eyJaaaaaaaa.a-", "sk-"];
+    for (const unit of [...units, ":\\\\", "://a:", "-----BEGIN A", " "]) {
       const text = unit.repeat(100_000 / unit.length);
       const beganMs = performance.now();
       redactText(text);

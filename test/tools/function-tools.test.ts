@@ -82,6 +82,27 @@ export const greet = {
 export const nothing = { description: "Does nothing", input: { type: "object" }, run() {} };
 `;
 
+const WHOLE_JS = `
+import { z } from "zod";
+const description = "Says what it was given";
+const run = (input) => JSON.stringify(input);
+const a = { type: "string" };
+export const map = {
+  description, run, input: { type: "object", additionalProperties: { type: "number" } },
+};
+export const closed = {
+  description, run, input: { type: "object", properties: { a }, additionalProperties: false },
+};
+export const plain = { description, run, input: z.object({ a: z.string() }) };
+export const loose = { description, run, input: z.looseObject({ a: z.string() }) };
+export const strict = { description, run, input: z.strictObject({ a: z.string() }) };
+export const catchall = { description, run, input: z.object({}).catchall(z.number()) };
+export const refined = {
+  description, run,
+  input: z.object({ from: z.number(), to: z.number() }).refine(({ from, to }) => from < to, "order"),
+};
+`;
+
 const ADD_TS = `
 import { z } from "zod";
 interface Sum { readonly sum: number }
@@ -139,6 +160,44 @@ describe("loadFunctionTools", () => {
       expect(text).toContain("Input validation error");
     }
     expect(errors).toEqual([]);
+  });
+
+  it("hands on what a schema allows beyond its properties, and nothing that it forbids", async () => {
+    const { call } = await connect([await module("whole.js", WHOLE_JS)]);
+    for (const [name, input, expected] of [
+      ["map", { x: 1, y: 2 }, '{"x":1,"y":2}'],
+      ["map", { x: "one" }, null],
+      ["closed", { a: "1" }, '{"a":"1"}'],
+      ["closed", { a: "1", b: "2" }, null],
+      ["loose", { a: "1", b: "2" }, '{"a":"1","b":"2"}'],
+      ["strict", { a: "1", b: "2" }, null],
+      ["catchall", { b: 2 }, '{"b":2}'],
+      ["refined", { from: 1, to: 2 }, '{"from":1,"to":2}'],
+      ["refined", { from: 2, to: 1 }, null],
+      ["plain", { a: "1", b: "2" }, '{"a":"1"}'],
+    ] as const) {
+      const { text, isError } = await call(name, input);
+      expect([name, input, isError ? null : text]).toEqual([name, input, expected]);
+      if (isError) expect(text).toContain("Input validation error");
+    }
+  });
+
+  it.each([
+    ["{ minProperties: 1 }", 'input has "minProperties", which cannot be checked'],
+    ['{ anyOf: [{ required: ["a"] }], not: {} }', 'input has "anyOf", "not", which cannot'],
+    ["{ patternProperties: {} }", 'input has "patternProperties"'],
+    ["{ dependencies: {} }", 'input has "dependencies"'],
+    ["{ properties: { a: { if: {}, then: {} } } }", "of type object (Conditional schemas"],
+  ])("refuses a JSON Schema that it could not check: %s", async (more, reason) => {
+    const file = await module(
+      `unchecked-${more.replaceAll(/\W+/g, "-")}.js`,
+      `export const it = { description: "d", input: { type: "object", ...${more} }, run() {} };`,
+    );
+    const error = await loadFunctionTools([file]).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      code: "agent_invalid",
+      message: expect.stringContaining(reason) as string,
+    });
   });
 
   it("loads a module once, however many agents use it", async () => {

@@ -17,6 +17,7 @@ import {
 } from "../../protocol/agui-connect.ts";
 import { type AguiFrame, encodeAgui } from "../../protocol/agui-encode.ts";
 import { aguiMessagesOf, isSaid } from "../../protocol/agui-messages.ts";
+import { isOfAnotherTurn } from "../../protocol/event-id.ts";
 import { SSE_HEARTBEAT } from "../../protocol/sse.ts";
 import { sessionRefOf, type SessionRef } from "../../session/session-id.ts";
 import type { SessionMessage } from "../../session/transcript.ts";
@@ -44,11 +45,16 @@ export async function connectAgent(
   const gone = clientGone(reply, format === "sse" ? SSE_HEARTBEAT : null);
   const turn = parts.turns.ofSession(ref);
   const lastEventId = lastEventIdOf(context);
-  if (turn !== undefined && lastEventId !== undefined) {
+  // The last one of an earlier run says nothing of this one, which has to be sent whole.
+  const goesOn =
+    turn !== undefined &&
+    lastEventId !== undefined &&
+    !isOfAnotherTurn(lastEventId, turn.request.turnId);
+  if (goesOn) {
     const found = await attach(turn, gone, lastEventId);
     return sendAguiEvents(parts, context, found, { run: asked.run, format, gone });
   }
-  const stored = await storedOf(parts, ref);
+  const stored = await storedOf(parts, ref, gone);
   const { messages, isBusy } = stored;
   const frames =
     turn === undefined || wasFollowed(turn, stored)
@@ -104,9 +110,14 @@ function beforeAnswer(turn: LiveTurn, stored: readonly SessionMessage[]): Messag
 }
 
 /** None for a thread that nobody has talked in, as every new one is. */
-async function storedOf({ sessions }: ServerParts, ref: SessionRef): Promise<Stored> {
+async function storedOf(
+  { sessions, reads }: ServerParts,
+  ref: SessionRef,
+  gone: AbortSignal,
+): Promise<Stored> {
   try {
     const { isBusy, lastTurnAtMs } = await sessions.read(ref, Date.now());
+    using _read = await reads.begin(gone);
     const { messages } = await sessions.transcript(ref, Date.now());
     return { messages, isBusy, lastTurnAtMs };
   } catch (thrown) {

@@ -109,6 +109,7 @@ const CONNECT_ERRORS: readonly ErrorCode[] = [
   "events_expired",
   "other_session",
   "too_many_readers",
+  "too_many_reads",
   "payload_too_large",
   "unsupported_media_type",
   "request_timeout",

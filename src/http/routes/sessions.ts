@@ -12,6 +12,7 @@ import type { SessionSummary } from "../../session/sessions.ts";
 import { MAX_THREAD_ID_LENGTH } from "../../session/session-id.ts";
 import { DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT } from "../../session/session-list.ts";
 import { isWarm, WARM_REASONS, type WarmReason } from "../../turn/warm-session.ts";
+import { clientGone } from "../client-gone.ts";
 import { jsonAnswer, type Route } from "../route.ts";
 import { sendStream } from "../stream-reply.ts";
 import type { Readiness, ServerParts } from "../server-parts.ts";
@@ -73,7 +74,7 @@ export function sessionRoutes(parts: ServerParts): Route[] {
   const { sessions } = parts;
   return [
     listSessions(sessions),
-    readSession(sessions),
+    readSession(parts),
     exportSession(parts),
     warmSession(parts),
     deleteSession(sessions),
@@ -110,7 +111,7 @@ function listSessions(sessions: Sessions): Route {
   };
 }
 
-function readSession(sessions: Sessions): Route {
+function readSession({ sessions, reads }: ServerParts): Route {
   return {
     method: "GET",
     path: "/v1/sessions/:sessionId",
@@ -127,11 +128,13 @@ function readSession(sessions: Sessions): Route {
         "store_unavailable",
         "session_unreadable",
         "session_newer",
+        "too_many_reads",
       ],
     },
-    async handle({ caller: { tenant }, param }) {
+    async handle({ caller: { tenant }, param, reply }) {
       const ref = { tenant, sessionId: param("sessionId") };
       const session = await sessions.read(ref, Date.now());
+      using _read = await reads.begin(clientGone(reply, null));
       const { messages, isComplete, skippedLines } = await sessions.transcript(ref, Date.now());
       const shown = messages.map(({ atMs, ...message }) => ({
         ...message,
@@ -150,11 +153,12 @@ const exportQuerySchema = z.strictObject({
     .describe("Whose session it is; the caller's without it. Another one's is for operators."),
 });
 
-function exportSession({ sessions, config }: ServerParts): Route {
+function exportSession({ sessions }: ServerParts): Route {
   return {
     method: "GET",
     path: "/v1/sessions/:sessionId/export",
     access: "caller",
+    isStream: true,
     docs: {
       operationId: "exportSession",
       summary: "All of a session as Claude Code has it, a JSON object a line",
@@ -189,7 +193,7 @@ function exportSession({ sessions, config }: ServerParts): Route {
         );
       }
       const chunks = await sessions.exported({ tenant, sessionId: param("sessionId") }, Date.now());
-      return sendStream(reply, "application/x-ndjson", chunks, config.http);
+      return sendStream(reply, "application/x-ndjson", chunks);
     },
   };
 }

@@ -128,6 +128,7 @@ function turnEventsRoute(parts: ServerParts): Route {
     method: "GET",
     path: "/v1/turns/:turnId/events",
     access: "caller",
+    isStream: true,
     docs: {
       operationId: "readTurnEvents",
       summary: "The events of a turn from the first, or after `Last-Event-ID`, and live to its end",
