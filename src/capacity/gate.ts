@@ -118,7 +118,8 @@ export class TurnGate {
    */
   shedEarly(party: Party & Pick<Demand, "isPriority">, nowMs: number): Shed | null {
     // Whose turn can go on in a process that is there is known only once the body is read.
-    const mayHaveProcess = this.#cache.heldBytes() > 0 || this.#permits.resting > 0;
+    const keptBytes = this.#cache.heldBytes() + this.#cache.promisedBytes();
+    const mayHaveProcess = keptBytes > 0 || this.#permits.resting > 0;
     if (mayHaveProcess && !this.#draining) return null;
     const judgement = this.#judge(null, nowMs, party.isPriority);
     if (judgement.reason === null) return null;
@@ -172,7 +173,7 @@ export class TurnGate {
   }
 
   /** @param demand The turn that asks, if there is one: the pool is for it as well. */
-  #weigh(nowMs: number, demand: Demand | null): { load: Load; heldBytes: number } {
+  #weigh(nowMs: number, demand: Demand | null): { load: Load; turnsBytes: number } {
     const { weights } = this.#options;
     const { heldBytes, promisedBytes, agentNames } = this.#permits.sums(weights, demand?.resting);
     const cacheBytes = this.#cache.heldBytes() + (demand?.process?.currentBytes ?? 0);
@@ -181,17 +182,17 @@ export class TurnGate {
       limitBytes: weights.limit().bytes,
       safetyReserveBytes: weights.safetyReserveBytes(),
       usedBytes: Math.max(0, usedBytes - this.#cache.leavingBytes()),
-      promisedBytes,
+      promisedBytes: promisedBytes + this.#cache.promisedBytes(),
       poolBytes: weights.poolBytes(
         demand === null ? agentNames : [...agentNames, demand.agentName],
       ),
     });
-    return { load, heldBytes };
+    return { load, turnsBytes: heldBytes + promisedBytes };
   }
 
   #judge(demand: Demand | null, nowMs: number, isPriority = demand?.isPriority): Judgement {
     const { weights, maxTurns, lane, priorityReserveBytes = 0 } = this.#options;
-    const { load, heldBytes } = this.#weigh(nowMs, demand);
+    const { load, turnsBytes } = this.#weigh(nowMs, demand);
     const predictedBytes =
       demand === null
         ? weights.leastTurnBytes()
@@ -204,7 +205,7 @@ export class TurnGate {
     const memory = {
       of: "bytes" as const,
       asked: predictedBytes,
-      total: heldBytes + load.promisedBytes + headroomBytes,
+      total: turnsBytes + headroomBytes,
       left: headroomBytes,
     };
     const { inflight, resting } = this.#permits;

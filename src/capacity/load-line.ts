@@ -3,7 +3,8 @@
  *
  *     load line   the memory limit less the safety reserve: no admission may cross it
  *     used        what is in use now and cannot be taken back: the server, its turns, neighbours
- *     promised    what the turns in flight were predicted to hold and do not hold yet
+ *     promised    what the turns in flight, and processes started ahead, were predicted to hold and
+ *                 do not hold yet
  *     pool        set aside for all of them together: some will outgrow their prediction
  *     committed   used + promised + pool
  *     headroom    the load line less committed: what is left

@@ -224,7 +224,8 @@ export const METRICS = {
     name: "plimsoll.memory.promised",
     kind: "gauge",
     unit: "By",
-    description: "Memory predicted for the turns in flight and not yet held by them",
+    description:
+      "Memory predicted for turns in flight and processes started ahead, and not yet held by them",
     attributes: [],
   },
   poolBytes: {

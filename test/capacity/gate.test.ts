@@ -227,21 +227,27 @@ describe("TurnGate", () => {
 /** Processes that are kept, and go when they are told to: at once, or when the test says. */
 function keptProcesses(...sizesMiB: number[]) {
   const kept = sizesMiB.map((mebibytes) => mebibytes * MiB);
+  /** One that has been started and holds nothing yet; it goes first. */
+  const starting = { bytes: 0 };
   const leaving: number[] = [];
   const gone: (() => void)[] = [];
   const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
   return {
     kept,
+    starting,
     /** All that were told to go are gone. */
     go: () => {
       leaving.length = 0;
       for (const tell of gone.splice(0)) tell();
     },
     heldBytes: () => sum(kept) + sum(leaving),
-    evictableBytes: () => sum(kept),
+    evictableBytes: () => sum(kept) + starting.bytes,
+    promisedBytes: () => starting.bytes,
     leavingBytes: () => sum(leaving),
     evict(bytes: number) {
-      for (let freed = 0; freed < bytes && kept.length > 0;) {
+      let freed = starting.bytes;
+      if (bytes > 0) starting.bytes = 0;
+      while (freed < bytes && kept.length > 0) {
         const [first = 0] = kept.splice(0, 1);
         leaving.push(first);
         freed += first;
@@ -288,6 +294,25 @@ describe("TurnGate, with processes that are kept between turns", () => {
     admit(gate, 0, 150); // Both go, and are not gone yet.
     admit(gate, 0, 98);
     expect(refuse(gate, 0, 1).reason).toBe("memory");
+  });
+
+  it("counts what one that starts will hold, and has it go for a turn", () => {
+    const { gate, cache } = open(100);
+    admit(gate, 0, 1300); // 400, 100 and 1300 of 2048.
+    expect(gate.spareRoomBytes(0)).toBe(248 * MiB);
+    cache.starting.bytes = 112 * MiB;
+    expect(gate.spareRoomBytes(0)).toBe(136 * MiB);
+    expect(gate.snapshot(0)).toMatchObject({ promisedBytes: 1412 * MiB, turnsThatFit: 1 });
+    admit(gate, 0, 136);
+    expect(gate.snapshot(0)).toMatchObject({ headroomBytes: 0 });
+    expect(cache).toMatchObject({ starting: { bytes: 112 * MiB }, kept: [100 * MiB] });
+    admit(gate, 0, 112);
+    expect(gate.snapshot(0)).toMatchObject({ headroomBytes: 0 });
+    expect(cache).toMatchObject({ starting: { bytes: 0 }, kept: [100 * MiB] });
+    // Nobody is shed for it: all is as if neither were there.
+    cache.starting.bytes = 112 * MiB;
+    expect(refuse(gate, 0, 101).reason).toBe("memory");
+    admit(gate, 0, 100);
   });
 
   it("asks of a turn in a process that is there only what that has still to grow", () => {
@@ -338,6 +363,10 @@ describe("TurnGate, with processes that are kept between turns", () => {
     admit(full);
     expect(full.shedEarly(ANN, 0)?.reason).toBe("max_turns");
     full.useCache(cache);
+    expect(full.shedEarly(ANN, 0)).toBeNull();
+    const starting = keptProcesses();
+    starting.starting.bytes = 112 * MiB;
+    full.useCache(starting);
     expect(full.shedEarly(ANN, 0)).toBeNull();
   });
 });

@@ -37,7 +37,9 @@ const capacitySchema = z.object({
   safetyReserveBytes: bytes.describe("Kept free below the limit."),
   loadLineBytes: bytes.describe("The limit less the safety reserve: no admission crosses it."),
   usedBytes: bytes.describe("In use, and not to be taken back; with what the server may grow by."),
-  promisedBytes: bytes.describe("Predicted for the turns in flight, and not yet held by them."),
+  promisedBytes: bytes.describe(
+    "Predicted for turns in flight and processes started ahead, and not yet held by them.",
+  ),
   poolBytes: bytes.describe("Set aside for all turns together: some outgrow their prediction."),
   committedBytes: bytes.describe("Used, promised and pool."),
   headroomBytes: bytes.describe("Left before the load line."),
