@@ -158,6 +158,7 @@ export class TurnGate {
       limitBytes: limit.bytes,
       limitSource: limit.source,
       safetyReserveBytes: weights.safetyReserveBytes(),
+      parentGrowthBytes: weights.parentGrowthBytes(),
       inflight: this.#permits.inflight,
       resting: this.#permits.resting,
       maxTurns,

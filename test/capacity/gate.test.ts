@@ -205,6 +205,7 @@ describe("TurnGate", () => {
       committedBytes: 1400 * MiB,
       headroomBytes: 648 * MiB,
       safetyReserveBytes: 0,
+      parentGrowthBytes: 0,
       admission: "static",
       inflight: 2,
       resting: 0,
