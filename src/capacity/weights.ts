@@ -36,6 +36,8 @@ export interface Weights {
   predictBytes(agentName: string, carriedBytes: number): number;
   /** The least that any turn is predicted to hold. */
   leastTurnBytes(): number;
+  /** The agent that it is predicted of; null where it is of all. */
+  leastAgentName(): string | null;
   /** Set aside for turns of these agents together. */
   poolBytes(agentNames: readonly string[]): number;
 }
@@ -67,6 +69,7 @@ export function staticWeights(options: {
     expectedBytes: ({ bytes }) => bytes,
     predictBytes: () => turnReserveBytes,
     leastTurnBytes: () => turnReserveBytes,
+    leastAgentName: () => null,
     poolBytes: () => 0,
   };
 }
@@ -160,6 +163,12 @@ export class MeasuredWeights implements Weights {
   leastTurnBytes(): number {
     const { agentNames } = this.#options;
     return Math.min(...agentNames.map((name) => this.predictBytes(name, 0)));
+  }
+
+  leastAgentName(): string | null {
+    const leastBytes = this.leastTurnBytes();
+    const isLeast = (name: string) => this.predictBytes(name, 0) === leastBytes;
+    return this.#options.agentNames.find(isLeast) ?? null;
   }
 
   poolBytes(agentNames: readonly string[]): number {

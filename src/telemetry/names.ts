@@ -112,7 +112,7 @@ export const METRICS = {
     kind: "gauge",
     unit: "{turn}",
     description:
-      "Turns at once that fit below the load line: those in flight and those still to come",
+      "Turns at once as the gate would admit them: those in flight and those still to come",
     attributes: [],
   },
   turnsAdmitted: {

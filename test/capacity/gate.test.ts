@@ -210,6 +210,7 @@ describe("TurnGate", () => {
       inflight: 2,
       resting: 0,
       maxTurns: 9,
+      maxTurnsForNow: null,
       nextTurnBytes: 500 * MiB,
       turnsThatFit: 3,
       draining: false,
@@ -222,6 +223,40 @@ describe("TurnGate", () => {
       },
       oldestTurnMs: 4000,
     });
+  });
+});
+
+describe("TurnGate, on how many turns there can be", () => {
+  it("tells as many as it then admits, with the pool of each and the room that is reserved", () => {
+    const mebibytes = (max: number) => fc.integer({ min: 0, max });
+    const figures = {
+      limit: mebibytes(20_000),
+      error: mebibytes(40),
+      deviation: mebibytes(100),
+      excess: mebibytes(600),
+      priorityReserve: mebibytes(1000),
+      kept: mebibytes(500),
+    };
+    fc.assert(
+      fc.property(fc.record(figures), (played) => {
+        const poolBytes = ({ length }: readonly string[]) =>
+          length === 0
+            ? 0
+            : (played.error * length + played.deviation * Math.sqrt(length) + played.excess) * MiB;
+        const leastAgentName = () => "desk";
+        const weights = { ...weightsOf(played.limit), poolBytes, leastAgentName };
+        const priorityReserveBytes = played.priorityReserve * MiB;
+        const gate = new TurnGate({ ...DEFAULTS, weights, priorityReserveBytes });
+        gate.useCache(keptProcesses(played.kept));
+        const { turnsThatFit } = gate.snapshot(0);
+        for (let inflight = 0; inflight < turnsThatFit; inflight += 1) {
+          expect(gate.snapshot(0).turnsThatFit).toBe(turnsThatFit);
+          admit(gate);
+        }
+        expect(refuse(gate)).toMatchObject({ inflight: turnsThatFit, capacity: turnsThatFit });
+      }),
+      { numRuns: 200 },
+    );
   });
 });
 
@@ -394,6 +429,35 @@ describe("TurnGate, when memory is short", () => {
     expect(shed.retryAfterSeconds).toBeGreaterThanOrEqual(5);
     nowMs = 7000;
     expect(refuse(gate, nowMs).text).toContain("at most 7 turns at once");
+  });
+
+  it("tells as many turns at once as it admits, in a hold and after it", () => {
+    let nowMs = 1000;
+    const gate = new TurnGate({ ...DEFAULTS, weights: weightsOf(8192), now: () => nowMs });
+    const permits = Array.from({ length: 10 }, () => admit(gate, nowMs));
+    const told = () => {
+      const { turnsThatFit, maxTurnsForNow } = gate.snapshot(nowMs);
+      return { turnsThatFit, maxTurnsForNow };
+    };
+    expect(told()).toEqual({ turnsThatFit: 15, maxTurnsForNow: null });
+    gate.ranShort(nowMs);
+    for (const permit of permits.splice(0, 5)) permit[Symbol.dispose]();
+    expect(told()).toEqual({ turnsThatFit: 5, maxTurnsForNow: 7 });
+    expect(refuse(gate, nowMs)).toMatchObject({ inflight: 5, capacity: 5 });
+    nowMs = 7000;
+    expect(told()).toEqual({ turnsThatFit: 7, maxTurnsForNow: 7 });
+    admit(gate, nowMs);
+    admit(gate, nowMs);
+    expect(refuse(gate, nowMs)).toMatchObject({ reason: "pressure", inflight: 7, capacity: 7 });
+    expect(told()).toEqual({ turnsThatFit: 7, maxTurnsForNow: 7 });
+  });
+
+  it("tells as many as are in flight while the guard lets nobody in", () => {
+    const gate = new TurnGate({ ...DEFAULTS, pressure: () => "100 MiB free, 192 wanted" });
+    expect(gate.snapshot(0).turnsThatFit).toBe(1);
+    admit(gate);
+    expect(refuse(gate)).toMatchObject({ inflight: 1, capacity: 1 });
+    expect(gate.snapshot(0).turnsThatFit).toBe(1);
   });
 });
 

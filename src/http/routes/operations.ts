@@ -47,8 +47,14 @@ const capacitySchema = z.object({
   inflight: z.int().describe("Turns in flight."),
   resting: z.int().describe("Sessions whose processes stay between turns, committed in full."),
   nextTurnBytes: bytes.describe("Predicted for a fresh turn of the agent asked last."),
-  turnsThatFit: z.int().describe("Turns at once, counting those in flight."),
+  turnsThatFit: z
+    .int()
+    .describe("Turns at once, counting those in flight; no more while none is admitted."),
   maxTurns: z.int().nullable().describe("The ceiling that is set, if any."),
+  maxTurnsForNow: z
+    .int()
+    .nullable()
+    .describe("The ceiling since memory ran short, until turns have shown that more fit."),
   draining: z.boolean(),
   pressure: z.string().nullable().describe("Why only a first turn is admitted; else null."),
   admitted: z.int().describe("Turns since the start."),
