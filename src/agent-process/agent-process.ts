@@ -68,7 +68,7 @@ export interface AgentProcessParts {
   readonly child: ChildProcess | Error;
   readonly tree: ProcessTree;
   /** Who watches its memory; nobody where it is null. */
-  readonly guard: Pick<MemoryGuard, "update" | "verdictOn"> | null;
+  readonly guard: Pick<MemoryGuard, "update" | "verdictOn" | "toolsEndedOf"> | null;
   /** Which it is in, to be removed with the last process; null if it shares the server's. */
   readonly group: ControlGroup | null;
   readonly onLadder: boolean;
@@ -122,6 +122,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
   #chargedPeakBytes: number | null = null;
   /** Set when it has ended: its group goes. */
   #toolOomKills: number | null = null;
+  /** The same: it is not watched any more. */
+  #toolsEndedByGuard: number | null = null;
   /** Set at once by the promises below. */
   #end: (end: ProcessEnd) => void = () => {};
   #tellTreeGone = () => {};
@@ -175,6 +177,12 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** How many of its tools the kernel has killed for memory, as its own group counts; 0 without. */
   get toolOomKills(): number {
     return this.#toolOomKills ?? this.group?.oomKills ?? 0;
+  }
+
+  /** Those, and how many the memory guard has ended. */
+  get toolsEndedForMemory(): number {
+    const byGuard = this.#toolsEndedByGuard ?? this.guard?.toolsEndedOf(this.turnId) ?? 0;
+    return this.toolOomKills + byGuard;
   }
 
   stderrTail(): string {
@@ -264,6 +272,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const oomKillCounterRose =
       oomKills === null || this.#oomKillsBefore === null ? null : oomKills > this.#oomKillsBefore;
     const verdict = this.guard?.verdictOn(this.turnId) ?? null;
+    this.#toolsEndedByGuard = this.guard?.toolsEndedOf(this.turnId) ?? 0;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
     const outOfMemory = wasKilled && step !== "sigkill" && verdict?.what !== "evicted";
     const isKernels = outOfMemory && verdict?.what !== "turn" && oomKillCounterRose !== false;

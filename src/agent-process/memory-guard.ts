@@ -64,6 +64,7 @@ interface Watched {
   readonly startedAtMs: number;
   facts: TreeFacts;
   verdict: GuardVerdict | null;
+  toolsEnded: number;
 }
 
 const RESTART_PAUSE_MS = 1000;
@@ -127,7 +128,8 @@ export class MemoryGuard implements AsyncDisposable {
   /** Measures the tree from now on, and may end it. A tree without a root is let be. */
   watch(tree: ProcessTree, facts: TreeFacts): void {
     if (tree.root === null) return;
-    const watched = { tree, facts, startedAtMs: monotonicMs(), verdict: null };
+    const startedAtMs = monotonicMs();
+    const watched = { tree, facts, startedAtMs, verdict: null, toolsEnded: 0 };
     this.#watched.set(tree.turnId, watched);
     if (this.#worker === null && this.#restart === undefined) this.#start();
     else this.#orderToWatch(watched);
@@ -158,6 +160,12 @@ export class MemoryGuard implements AsyncDisposable {
   verdictOn(id: string): GuardVerdict | null {
     this.#collectVerdicts();
     return this.#watched.get(id)?.verdict ?? null;
+  }
+
+  /** How many tools of this tree the guard has ended; 0 of one that is not watched. */
+  toolsEndedOf(id: string): number {
+    this.#collectVerdicts();
+    return this.#watched.get(id)?.toolsEnded ?? 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -242,6 +250,7 @@ export class MemoryGuard implements AsyncDisposable {
       return;
     }
     if (verdict.what === "turn") watched.verdict = verdict;
+    else watched.toolsEnded += 1;
     this.#options.onVerdict(verdict);
   }
 

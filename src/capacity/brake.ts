@@ -13,7 +13,7 @@
 const BACK_OFF_RATIO = 0.7;
 const FIRST_HOLD_MS = 5_000;
 const LONGEST_HOLD_MS = 60_000;
-/** Shortages within this time of one another make the next hold twice as long. */
+/** A shortage within this time after a hold makes the next one twice as long. */
 const MEMORY_MS = 60_000;
 /** After a shortage, turns that end prove nothing for this long. */
 const QUIET_MS = 10_000;
@@ -26,10 +26,15 @@ export class Brake {
   #ceiling: number | null = null;
   #ceilingBefore = 0;
 
-  /** Memory ran short with so many turns in flight. */
+  /**
+   * Memory ran short with so many turns in flight. While nothing is admitted it is the same shortage
+   * still: one may take the end of several turns, and those are no proof that the hold was too short.
+   */
   pull(inflight: number, nowMs: number): void {
-    const isRepeated = nowMs - this.#lastMs < MEMORY_MS;
-    this.#holdMs = isRepeated ? Math.min(2 * this.#holdMs, LONGEST_HOLD_MS) : FIRST_HOLD_MS;
+    if (this.holdMs(nowMs) === 0) {
+      const isRepeated = nowMs - this.#holdUntilMs < MEMORY_MS;
+      this.#holdMs = isRepeated ? Math.min(2 * this.#holdMs, LONGEST_HOLD_MS) : FIRST_HOLD_MS;
+    }
     this.#lastMs = nowMs;
     this.#holdUntilMs = nowMs + this.#holdMs;
     this.#ceilingBefore = Math.max(inflight, this.#ceilingBefore);

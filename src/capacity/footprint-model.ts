@@ -24,7 +24,7 @@ import {
 export interface FootprintSample {
   /** Of the transcript it resumed, and its input. */
   readonly carriedBytes: number;
-  /** Most private memory of its process tree, without tools that were ended for their memory. */
+  /** Most private memory of its process tree; never with a tool that was ended for its memory. */
   readonly peakBytes: number;
   /** Whether it was ended for its memory: what it would have held is not known, but more. */
   readonly endedForMemory: boolean;

@@ -13,13 +13,17 @@ export interface GateSnapshot extends Load {
   readonly limitBytes: number;
   readonly limitSource: string;
   readonly safetyReserveBytes: number;
+  /** Of the used memory: what the server itself may still grow by. */
+  readonly parentGrowthBytes: number;
   readonly inflight: number;
   /** Sessions whose processes stay, each with its permit. */
   readonly resting: number;
   readonly maxTurns: number | null;
+  /** The ceiling since memory ran short, until turns have shown that more fit; null for none. */
+  readonly maxTurnsForNow: number | null;
   /** What a fresh turn of the agent asked last is predicted to hold. */
   readonly nextTurnBytes: number;
-  /** In all, counting those in flight. */
+  /** In all, counting those in flight; as many as are in flight while none is admitted. */
   readonly turnsThatFit: number;
   readonly draining: boolean;
   /** Why nothing but a first turn is admitted; null if that is not so. */

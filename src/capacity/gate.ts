@@ -19,7 +19,7 @@ import type { Admission, Demand, Permit } from "./permit.ts";
 import { PermitBook } from "./permit-book.ts";
 import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
 import { ReturnTimes } from "./return-times.ts";
-import { admittedText, type Shed, shedText } from "./shed.ts";
+import { admittedText, noneShed, type Shed, shedText } from "./shed.ts";
 import type { StartLane } from "./start-lane.ts";
 import type { Weights } from "./weights.ts";
 
@@ -42,10 +42,20 @@ export interface TurnGateOptions {
 }
 
 /** A decision on one demand, with what it was made from. */
-interface Judgement extends Verdict {
-  readonly load: Load;
+interface Judgement extends Verdict, Occasion {
   readonly predictedBytes: number;
   readonly costBytes: number;
+}
+
+/** What sets how many turns there can be. */
+interface Occasion {
+  readonly load: Load;
+  /** Of those on board, one for each. */
+  readonly agentNames: readonly string[];
+  /** Kept free for those who have priority, where this turn has none. */
+  readonly reserveBytes: number;
+  /** Nobody but a first turn is admitted, whatever the load. */
+  readonly isHeld: boolean;
 }
 
 /**
@@ -118,7 +128,8 @@ export class TurnGate {
    */
   shedEarly(party: Party & Pick<Demand, "isPriority">, nowMs: number): Shed | null {
     // Whose turn can go on in a process that is there is known only once the body is read.
-    const mayHaveProcess = this.#cache.heldBytes() > 0 || this.#permits.resting > 0;
+    const keptBytes = this.#cache.heldBytes() + this.#cache.promisedBytes();
+    const mayHaveProcess = keptBytes > 0 || this.#permits.resting > 0;
     if (mayHaveProcess && !this.#draining) return null;
     const judgement = this.#judge(null, nowMs, party.isPriority);
     if (judgement.reason === null) return null;
@@ -148,8 +159,9 @@ export class TurnGate {
   }
 
   snapshot(nowMs: number): GateSnapshot {
-    const { weights, maxTurns } = this.#options;
-    const { load } = this.#weigh(nowMs, null);
+    const { weights, maxTurns, priorityReserveBytes: reserveBytes = 0 } = this.#options;
+    const { load, agentNames } = this.#weigh(nowMs, null);
+    const pressure = this.#pressureText(nowMs);
     const limit = weights.limit();
     return {
       ...load,
@@ -157,13 +169,15 @@ export class TurnGate {
       limitBytes: limit.bytes,
       limitSource: limit.source,
       safetyReserveBytes: weights.safetyReserveBytes(),
+      parentGrowthBytes: weights.parentGrowthBytes(),
       inflight: this.#permits.inflight,
       resting: this.#permits.resting,
       maxTurns,
+      maxTurnsForNow: this.#brake.ceiling,
       nextTurnBytes: this.#nextTurnBytes(),
-      turnsThatFit: this.#capacity(load),
+      turnsThatFit: this.#capacity({ load, agentNames, reserveBytes, isHeld: pressure !== null }),
       draining: this.#draining,
-      pressure: this.#pressureText(nowMs),
+      pressure,
       admitted: this.#admitted,
       shed: { ...this.#shed },
       lastDecision: this.#lastDecision,
@@ -172,7 +186,7 @@ export class TurnGate {
   }
 
   /** @param demand The turn that asks, if there is one: the pool is for it as well. */
-  #weigh(nowMs: number, demand: Demand | null): { load: Load; heldBytes: number } {
+  #weigh(nowMs: number, demand: Demand | null) {
     const { weights } = this.#options;
     const { heldBytes, promisedBytes, agentNames } = this.#permits.sums(weights, demand?.resting);
     const cacheBytes = this.#cache.heldBytes() + (demand?.process?.currentBytes ?? 0);
@@ -181,17 +195,17 @@ export class TurnGate {
       limitBytes: weights.limit().bytes,
       safetyReserveBytes: weights.safetyReserveBytes(),
       usedBytes: Math.max(0, usedBytes - this.#cache.leavingBytes()),
-      promisedBytes,
+      promisedBytes: promisedBytes + this.#cache.promisedBytes(),
       poolBytes: weights.poolBytes(
         demand === null ? agentNames : [...agentNames, demand.agentName],
       ),
     });
-    return { load, heldBytes };
+    return { load, turnsBytes: heldBytes + promisedBytes, agentNames };
   }
 
   #judge(demand: Demand | null, nowMs: number, isPriority = demand?.isPriority): Judgement {
     const { weights, maxTurns, lane, priorityReserveBytes = 0 } = this.#options;
-    const { load, heldBytes } = this.#weigh(nowMs, demand);
+    const { load, turnsBytes, agentNames } = this.#weigh(nowMs, demand);
     const predictedBytes =
       demand === null
         ? weights.leastTurnBytes()
@@ -204,14 +218,15 @@ export class TurnGate {
     const memory = {
       of: "bytes" as const,
       asked: predictedBytes,
-      total: heldBytes + load.promisedBytes + headroomBytes,
+      total: turnsBytes + headroomBytes,
       left: headroomBytes,
     };
     const { inflight, resting } = this.#permits;
+    const pressure = this.#pressureText(nowMs);
     const { reason, detail } = judge({
       isDraining: this.#draining,
       isIdle: inflight + resting === 0,
-      pressure: this.#pressureText(nowMs),
+      pressure,
       inflight,
       maxTurns,
       ceiling: this.#brake.ceiling,
@@ -231,7 +246,16 @@ export class TurnGate {
     });
     // Named one by one: objects spread from one another get old before they are garbage, and
     // refusals come by the thousand (see docs/benchmarks.md).
-    return { reason, detail, load, predictedBytes, costBytes };
+    return {
+      reason,
+      detail,
+      load,
+      agentNames,
+      predictedBytes,
+      costBytes,
+      reserveBytes,
+      isHeld: pressure !== null,
+    };
   }
 
   /** Turns at once, where there is a ceiling. */
@@ -292,7 +316,7 @@ export class TurnGate {
       // Another replica is the answer to a draining one, and it is there now.
       retryAfterSeconds: reason === "draining" ? 1 : this.#retryAfter(judgement, nowMs),
       inflight,
-      capacity: this.#capacity(load),
+      capacity: this.#capacity(judgement),
       text: shedText(reason, told),
     };
   }
@@ -326,21 +350,30 @@ export class TurnGate {
     this.#options.onDecision?.(isShed, text);
   }
 
-  #capacity(load: Load): number {
-    const { maxTurns } = this.#options;
-    const turnBytes = this.#nextTurnBytes();
-    const headroomBytes = load.headroomBytes + this.#cache.evictableBytes();
+  /** Turns at once, as the next ones would be judged. */
+  #capacity({ load, agentNames, reserveBytes, isHeld }: Occasion): number {
+    const { weights } = this.#options;
     const { inflight } = this.#permits;
-    return turnsThatFit({ ...load, headroomBytes }, { inflight, turnBytes, maxTurns });
+    const agentName = this.#nextAgentName();
+    return turnsThatFit(load, {
+      inflight,
+      turnBytes: this.#nextTurnBytes(),
+      maxTurns: isHeld ? Math.min(this.#maxInflight, inflight) : this.#maxInflight,
+      poolBytesWith: (more) => {
+        const added = agentName === null ? [] : Array<string>(more).fill(agentName);
+        return weights.poolBytes([...agentNames, ...added]);
+      },
+      moreBytes: this.#cache.evictableBytes() - reserveBytes,
+    });
+  }
+
+  #nextAgentName(): string | null {
+    return this.#lastAgentName ?? this.#options.weights.leastAgentName();
   }
 
   #nextTurnBytes(): number {
     const { weights } = this.#options;
-    const agentName = this.#lastAgentName;
+    const agentName = this.#nextAgentName();
     return agentName === null ? weights.leastTurnBytes() : weights.predictBytes(agentName, 0);
   }
-}
-
-function noneShed(): Record<ShedReason, number> {
-  return { memory: 0, max_turns: 0, share: 0, start: 0, pressure: 0, draining: 0 };
 }

@@ -3,7 +3,8 @@
  *
  *     load line   the memory limit less the safety reserve: no admission may cross it
  *     used        what is in use now and cannot be taken back: the server, its turns, neighbours
- *     promised    what the turns in flight were predicted to hold and do not hold yet
+ *     promised    what the turns in flight, and processes started ahead, were predicted to hold and
+ *                 do not hold yet
  *     pool        set aside for all of them together: some will outgrow their prediction
  *     committed   used + promised + pool
  *     headroom    the load line less committed: what is left
@@ -47,7 +48,8 @@ export function shortageBytes(load: Load, costBytes: number): number {
 }
 
 /**
- * How many turns there are in all when as many of that size are added as fit.
+ * How many turns there are in all when as many of that size are added as fit. Takes time
+ * logarithmic in their number, and none where not one fits.
  *
  * At least 1: an idle replica takes a turn whatever the figures say, or it would be wedged by a
  * wrong one. With 400 MiB for the server and 500 MiB a turn it is 1, 3, 7 and 15 on 1, 2, 4 and
@@ -61,8 +63,21 @@ export function turnsThatFit(
     readonly inflight: number;
     readonly turnBytes: number;
     readonly maxTurns: number | null;
+    /** The pool with so many more turns; it never becomes smaller with one. */
+    readonly poolBytesWith?: (more: number) => number;
+    /** What can be evicted, less what is reserved for others. */
+    readonly moreBytes?: number;
   },
 ): number {
-  const byMemory = turns.inflight + Math.floor(load.headroomBytes / turns.turnBytes);
-  return Math.max(1, Math.min(byMemory, turns.maxTurns ?? byMemory));
+  const { inflight, turnBytes, poolBytesWith = () => load.poolBytes, moreBytes = 0 } = turns;
+  const maxTurns = turns.maxTurns ?? Infinity;
+  const freeBytes = load.loadLineBytes - load.usedBytes - load.promisedBytes + moreBytes;
+  let fits = 0;
+  let most = Math.max(0, Math.floor(Math.min(freeBytes / turnBytes, maxTurns - inflight)));
+  while (fits < most) {
+    const more = Math.ceil((fits + most) / 2);
+    if (more * turnBytes + poolBytesWith(more) <= freeBytes) fits = more;
+    else most = more - 1;
+  }
+  return Math.max(1, Math.min(inflight + fits, maxTurns));
 }

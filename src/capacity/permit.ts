@@ -34,7 +34,10 @@ export interface Permit extends Disposable {
   readonly bytes: number;
   readonly admittedAtMs: number;
   readonly demand: Demand;
-  /** Set when there is a process: from then on what that holds is part of the used memory. */
+  /**
+   * Set when there is a process: from then on what that holds is part of the used memory. Null
+   * again when the turn is to have another one.
+   */
   holder: Holder | null;
   /** Settles when what had to be evicted for the turn is gone, or was given up on. */
   readonly roomFreed: Promise<void>;

@@ -9,8 +9,16 @@
 export interface ProcessCache {
   /** Private memory of all of them, those on their way out too. */
   heldBytes(): number;
-  /** What would be free if all were evicted, less what {@link leavingBytes} has. */
+  /**
+   * What would be free if all were evicted, less what {@link leavingBytes} has; with what is
+   * promised to them.
+   */
   evictableBytes(): number;
+  /**
+   * What those that were started ahead will hold and do not hold yet. Whoever lets them start books
+   * nothing else: a turn that comes meanwhile would be admitted into the same room.
+   */
+  promisedBytes(): number;
   /** What those hold that were told to go and are not gone. */
   leavingBytes(): number;
   /**
@@ -24,6 +32,7 @@ export interface ProcessCache {
 export const NO_CACHE: ProcessCache = {
   heldBytes: () => 0,
   evictableBytes: () => 0,
+  promisedBytes: () => 0,
   leavingBytes: () => 0,
   evict: () => Promise.resolve(),
 };

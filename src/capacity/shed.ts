@@ -20,6 +20,11 @@ export interface Shed {
   readonly text: string;
 }
 
+/** A count of refusals that begins. */
+export function noneShed(): Record<ShedReason, number> {
+  return { memory: 0, max_turns: 0, share: 0, start: 0, pressure: 0, draining: 0 };
+}
+
 /** What the words are made of. */
 export interface Told {
   readonly load: Load;

@@ -23,6 +23,8 @@ export interface Weights {
    * @param own What the server's processes were measured to hold: at least that is used.
    */
   usedBytes(own: OwnBytes, nowMs: number): number;
+  /** How much of the last answer is what the server itself may still grow by. */
+  parentGrowthBytes(): number;
   /** How much of the used memory is this turn's. */
   heldBytes(permit: Permit): number;
   /**
@@ -34,6 +36,8 @@ export interface Weights {
   predictBytes(agentName: string, carriedBytes: number): number;
   /** The least that any turn is predicted to hold. */
   leastTurnBytes(): number;
+  /** The agent that it is predicted of; null where it is of all. */
+  leastAgentName(): string | null;
   /** Set aside for turns of these agents together. */
   poolBytes(agentNames: readonly string[]): number;
 }
@@ -59,10 +63,13 @@ export function staticWeights(options: {
     // Its reserves are so large that they carry the margin.
     safetyReserveBytes: () => options.safetyReserveBytes ?? 0,
     usedBytes: ({ cacheBytes }) => parentReserveBytes + cacheBytes,
+    // The reserve has it.
+    parentGrowthBytes: () => 0,
     heldBytes: () => 0,
     expectedBytes: ({ bytes }) => bytes,
     predictBytes: () => turnReserveBytes,
     leastTurnBytes: () => turnReserveBytes,
+    leastAgentName: () => null,
     poolBytes: () => 0,
   };
 }
@@ -96,6 +103,11 @@ const READING_LOAD_RATIO = 0.05;
 const DEAR_USE_MAX_AGE_MS = 50;
 /** What the server itself may still grow by, from where it was at its start. */
 const PARENT_GROWTH_BYTES = 48 * 2 ** 20;
+/**
+ * In that time half of what it once took beyond that is forgotten. A burst of large requests comes
+ * again within minutes or not at all, and room kept for one of yesterday is lost to turns.
+ */
+const PARENT_PEAK_HALF_LIFE_MS = 5 * 60_000;
 
 export class MeasuredWeights implements Weights {
   readonly admission = "measured";
@@ -105,8 +117,8 @@ export class MeasuredWeights implements Weights {
   #useAtMs = -Infinity;
   #useMaxAgeMs = USE_MAX_AGE_MS;
   #parentBytes = 0;
-  #parentGrowthBytes = 0;
-  #parentPeakBytes = 0;
+  /** What it may become, as of its last reading. */
+  #parentExpectedBytes = 0;
 
   constructor(options: MeasuredWeightsOptions) {
     this.#options = options;
@@ -124,11 +136,16 @@ export class MeasuredWeights implements Weights {
   usedBytes({ turnsBytes, cacheBytes }: OwnBytes, nowMs: number): number {
     // Also after the clock was set back.
     if (nowMs - this.#useAtMs >= this.#useMaxAgeMs || nowMs < this.#useAtMs) {
+      const passedMs = Math.max(0, nowMs - this.#useAtMs);
       this.#useAtMs = nowMs;
-      this.#read();
+      this.#read(passedMs);
     }
     const measured = { serverBytes: this.#parentBytes, agentsBytes: turnsBytes + cacheBytes };
-    return usedBytesOf(this.#use, measured) + this.#parentGrowthBytes;
+    return usedBytesOf(this.#use, measured) + this.parentGrowthBytes();
+  }
+
+  parentGrowthBytes(): number {
+    return this.#parentExpectedBytes - this.#parentBytes;
   }
 
   heldBytes({ holder }: Permit): number {
@@ -148,27 +165,32 @@ export class MeasuredWeights implements Weights {
     return Math.min(...agentNames.map((name) => this.predictBytes(name, 0)));
   }
 
+  leastAgentName(): string | null {
+    const leastBytes = this.leastTurnBytes();
+    const isLeast = (name: string) => this.predictBytes(name, 0) === leastBytes;
+    return this.#options.agentNames.find(isLeast) ?? null;
+  }
+
   poolBytes(agentNames: readonly string[]): number {
     return this.#options.footprints.poolBytes(agentNames);
   }
 
-  #read(): void {
+  /** @param passedMs Since the last time. */
+  #read(passedMs: number): void {
     const { clock = () => performance.now() } = this.#options;
     const beganAtMs = clock();
     this.#use = this.#options.readUse(this.limit());
-    this.#weighParent(this.#options.readParentBytes() ?? 0);
+    this.#weighParent(this.#options.readParentBytes() ?? 0, passedMs);
     const maxAgeMs = (clock() - beganAtMs) / READING_LOAD_RATIO;
     this.#useMaxAgeMs = Math.min(Math.max(USE_MAX_AGE_MS, maxAgeMs), DEAR_USE_MAX_AGE_MS);
   }
 
-  /** It may become as large again as it was, and larger than at its start. */
-  #weighParent(parentBytes: number): void {
+  /** It may become as large again as it was a while ago, and larger than at its start. */
+  #weighParent(parentBytes: number, passedMs: number): void {
+    const leastBytes = this.#parentAtStartBytes + PARENT_GROWTH_BYTES;
+    const beyondBytes = Math.max(0, this.#parentExpectedBytes - leastBytes);
+    const rememberedBytes = beyondBytes * 0.5 ** (passedMs / PARENT_PEAK_HALF_LIFE_MS);
     this.#parentBytes = parentBytes;
-    this.#parentPeakBytes = Math.max(this.#parentPeakBytes, parentBytes);
-    const expected = Math.max(
-      this.#parentPeakBytes,
-      this.#parentAtStartBytes + PARENT_GROWTH_BYTES,
-    );
-    this.#parentGrowthBytes = Math.max(0, expected - parentBytes);
+    this.#parentExpectedBytes = Math.max(parentBytes, leastBytes + Math.floor(rememberedBytes));
   }
 }

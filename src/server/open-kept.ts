@@ -40,9 +40,7 @@ export function openKeptProcesses(
     wanted: new Map(wanted),
     start: (agentName) => startSpare(agentName, config, deps),
     mayStart: (bytes) =>
-      newSessionsMayCome() &&
-      lane.hasIdleSlot &&
-      gate.spareRoomBytes(monotonicMs()) - kept.residents.promisedBytes() >= bytes,
+      newSessionsMayCome() && lane.hasIdleSlot && gate.spareRoomBytes(monotonicMs()) >= bytes,
     onEnded: (kind, reason) => telemetry.metrics.keptProcessEnded(kind, reason),
     onFailed: (agent, err) => telemetry.log.warn({ agent, err }, "Cannot start a spare"),
   });

@@ -112,7 +112,7 @@ export const METRICS = {
     kind: "gauge",
     unit: "{turn}",
     description:
-      "Turns at once that fit below the load line: those in flight and those still to come",
+      "Turns at once as the gate would admit them: those in flight and those still to come",
     attributes: [],
   },
   turnsAdmitted: {
@@ -224,7 +224,8 @@ export const METRICS = {
     name: "plimsoll.memory.promised",
     kind: "gauge",
     unit: "By",
-    description: "Memory predicted for the turns in flight and not yet held by them",
+    description:
+      "Memory predicted for turns in flight and processes started ahead, and not yet held by them",
     attributes: [],
   },
   poolBytes: {

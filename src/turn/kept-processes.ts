@@ -83,11 +83,15 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
   }
 
   heldBytes(): number {
-    return this.evictableBytes() + this.leavingBytes();
+    return this.#stayingBytes() + this.leavingBytes();
   }
 
   evictableBytes(): number {
-    return this.spares.evictableBytes() + this.residents.evictableBytes();
+    return this.#stayingBytes() + this.promisedBytes();
+  }
+
+  promisedBytes(): number {
+    return this.spares.promisedBytes() + this.residents.promisedBytes();
   }
 
   leavingBytes(): number {
@@ -112,7 +116,7 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
       residents: residents.length,
       longRunning: residents.filter(({ permit }) => permit !== null).length,
       spares: this.spares.size,
-      evictableBytes: this.evictableBytes(),
+      evictableBytes: this.#stayingBytes(),
     };
   }
 
@@ -123,5 +127,10 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Private memory of those that may go, and are not on their way. */
+  #stayingBytes(): number {
+    return this.spares.heldBytes() + this.residents.heldBytes();
   }
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Permit } from "../capacity/permit.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { ProcessSource } from "../telemetry/values.ts";
 import type { Resident } from "./residents.ts";
@@ -14,12 +15,15 @@ import type { TurnSession } from "./turn-session.ts";
 
 export class ProcessLease implements AsyncDisposable {
   readonly #kept: KeptProcesses;
+  readonly #permit: Pick<Permit, "holder">;
   #taken: TakenProcess | null;
   #process: TurnProcess | null;
   #source: ProcessSource = "started";
 
-  constructor(taken: TakenProcess | null, kept: KeptProcesses) {
+  /** @param permit Of the turn. */
+  constructor(taken: TakenProcess | null, kept: KeptProcesses, permit: Pick<Permit, "holder">) {
     this.#kept = kept;
+    this.#permit = permit;
     this.#taken = taken;
     this.#process = taken?.process ?? null;
     if (taken !== null) this.#source = sourceOf(taken);
@@ -76,8 +80,8 @@ export class ProcessLease implements AsyncDisposable {
     const kept = this.#process;
     const claiming = { session, stop, onRefused };
     if (kept !== null && !(await this.#isReady(kept, claiming))) {
-      await this.#kept.end(kept);
       this.#startAnew();
+      await this.#kept.end(kept);
     }
     this.#process ??= make();
     return this.#process;
@@ -114,7 +118,9 @@ export class ProcessLease implements AsyncDisposable {
     }
   }
 
+  /** The process that was taken is not the turn's any more: another is promised to it, whole. */
   #startAnew(): void {
+    this.#permit.holder = null;
     this.#taken = null;
     this.#process = null;
     this.#source = "started";

@@ -99,16 +99,15 @@ export class Residents {
     return [...this.#parked.values()];
   }
 
-  evictableBytes(): number {
+  /** Private memory of those that may be evicted. */
+  heldBytes(): number {
     return sumOfBytes(this.#lingering().map(({ process }) => process));
   }
 
   /** What those that wait for their first turn will hold, and do not hold yet. */
   promisedBytes(): number {
     let bytes = 0;
-    for (const { process, warming } of this.#parked.values()) {
-      bytes += Math.max(0, (warming?.predictedBytes ?? 0) - (process.currentBytes ?? 0));
-    }
+    for (const resident of this.#parked.values()) bytes += promisedBytesOf(resident);
     return bytes;
   }
 
@@ -202,7 +201,7 @@ export class Residents {
     let freed = 0;
     for (const resident of this.#lingering()) {
       if (freed >= bytes) return;
-      freed += resident.process.currentBytes ?? 0;
+      freed += (resident.process.currentBytes ?? 0) + promisedBytesOf(resident);
       this.#drop(resident, "evicted");
     }
   }
@@ -300,4 +299,9 @@ export class Residents {
       ({ permit, ref }) => permit === null && (tenant === undefined || ref.tenant === tenant),
     );
   }
+}
+
+/** Only one that was started ahead has still to grow: it was weighed by nobody else. */
+function promisedBytesOf({ process, warming }: Resident): number {
+  return Math.max(0, (warming?.predictedBytes ?? 0) - (process.currentBytes ?? 0));
 }

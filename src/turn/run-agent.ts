@@ -65,6 +65,8 @@ export interface AgentRunEnd {
   readonly cpuMs: number | null;
   /** How many of its tools the kernel killed for memory, as far as a group of its own counts. */
   readonly toolOomKills: number;
+  /** How many were ended for memory by whomever, as far as is known: `peakBytes` has theirs too. */
+  readonly toolsEndedForMemory: number;
   readonly exit: AgentExit | null;
   /** The process is at rest, in order, and still there: whoever called has to end it. */
   readonly stays: boolean;
@@ -131,6 +133,7 @@ class AgentTurn {
   readonly #wasThere: boolean;
   readonly #earlierCpuMs: number;
   readonly #earlierToolOomKills: number;
+  readonly #earlierToolsEnded: number;
   /** Messages of the model, one for each call of the main loop. */
   readonly #modelMessages = new Set<string>();
   #startMs: number | null = null;
@@ -152,6 +155,7 @@ class AgentTurn {
     if (hasHadTurns) process?.tree.forgetPeak();
     this.#earlierCpuMs = process?.tree.sample?.cpuMs ?? 0;
     this.#earlierToolOomKills = process?.toolOomKills ?? 0;
+    this.#earlierToolsEnded = process?.toolsEndedForMemory ?? 0;
     this.#watch = watchTurn(run, (cause) => this.stop(cause));
   }
 
@@ -240,6 +244,7 @@ class AgentTurn {
       peakBytes: connection.process?.peakBytes ?? null,
       cpuMs: cpuMs === undefined ? null : cpuMs - this.#earlierCpuMs,
       toolOomKills: (connection.process?.toolOomKills ?? 0) - this.#earlierToolOomKills,
+      toolsEndedForMemory: (connection.process?.toolsEndedForMemory ?? 0) - this.#earlierToolsEnded,
       exit,
       stays: this.#stays,
       diagnosis: {

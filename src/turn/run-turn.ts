@@ -101,7 +101,7 @@ async function* runAdmitted(
   using coming = admitted.coming;
   hold.take(permit);
   const admittedAtMs = performance.now();
-  await using lease = new ProcessLease(taken, deps.kept);
+  await using lease = new ProcessLease(taken, deps.kept, permit);
   await using claim = ref === null ? NO_CLAIM : await deps.sessions.claim(input, Date.now());
   const signal = AbortSignal.any([stop, claim.lost]);
   const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);

@@ -76,8 +76,14 @@ export class Spares {
     return this.#starting === null ? [...this.#waiting] : [...this.#waiting, this.#starting];
   }
 
-  evictableBytes(): number {
+  /** Private memory of all of them. */
+  heldBytes(): number {
     return sumOfBytes(this.all);
+  }
+
+  /** What the one that starts will hold, and does not hold yet. */
+  promisedBytes(): number {
+    return this.#starting === null ? 0 : this.#promisedBytesOf(this.#starting);
   }
 
   /** Starts those that are missing, as room allows, until closed. */
@@ -108,7 +114,7 @@ export class Spares {
     let freed = 0;
     for (const process of this.all.toReversed()) {
       if (freed >= bytes) break;
-      freed += process.currentBytes ?? 0;
+      freed += (process.currentBytes ?? 0) + this.#promisedBytesOf(process);
       this.#drop(process, "evicted");
     }
     return freed;
@@ -151,6 +157,12 @@ export class Spares {
     } finally {
       this.#starting = null;
     }
+  }
+
+  /** One that waits for its session grows no more until it has one, and then by a turn's leave. */
+  #promisedBytesOf(process: TurnProcess): number {
+    if (process !== this.#starting) return 0;
+    return Math.max(0, this.#bytesOfOne - (process.currentBytes ?? 0));
   }
 
   #putOff(agentName: string): void {

@@ -85,9 +85,13 @@ export class TurnProcess {
     });
   }
 
-  /** Private memory of its tree; null while nobody has measured it. */
+  /**
+   * Private memory of its tree; null while nobody has measured it. 0 once it is gone, though
+   * its directories may be there still: what it held is free then.
+   */
   get currentBytes(): number | null {
-    return this.connection.process?.currentBytes ?? null;
+    const { process } = this.connection;
+    return process?.treeState === "gone" ? 0 : (process?.currentBytes ?? null);
   }
 
   /**

@@ -90,7 +90,7 @@ export async function warmSession(ref: SessionRef, deps: TurnDeps): Promise<Warm
   const reason = judgeHint({
     ...residents.heatOf(own),
     isLocked: locks.isLocked(own),
-    roomBytes: gate.spareRoomBytes(monotonicMs()) - residents.promisedBytes(),
+    roomBytes: gate.spareRoomBytes(monotonicMs()),
     predictedBytes,
     hasIdleSlot: lane.hasIdleSlot,
   });

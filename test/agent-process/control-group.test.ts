@@ -96,6 +96,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     expect(exit).toMatchObject({ code: 0, outOfMemory: false, oomKillCounterRose: true });
     await none(groups);
     expect(agent.toolOomKills).toBe(1);
+    expect(agent.toolsEndedForMemory).toBe(1);
   });
 
   it("holds a process that has left its parent, its session and its environment", async () => {

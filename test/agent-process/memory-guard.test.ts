@@ -234,8 +234,10 @@ describe("MemoryGuard, ending", () => {
     });
     await until(() => (agent.currentBytes ?? Infinity) < 50 * MIB);
     expect(isRunning(agent.pid ?? 0)).toBe(true);
+    expect(agent.toolsEndedForMemory).toBe(1);
     expect(await agent.terminate(1000)).toMatchObject({ step: "stdin_closed", code: 0 });
     expect(verdicts).toHaveLength(1);
+    expect(agent.toolsEndedForMemory, "also when it is not watched any more").toBe(1);
   });
 
   it("ends a turn that is above its ceiling without its tools, and says why", async () => {

@@ -21,18 +21,34 @@ describe("Brake", () => {
 
   it("holds twice as long when it happens again, and not for ever", () => {
     const brake = new Brake();
-    const holds = [0, 1, 2, 3, 4, 5].map((times) => {
-      brake.pull(10, times * 30_000);
-      return brake.holdMs(times * 30_000);
+    let nowMs = 0;
+    const holds = [0, 1, 2, 3, 4, 5].map(() => {
+      brake.pull(10, nowMs);
+      const holdMs = brake.holdMs(nowMs);
+      nowMs += holdMs + 30_000;
+      return holdMs;
     });
     expect(holds).toEqual([5_000, 10_000, 20_000, 40_000, 60_000, 60_000]);
   });
 
-  it("begins anew after a quiet minute", () => {
+  it("takes what happens during a hold for the same shortage, and begins that anew", () => {
+    const brake = new Brake();
+    // The guard ends a turn in 60 ms, and then the next one, until there is enough.
+    for (const [count, inflight] of [10, 9, 8, 7, 6].entries()) brake.pull(inflight, count * 60);
+    expect(brake.holdMs(240)).toBe(5_000);
+    expect(brake.holdMs(5_239)).toBe(1);
+    expect(brake.ceiling).toBe(4);
+    brake.pull(4, 5_240);
+    expect(brake.holdMs(5_240)).toBe(10_000);
+  });
+
+  it("begins anew after a minute in which turns were admitted", () => {
     const brake = new Brake();
     brake.pull(10, 0);
-    brake.pull(10, 60_000);
-    expect(brake.holdMs(60_000)).toBe(5_000);
+    brake.pull(10, 64_999);
+    expect(brake.holdMs(64_999)).toBe(10_000);
+    brake.pull(10, 134_999);
+    expect(brake.holdMs(134_999)).toBe(5_000);
   });
 
   it("lets in one more for each turn that ends at the ceiling, and is off where it began", () => {

@@ -205,10 +205,12 @@ describe("TurnGate", () => {
       committedBytes: 1400 * MiB,
       headroomBytes: 648 * MiB,
       safetyReserveBytes: 0,
+      parentGrowthBytes: 0,
       admission: "static",
       inflight: 2,
       resting: 0,
       maxTurns: 9,
+      maxTurnsForNow: null,
       nextTurnBytes: 500 * MiB,
       turnsThatFit: 3,
       draining: false,
@@ -224,24 +226,64 @@ describe("TurnGate", () => {
   });
 });
 
+describe("TurnGate, on how many turns there can be", () => {
+  it("tells as many as it then admits, with the pool of each and the room that is reserved", () => {
+    const mebibytes = (max: number) => fc.integer({ min: 0, max });
+    const figures = {
+      limit: mebibytes(20_000),
+      error: mebibytes(40),
+      deviation: mebibytes(100),
+      excess: mebibytes(600),
+      priorityReserve: mebibytes(1000),
+      kept: mebibytes(500),
+    };
+    fc.assert(
+      fc.property(fc.record(figures), (played) => {
+        const poolBytes = ({ length }: readonly string[]) =>
+          length === 0
+            ? 0
+            : (played.error * length + played.deviation * Math.sqrt(length) + played.excess) * MiB;
+        const leastAgentName = () => "desk";
+        const weights = { ...weightsOf(played.limit), poolBytes, leastAgentName };
+        const priorityReserveBytes = played.priorityReserve * MiB;
+        const gate = new TurnGate({ ...DEFAULTS, weights, priorityReserveBytes });
+        gate.useCache(keptProcesses(played.kept));
+        const { turnsThatFit } = gate.snapshot(0);
+        for (let inflight = 0; inflight < turnsThatFit; inflight += 1) {
+          expect(gate.snapshot(0).turnsThatFit).toBe(turnsThatFit);
+          admit(gate);
+        }
+        expect(refuse(gate)).toMatchObject({ inflight: turnsThatFit, capacity: turnsThatFit });
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
 /** Processes that are kept, and go when they are told to: at once, or when the test says. */
 function keptProcesses(...sizesMiB: number[]) {
   const kept = sizesMiB.map((mebibytes) => mebibytes * MiB);
+  /** One that has been started and holds nothing yet; it goes first. */
+  const starting = { bytes: 0 };
   const leaving: number[] = [];
   const gone: (() => void)[] = [];
   const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
   return {
     kept,
+    starting,
     /** All that were told to go are gone. */
     go: () => {
       leaving.length = 0;
       for (const tell of gone.splice(0)) tell();
     },
     heldBytes: () => sum(kept) + sum(leaving),
-    evictableBytes: () => sum(kept),
+    evictableBytes: () => sum(kept) + starting.bytes,
+    promisedBytes: () => starting.bytes,
     leavingBytes: () => sum(leaving),
     evict(bytes: number) {
-      for (let freed = 0; freed < bytes && kept.length > 0;) {
+      let freed = starting.bytes;
+      if (bytes > 0) starting.bytes = 0;
+      while (freed < bytes && kept.length > 0) {
         const [first = 0] = kept.splice(0, 1);
         leaving.push(first);
         freed += first;
@@ -288,6 +330,25 @@ describe("TurnGate, with processes that are kept between turns", () => {
     admit(gate, 0, 150); // Both go, and are not gone yet.
     admit(gate, 0, 98);
     expect(refuse(gate, 0, 1).reason).toBe("memory");
+  });
+
+  it("counts what one that starts will hold, and has it go for a turn", () => {
+    const { gate, cache } = open(100);
+    admit(gate, 0, 1300); // 400, 100 and 1300 of 2048.
+    expect(gate.spareRoomBytes(0)).toBe(248 * MiB);
+    cache.starting.bytes = 112 * MiB;
+    expect(gate.spareRoomBytes(0)).toBe(136 * MiB);
+    expect(gate.snapshot(0)).toMatchObject({ promisedBytes: 1412 * MiB, turnsThatFit: 1 });
+    admit(gate, 0, 136);
+    expect(gate.snapshot(0)).toMatchObject({ headroomBytes: 0 });
+    expect(cache).toMatchObject({ starting: { bytes: 112 * MiB }, kept: [100 * MiB] });
+    admit(gate, 0, 112);
+    expect(gate.snapshot(0)).toMatchObject({ headroomBytes: 0 });
+    expect(cache).toMatchObject({ starting: { bytes: 0 }, kept: [100 * MiB] });
+    // Nobody is shed for it: all is as if neither were there.
+    cache.starting.bytes = 112 * MiB;
+    expect(refuse(gate, 0, 101).reason).toBe("memory");
+    admit(gate, 0, 100);
   });
 
   it("asks of a turn in a process that is there only what that has still to grow", () => {
@@ -339,6 +400,10 @@ describe("TurnGate, with processes that are kept between turns", () => {
     expect(full.shedEarly(ANN, 0)?.reason).toBe("max_turns");
     full.useCache(cache);
     expect(full.shedEarly(ANN, 0)).toBeNull();
+    const starting = keptProcesses();
+    starting.starting.bytes = 112 * MiB;
+    full.useCache(starting);
+    expect(full.shedEarly(ANN, 0)).toBeNull();
   });
 });
 
@@ -364,6 +429,35 @@ describe("TurnGate, when memory is short", () => {
     expect(shed.retryAfterSeconds).toBeGreaterThanOrEqual(5);
     nowMs = 7000;
     expect(refuse(gate, nowMs).text).toContain("at most 7 turns at once");
+  });
+
+  it("tells as many turns at once as it admits, in a hold and after it", () => {
+    let nowMs = 1000;
+    const gate = new TurnGate({ ...DEFAULTS, weights: weightsOf(8192), now: () => nowMs });
+    const permits = Array.from({ length: 10 }, () => admit(gate, nowMs));
+    const told = () => {
+      const { turnsThatFit, maxTurnsForNow } = gate.snapshot(nowMs);
+      return { turnsThatFit, maxTurnsForNow };
+    };
+    expect(told()).toEqual({ turnsThatFit: 15, maxTurnsForNow: null });
+    gate.ranShort(nowMs);
+    for (const permit of permits.splice(0, 5)) permit[Symbol.dispose]();
+    expect(told()).toEqual({ turnsThatFit: 5, maxTurnsForNow: 7 });
+    expect(refuse(gate, nowMs)).toMatchObject({ inflight: 5, capacity: 5 });
+    nowMs = 7000;
+    expect(told()).toEqual({ turnsThatFit: 7, maxTurnsForNow: 7 });
+    admit(gate, nowMs);
+    admit(gate, nowMs);
+    expect(refuse(gate, nowMs)).toMatchObject({ reason: "pressure", inflight: 7, capacity: 7 });
+    expect(told()).toEqual({ turnsThatFit: 7, maxTurnsForNow: 7 });
+  });
+
+  it("tells as many as are in flight while the guard lets nobody in", () => {
+    const gate = new TurnGate({ ...DEFAULTS, pressure: () => "100 MiB free, 192 wanted" });
+    expect(gate.snapshot(0).turnsThatFit).toBe(1);
+    admit(gate);
+    expect(refuse(gate)).toMatchObject({ inflight: 1, capacity: 1 });
+    expect(gate.snapshot(0).turnsThatFit).toBe(1);
   });
 });
 

@@ -71,7 +71,37 @@ describe("MeasuredWeights", () => {
     expect(weights.usedBytes(NOTHING, 200)).toBe(200 * MiB);
     seen.parentMiB = 80;
     seen.useMiB = 110;
-    expect(weights.usedBytes(NOTHING, 300)).toBe((110 + 90) * MiB);
+    expect(weights.usedBytes(NOTHING, 200)).toBe(200 * MiB);
+    const again = weights.usedBytes(NOTHING, 300) / MiB;
+    expect(again).toBeGreaterThan(110 + 89.9);
+    expect(again).toBeLessThanOrEqual(110 + 90);
+    expect(weights.parentGrowthBytes() / MiB).toBe(again - 110);
+  });
+
+  it("forgets what the server once took, half of it in five minutes", () => {
+    const { weights, seen } = system();
+    seen.parentMiB = 1500;
+    weights.usedBytes(NOTHING, 0);
+    seen.parentMiB = 70;
+    const growthAfter = (minutes: number): number => {
+      weights.usedBytes(NOTHING, minutes * 60_000);
+      return weights.parentGrowthBytes() / MiB;
+    };
+    // At least 118 MiB are expected of one that began with 70.
+    expect(growthAfter(5)).toBeCloseTo(48 + (1500 - 118) / 2, 3);
+    expect(growthAfter(10)).toBeCloseTo(48 + (1500 - 118) / 4, 3);
+    expect(growthAfter(24 * 60)).toBe(48);
+    // A clock that was set back makes it neither remember nor forget.
+    expect(growthAfter(0)).toBe(48);
+  });
+
+  it("forgets as much however often it is asked", () => {
+    const { weights, seen } = system();
+    seen.parentMiB = 1500;
+    weights.usedBytes(NOTHING, 0);
+    seen.parentMiB = 70;
+    for (let nowMs = 0; nowMs <= 300_000; nowMs += 100) weights.usedBytes(NOTHING, nowMs);
+    expect(weights.parentGrowthBytes() / MiB).toBeCloseTo(48 + (1500 - 118) / 2, 1);
   });
 
   it("adds what its processes hold where the system tells of the server alone", () => {

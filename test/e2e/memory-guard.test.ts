@@ -64,6 +64,9 @@ describe("the memory guard of a server", { timeout: 90_000 }, () => {
     const metrics = await server.metrics();
     expect(metrics).toMatch(/guard_actions_total\{[^}]*guard_target="tool"[^}]*\} 1/);
     expect(metrics).toMatch(/plimsoll_guard_level(\{[^}]*\})? 0/);
+    // What the tool took until it was ended is nothing that a turn is to be predicted.
+    const { largestBytes } = (await server.capacity()).footprints["helper"] ?? {};
+    expect(largestBytes).toBeLessThan(350 * 2 ** 20);
   });
 
   it("ends a turn whose process balloons, says why, and its session goes on", async () => {

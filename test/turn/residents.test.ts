@@ -1,5 +1,5 @@
 /**
- * Goal: no tenant can take with hints what belongs to others.
+ * Goal: no tenant can take with hints what belongs to others, and no hint what turns count on.
  * Method: residents of processes that are none; those of real ones are in `test/e2e`.
  */
 
@@ -11,6 +11,7 @@ import { Evictions } from "../../src/turn/evictions.ts";
 import { MAX_IN_VAIN, Residents } from "../../src/turn/residents.ts";
 import type { TurnProcess } from "../../src/turn/turn-process.ts";
 
+const MiB = 2 ** 20;
 const NONE = {
   currentBytes: 0,
   connection: { process: undefined, isAlive: true },
@@ -36,6 +37,31 @@ function parkWarming(residents: Residents, ref: SessionRef): void {
     warming: { ready: Promise.resolve(), predictedBytes: 1 },
   });
 }
+
+describe("Residents, started ahead", () => {
+  it("count for what they will hold, and free as much when they go", async () => {
+    const residents = residentsOf(100);
+    const process = { ...NONE, currentBytes: null as number | null };
+    residents.park({
+      ref: { tenant: "ada", sessionId: "next" },
+      process: process as unknown as TurnProcess,
+      permit: null,
+      leavesAtMs: performance.now() + 60_000,
+      warming: { ready: Promise.resolve(), predictedBytes: 130 * MiB },
+    });
+    const sums = () => [residents.heldBytes(), residents.promisedBytes()].map((sum) => sum / MiB);
+    expect(sums()).toEqual([0, 130]);
+    process.currentBytes = 90 * MiB;
+    expect(sums()).toEqual([90, 40]);
+    process.currentBytes = 140 * MiB;
+    expect(sums()).toEqual([140, 0]);
+    process.currentBytes = 90 * MiB;
+    parkWarming(residents, { tenant: "ada", sessionId: "another" });
+    residents.evict(120 * MiB);
+    expect(residents.size).toBe(1);
+    await residents.close();
+  });
+});
 
 describe("Residents, started ahead for one tenant", () => {
   it("are not started when several were in vain, whatever their sessions", async () => {

@@ -1,5 +1,6 @@
 /**
- * Goal: what is wrong with one agent keeps no other from its spares.
+ * Goal: what is wrong with one agent keeps no other from its spares; and nobody counts on the memory
+ *   that one will hold which is starting.
  * Method: spares of processes that are none; those of real ones are in `test/e2e`.
  */
 
@@ -42,5 +43,31 @@ describe("Spares", () => {
     expect(third - second).toBeGreaterThanOrEqual(2_000);
     await spares.close();
     expect(spares.size).toBe(0);
+  });
+
+  it("count from their start for what they will hold, and free as much when they go", async () => {
+    const MiB = 2 ** 20;
+    const process = Object.assign(processOf("sound"), { currentBytes: null as number | null });
+    let tellReady = (): void => {};
+    const ready = new Promise<void>((resolve) => (tellReady = resolve));
+    const spares = new Spares({
+      wanted: new Map([["sound", 1]]),
+      start: async () => ({ process, ready }),
+      mayStart: () => true,
+      evictions: new Evictions(),
+      onEnded: () => {},
+      onFailed: () => {},
+    });
+    const sums = () => [spares.heldBytes(), spares.promisedBytes()].map((sum) => sum / MiB);
+    expect(sums()).toEqual([0, 0]);
+    spares.open();
+    await until(() => spares.all.length === 1, "one to start");
+    expect(sums()).toEqual([0, 112]);
+    process.currentBytes = 40 * MiB;
+    expect(sums()).toEqual([40, 72]);
+    expect(spares.evict(100 * MiB)).toBe(112 * MiB);
+    expect(sums()).toEqual([0, 0]);
+    tellReady();
+    await spares.close();
   });
 });

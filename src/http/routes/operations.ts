@@ -37,15 +37,24 @@ const capacitySchema = z.object({
   safetyReserveBytes: bytes.describe("Kept free below the limit."),
   loadLineBytes: bytes.describe("The limit less the safety reserve: no admission crosses it."),
   usedBytes: bytes.describe("In use, and not to be taken back; with what the server may grow by."),
-  promisedBytes: bytes.describe("Predicted for the turns in flight, and not yet held by them."),
+  parentGrowthBytes: bytes.describe("Of it, what the server itself may still grow by."),
+  promisedBytes: bytes.describe(
+    "Predicted for turns in flight and processes started ahead, and not yet held by them.",
+  ),
   poolBytes: bytes.describe("Set aside for all turns together: some outgrow their prediction."),
   committedBytes: bytes.describe("Used, promised and pool."),
   headroomBytes: bytes.describe("Left before the load line."),
   inflight: z.int().describe("Turns in flight."),
   resting: z.int().describe("Sessions whose processes stay between turns, committed in full."),
   nextTurnBytes: bytes.describe("Predicted for a fresh turn of the agent asked last."),
-  turnsThatFit: z.int().describe("Turns at once, counting those in flight."),
+  turnsThatFit: z
+    .int()
+    .describe("Turns at once, counting those in flight; no more while none is admitted."),
   maxTurns: z.int().nullable().describe("The ceiling that is set, if any."),
+  maxTurnsForNow: z
+    .int()
+    .nullable()
+    .describe("The ceiling since memory ran short, until turns have shown that more fit."),
   draining: z.boolean(),
   pressure: z.string().nullable().describe("Why only a first turn is admitted; else null."),
   admitted: z.int().describe("Turns since the start."),
