@@ -6,7 +6,7 @@
  * that fails when it is told to. Turns write the lines that Claude Code would.
  */
 
-import { appendFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -162,6 +162,11 @@ async function wordsIn(file: string): Promise<string[]> {
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => (JSON.parse(line) as { message: { content: string } }).message.content);
+}
+
+function required<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error("Expected a value: there was none");
+  return value;
 }
 
 /** Of all files, however deep; nothing where there is no such directory. */
@@ -486,6 +491,64 @@ describe("a transcript that is not what the store has", () => {
     await writeFile(found?.path ?? "", before.replace("first", text));
     await takeTurn(one, threadWithHistory("t"), "third");
     expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual([text, "second", "third"]);
+  });
+});
+
+describe("a replica whose machine loses power", () => {
+  /** Two turns, and what the store has of a subagent and of a tool's result. */
+  async function prepare() {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const { path, bytes } = required(await transcriptIfAny(one.data, sessionRefOf(thread("t"))));
+    const beside = path.replace(/\.jsonl$/, "");
+    await mkdir(beside);
+    await writeFile(join(beside, "agent.jsonl"), userLine("from below") + userLine("and more"));
+    await writeFile(join(beside, "result.txt"), "a long result");
+    await takeTurn(one, threadWithHistory("t"), "second");
+    const cut = async (name: string, toBytes: number) => truncate(join(beside, name), toBytes);
+    return { one, two, path, bytes, beside, cut };
+  }
+
+  it.each(["to a whole line", "to half a line", "to nothing", "with its file"])(
+    "has its copy made anew where a transcript lost its end: %s",
+    async (how) => {
+      const { one, two, path, bytes } = await prepare();
+      if (how === "with its file") await rm(path);
+      else
+        await truncate(path, { "to a whole line": bytes, "to half a line": bytes + 9 }[how] ?? 0);
+      const again = await one.restarted();
+      expect(await takeTurn(again, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+      expect(again.notices).toEqual([]);
+      const all = ["first", "second", "third"];
+      expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(all);
+    },
+  );
+
+  it("has it made anew where a file beside the transcript lost its end", async () => {
+    for (const name of ["agent.jsonl", "result.txt"]) {
+      const { one, two, cut, beside } = await prepare();
+      const before = await readFile(join(beside, name), "utf8");
+      await cut(name, name === "result.txt" ? 5 : userLine("from below").length);
+      await takeTurn(await one.restarted(), threadWithHistory("t"), "third");
+      await takeTurn(two, threadWithHistory("t"), "last");
+      const { directory } = sessionPathsOf(two.data, sessionRefOf(thread("t")));
+      expect(await allTextIn(directory)).toContain(before);
+    }
+  });
+
+  it("goes on with a turn that was cut off after the transcript was shortened for it", async () => {
+    const { one } = await replicas();
+    const long = "long ".repeat(200);
+    for (let turn = 0; turn < 5; turn += 1) await takeTurn(one, thread("t"), `${turn} ${long}`);
+    const ref = sessionRefOf(thread("t"));
+    await one.sessions.claim(thread("t"), Date.now());
+    const limit = { maxBytes: 3_000, whenFull: "shorten" } as const;
+    const { shortened } = await one.sessions.open(thread("t"), Date.now(), { transcript: limit });
+    expect(shortened?.keptBytes).toBeLessThan(3_000);
+    const { path } = required(await transcriptIfAny(one.data, ref));
+    await appendFile(path, userLine("cut off", "uuid-cut-off"));
+    const history = await takeTurn(await one.restarted(), threadWithHistory("t"), "next");
+    expect(history).toEqual([`4 ${long}`, "cut off"]);
   });
 });
 
