@@ -45,6 +45,16 @@ export function threadToBegin(head: SessionHead, { target }: SessionInput, nowMs
   throw head.deletedAtMs === undefined ? sessionNotFound() : deletedAt(head.deletedAtMs, nowMs);
 }
 
+/**
+ * @param cleared The head as it was when nothing else was left of the session.
+ * @throws {AppError} `session_busy` when it was deleted once more since.
+ */
+export function mustBeCleared(head: SessionHead, cleared: SessionHead): void {
+  if (head.deletedAtMs === undefined || head.fence === cleared.fence) return;
+  const message = "Cannot use the session: it is being deleted";
+  throw new AppError("session_busy", message, { retryAfterSeconds: 1 });
+}
+
 /** The head with what a turn made of the record; whether it is on hold is for the store to say. */
 export function withRecord(head: SessionHead, record: SessionRecord): SessionHead {
   const { onHoldSinceMs: _onHoldSinceMs, ...own } = record;

@@ -177,8 +177,9 @@ export class StoredSessions {
     );
     if (before === null || after.deletedAtMs === undefined) return null;
     const { listedAtMs, pieces }: SessionHead = before;
-    await this.counts.giveBack(ref.tenant);
     await this.#asked(() => this.log.clear(key));
+    // May have to count all that the tenant has: that keeps nothing of the session in the store.
+    await this.counts.giveBack(ref.tenant);
     await this.unlist(key, listedAtMs);
     // If that cannot be told now, a sweep looks once more.
     await store.delete([deletingName]).catch(() => {});

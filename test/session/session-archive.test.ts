@@ -183,6 +183,18 @@ describe("a session that is deleted in the store it is copied to", () => {
     expect(left.map((name) => name.endsWith("/head"))).toEqual([true]);
   });
 
+  it("comes back without what a deletion that was cut short has left", async () => {
+    const { store, sessions, archive } = await stored();
+    store.faultOf = (call, name) =>
+      call === "list" && name.startsWith("sessions/") ? "before" : null;
+    expect(await codeOf(sessions.delete(record, Date.now()))).toBe("store_unavailable");
+    store.faultOf = () => null;
+    expect(await archive.put(record, transcriptsOf(NEW), false)).toBe("copied");
+    const all = [...store.objects.values()].map(({ body }) => body.toString("utf8")).join("");
+    expect(all).not.toContain("old");
+    expect(await textsIn(archive, record)).toEqual(NEW);
+  });
+
   it("comes back whole, if it was so before, whoever looks after deleted ones", async () => {
     const { store, sessions, archive } = await stored();
     await sessions.delete(record, Date.now());

@@ -13,6 +13,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import type { AppError, ErrorCode } from "../../src/lib/errors.ts";
 import { Pacer } from "../../src/lib/pacer.ts";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
@@ -862,6 +863,84 @@ describe("a deletion", () => {
     for (const name of ["gone", "anew"]) expect(await textOf(name)).toBe("");
     for (const name of ["kept", "lost", "damaged"]) expect(await textOf(name)).toContain("secret");
     expect(await takeTurn(one, threadWithHistory("kept"), "on")).toEqual(["secret"]);
+  });
+
+  /**
+   * Has the thread begin anew before one of the calls that a deletion has of the store.
+   *
+   * @param since Of which calls it is one.
+   * @returns Whether there were so many.
+   */
+  async function isLeftAlone(
+    work: (at: Replica) => Promise<unknown>,
+    since: (store: MemoryObjects) => boolean,
+    callsBefore: number,
+  ): Promise<boolean> {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "old");
+    await delay(1);
+    let calls = -1;
+    let anew: Promise<readonly string[] | ErrorCode> | undefined;
+    store.before = async () => {
+      if (calls < 0 && !since(store)) return;
+      calls += 1;
+      if (calls !== callsBefore) return;
+      anew = takeTurn(two, thread("t"), "new").catch((thrown: AppError) => thrown.code);
+      await anew;
+    };
+    await work(one);
+    store.before = async () => {};
+    if (anew === undefined) return false;
+    // It may be told to come again, but what was acknowledged is there.
+    if ((await anew) === "session_busy") await takeTurn(two, thread("t"), "new");
+    else expect(await anew).toEqual([]);
+    expect(await saidIn(two, thread("t"))).toEqual(["new"]);
+    expect(await takeTurn(one, threadWithHistory("t"), "next")).toEqual(["new"]);
+    await one.sessions.forgetGone(Date.now() + 8 * 24 * 3600 * 1000, pace());
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(["new", "next"]);
+    expect((await one.sessions.list({ tenant: "acme" })).sessions).toHaveLength(1);
+    const all = [...store.objects.values()].map(({ body }) => body.toString("utf8")).join("");
+    expect(all).not.toContain(`"old"`);
+    return true;
+  }
+
+  const isDeleted = ({ objects }: MemoryObjects) =>
+    [...objects.values()].some(({ body }) => body.includes("deletedAtMs"));
+
+  it("takes nothing of a session that begins anew meanwhile, whenever that is", async () => {
+    const remove = ({ sessions }: Replica) =>
+      sessions.delete(sessionRefOf(thread("t")), Date.now());
+    let calls = 0;
+    while (await isLeftAlone(remove, isDeleted, calls)) calls += 1;
+    expect(calls).toBeGreaterThan(4);
+  });
+
+  it("is forgotten without taking one that begins anew meanwhile, whenever that is", async () => {
+    const DAY_MS = 86_400_000;
+    const forget = async ({ sessions }: Replica) => {
+      await sessions.delete(sessionRefOf(thread("t")), Date.now() - 8 * DAY_MS);
+      await sessions.forgetGone(Date.now(), pace());
+    };
+    let calls = 0;
+    while (await isLeftAlone(forget, isDeleted, calls)) calls += 1;
+    expect(calls).toBeGreaterThan(8);
+  });
+
+  it("that was cut short leaves nothing to a session that begins anew before a sweep", async () => {
+    for (const isForgotten of [false, true]) {
+      const { store, one, two } = await replicas();
+      await takeTurn(one, thread("t"), "secret");
+      store.faultOf = (call, name) =>
+        call === "list" && name.startsWith("sessions/") ? "before" : null;
+      const ref = sessionRefOf(thread("t"));
+      expect(await codeOf(one.sessions.delete(ref, Date.now()))).toBe("store_unavailable");
+      store.faultOf = () => null;
+      await takeTurn(two, thread("t"), "anew");
+      if (isForgotten) await one.sessions.forgetGone(Date.now() + 8 * 24 * 3600 * 1000, pace());
+      const all = [...store.objects.values()].map(({ body }) => body.toString("utf8")).join("");
+      expect(all).not.toContain("secret");
+      expect(await takeTurn(one, threadWithHistory("t"), "next")).toEqual(["anew"]);
+    }
   });
 
   it("is refused while anybody has the session, or it is on hold", async () => {
