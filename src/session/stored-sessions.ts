@@ -61,6 +61,7 @@ export class StoredSessions {
     this.counts = new SessionCounts({
       maxPerTenant,
       countSessions: (tenant) => countStored(store, tenant),
+      isShared: true,
     });
   }
 
@@ -178,9 +179,8 @@ export class StoredSessions {
     if (before === null || after.deletedAtMs === undefined) return null;
     const { listedAtMs, pieces }: SessionHead = before;
     await this.#asked(() => this.log.clear(key));
-    // May have to count all that the tenant has: that keeps nothing of the session in the store.
-    await this.counts.giveBack(ref.tenant);
     await this.unlist(key, listedAtMs);
+    await this.counts.giveBack(ref.tenant);
     // If that cannot be told now, a sweep looks once more.
     await store.delete([deletingName]).catch(() => {});
     const bytes = allBytesOf(before);

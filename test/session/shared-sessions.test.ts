@@ -11,7 +11,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { AppError, ErrorCode } from "../../src/lib/errors.ts";
 import { Pacer } from "../../src/lib/pacer.ts";
@@ -366,6 +366,58 @@ describe("what is not there", () => {
     expect(await one.sessions.count("acme")).toBe(2);
     await one.sessions.delete(sessionRefOf(thread("a")), Date.now());
     await takeTurn(one, thread("c"), "hello");
+  });
+});
+
+describe("the sessions that a tenant may have", () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["hrtime"] }));
+  afterEach(() => void vi.useRealTimers());
+
+  const remove = async ({ sessions }: Replica, name: string) =>
+    sessions.delete(sessionRefOf(thread(name)), Date.now());
+
+  it("are those that are there, whoever has deleted the others", async () => {
+    const { one, two } = await replicas({ maxPerTenant: 3 });
+    for (let at = 0; at < 9; at += 1) {
+      await takeTurn(one, thread(`t${at}`), "hello");
+      await remove(two, `t${at}`);
+      vi.advanceTimersByTime(30_000);
+    }
+    for (const name of ["a", "b", "c"]) await takeTurn(one, thread(name), "hello");
+    vi.advanceTimersByTime(60_001);
+    expect(await codeOf(begin(one, thread("d")))).toBe("too_many_sessions");
+    // The other one has given back more than it had counted.
+    expect(await two.sessions.count("acme")).toBeGreaterThanOrEqual(0);
+    vi.advanceTimersByTime(300_001);
+    expect(await codeOf(begin(two, thread("d")))).toBe("too_many_sessions");
+  });
+
+  it("are not counted each time that one is refused", async () => {
+    const { store, one, two } = await replicas({ maxPerTenant: 1 });
+    await takeTurn(one, thread("a"), "hello");
+    const refuse = async () =>
+      expect(await codeOf(begin(one, thread("b")))).toBe("too_many_sessions");
+    await refuse();
+    vi.advanceTimersByTime(60_001);
+    store.calls.length = 0;
+    for (let times = 0; times < 10; times += 1) await refuse();
+    expect(store.calls.filter(({ call }) => call === "list")).toHaveLength(1);
+    await remove(two, "a");
+    await refuse();
+    vi.advanceTimersByTime(60_001);
+    await takeTurn(one, thread("b"), "hello");
+  });
+
+  it("are not counted for one that is deleted", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("a"), "hello");
+    store.calls.length = 0;
+    await remove(two, "a");
+    const lists = store.calls.filter(
+      ({ call, name }) => call === "list" && name.startsWith("index/"),
+    );
+    expect(lists).toEqual([]);
+    expect(await two.sessions.count("acme")).toBe(0);
   });
 });
 
