@@ -173,12 +173,15 @@ export class StoreArchive implements SessionArchive {
       if (outcome !== "copied") return head;
       return { ...begun(head, record), fence: head.fence + 1, lease: null, listedAtMs };
     });
+    if (outcome !== "copied") return outcome;
+    // Once more: of a time long past, and of no session yet, a sweep takes it for one left behind.
+    await this.#store.put(indexNameOf(key, listedAtMs), Buffer.alloc(0), "any");
     const old = before.listedAtMs;
-    if (outcome === "copied" && old !== null && old !== listedAtMs) {
+    if (old !== null && old !== listedAtMs) {
       // One that stays is told from the right one by its time.
       await this.#store.delete([indexNameOf(key, old)]).catch(() => {});
     }
-    return outcome;
+    return "copied";
   }
 }
 

@@ -1060,6 +1060,50 @@ describe("a sweep", () => {
     expect(found.swept).toHaveLength(1);
   });
 
+  it("takes away places in the list that turns which were killed have left", async () => {
+    const { store, one, two } = await replicas();
+    const names = () => [...store.objects.keys()].filter((name) => name.startsWith("index/"));
+    for (const name of ["gone", "kept", "late"]) await takeTurn(one, thread(name), "hello");
+    await delay(2);
+    // Killed when the head was written, and nothing after it.
+    store.faultOf = (call, name) =>
+      call === "delete" && name.startsWith("index/") ? "before" : null;
+    for (const name of ["gone", "kept"]) await takeTurn(one, threadWithHistory(name), "again");
+    // The store is away at the end of this one, when it has its new place.
+    const late = await begin(one, threadWithHistory("late"));
+    await late.say("again");
+    store.faultOf = (call, name) => (call === "put" && name.endsWith("/head") ? "before" : null);
+    await late.finish();
+    await late[Symbol.asyncDispose]();
+    const remove = two.sessions.delete(sessionRefOf(thread("gone")), Date.now());
+    expect(await codeOf(remove)).toBe("store_unavailable");
+    const sweeper = new SessionSweeper({ sessions: two.sessions, limits, directory: null });
+    const sweep = async (nowMs: number) => {
+      await sweeper.sweep(nowMs);
+      await two.sessions.forgetGone(nowMs, pace());
+    };
+    const before = names().length;
+    await sweep(Date.now());
+    // What is this new may be of a write under way.
+    expect(names()).toHaveLength(before);
+    let sweeps = 0;
+    store.before = async (call, name) => {
+      if (call !== "put" || !name.endsWith("/head") || sweeps > 0) return;
+      sweeps += 1;
+      await sweep(Date.now() + DAY_MS);
+    };
+    store.faultOf = () => null;
+    // A day late: it has its place in the list, and then the head says so.
+    await one.sessions.settle(sessionRefOf(thread("late")));
+    expect(sweeps).toBe(1);
+    await two.sessions.delete(sessionRefOf(thread("gone")), Date.now());
+    const { sessions } = await two.sessions.list({ tenant: "acme" });
+    expect(sessions.map(({ threadId }) => threadId).sort()).toEqual(["kept", "late"]);
+    expect(await (await replica("three", store)).sessions.count("acme")).toBe(2);
+    await sweep(Date.now() + DAY_MS);
+    expect(names()).toHaveLength(2);
+  });
+
   it("of copies takes none that the store has not heard all of", async () => {
     const { store, one } = await replicas();
     await takeTurn(one, thread("old"), "hello");
