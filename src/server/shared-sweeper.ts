@@ -40,11 +40,21 @@ export class SharedSweeper implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** What went of the store is told even where the rest fails: that is said in the log alone. */
+  /**
+   * What went of the store is told even where the rest fails: that is said in the log alone. The
+   * copies are swept even where the store does not answer: the disk fills up all the same.
+   *
+   * @throws {AppError} `store_unavailable`
+   */
   async sweep(nowMs: number, how: SweepOptions = {}): Promise<Sweep> {
     const { stored, log } = this.#options;
-    const swept = await stored.sweep(nowMs, how);
-    const copies = await this.#sweepCopies(nowMs, how);
+    let swept = NOTHING_SWEPT;
+    let copies = NOTHING_SWEPT;
+    try {
+      swept = await stored.sweep(nowMs, how);
+    } finally {
+      copies = await this.#sweepCopies(nowMs, how);
+    }
     if (how.isDryRun !== true) {
       this.#forgetting?.pacer.atLeast(how.loadRatio ?? 1);
       this.#forgetting ??= this.#startForgetting(nowMs, how);

@@ -6,16 +6,20 @@
  * @module
  */
 
+import { randomUUID } from "node:crypto";
 import { hasCode } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Pace } from "../lib/pacer.ts";
 import { namesBelow } from "./stored-list.ts";
 import { DELETING, GONE, type GoneSession, parseGoneName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
-import type { SessionLog } from "./stores/session-log.ts";
+import { type SessionHead, taken } from "./stores/session-head.ts";
+import type { KnownHead, SessionLog } from "./stores/session-log.ts";
 import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 
 /** After this a deletion is not under way any more, whatever the clocks of replicas say. */
 const DELETION_TIME_MS = 10 * 60 * 1000;
+const FORGOTTEN_AT_ONCE = 16;
 
 export interface GoneParts {
   readonly store: ObjectStore;
@@ -30,41 +34,89 @@ export async function finishDeletions(
 ): Promise<void> {
   const untilMs = nowMs - DELETION_TIME_MS;
   for await (const { name, session } of namesUntil(store, DELETING, untilMs, pace)) {
-    const deletedAtMs = await deletionOf(log, session);
-    if (deletedAtMs === "newer") continue;
-    if (deletedAtMs !== null) await log.clear(session);
+    const known = await knownOf(log, session);
+    if (known === "newer") continue;
+    if (known?.head.deletedAtMs !== undefined) await log.clear(session);
     await store.delete([name]);
   }
 }
 
 /** Forgets those that nobody asks for any more. @throws {AppError} `store_unavailable` */
-export async function forgetOld(
-  { store, log }: GoneParts,
-  nowMs: number,
-  pace: Pace,
-): Promise<void> {
+export async function forgetOld(parts: GoneParts, nowMs: number, pace: Pace): Promise<void> {
   const untilMs = nowMs - TOMBSTONE_AGE_MS;
-  for await (const { name, session } of namesUntil(store, GONE, untilMs, pace)) {
-    const deletedAtMs = await deletionOf(log, session);
-    if (deletedAtMs === "newer") continue;
+  let some = new Forgetting(parts);
+  for await (const { name, session } of namesUntil(parts.store, GONE, untilMs, pace)) {
+    await some.add(name, session, untilMs);
+    if (some.size < FORGOTTEN_AT_ONCE) continue;
+    await some.end();
+    some = new Forgetting(parts);
+  }
+  await some.end();
+}
+
+/** Some that are forgotten together, under leases: each has fewer calls of the store for it. */
+class Forgetting {
+  readonly #parts: GoneParts;
+  /** Of no other sweep, on this replica or another: two could not tell who of them is the last. */
+  readonly #holder = `forget-${randomUUID()}`;
+  readonly #beganAtMs = monotonicMs();
+  readonly #names: string[] = [];
+  readonly #sessions: GoneSession[] = [];
+
+  constructor(parts: GoneParts) {
+    this.#parts = parts;
+  }
+
+  get size(): number {
+    return this.#names.length;
+  }
+
+  async add(name: string, session: GoneSession, untilMs: number): Promise<void> {
+    const { log } = this.#parts;
+    const known = await knownOf(log, session);
+    if (known === "newer") return;
     // One that was begun and deleted anew since has a later name, too.
-    if (deletedAtMs !== null && deletedAtMs <= untilMs) await log.forget(session);
-    await store.delete([name]);
+    const isOld = ({ deletedAtMs = Infinity }: SessionHead) => deletedAtMs <= untilMs;
+    if (known !== null && isOld(known.head)) {
+      const terms = { holder: this.#holder, nowMs: Date.now(), leaseTimeMs: DELETION_TIME_MS };
+      const take = (now: SessionHead) => (isOld(now) ? taken(now, terms) : now);
+      const { head } = await log.update(session, take, known).catch(unlessBusy);
+      if (head === null) return;
+      if (head.lease?.holder === this.#holder) {
+        await log.clear(session);
+        this.#sessions.push(session);
+      }
+    }
+    this.#names.push(name);
+  }
+
+  async end(): Promise<void> {
+    // Stood still for long: the leases may be over soon. A later sweep begins again.
+    if (monotonicMs() - this.#beganAtMs > DELETION_TIME_MS / 2) return;
+    await this.#parts.log.forget(this.#sessions);
+    // Last: what is not named here is never looked for.
+    if (this.size > 0) await this.#parts.store.delete(this.#names);
   }
 }
 
 /**
- * Null for a session that was not deleted, and for a damaged one: that is left for people. One that a
- * newer version has written is left to that.
+ * Null for a damaged one, which is left for people. One that a newer version has written is left to
+ * that.
  */
-async function deletionOf(log: SessionLog, session: GoneSession): Promise<number | "newer" | null> {
+async function knownOf(log: SessionLog, session: GoneSession): Promise<KnownHead | "newer" | null> {
   try {
-    return (await log.read(session))?.deletedAtMs ?? null;
+    return await log.know(session);
   } catch (thrown) {
     if (hasCode(thrown, "session_unreadable")) return null;
     if (hasCode(thrown, "session_newer")) return "newer";
     throw thrown;
   }
+}
+
+/** Another sweep is forgetting it. */
+function unlessBusy(thrown: unknown): { readonly head: null } {
+  if (hasCode(thrown, "session_busy")) return { head: null };
+  throw thrown;
 }
 
 /** Names up to that time; they are in the order of time, so that later ones are not even listed. */

@@ -28,7 +28,13 @@ import { ifPresent } from "./storage-errors.ts";
 import { chunksOf, hashOf, stateOf, writeStartOf } from "./stores/pieces.ts";
 import { bytesOf, type Piece, type SessionHead } from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
-import { endOfLastLine, hasMessageAfter, insideOf, readAt } from "./transcript-file.ts";
+import {
+  endOfLastLine,
+  hasMessageAfter,
+  insideOf,
+  readAt,
+  type TranscriptFile,
+} from "./transcript-file.ts";
 
 /** The most that is read, and written to the store, in one step; of a tool's result, at all. */
 const MAX_STEP_BYTES = 32 * 2 ** 20;
@@ -129,10 +135,11 @@ export class LocalCopy {
    */
   async follow(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
     const mark = await this.readMark();
-    if (isMarkOf(mark, head)) {
-      // A turn that was cut off here may have begun a transcript whose name the store has not heard.
-      const { transcriptId } = { ...record, ...(await this.record()) };
-      await this.writeRecord({ ...record, ...(transcriptId !== undefined && { transcriptId }) });
+    // A turn that was cut off here may have begun a transcript whose name the store has not heard.
+    const { transcriptId } = { ...record, ...(await this.record()) };
+    const own = { ...record, ...(transcriptId !== undefined && { transcriptId }) };
+    if (isMarkOf(mark, head) && !(await this.#hasLostAnEnd(own, head, load))) {
+      await this.writeRecord(own);
       return false;
     }
     const wasAhead = await this.#isAhead(record, mark, load);
@@ -187,7 +194,7 @@ export class LocalCopy {
   /** Whether the store has all that the copy's transcript says, be it followed by more. */
   async isWithin(record: SessionRecord, load: LoadPath): Promise<boolean> {
     const transcript = await transcriptFileOf(this.#data, (await this.record()) ?? record);
-    return transcript === undefined || isBeginningOf(transcript.path, load(""));
+    return transcript === undefined || isBeginningOf(transcript.path, "", load(""));
   }
 
   async #makeDirectories(): Promise<void> {
@@ -195,6 +202,24 @@ export class LocalCopy {
     const { session, tombstones } = sessionSegmentsOf(this.#ref);
     await makeDirectoriesBelow(tenants, session);
     await makeDirectoriesBelow(tenants, tombstones);
+  }
+
+  /**
+   * Whether a file of the copy is a mere beginning of what the store has: Claude Code does not sync
+   * what it writes, so a power cut takes what the mark, which is synced, still vouches for. A
+   * transcript that was shortened for its agent, or changed by hand, says something else.
+   */
+  async #hasLostAnEnd(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
+    const main = await transcriptFileOf(this.#data, record);
+    for (const path of Object.keys(head.pieces)) {
+      const file = main && (path === "" ? main.path : join(besideOf(main, record), path));
+      const found = file === undefined ? undefined : await ifPresent(stat(file));
+      if (file === undefined || found === undefined) return true;
+      if (found.size < bytesOf(head, path) && (await isBeginningOf(file, path, load(path)))) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Whether the copy has messages of a turn whose end did not reach the store. */
@@ -210,7 +235,7 @@ export class LocalCopy {
   async #files(record: SessionRecord): Promise<readonly { path: string; file: string }[]> {
     const main = await transcriptFileOf(this.#data, record);
     if (main === undefined) return [];
-    const beside = join(dirname(main.path), transcriptIdOf(record));
+    const beside = besideOf(main, record);
     const found = [{ path: "", file: main.path }];
     for (const path of await filesBelow(beside)) {
       const file = await insideOf(this.#paths.directory, join(beside, path));
@@ -235,14 +260,27 @@ function fileNameOf(transcriptId: string, path: string): string {
   return path === "" ? `${transcriptId}.jsonl` : join(transcriptId, path);
 }
 
+/** The directory of the files that belong to a transcript. */
+function besideOf(main: TranscriptFile, record: SessionRecord): string {
+  return join(dirname(main.path), transcriptIdOf(record));
+}
+
+/** Where a file ends that may be written to: of lines, after the last whole one. */
+async function endOf(file: FileHandle, name: string, size: number): Promise<number> {
+  return isOfLines(name) ? endOfLastLine(file, size) : size;
+}
+
+function isOfLines(name: string): boolean {
+  return name === "" || name.endsWith(".jsonl");
+}
+
 /** Null when the store has all of it, and nothing else. */
 async function tailOf(path: string, name: string, head: SessionHead): Promise<Tail | null> {
   await using file = await openRegularFile(path);
   if (file === undefined) return null;
   const { size } = await file.stat();
-  const isLines = name === "" || name.endsWith(".jsonl");
-  const endBytes = isLines ? await endOfLastLine(file, size) : size;
-  if (!isLines && size > MAX_STEP_BYTES) return null;
+  const endBytes = await endOf(file, name, size);
+  if (!isOfLines(name) && size > MAX_STEP_BYTES) return null;
   const storedBytes = bytesOf(head, name);
   const sameBytes = await sameBytesOf(file, endBytes, head.pieces[name] ?? []);
   if (sameBytes === endBytes && sameBytes === storedBytes) return null;
@@ -269,11 +307,15 @@ async function sameBytesOf(
   return sameBytes;
 }
 
-/** Whether these bytes begin with the whole lines of the file. */
-async function isBeginningOf(path: string, chunks: AsyncIterable<Buffer>): Promise<boolean> {
+/** Whether these bytes begin with what the file has: its whole lines, if it is of lines. */
+async function isBeginningOf(
+  path: string,
+  name: string,
+  chunks: AsyncIterable<Buffer>,
+): Promise<boolean> {
   await using file = await openRegularFile(path);
   if (file === undefined) return true;
-  const endBytes = await endOfLastLine(file, (await file.stat()).size);
+  const endBytes = await endOf(file, name, (await file.stat()).size);
   let sameBytes = 0;
   for await (const chunk of chunks) {
     const part = chunk.subarray(0, endBytes - sameBytes);

@@ -159,8 +159,12 @@ export class StoreArchive implements SessionArchive {
     const found = await this.#log.read(key);
     let outcome = found === null ? "copied" : outcomeOn(found, replaces);
     if (outcome !== "copied") return outcome;
-    // What is written to a deleted session is cleared by whoever finds it so.
-    if (found?.deletedAtMs !== undefined) await this.#log.update(key, revived);
+    if (found?.deletedAtMs !== undefined) {
+      // What a deletion that was cut short has left would stay with the new session.
+      await this.#log.clear(key);
+      // What is written to a deleted session is cleared by whoever finds it so.
+      await this.#log.update(key, (head) => revived(head, found));
+    }
     const listedAtMs = record.lastTurnAtMs;
     await this.#store.put(indexNameOf(key, listedAtMs), Buffer.alloc(0), "any");
     const before = await this.#log.supersede(key, stepsOf(transcripts), (head) => {
@@ -169,12 +173,15 @@ export class StoreArchive implements SessionArchive {
       if (outcome !== "copied") return head;
       return { ...begun(head, record), fence: head.fence + 1, lease: null, listedAtMs };
     });
+    if (outcome !== "copied") return outcome;
+    // Once more: of a time long past, and of no session yet, a sweep takes it for one left behind.
+    await this.#store.put(indexNameOf(key, listedAtMs), Buffer.alloc(0), "any");
     const old = before.listedAtMs;
-    if (outcome === "copied" && old !== null && old !== listedAtMs) {
+    if (old !== null && old !== listedAtMs) {
       // One that stays is told from the right one by its time.
       await this.#store.delete([indexNameOf(key, old)]).catch(() => {});
     }
-    return outcome;
+    return "copied";
   }
 }
 
@@ -187,8 +194,10 @@ function outcomeOn(head: SessionHead, replaces: boolean): PutOutcome {
   return "copied";
 }
 
-function revived(head: SessionHead): SessionHead {
-  return head.deletedAtMs === undefined ? head : begun(head, null);
+/** Unless it was deleted once more since it was cleared, or is being forgotten. */
+function revived(head: SessionHead, cleared: SessionHead): SessionHead {
+  const isCleared = head.deletedAtMs !== undefined && head.fence === cleared.fence;
+  return isCleared ? begun(head, null) : head;
 }
 
 /** Some bytes of a transcript at a time, so that no large one is held whole. */

@@ -1,28 +1,42 @@
 /**
  * How many sessions each tenant has, and the limit on it. A directory is counted once; after that
- * a number for each tenant is enough, as nobody else writes to the data directory.
+ * a number for each tenant is enough, as nobody else writes to the data directory. A store is
+ * counted anew from time to time, as other replicas begin and delete sessions in it.
  *
  * @module
  */
 
 import { AppError } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 
 export interface SessionCountsOptions {
   readonly maxPerTenant: number;
   /** Counts what is there. */
   readonly countSessions: (tenant: string) => Promise<number>;
+  /** Whether others begin and delete sessions, too. */
+  readonly isShared?: boolean;
 }
+
+interface Counter {
+  sessions: number;
+  readonly countedAtMs: number;
+}
+
+/** For so long a count is good enough to begin a session on, where others have some, too. */
+const COUNT_TIME_MS = 5 * 60 * 1000;
+/** And to refuse one: who has reached the limit, and goes on asking, costs a count in this time. */
+const REFUSAL_TIME_MS = 60 * 1000;
 
 export class SessionCounts {
   readonly #options: SessionCountsOptions;
-  readonly #counters = new Map<string, Promise<{ sessions: number }>>();
+  readonly #counters = new Map<string, Promise<Counter>>();
 
   constructor(options: SessionCountsOptions) {
     this.#options = options;
   }
 
   async count(tenant: string): Promise<number> {
-    return (await this.#counterOf(tenant)).sessions;
+    return (await this.#counterOf(tenant, COUNT_TIME_MS)).sessions;
   }
 
   /**
@@ -31,8 +45,9 @@ export class SessionCounts {
    * @throws {AppError} `too_many_sessions`
    */
   async take(tenant: string): Promise<void> {
-    const counter = await this.#counterOf(tenant);
     const { maxPerTenant } = this.#options;
+    let counter = await this.#counterOf(tenant, COUNT_TIME_MS);
+    if (counter.sessions >= maxPerTenant) counter = await this.#counterOf(tenant, REFUSAL_TIME_MS);
     // No await from here on: two new sessions cannot share the last place.
     if (counter.sessions >= maxPerTenant) {
       const state = `the tenant has ${counter.sessions}, and may have ${maxPerTenant}`;
@@ -41,18 +56,30 @@ export class SessionCounts {
     counter.sessions += 1;
   }
 
+  /** A session has gone. Where nothing was counted yet, the next count will not find it. */
   async giveBack(tenant: string): Promise<void> {
-    (await this.#counterOf(tenant)).sessions -= 1;
+    const counter = await this.#counters.get(tenant);
+    // It may be of a session that another replica has begun, and this one has not counted.
+    if (counter !== undefined) counter.sessions = Math.max(0, counter.sessions - 1);
   }
 
-  #counterOf(tenant: string): Promise<{ sessions: number }> {
-    let counter = this.#counters.get(tenant);
-    if (counter === undefined) {
-      counter = this.#options.countSessions(tenant).then((sessions) => ({ sessions }));
-      // A count that failed is tried again by the next one who asks; this one gets the error.
-      counter.catch(() => this.#counters.delete(tenant));
-      this.#counters.set(tenant, counter);
-    }
+  /** @param timeMs How old a count may be. */
+  async #counterOf(tenant: string, timeMs: number): Promise<Counter> {
+    const known = this.#counters.get(tenant);
+    if (known !== undefined && !this.#isOlder(await known, timeMs)) return known;
+    // Another one may have begun to count meanwhile.
+    const now = this.#counters.get(tenant);
+    if (now !== undefined && now !== known) return now;
+    const counter = this.#options
+      .countSessions(tenant)
+      .then((sessions) => ({ sessions, countedAtMs: monotonicMs() }));
+    // A count that failed is tried again by the next one who asks; this one gets the error.
+    counter.catch(() => this.#counters.delete(tenant));
+    this.#counters.set(tenant, counter);
     return counter;
+  }
+
+  #isOlder({ countedAtMs }: Counter, timeMs: number): boolean {
+    return this.#options.isShared === true && monotonicMs() - countedAtMs > timeMs;
   }
 }

@@ -28,10 +28,10 @@ import {
 } from "./session-id.ts";
 import { SessionLease } from "./session-lease.ts";
 import type { SessionLocks } from "./session-locks.ts";
-import { mustNotBeOnHold, newRecord, type SessionRecord } from "./session-record.ts";
+import { mustNotBeOnHold, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
-import { keyOf, recordOf, threadToBegin, withoutTurn, withRecord } from "./stored-record.ts";
+import { keyOf, recordOf, recordToBegin, withoutTurn, withRecord } from "./stored-record.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
@@ -257,8 +257,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const begin = (now: SessionHead): SessionHead => {
       // Another replica was quicker.
       if (isThere(now)) return take(now);
-      const threadId = threadToBegin(now, input, nowMs);
-      const record = newRecord(ref, input.agentName, threadId, nowMs);
+      const record = recordToBegin(now, known.head, input, nowMs);
       const next = taken(now, this.#clock.terms(nowMs));
       return { ...begun(next, record), listedAtMs: nowMs };
     };
@@ -269,6 +268,8 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     try {
       // First: what is in no list would never be swept.
       await this.#clock.asked(() => this.enlist(key, nowMs));
+      // A deletion that was cut short, or is under way, leaves what it finds begun anew as it is.
+      if (known.head.deletedAtMs !== undefined) await this.#clock.asked(() => this.log.clear(key));
       const now = await this.#clock.asked(() => this.log.update(key, begin, known));
       isOurs = now.head.listedAtMs === nowMs;
       return now;

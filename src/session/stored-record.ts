@@ -7,8 +7,8 @@
 
 import { AppError } from "../lib/errors.ts";
 import type { TurnKey } from "../turn/turn.ts";
-import { type SessionInput, sessionNotFound, type SessionRef } from "./session-id.ts";
-import { recordFrom, type SessionRecord } from "./session-record.ts";
+import { type SessionInput, sessionNotFound, type SessionRef, sessionRefOf } from "./session-id.ts";
+import { newRecord, recordFrom, type SessionRecord } from "./session-record.ts";
 import { type LogKey, ownerOf } from "./stores/names.ts";
 import { unreadable } from "./stores/readable.ts";
 import type { SessionHead } from "./stores/session-head.ts";
@@ -36,13 +36,28 @@ export function recordOf(
 }
 
 /**
- * The thread of a session that this turn may begin.
+ * Of a session that this turn may begin.
  *
- * @throws {AppError} `session_gone`, `session_not_found`.
+ * @param cleared The head as it was when nothing else was left of the session.
+ * @throws {AppError} `session_gone`, `session_not_found`; `session_busy` when it was begun and
+ *   deleted since it was cleared.
  */
-export function threadToBegin(head: SessionHead, { target }: SessionInput, nowMs: number): string {
-  if (target.by === "thread" && !target.expectsHistory) return target.threadId;
-  throw head.deletedAtMs === undefined ? sessionNotFound() : deletedAt(head.deletedAtMs, nowMs);
+export function recordToBegin(
+  head: SessionHead,
+  cleared: SessionHead,
+  input: SessionInput,
+  nowMs: number,
+): SessionRecord {
+  const { target, agentName } = input;
+  const { deletedAtMs } = head;
+  if (target.by !== "thread" || target.expectsHistory) {
+    throw deletedAtMs === undefined ? sessionNotFound() : deletedAt(deletedAtMs, nowMs);
+  }
+  if (deletedAtMs !== undefined && head.fence !== cleared.fence) {
+    const message = "Cannot use the session: it is being deleted";
+    throw new AppError("session_busy", message, { retryAfterSeconds: 1 });
+  }
+  return newRecord(sessionRefOf(input), agentName, target.threadId, nowMs);
 }
 
 /** The head with what a turn made of the record; whether it is on hold is for the store to say. */

@@ -10,6 +10,7 @@ import type { LeaseClock } from "./lease-clock.ts";
 import type { StoredSession } from "./retention.ts";
 import { SessionCounts } from "./session-counts.ts";
 import { finishDeletions, forgetOld } from "./gone-sessions.ts";
+import { LeftNames } from "./left-names.ts";
 import { exportOf } from "./session-export.ts";
 import { parseSessionRef, sessionNotFound, type SessionRef } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
@@ -53,14 +54,17 @@ export class StoredSessions {
   protected readonly log: SessionLog;
   protected readonly counts: SessionCounts;
   readonly #options: StoredSessionsOptions;
+  readonly #leftNames: LeftNames;
 
   constructor(options: StoredSessionsOptions) {
     this.#options = options;
     const { store, maxPerTenant } = options;
     this.log = new SessionLog(store);
+    this.#leftNames = new LeftNames(store, this.log);
     this.counts = new SessionCounts({
       maxPerTenant,
       countSessions: (tenant) => countStored(store, tenant),
+      isShared: true,
     });
   }
 
@@ -132,7 +136,8 @@ export class StoredSessions {
       const found = await this.#asked(() =>
         Promise.all(names.map((name) => storedAt(this.log, name))),
       );
-      yield found.flatMap((each) => {
+      yield found.flatMap((each, at) => {
+        if (each === null) this.#leftNames.met(names[at] ?? "");
         if (each === null || each === "unreadable") return each ?? [];
         return this.#seen(each.head, each.record);
       });
@@ -170,9 +175,9 @@ export class StoredSessions {
     );
     if (before === null || after.deletedAtMs === undefined) return null;
     const { listedAtMs, pieces }: SessionHead = before;
-    await this.counts.giveBack(ref.tenant);
     await this.#asked(() => this.log.clear(key));
     await this.unlist(key, listedAtMs);
+    await this.counts.giveBack(ref.tenant);
     // If that cannot be told now, a sweep looks once more.
     await store.delete([deletingName]).catch(() => {});
     const bytes = allBytesOf(before);
@@ -180,13 +185,14 @@ export class StoredSessions {
   }
 
   /**
-   * Finishes deletions that were cut short, and forgets sessions that were deleted so long ago that
-   * nobody asks for them any more.
+   * Finishes deletions that were cut short, forgets sessions that were deleted so long ago that
+   * nobody asks for them any more, and takes away names that the last look has found to be of none.
    */
   async forgetGone(nowMs: number, pace: Pace): Promise<void> {
     const parts = { store: this.#options.store, log: this.log };
     await this.#asked(() => finishDeletions(parts, nowMs, pace));
     await this.#asked(() => forgetOld(parts, nowMs, pace));
+    await this.#asked(() => this.#leftNames.remove(nowMs, pace));
   }
 
   async count(tenant: string): Promise<number> {

@@ -4,7 +4,7 @@
  * Method: the sessions as a server opens them, on a store that is a directory.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, rm, stat, symlink } from "node:fs/promises";
+import { mkdir, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -15,7 +15,7 @@ import { sessionRefOf } from "../../src/session/session-id.ts";
 import { dataPathsOf, sessionPathsOf } from "../../src/session/session-paths.ts";
 import { OBJECT_MARK } from "../../src/session/stores/file-object-list.ts";
 import { goneNameOf, headNameOf, ownerOf } from "../../src/session/stores/names.ts";
-import { cleanAfterTest, temporaryDirectory, thread } from "../session/fixture.ts";
+import { cleanAfterTest, codeOf, temporaryDirectory, thread } from "../session/fixture.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -80,6 +80,24 @@ describe("a sweep of sessions that are shared", () => {
     await symlink(tenants, tenants);
     expect(await sweeper.sweep(Date.now())).toMatchObject({ seen: 0, missingBytes: 0 });
     expect(lines).toContain("Cannot look for copies of sessions that have to go");
+  });
+
+  it("lets copies go that are due while the store is away", async () => {
+    const { sessions, sweeper, store, data } = await open();
+    const input = thread("t");
+    const ref = sessionRefOf(input);
+    {
+      await using _claim = await sessions.claim(input, Date.now());
+      await sessions.open(input, Date.now());
+      await sessions.finish(ref, { totals: null, endedAtMs: Date.now() });
+    }
+    const { directory } = sessionPathsOf(data, ref);
+    expect((await stat(directory)).isDirectory()).toBe(true);
+    await rename(store, `${store}.away`);
+    expect(await codeOf(sweeper.sweep(Date.now() + 31 * DAY_MS))).toBe("store_unavailable");
+    await expect(stat(directory)).rejects.toThrow("ENOENT");
+    await rename(`${store}.away`, store);
+    expect(await sweeper.sweep(Date.now())).toMatchObject({ seen: 1, swept: [] });
   });
 
   it("drops the copy of a session that another replica has deleted", async () => {

@@ -183,6 +183,31 @@ describe("a session that is deleted in the store it is copied to", () => {
     expect(left.map((name) => name.endsWith("/head"))).toEqual([true]);
   });
 
+  it("is listed when it is whole, whoever takes away names that are of no session", async () => {
+    const { sessions, archive } = await stored();
+    const other = recordOf("b", 5);
+    const pace = { pacer: new Pacer(1), signal: new AbortController().signal };
+    const sweep = async () => {
+      for await (const _found of sessions.look()) continue;
+      await sessions.forgetGone(Date.now(), pace);
+    };
+    expect(await archive.put(other, interrupted(sweep), false)).toBe("copied");
+    await sweep();
+    expect((await archive.all()).records).toContainEqual(other);
+  });
+
+  it("comes back without what a deletion that was cut short has left", async () => {
+    const { store, sessions, archive } = await stored();
+    store.faultOf = (call, name) =>
+      call === "list" && name.startsWith("sessions/") ? "before" : null;
+    expect(await codeOf(sessions.delete(record, Date.now()))).toBe("store_unavailable");
+    store.faultOf = () => null;
+    expect(await archive.put(record, transcriptsOf(NEW), false)).toBe("copied");
+    const all = [...store.objects.values()].map(({ body }) => body.toString("utf8")).join("");
+    expect(all).not.toContain("old");
+    expect(await textsIn(archive, record)).toEqual(NEW);
+  });
+
   it("comes back whole, if it was so before, whoever looks after deleted ones", async () => {
     const { store, sessions, archive } = await stored();
     await sessions.delete(record, Date.now());

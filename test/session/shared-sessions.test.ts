@@ -6,13 +6,14 @@
  * that fails when it is told to. Turns write the lines that Claude Code would.
  */
 
-import { appendFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
+import type { AppError, ErrorCode } from "../../src/lib/errors.ts";
 import { Pacer } from "../../src/lib/pacer.ts";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
@@ -162,6 +163,11 @@ async function wordsIn(file: string): Promise<string[]> {
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => (JSON.parse(line) as { message: { content: string } }).message.content);
+}
+
+function required<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error("Expected a value: there was none");
+  return value;
 }
 
 /** Of all files, however deep; nothing where there is no such directory. */
@@ -363,6 +369,58 @@ describe("what is not there", () => {
   });
 });
 
+describe("the sessions that a tenant may have", () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["hrtime"] }));
+  afterEach(() => void vi.useRealTimers());
+
+  const remove = async ({ sessions }: Replica, name: string) =>
+    sessions.delete(sessionRefOf(thread(name)), Date.now());
+
+  it("are those that are there, whoever has deleted the others", async () => {
+    const { one, two } = await replicas({ maxPerTenant: 3 });
+    for (let at = 0; at < 9; at += 1) {
+      await takeTurn(one, thread(`t${at}`), "hello");
+      await remove(two, `t${at}`);
+      vi.advanceTimersByTime(30_000);
+    }
+    for (const name of ["a", "b", "c"]) await takeTurn(one, thread(name), "hello");
+    vi.advanceTimersByTime(60_001);
+    expect(await codeOf(begin(one, thread("d")))).toBe("too_many_sessions");
+    // The other one has given back more than it had counted.
+    expect(await two.sessions.count("acme")).toBeGreaterThanOrEqual(0);
+    vi.advanceTimersByTime(300_001);
+    expect(await codeOf(begin(two, thread("d")))).toBe("too_many_sessions");
+  });
+
+  it("are not counted each time that one is refused", async () => {
+    const { store, one, two } = await replicas({ maxPerTenant: 1 });
+    await takeTurn(one, thread("a"), "hello");
+    const refuse = async () =>
+      expect(await codeOf(begin(one, thread("b")))).toBe("too_many_sessions");
+    await refuse();
+    vi.advanceTimersByTime(60_001);
+    store.calls.length = 0;
+    for (let times = 0; times < 10; times += 1) await refuse();
+    expect(store.calls.filter(({ call }) => call === "list")).toHaveLength(1);
+    await remove(two, "a");
+    await refuse();
+    vi.advanceTimersByTime(60_001);
+    await takeTurn(one, thread("b"), "hello");
+  });
+
+  it("are not counted for one that is deleted", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("a"), "hello");
+    store.calls.length = 0;
+    await remove(two, "a");
+    const lists = store.calls.filter(
+      ({ call, name }) => call === "list" && name.startsWith("index/"),
+    );
+    expect(lists).toEqual([]);
+    expect(await two.sessions.count("acme")).toBe(0);
+  });
+});
+
 describe("a replica that is killed", () => {
   it("is followed by another as soon as its lease is over", async () => {
     const { one, two } = await replicas({ leaseTimeMs: 3_000 });
@@ -486,6 +544,64 @@ describe("a transcript that is not what the store has", () => {
     await writeFile(found?.path ?? "", before.replace("first", text));
     await takeTurn(one, threadWithHistory("t"), "third");
     expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual([text, "second", "third"]);
+  });
+});
+
+describe("a replica whose machine loses power", () => {
+  /** Two turns, and what the store has of a subagent and of a tool's result. */
+  async function prepare() {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const { path, bytes } = required(await transcriptIfAny(one.data, sessionRefOf(thread("t"))));
+    const beside = path.replace(/\.jsonl$/, "");
+    await mkdir(beside);
+    await writeFile(join(beside, "agent.jsonl"), userLine("from below") + userLine("and more"));
+    await writeFile(join(beside, "result.txt"), "a long result");
+    await takeTurn(one, threadWithHistory("t"), "second");
+    const cut = async (name: string, toBytes: number) => truncate(join(beside, name), toBytes);
+    return { one, two, path, bytes, beside, cut };
+  }
+
+  it.each(["to a whole line", "to half a line", "to nothing", "with its file"])(
+    "has its copy made anew where a transcript lost its end: %s",
+    async (how) => {
+      const { one, two, path, bytes } = await prepare();
+      if (how === "with its file") await rm(path);
+      else
+        await truncate(path, { "to a whole line": bytes, "to half a line": bytes + 9 }[how] ?? 0);
+      const again = await one.restarted();
+      expect(await takeTurn(again, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+      expect(again.notices).toEqual([]);
+      const all = ["first", "second", "third"];
+      expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(all);
+    },
+  );
+
+  it("has it made anew where a file beside the transcript lost its end", async () => {
+    for (const name of ["agent.jsonl", "result.txt"]) {
+      const { one, two, cut, beside } = await prepare();
+      const before = await readFile(join(beside, name), "utf8");
+      await cut(name, name === "result.txt" ? 5 : userLine("from below").length);
+      await takeTurn(await one.restarted(), threadWithHistory("t"), "third");
+      await takeTurn(two, threadWithHistory("t"), "last");
+      const { directory } = sessionPathsOf(two.data, sessionRefOf(thread("t")));
+      expect(await allTextIn(directory)).toContain(before);
+    }
+  });
+
+  it("goes on with a turn that was cut off after the transcript was shortened for it", async () => {
+    const { one } = await replicas();
+    const long = "long ".repeat(200);
+    for (let turn = 0; turn < 5; turn += 1) await takeTurn(one, thread("t"), `${turn} ${long}`);
+    const ref = sessionRefOf(thread("t"));
+    await one.sessions.claim(thread("t"), Date.now());
+    const limit = { maxBytes: 3_000, whenFull: "shorten" } as const;
+    const { shortened } = await one.sessions.open(thread("t"), Date.now(), { transcript: limit });
+    expect(shortened?.keptBytes).toBeLessThan(3_000);
+    const { path } = required(await transcriptIfAny(one.data, ref));
+    await appendFile(path, userLine("cut off", "uuid-cut-off"));
+    const history = await takeTurn(await one.restarted(), threadWithHistory("t"), "next");
+    expect(history).toEqual([`4 ${long}`, "cut off"]);
   });
 });
 
@@ -801,6 +917,84 @@ describe("a deletion", () => {
     expect(await takeTurn(one, threadWithHistory("kept"), "on")).toEqual(["secret"]);
   });
 
+  /**
+   * Has the thread begin anew before one of the calls that a deletion has of the store.
+   *
+   * @param since Of which calls it is one.
+   * @returns Whether there were so many.
+   */
+  async function isLeftAlone(
+    work: (at: Replica) => Promise<unknown>,
+    since: (store: MemoryObjects) => boolean,
+    callsBefore: number,
+  ): Promise<boolean> {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "old");
+    await delay(1);
+    let calls = -1;
+    let anew: Promise<readonly string[] | ErrorCode> | undefined;
+    store.before = async () => {
+      if (calls < 0 && !since(store)) return;
+      calls += 1;
+      if (calls !== callsBefore) return;
+      anew = takeTurn(two, thread("t"), "new").catch((thrown: AppError) => thrown.code);
+      await anew;
+    };
+    await work(one);
+    store.before = async () => {};
+    if (anew === undefined) return false;
+    // It may be told to come again, but what was acknowledged is there.
+    if ((await anew) === "session_busy") await takeTurn(two, thread("t"), "new");
+    else expect(await anew).toEqual([]);
+    expect(await saidIn(two, thread("t"))).toEqual(["new"]);
+    expect(await takeTurn(one, threadWithHistory("t"), "next")).toEqual(["new"]);
+    await one.sessions.forgetGone(Date.now() + 8 * 24 * 3600 * 1000, pace());
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(["new", "next"]);
+    expect((await one.sessions.list({ tenant: "acme" })).sessions).toHaveLength(1);
+    const all = [...store.objects.values()].map(({ body }) => body.toString("utf8")).join("");
+    expect(all).not.toContain(`"old"`);
+    return true;
+  }
+
+  const isDeleted = ({ objects }: MemoryObjects) =>
+    [...objects.values()].some(({ body }) => body.includes("deletedAtMs"));
+
+  it("takes nothing of a session that begins anew meanwhile, whenever that is", async () => {
+    const remove = ({ sessions }: Replica) =>
+      sessions.delete(sessionRefOf(thread("t")), Date.now());
+    let calls = 0;
+    while (await isLeftAlone(remove, isDeleted, calls)) calls += 1;
+    expect(calls).toBeGreaterThan(4);
+  });
+
+  it("is forgotten without taking one that begins anew meanwhile, whenever that is", async () => {
+    const DAY_MS = 86_400_000;
+    const forget = async ({ sessions }: Replica) => {
+      await sessions.delete(sessionRefOf(thread("t")), Date.now() - 8 * DAY_MS);
+      await sessions.forgetGone(Date.now(), pace());
+    };
+    let calls = 0;
+    while (await isLeftAlone(forget, isDeleted, calls)) calls += 1;
+    expect(calls).toBeGreaterThan(8);
+  });
+
+  it("that was cut short leaves nothing to a session that begins anew before a sweep", async () => {
+    for (const isForgotten of [false, true]) {
+      const { store, one, two } = await replicas();
+      await takeTurn(one, thread("t"), "secret");
+      store.faultOf = (call, name) =>
+        call === "list" && name.startsWith("sessions/") ? "before" : null;
+      const ref = sessionRefOf(thread("t"));
+      expect(await codeOf(one.sessions.delete(ref, Date.now()))).toBe("store_unavailable");
+      store.faultOf = () => null;
+      await takeTurn(two, thread("t"), "anew");
+      if (isForgotten) await one.sessions.forgetGone(Date.now() + 8 * 24 * 3600 * 1000, pace());
+      const all = [...store.objects.values()].map(({ body }) => body.toString("utf8")).join("");
+      expect(all).not.toContain("secret");
+      expect(await takeTurn(one, threadWithHistory("t"), "next")).toEqual(["anew"]);
+    }
+  });
+
   it("is refused while anybody has the session, or it is on hold", async () => {
     const { one, two } = await replicas();
     const ref = sessionRefOf(thread("t"));
@@ -864,6 +1058,50 @@ describe("a sweep", () => {
     const found = await rest.sweep(laterMs);
     expect(found.seenBytes).toBeGreaterThan(100);
     expect(found.swept).toHaveLength(1);
+  });
+
+  it("takes away places in the list that turns which were killed have left", async () => {
+    const { store, one, two } = await replicas();
+    const names = () => [...store.objects.keys()].filter((name) => name.startsWith("index/"));
+    for (const name of ["gone", "kept", "late"]) await takeTurn(one, thread(name), "hello");
+    await delay(2);
+    // Killed when the head was written, and nothing after it.
+    store.faultOf = (call, name) =>
+      call === "delete" && name.startsWith("index/") ? "before" : null;
+    for (const name of ["gone", "kept"]) await takeTurn(one, threadWithHistory(name), "again");
+    // The store is away at the end of this one, when it has its new place.
+    const late = await begin(one, threadWithHistory("late"));
+    await late.say("again");
+    store.faultOf = (call, name) => (call === "put" && name.endsWith("/head") ? "before" : null);
+    await late.finish();
+    await late[Symbol.asyncDispose]();
+    const remove = two.sessions.delete(sessionRefOf(thread("gone")), Date.now());
+    expect(await codeOf(remove)).toBe("store_unavailable");
+    const sweeper = new SessionSweeper({ sessions: two.sessions, limits, directory: null });
+    const sweep = async (nowMs: number) => {
+      await sweeper.sweep(nowMs);
+      await two.sessions.forgetGone(nowMs, pace());
+    };
+    const before = names().length;
+    await sweep(Date.now());
+    // What is this new may be of a write under way.
+    expect(names()).toHaveLength(before);
+    let sweeps = 0;
+    store.before = async (call, name) => {
+      if (call !== "put" || !name.endsWith("/head") || sweeps > 0) return;
+      sweeps += 1;
+      await sweep(Date.now() + DAY_MS);
+    };
+    store.faultOf = () => null;
+    // A day late: it has its place in the list, and then the head says so.
+    await one.sessions.settle(sessionRefOf(thread("late")));
+    expect(sweeps).toBe(1);
+    await two.sessions.delete(sessionRefOf(thread("gone")), Date.now());
+    const { sessions } = await two.sessions.list({ tenant: "acme" });
+    expect(sessions.map(({ threadId }) => threadId).sort()).toEqual(["kept", "late"]);
+    expect(await (await replica("three", store)).sessions.count("acme")).toBe(2);
+    await sweep(Date.now() + DAY_MS);
+    expect(names()).toHaveLength(2);
   });
 
   it("of copies takes none that the store has not heard all of", async () => {

@@ -111,7 +111,8 @@ export class SdkSessionStore implements SessionStore {
     if (head === null) return;
     await this.#log.update(own, (now) => deleted(now, { ...NOBODY, nowMs: Date.now() }));
     await this.#unlist(own, head.listedAtMs, null);
-    await this.#log.forget(own);
+    await this.#log.clear(own);
+    await this.#log.forget([own]);
   }
 
   async listSubkeys(key: ProjectSession): Promise<string[]> {

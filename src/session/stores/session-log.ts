@@ -209,15 +209,18 @@ export class SessionLog {
   }
 
   /**
-   * Removes everything of a session but its head, and looks that nothing is left.
+   * Removes everything of a deleted session but its head, and looks that nothing is left. Of one
+   * that has begun anew it removes nothing: who begins a deleted session clears it before.
    *
-   * @throws {AppError} `store_unavailable`, also when something is left.
+   * @throws {AppError} `store_unavailable`, also when something is left; as {@link read}.
    */
   async clear(key: LogKey): Promise<void> {
     for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
       const names = await this.#store.list({ prefix: prefixOf(key), limit: DELETED_AT_ONCE });
       const left = names.filter((name) => name !== headNameOf(key));
       if (left.length === 0) return;
+      // After the list: pieces of a new life come after its head, so none of them is in it.
+      if ((await this.read(key))?.deletedAtMs === undefined) return;
       await this.#store.delete(left);
       // A long list is many pages, not many tries.
       if (names.length === DELETED_AT_ONCE) tries = 0;
@@ -225,10 +228,12 @@ export class SessionLog {
     throw new AppError("store_unavailable", "Cannot delete the session: something of it stays");
   }
 
-  /** Forgets that there was one. Nobody may come back to it. */
-  async forget(key: LogKey): Promise<void> {
-    await this.clear(key);
-    await this.#store.delete([headNameOf(key)]);
+  /**
+   * Forgets that there were these, which were deleted and cleared. Nobody may begin one anew
+   * meanwhile, which a lease keeps off: a store deletes a head whatever it has become.
+   */
+  async forget(keys: readonly LogKey[]): Promise<void> {
+    if (keys.length > 0) await this.#store.delete(keys.map(headNameOf));
   }
 
   async #addPiece(key: LogKey, chunk: Buffer): Promise<Piece> {

@@ -19,6 +19,8 @@ export class MemoryObjects implements ObjectStore {
   readonly objects = new Map<string, { body: Buffer; version: number }>();
   /** Asked for each call. */
   faultOf: (call: Call, name: string) => Fault = () => null;
+  /** Awaited before each call: what others do in between. */
+  before: (call: Call, name: string) => Promise<void> = async () => {};
   readonly calls: { readonly call: Call; readonly name: string }[] = [];
   #version = 0;
 
@@ -60,6 +62,7 @@ export class MemoryObjects implements ObjectStore {
 
   async #do<Result>(call: Call, name: string, work: () => Result): Promise<Result> {
     this.calls.push({ call, name });
+    await this.before(call, name);
     const fault = this.faultOf(call, name);
     // Others come in between, as they would over a network.
     await new Promise((resolve) => setImmediate(resolve));

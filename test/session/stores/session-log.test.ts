@@ -10,7 +10,7 @@ import { describe, expect, it } from "vitest";
 import { AppError } from "../../../src/lib/errors.ts";
 import { headNameOf, ownerOf, prefixOf } from "../../../src/session/stores/names.ts";
 import { chunksOf, writeStartOf } from "../../../src/session/stores/pieces.ts";
-import { bytesOf, taken } from "../../../src/session/stores/session-head.ts";
+import { bytesOf, deleted, taken } from "../../../src/session/stores/session-head.ts";
 import { SessionLog } from "../../../src/session/stores/session-log.ts";
 import { MemoryObjects } from "./memory-objects.ts";
 
@@ -96,6 +96,7 @@ describe("a turn's writes over a store that loses calls", () => {
         }
         store.faultOf = () => null;
         expect(await contentOf(log)).toBe(local.toString("utf8"));
+        await log.update(KEY, (head) => deleted(head, TERMS));
         await log.clear(KEY);
         expect([...store.objects.keys()]).toEqual([headNameOf(KEY)]);
       }),
@@ -176,11 +177,12 @@ describe("a deletion", () => {
   it("leaves nothing, of thousands of pieces either", async () => {
     const store = new MemoryObjects();
     const log = new SessionLog(store);
-    await log.update(KEY, (head) => ({ ...head, record: 1 }));
+    await log.update(KEY, (head) => deleted(head, TERMS));
     for (let at = 0; at < 1200; at += 1) {
       store.objects.set(`${prefixOf(KEY)}piece-${at}`, { body: Buffer.alloc(1), version: at });
     }
-    await log.forget(KEY);
+    await log.clear(KEY);
+    await log.forget([KEY]);
     expect(store.objects.size).toBe(0);
   });
 
@@ -188,6 +190,7 @@ describe("a deletion", () => {
     const store = new MemoryObjects();
     const log = new SessionLog(store);
     await log.append(KEY, null, [{ path: "", fromBytes: null, chunks: [Buffer.from("one\n")] }]);
+    await log.update(KEY, (head) => deleted(head, TERMS));
     store.delete = async () => {};
     const failure = await log.clear(KEY).catch((thrown: unknown) => thrown);
     expect(failure).toBeInstanceOf(AppError);
