@@ -234,7 +234,8 @@ describe("a process whose turn waits for room", () => {
     ["a spare", null, { agent: "spared", threadId: newThread() }],
   ])("is a turn's to the memory guard from its admission on: %s", async (_, said, asking) => {
     await using small = await startServer({ script: SCRIPT, agents: [LINGERS, SPARED] });
-    await until(() => agentPids(small).length === 1, "the spare to be started");
+    const hasSpare = async () => (await small.capacity()).kept.spares === 1;
+    await until(hasSpare, "a spare that can be taken");
     if (said !== null) await ask(small, said, asking);
     const kind = said === null ? "spare" : "resident";
     const waiting = async () => (await small.capacity()).turns.find((each) => each.kind === kind);
