@@ -8,6 +8,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { NO_CACHE } from "../../src/capacity/process-cache.ts";
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { processesWith, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
@@ -272,8 +273,7 @@ describe("a process whose turn waits for room", () => {
   function holdRoom({ gate }: InProcessServer) {
     let free = () => {};
     const freed = new Promise<void>((resolve) => (free = resolve));
-    const nothing = { heldBytes: () => 0, evictableBytes: () => 0 };
-    gate.useCache({ ...nothing, leavingBytes: () => 1, evict: () => freed });
+    gate.useCache({ ...NO_CACHE, leavingBytes: () => 1, evict: () => freed });
     return { free, [Symbol.dispose]: free };
   }
 });
