@@ -11,14 +11,16 @@ import { hasCode } from "../lib/errors.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Pace } from "../lib/pacer.ts";
 import { namesBelow } from "./stored-list.ts";
-import { DELETING, GONE, type GoneSession, parseGoneName } from "./stores/names.ts";
+import { DELETING, GONE, goneNameOf, type GoneSession, parseGoneName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
-import { type SessionHead, taken } from "./stores/session-head.ts";
+import { deleted, isThere, type SessionHead, taken } from "./stores/session-head.ts";
 import type { KnownHead, SessionLog } from "./stores/session-log.ts";
 import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 
 /** After this a deletion is not under way any more, whatever the clocks of replicas say. */
 const DELETION_TIME_MS = 10 * 60 * 1000;
+/** The same of a copy of one session to the store. */
+const COPY_TIME_MS = 24 * 60 * 60 * 1000;
 const FORGOTTEN_AT_ONCE = 16;
 
 export interface GoneParts {
@@ -26,7 +28,11 @@ export interface GoneParts {
   readonly log: SessionLog;
 }
 
-/** Finishes deletions that were cut short. @throws {AppError} `store_unavailable` */
+/**
+ * Finishes deletions that were cut short, and deletes what is left of copies to the store that were.
+ *
+ * @throws {AppError} `store_unavailable`
+ */
 export async function finishDeletions(
   { store, log }: GoneParts,
   nowMs: number,
@@ -34,11 +40,27 @@ export async function finishDeletions(
 ): Promise<void> {
   const untilMs = nowMs - DELETION_TIME_MS;
   for await (const { name, session } of namesUntil(store, DELETING, untilMs, pace)) {
-    const known = await knownOf(log, session);
+    let known = await knownOf(log, session);
     if (known === "newer") continue;
+    if (known !== null && wasNeverBegun(known.head)) {
+      if (session.atMs > nowMs - COPY_TIME_MS) continue;
+      await store.put(goneNameOf(session, nowMs), Buffer.alloc(0), "any");
+      // A copy that is at it after all finds it deleted, and says so.
+      const end = (now: SessionHead) => (wasNeverBegun(now) ? deletedAt(now, nowMs) : now);
+      known = await log.update(session, end, known);
+    }
     if (known?.head.deletedAtMs !== undefined) await log.clear(session);
     await store.delete([name]);
   }
+}
+
+/** What a copy to the store leaves of the head until the session is whole. */
+function wasNeverBegun(head: SessionHead): boolean {
+  return !isThere(head) && head.deletedAtMs === undefined;
+}
+
+function deletedAt(head: SessionHead, nowMs: number): SessionHead {
+  return deleted(head, { holder: "", nowMs, leaseTimeMs: 0 });
 }
 
 /** Forgets those that nobody asks for any more. @throws {AppError} `store_unavailable` */

@@ -16,7 +16,7 @@ import { mustNotBeOnHold, readRecord, recordFrom, type SessionRecord } from "./s
 import { storing } from "./storage-errors.ts";
 import { keyOf } from "./stored-record.ts";
 import { listedSession, storedAt, storedNames } from "./stored-list.ts";
-import { indexNameOf, parseIndexName } from "./stores/names.ts";
+import { deletingNameOf, indexNameOf, parseIndexName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import { chunksOf } from "./stores/pieces.ts";
 import { begun, isLeasedElsewhere, isThere, type SessionHead } from "./stores/session-head.ts";
@@ -159,6 +159,10 @@ export class StoreArchive implements SessionArchive {
     const found = await this.#log.read(key);
     let outcome = found === null ? "copied" : outcomeOn(found, replaces);
     if (outcome !== "copied") return outcome;
+    // As of a deletion: what a copy that is cut off has written is looked for there.
+    const deletingName = deletingNameOf(key, Date.now());
+    const isNew = found === null || !isThere(found);
+    if (isNew) await this.#store.put(deletingName, Buffer.alloc(0), "any");
     if (found?.deletedAtMs !== undefined) {
       // What a deletion that was cut short has left would stay with the new session.
       await this.#log.clear(key);
@@ -173,6 +177,8 @@ export class StoreArchive implements SessionArchive {
       if (outcome !== "copied") return head;
       return { ...begun(head, record), fence: head.fence + 1, lease: null, listedAtMs };
     });
+    // If that cannot be told now, a sweep finds the session there.
+    if (isNew) await this.#store.delete([deletingName]).catch(() => {});
     if (outcome !== "copied") return outcome;
     // Once more: of a time long past, and of no session yet, a sweep takes it for one left behind.
     await this.#store.put(indexNameOf(key, listedAtMs), Buffer.alloc(0), "any");

@@ -183,6 +183,31 @@ describe("a session that is deleted in the store it is copied to", () => {
     expect(left.map((name) => name.endsWith("/head"))).toEqual([true]);
   });
 
+  it("leaves nothing for good where it was cut off, and is no session until it is whole", async () => {
+    for (const wasDeleted of [false, true]) {
+      const { store, sessions, archive } = await stored();
+      const other = wasDeleted ? record : recordOf("b", 5);
+      if (wasDeleted) await sessions.delete(record, Date.now());
+      const cut = async () => void (store.faultOf = () => "before");
+      expect(await codeOf(archive.put(other, interrupted(cut), false))).toBe("store_unavailable");
+      store.faultOf = () => null;
+      const isLeft = () => [...store.objects.values()].some(({ body }) => body.includes("new"));
+      const pace = { pacer: new Pacer(1), signal: new AbortController().signal };
+      const HOUR_MS = 3_600_000;
+      await sessions.forgetGone(Date.now() + HOUR_MS, pace);
+      // It might still be under way.
+      expect(isLeft()).toBe(true);
+      await sessions.forgetGone(Date.now() + 25 * HOUR_MS, pace);
+      expect(isLeft()).toBe(false);
+      await sessions.forgetGone(Date.now() + 9 * 24 * HOUR_MS, pace);
+      const left = [...store.objects.keys()].filter((name) => name.includes(other.sessionId));
+      expect(left.filter((name) => !name.startsWith("index/"))).toEqual([]);
+      expect(await archive.put(other, transcriptsOf(NEW), false)).toBe("copied");
+      await sessions.forgetGone(Date.now() + 25 * HOUR_MS, pace);
+      expect(await textsIn(archive, other)).toEqual(NEW);
+    }
+  });
+
   it("is listed when it is whole, whoever takes away names that are of no session", async () => {
     const { sessions, archive } = await stored();
     const other = recordOf("b", 5);

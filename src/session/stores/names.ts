@@ -7,7 +7,7 @@
  *     sessions/<owner>/<session id>/<uuid>          a piece of its transcript, never changed
  *     index/<owner>/<time>-<session id>             empty; names in the order of a list
  *     gone/<time>-<owner>-<session id>              empty; heads of deleted sessions, oldest first
- *     deleting/<time>-<owner>-<session id>          empty; deletions under way, or cut short
+ *     deleting/<time>-<owner>-<session id>          empty; deletions and copies under way, or cut short
  *
  * An owner is a tenant of this server, or a project of a program that uses the SDK's own store.
  *
@@ -72,7 +72,7 @@ export function goneNameOf({ owner, sessionId }: LogKey, atMs: number): string {
   return `${GONE}${digits(atMs)}-${owner}-${sessionId}`;
 }
 
-/** The same of a deletion that is not finished. */
+/** The same of a deletion, or a copy to the store, that is not finished. */
 export function deletingNameOf({ owner, sessionId }: LogKey, atMs: number): string {
   return `${DELETING}${digits(atMs)}-${owner}-${sessionId}`;
 }
