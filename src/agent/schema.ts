@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
+import { headersSchema } from "../lib/http-headers.ts";
 import { needs } from "../lib/schema-issues.ts";
 import { AGENT_NAME, MODEL_PROVIDERS } from "./definition.ts";
 import { BUDGET_NEEDS_ONE_TURN, hosting, stayMsOf } from "./hosting.ts";
@@ -105,7 +106,7 @@ const mcpServer = z.discriminatedUnion("type", [
         error: needs("an http or https URL", "Write for example `https://mcp.example.com/mcp`"),
       })
       .describe("Address of an `http` or `sse` server."),
-    headers: text
+    headers: headersSchema(32_768)
       .default({})
       .describe("Headers of every request to an `http` or `sse` server.")
       .meta({ secret: true }),

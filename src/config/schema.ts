@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
+import { headersSchema } from "../lib/http-headers.ts";
 import { needs } from "../lib/schema-issues.ts";
 import { capacity } from "./capacity-schema.ts";
 import { journal } from "./journal-schema.ts";
@@ -74,7 +75,19 @@ const http = z.strictObject({
     .default([])
     .describe("Origins that a browser page may call from; none by default."),
   allowedHosts: z
-    .array(z.string().min(1).max(255))
+    .array(
+      z
+        .string()
+        .min(1)
+        .max(255)
+        .refine(isHostName, {
+          error: needs(
+            "the name of a host",
+            "Write the name only, such as `agents.internal`, without scheme, port, path or `*`; " +
+              "a name of other letters as `xn--…`",
+          ),
+        }),
+    )
     .max(100)
     .default([])
     .describe(
@@ -175,8 +188,7 @@ const telemetry = z.strictObject({
         "`OTEL_EXPORTER_OTLP_ENDPOINT`.",
     )
     .meta({ secret: true }),
-  otlpHeaders: z
-    .record(z.string().min(1).max(256), z.string().max(8192))
+  otlpHeaders: headersSchema(8192)
     .default({})
     .describe(
       "Headers of the OTLP export. Also read from `OTEL_EXPORTER_OTLP_HEADERS` (`a=b,c=d`).",
@@ -251,6 +263,13 @@ function areUnique(words: readonly string[]): boolean {
 
 function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/u.test(new URL(text).protocol);
+}
+
+/** As a Host header has it before its port: compared as it is, so a pattern fits nothing. */
+function isHostName(text: string): boolean {
+  const url = `http://${text}`;
+  if (text.includes("*") || !URL.canParse(url)) return false;
+  return new URL(url).hostname === text.toLowerCase();
 }
 
 function isOrigin(text: string): boolean {

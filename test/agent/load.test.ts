@@ -322,6 +322,14 @@ describe("loadAgents, problems", () => {
       ),
     ],
     [
+      `${MINIMAL}tools: {mcp: {a: {type: http, url: "http://x", headers: {"a key": b, c: "é\u20ac"}}}}\n`,
+      "3:58 tools.mcp.a.headers.a key needs the name of a header: letters, digits and `-`, without blanks or a colon | Write for example `X-Api-Key`",
+    ],
+    [
+      `${MINIMAL}tools: {mcp: {a: {type: http, url: "http://x", headers: {c: "\u20ac", d: "é"}}}}\n`,
+      "3:58 tools.mcp.a.headers.c needs a value that a header can have: one line of Latin letters and signs | Take out line breaks, also one at its end, and what is not in Latin-1",
+    ],
+    [
       `${MINIMAL}tools: {mcp: {a: {type: http, url: "file:///x"}}}\n`,
       '3:36 tools.mcp.a.url needs an http or https URL: got "file:///x" | Write for example `https://mcp.example.com/mcp`',
     ],

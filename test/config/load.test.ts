@@ -242,6 +242,24 @@ describe("loadConfig, problems", () => {
       "http: {corsOrigins: [https://a.example/]}",
       'plimsoll.yaml:1:22 http.corsOrigins[0] needs an origin: got "https://a.example/" | Write scheme and host only, such as `https://app.example.com`',
     ],
+    ...[
+      "agents.internal:8080",
+      "https://agents.internal",
+      "*.internal",
+      "agents/",
+      "bücher.de",
+    ].map((host): [string, string] => [
+      `http: {allowedHosts: ["${host}"]}`,
+      `plimsoll.yaml:1:23 http.allowedHosts[0] needs the name of a host: got "${host}" | Write the name only, such as \`agents.internal\`, without scheme, port, path or \`*\`; a name of other letters as \`xn--…\``,
+    ]),
+    [
+      'telemetry: {otlpHeaders: {"api key": a}}',
+      "plimsoll.yaml:1:27 telemetry.otlpHeaders.api key needs the name of a header: letters, digits and `-`, without blanks or a colon | Write for example `X-Api-Key`",
+    ],
+    [
+      'telemetry: {otlpHeaders: {key: "a\\nb"}}',
+      "plimsoll.yaml:1:27 telemetry.otlpHeaders.key needs a value that a header can have: one line of Latin letters and signs | Take out line breaks, also one at its end, and what is not in Latin-1",
+    ],
     [
       "capacity: {shedStatus: 500}",
       "plimsoll.yaml:1:24 capacity.shedStatus needs `429` or `503`: got 500 | ",
