@@ -1,8 +1,8 @@
 /**
- * The time by which leases of other replicas are judged. While the store is down nobody can renew
- * one, nor bring over a turn that has ended: after that they are given the time to. So an outage is
- * remembered for as long as a lease lasts; and a replica that has just started, and cannot know
- * whether there was one, waits as long.
+ * The time by which leases of other replicas are judged. While the store is away nobody can renew
+ * one, nor bring over a turn that has ended: so a lease that was good as an outage began is good
+ * until its holder has had the time of a lease after it. A replica that has just started cannot know
+ * of outages, and waits as long for whoever has any lease.
  *
  * @module
  */
@@ -12,11 +12,27 @@ import type { LeaseTerms } from "./stores/session-head.ts";
 
 /** In the time of a lease, so that no outage that can end one goes unseen. */
 const ASKS = 3;
+/**
+ * Of the time of a lease: the store may be silent for less without that any lease ends by it, as two
+ * thirds of each are left then. Otherwise a call that fails now and then, among many that do not,
+ * would keep the leases of the dead for ever.
+ */
+const SHORTEST_OUTAGE_RATIO = 1 / 6;
+
+interface Outage {
+  /** When the store had answered last. */
+  readonly fromMs: number;
+  readonly endedAtMs: number;
+}
 
 export class LeaseClock {
   readonly #holder: string;
   readonly #leaseTimeMs: number;
-  #outageAtMs = -Infinity;
+  /** When the last call began that the store has answered; 0 when none is known of. */
+  #answeredAtMs = 0;
+  /** As {@link Outage.fromMs}, since a call failed; null while the store answers. */
+  #silentFromMs: number | null = null;
+  #outage: Outage = { fromMs: 0, endedAtMs: -Infinity };
 
   constructor(holder: string, leaseTimeMs: number) {
     this.#holder = holder;
@@ -25,16 +41,21 @@ export class LeaseClock {
 
   /** Sees outages also while there is nothing to ask the store for. Disposing ends it. */
   watch(ask: () => Promise<unknown>): Disposable {
-    this.#outageAtMs = Date.now();
+    const nowMs = Date.now();
+    this.#answeredAtMs = nowMs;
+    this.#outage = { fromMs: 0, endedAtMs: nowMs };
     const look = (): void => void this.asked(ask).catch(() => {});
     const timer = setInterval(look, this.#leaseTimeMs / ASKS).unref();
     return { [Symbol.dispose]: () => clearInterval(timer) };
   }
 
-  /** Does what needs the store, and remembers when it did not answer. */
+  /** Does what needs the store, and remembers whether it answered. */
   async asked<Result>(work: () => Promise<Result>): Promise<Result> {
+    const beganAtMs = Date.now();
     try {
-      return await work();
+      const result = await work();
+      this.#answered(beganAtMs, Date.now());
+      return result;
     } catch (thrown) {
       this.saw(thrown);
       throw thrown;
@@ -43,17 +64,33 @@ export class LeaseClock {
 
   /** The store may have failed to answer. */
   saw(thrown: unknown): void {
-    if (hasCode(thrown, "store_unavailable")) this.#outageAtMs = Date.now();
+    if (hasCode(thrown, "store_unavailable")) this.#silentFromMs ??= this.#answeredAtMs;
   }
 
   /** On which this replica takes a session. */
   terms(nowMs: number): LeaseTerms {
-    const wasAway = nowMs - this.#outageAtMs < this.#leaseTimeMs;
-    return {
-      holder: this.#holder,
-      leaseTimeMs: this.#leaseTimeMs,
-      nowMs,
-      judgedAtMs: wasAway ? nowMs - this.#leaseTimeMs : nowMs,
-    };
+    const own = { holder: this.#holder, leaseTimeMs: this.#leaseTimeMs, nowMs };
+    const { fromMs, endedAtMs } = this.#outageAt(nowMs);
+    const graceEndsAtMs = endedAtMs + this.#leaseTimeMs;
+    return nowMs < graceEndsAtMs ? { ...own, judgedAtMs: fromMs, graceEndsAtMs } : own;
+  }
+
+  #answered(beganAtMs: number, nowMs: number): void {
+    const silentFromMs = this.#silentFromMs;
+    this.#answeredAtMs = Math.max(this.#answeredAtMs, beganAtMs);
+    if (silentFromMs === null) return;
+    if (nowMs - silentFromMs >= SHORTEST_OUTAGE_RATIO * this.#leaseTimeMs) {
+      this.#outage = this.#outageAt(nowMs);
+    }
+    this.#silentFromMs = null;
+  }
+
+  /** The last one; it ends now, at the earliest, if the store is silent. */
+  #outageAt(nowMs: number): Outage {
+    if (this.#silentFromMs === null) return this.#outage;
+    // Nobody had the time of a lease between two that are so close: they are one.
+    const isNext = this.#silentFromMs - this.#outage.endedAtMs >= this.#leaseTimeMs;
+    const fromMs = isNext ? this.#silentFromMs : this.#outage.fromMs;
+    return { fromMs, endedAtMs: nowMs };
   }
 }

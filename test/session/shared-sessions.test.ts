@@ -6,7 +6,7 @@
  * that fails when it is told to. Turns write the lines that Claude Code would.
  */
 
-import { appendFile, mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -14,181 +14,35 @@ import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { AppError, ErrorCode } from "../../src/lib/errors.ts";
-import { Pacer } from "../../src/lib/pacer.ts";
-import { openDataDirectory } from "../../src/session/data-directory.ts";
-import { FileSessions } from "../../src/session/file-sessions.ts";
 import { type SessionInput, sessionRefOf } from "../../src/session/session-id.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
-import { SessionLocks } from "../../src/session/session-locks.ts";
-import type { OpenSession, SessionClaim } from "../../src/session/sessions.ts";
 import { SessionSweeper } from "../../src/session/session-sweeper.ts";
-import { SharedSessions, type StoreNotice } from "../../src/session/shared-sessions.ts";
-import { MemoryObjects } from "./stores/memory-objects.ts";
 import {
   byId,
-  cleanAfterTest,
   codeOf,
   errorOf,
   QUEUE_LINE,
-  temporaryDirectory,
   thread,
   threadWithHistory,
   TOTALS,
   userLine,
 } from "./fixture.ts";
-
-const LEASE_MS = 60_000;
-
-interface Replica {
-  readonly name: string;
-  readonly data: string;
-  readonly sessions: SharedSessions;
-  readonly locks: SessionLocks;
-  readonly notices: StoreNotice["what"][];
-  /** What a server started again on the same directory has. */
-  restarted(): Promise<Replica>;
-}
-
-interface ReplicaOptions {
-  readonly leaseTimeMs?: number;
-  readonly maxPerTenant?: number;
-  readonly outboxBytes?: number;
-}
-
-async function replica(
-  name: string,
-  store: MemoryObjects,
-  options: ReplicaOptions = {},
-  data?: string,
-): Promise<Replica> {
-  const directory = data ?? join(await temporaryDirectory(), "data");
-  if (data === undefined) {
-    const opened = await openDataDirectory(directory, 1);
-    cleanAfterTest(async () => opened[Symbol.asyncDispose]());
-  }
-  const locks = new SessionLocks();
-  const notices: StoreNotice["what"][] = [];
-  const maxPerTenant = Number.MAX_SAFE_INTEGER;
-  const sessions = new SharedSessions({
-    store,
-    local: new FileSessions({ dataDirectory: directory, maxPerTenant, locks }),
-    dataDirectory: directory,
-    locks,
-    holder: name,
-    leaseTimeMs: LEASE_MS,
-    maxPerTenant: 100,
-    outboxBytes: 2 ** 20,
-    beforeDelete: async () => {},
-    onNotice: ({ what }) => notices.push(what),
-    ...options,
-  });
-  await sessions.resume();
-  cleanAfterTest(async () => sessions[Symbol.asyncDispose]());
-  const restarted = () => replica(name, store, options, directory);
-  return { name, data: directory, sessions, locks, notices, restarted };
-}
-
-async function replicas(options: ReplicaOptions = {}) {
-  const store = new MemoryObjects();
-  const [one, two] = [await replica("one", store, options), await replica("two", store, options)];
-  return { store, one, two };
-}
-
-/** A turn that is under way. */
-interface Turn extends AsyncDisposable {
-  readonly session: OpenSession;
-  readonly claim: SessionClaim;
-  /** What the transcript says, as Claude Code would read it as it starts. */
-  readonly history: readonly string[];
-  say(text: string): Promise<void>;
-  finish(nowMs?: number): Promise<void>;
-}
-
-let turns = 0;
-
-async function begin(at: Replica, input: SessionInput, nowMs = Date.now()): Promise<Turn> {
-  const ref = sessionRefOf(input);
-  const lock = at.locks.lock(ref);
-  try {
-    await at.sessions.transcriptBytes(ref);
-    const claim = await at.sessions.claim(input, nowMs);
-    try {
-      const session = await at.sessions.open(input, nowMs);
-      const found = await transcriptIfAny(at.data, ref);
-      const { config } = session.directories;
-      const file = found?.path ?? join(config, "projects", "own", `${session.transcriptId}.jsonl`);
-      const history = await wordsIn(file);
-      return {
-        session,
-        claim,
-        history,
-        async say(text) {
-          turns += 1;
-          await mkdir(dirname(file), { recursive: true });
-          await appendFile(file, userLine(text, `uuid-${turns}`));
-        },
-        async finish(endedAtMs = Date.now()) {
-          await at.sessions.finish(ref, { totals: TOTALS, endedAtMs });
-        },
-        async [Symbol.asyncDispose]() {
-          await claim[Symbol.asyncDispose]();
-          lock[Symbol.dispose]();
-        },
-      };
-    } catch (thrown) {
-      await claim[Symbol.asyncDispose]();
-      throw thrown;
-    }
-  } catch (thrown) {
-    lock[Symbol.dispose]();
-    throw thrown;
-  }
-}
-
-async function takeTurn(
-  at: Replica,
-  input: SessionInput,
-  text: string,
-): Promise<readonly string[]> {
-  await using turn = await begin(at, input);
-  await turn.say(text);
-  await turn.finish();
-  return turn.history;
-}
-
-async function wordsIn(file: string): Promise<string[]> {
-  const text = await readFile(file, "utf8").catch(() => "");
-  return text
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => (JSON.parse(line) as { message: { content: string } }).message.content);
-}
-
-function required<Value>(value: Value | undefined): Value {
-  if (value === undefined) throw new Error("Expected a value: there was none");
-  return value;
-}
-
-/** Of all files, however deep; nothing where there is no such directory. */
-async function allTextIn(directory: string): Promise<string> {
-  const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(
-    () => [],
-  );
-  const files = entries.filter((entry) => entry.isFile());
-  const texts = files.map(({ parentPath, name }) => readFile(join(parentPath, name), "utf8"));
-  return (await Promise.all(texts)).join("\n");
-}
-
-/** Of a sweep that need not be gentle. */
-const pace = () => ({ pacer: new Pacer(1), signal: new AbortController().signal });
-
-async function saidIn(at: Replica, input: SessionInput): Promise<string[]> {
-  const { messages } = await at.sessions.transcript(sessionRefOf(input), Date.now());
-  return messages.flatMap(({ parts }) =>
-    parts.flatMap((part) => (part.type === "text" ? part.text : [])),
-  );
-}
+import {
+  allTextIn,
+  begin,
+  endDuringOutage,
+  LEASE_MS,
+  pace,
+  type Replica,
+  replica,
+  replicas,
+  required,
+  saidIn,
+  takeTurn,
+  wordsIn,
+} from "./replicas.ts";
+import { MemoryObjects } from "./stores/memory-objects.ts";
 
 /** The lines of a chain: each message names the one before, which a list of texts does not need. */
 const chainless = async (at: Replica, input: SessionInput): Promise<number> =>
@@ -671,14 +525,6 @@ function holdWrites(store: MemoryObjects): () => void {
   return () => goOn?.();
 }
 
-/** Ends the turn, having said "during", at a store that does not answer from then on. */
-async function endDuringOutage(store: MemoryObjects, turn: Turn): Promise<void> {
-  await turn.say("during");
-  store.faultOf = () => "before";
-  await turn.finish();
-  await turn[Symbol.asyncDispose]();
-}
-
 describe("a store that does not answer", () => {
   it("lets turns end, hears of them later, and takes no new ones until then", async () => {
     const { store, one, two } = await replicas();
@@ -744,50 +590,6 @@ describe("a store that does not answer", () => {
     store.faultOf = () => null;
     await expect.poll(() => again.notices, { timeout: 5000 }).toContain("delivered");
     expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
-  });
-
-  it("is not taken for a dead replica by the others", async () => {
-    const { store, one, two } = await replicas({ leaseTimeMs: 400 });
-    await endDuringOutage(store, await begin(one, thread("t")));
-    await one.sessions[Symbol.asyncDispose]();
-    // Longer than the lease, and the other one has seen it.
-    await delay(500);
-    expect(await codeOf(begin(two, thread("t")))).toBe("store_unavailable");
-    store.faultOf = () => null;
-    expect(await codeOf(begin(two, thread("t")))).toBe("session_busy");
-    const again = await one.restarted();
-    await expect.poll(() => again.notices).toContain("delivered");
-    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
-  });
-
-  it("is not taken for a dead replica by one that had nothing to ask of it", async () => {
-    const leaseTimeMs = 900;
-    const { store, one, two } = await replicas({ leaseTimeMs });
-    const turn = await begin(one, thread("t"));
-    // As long as that of a replica that has just started, so that it is over.
-    await delay(leaseTimeMs);
-    await endDuringOutage(store, turn);
-    await one.sessions[Symbol.asyncDispose]();
-    await delay(leaseTimeMs + 100);
-    store.faultOf = () => null;
-    expect(await codeOf(begin(two, thread("t")))).toBe("session_busy");
-    const again = await one.restarted();
-    await expect.poll(() => again.notices).toContain("delivered");
-    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
-  });
-
-  it("is not taken for a dead replica by one that starts after it", async () => {
-    const leaseTimeMs = 400;
-    const { store, one } = await replicas({ leaseTimeMs });
-    await endDuringOutage(store, await begin(one, thread("t")));
-    await one.sessions[Symbol.asyncDispose]();
-    await delay(leaseTimeMs + 100);
-    store.faultOf = () => null;
-    const three = await replica("three", store, { leaseTimeMs });
-    expect(await codeOf(begin(three, thread("t")))).toBe("session_busy");
-    const again = await one.restarted();
-    await expect.poll(() => again.notices).toContain("delivered");
-    expect(await takeTurn(three, threadWithHistory("t"), "next")).toEqual(["during"]);
   });
 
   it("has heard of a turn all the same when only its answer was lost, whoever went on", async () => {

@@ -104,6 +104,8 @@ export interface LeaseTerms {
   readonly leaseTimeMs: number;
   /** By which leases of others are judged, if that is another time than now; see `lease-clock.ts`. */
   readonly judgedAtMs?: number;
+  /** Until when they are. */
+  readonly graceEndsAtMs?: number;
 }
 
 /**
@@ -244,10 +246,10 @@ function requireFence(head: SessionHead, fence: number): void {
 }
 
 function busyElsewhere({ lease }: SessionHead, terms: LeaseTerms): AppError {
-  const { nowMs, judgedAtMs = nowMs } = terms;
+  const { nowMs, graceEndsAtMs = nowMs } = terms;
   const endsAtMs = lease?.expiresAtMs ?? nowMs;
   // One that is over and still respected is so for a while; before, its holder may yet let it go.
-  const expiresAtMs = endsAtMs > nowMs ? endsAtMs : endsAtMs + (nowMs - judgedAtMs);
+  const expiresAtMs = endsAtMs > nowMs ? endsAtMs : graceEndsAtMs;
   const message = "Cannot use the session: another replica has it";
   return new AppError("session_busy", message, {
     retryAfterSeconds: Math.max(1, Math.ceil((expiresAtMs - nowMs) / 1000)),
