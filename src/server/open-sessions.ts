@@ -158,12 +158,17 @@ function tell(notice: StoreNotice, { log, metrics }: Pick<Telemetry, "log" | "me
   } else if (what === "kept") {
     const text = "A turn has ended that the session store has not heard of: it is kept here";
     log.warn({ sessionId, err: notice.error }, text);
+  } else if (what === "stuck") {
+    const text =
+      "A turn that is kept here cannot be brought to the session store, though that answers: " +
+      "it is tried again, and others may go on without it";
+    log.error({ sessionId, err: notice.error }, text);
   } else if (what === "delivered") {
     log.info({ sessionId }, "The session store has heard of a turn that was kept here");
   } else {
     metrics.sessionRepaired("superseded");
     const text =
-      "A turn is not in its session: another replica went on without it. It is set aside";
+      "A turn is not in its session: others went on without it, or its files are damaged. It is set aside";
     log.error({ sessionId }, text);
   }
 }

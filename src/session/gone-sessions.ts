@@ -101,7 +101,7 @@ class Forgetting {
     const isOld = ({ deletedAtMs = Infinity }: SessionHead) => deletedAtMs <= untilMs;
     if (known !== null && isOld(known.head)) {
       const terms = { holder: this.#holder, nowMs: Date.now(), leaseTimeMs: DELETION_TIME_MS };
-      const take = (now: SessionHead) => (isOld(now) ? taken(now, terms) : now);
+      const take = (now: SessionHead) => (isOld(now) ? taken(now, terms, this.#holder) : now);
       const { head } = await log.update(session, take, known).catch(unlessBusy);
       if (head === null) return;
       if (head.lease?.holder === this.#holder) {

@@ -11,20 +11,16 @@
 import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { hasCode } from "../lib/errors.ts";
 import { openRegularFile, readRegularFile } from "../lib/regular-file.ts";
 import { makeDirectoriesBelow, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
-import type { SessionRef } from "./session-id.ts";
+import { sessionNotFound, type SessionRef } from "./session-id.ts";
 import { transcriptFileOf } from "./session-lookup.ts";
 import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
-import {
-  readRecord,
-  recordFrom,
-  type SessionRecord,
-  transcriptIdOf,
-  writeRecord,
-} from "./session-record.ts";
+import { readRecord, type SessionRecord, transcriptIdOf, writeRecord } from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
+import { createdAtMsOf } from "./stored-record.ts";
 import { chunksOf, hashOf, stateOf, writeStartOf } from "./stores/pieces.ts";
 import { bytesOf, type Piece, type SessionHead } from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
@@ -56,7 +52,7 @@ export type Mark = Readonly<z.infer<typeof Mark>>;
 
 /** Whether a copy with this mark is what the store has. */
 export function isMarkOf(mark: Mark | null, head: SessionHead): boolean {
-  const createdAtMs = recordFrom(head.record)?.createdAtMs;
+  const createdAtMs = createdAtMsOf(head);
   return mark !== null && mark.createdAtMs === createdAtMs && mark.state === stateOf(head);
 }
 
@@ -80,7 +76,7 @@ export class LocalCopy {
 
   /** From now on the copy is known to have all that the store has. */
   async mark(head: SessionHead): Promise<void> {
-    const createdAtMs = recordFrom(head.record)?.createdAtMs ?? 0;
+    const createdAtMs = createdAtMsOf(head) ?? 0;
     const mark: Mark = { version: 2, createdAtMs, state: stateOf(head), bytes: bytesOf(head) };
     await writeDurably(this.#markFile, `${JSON.stringify(mark)}\n`);
   }
@@ -100,6 +96,27 @@ export class LocalCopy {
   /** Beside its transcript; undefined while there is no copy, or none that can be read. */
   async record(): Promise<SessionRecord | undefined> {
     return readRecord(this.#paths.record, this.#ref).catch(() => undefined);
+  }
+
+  /** The same where there must be one. @throws {AppError} `session_not_found` */
+  async requireRecord(): Promise<SessionRecord> {
+    const record = await this.record();
+    if (record === undefined) throw sessionNotFound();
+    return record;
+  }
+
+  /**
+   * The same, where it matters why there is none: undefined for none, and for one that is damaged.
+   *
+   * @throws {AppError} `session_newer`; and what the file system throws.
+   */
+  async intactRecord(): Promise<SessionRecord | undefined> {
+    try {
+      return await readRecord(this.#paths.record, this.#ref);
+    } catch (thrown) {
+      if (hasCode(thrown, "storage_failed")) return undefined;
+      throw thrown;
+    }
   }
 
   async writeRecord(record: SessionRecord): Promise<void> {
@@ -167,19 +184,26 @@ export class LocalCopy {
     for (const path of paths) {
       await writeAll(join(draft, FOLDER, fileNameOf(id, path)), load(path));
     }
+    if (setsAside) await this.setAside();
     // Without the mark, a crash from here on has the copy made once more.
     await rm(this.#markFile, { force: true });
     const projects = join(config, "projects");
-    const superseded = join(directory, "superseded");
-    if (setsAside) {
-      await removeTree(superseded);
-      await rename(projects, superseded);
-    } else {
-      await removeTree(projects);
-    }
+    await removeTree(projects);
     await makeDirectoryDeep(config);
     if ((await ifPresent(stat(draft))) !== undefined) await rename(draft, projects);
     await this.writeRecord(record);
+  }
+
+  /** Moves its transcripts to where a person may find them, and has the copy made anew. */
+  async setAside(): Promise<void> {
+    const { directory, config } = this.#paths;
+    await rm(this.#markFile, { force: true });
+    const projects = join(config, "projects");
+    // Where this was cut short before, what was set aside then is all there is.
+    if ((await ifPresent(stat(projects))) === undefined) return;
+    const superseded = join(directory, "superseded");
+    await removeTree(superseded);
+    await rename(projects, superseded);
   }
 
   /** All that there is of it beside the record. */

@@ -13,10 +13,9 @@ import { type LoadPath, LocalCopy } from "./local-copy.ts";
 import type { StoredSession } from "./retention.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
 import type { SessionLocks } from "./session-locks.ts";
-import { recordFrom } from "./session-record.ts";
 import type { Sessions } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
-import { keyOf, recordOf } from "./stored-record.ts";
+import { createdAtMsOf, keyOf, recordOf } from "./stored-record.ts";
 import { isThere, type SessionHead } from "./stores/session-head.ts";
 import { isUnreadable } from "./stores/readable.ts";
 import type { SessionLog } from "./stores/session-log.ts";
@@ -125,10 +124,6 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   #loadOf(ref: SessionRef, head: SessionHead): LoadPath {
     return (path) => this.#options.log.load(keyOf(ref), head, path);
   }
-}
-
-function createdAtMsOf(head: SessionHead): number | undefined {
-  return recordFrom(head.record)?.createdAtMs;
 }
 
 /** Its turn has begun since it was looked at: that one will find out. */

@@ -9,7 +9,13 @@ import { AppError, hasCode } from "../lib/errors.ts";
 import type { LocalCopy } from "./local-copy.ts";
 import type { SessionRecord } from "./session-record.ts";
 import type { LogKey } from "./stores/names.ts";
-import { released, renewed, type SessionHead } from "./stores/session-head.ts";
+import {
+  type LeaseToken,
+  released,
+  renewed,
+  type SessionHead,
+  tokenOf,
+} from "./stores/session-head.ts";
 import type { KnownHead, SessionLog } from "./stores/session-log.ts";
 
 export interface SessionLeaseOptions {
@@ -26,12 +32,12 @@ export interface SessionLeaseOptions {
 }
 
 /** Renewed so often, a store may fail to answer twice before others take the session for free. */
-const RENEWALS = 3;
+export const RENEWALS = 3;
 
 export class SessionLease implements AsyncDisposable {
   readonly #options: SessionLeaseOptions;
   readonly #lost = new AbortController();
-  readonly #fence: number;
+  readonly #token: LeaseToken;
   #known: KnownHead;
   /** Steps are one after the other: each starts from the head that the last one left. */
   #work: Promise<unknown> = Promise.resolve();
@@ -42,12 +48,12 @@ export class SessionLease implements AsyncDisposable {
   constructor(options: SessionLeaseOptions) {
     this.#options = options;
     this.#known = options.known;
-    this.#fence = options.known.head.fence;
+    this.#token = tokenOf(options.known.head);
     this.#renewLater();
   }
 
-  get fence(): number {
-    return this.#fence;
+  get token(): LeaseToken {
+    return this.#token;
   }
 
   get head(): SessionHead {
@@ -91,7 +97,7 @@ export class SessionLease implements AsyncDisposable {
     this.stop();
     const { log, key } = this.#options;
     const release = (head: SessionHead): SessionHead => {
-      const next = released(head, this.#fence);
+      const next = released(head, this.#token);
       return next === head ? head : this.#atEnd(next);
     };
     await this.#inTurn(() => log.update(key, release)).catch(() => {});
@@ -132,7 +138,7 @@ export class SessionLease implements AsyncDisposable {
   }
 
   #renewed(head: SessionHead): SessionHead {
-    return renewed(head, this.#fence, Date.now() + this.#options.leaseTimeMs);
+    return renewed(head, this.#token, Date.now() + this.#options.leaseTimeMs);
   }
 
   async #update(change: (head: SessionHead) => SessionHead): Promise<void> {
@@ -147,7 +153,7 @@ export class SessionLease implements AsyncDisposable {
       ({ isAll } = step);
       // A long transcript is many steps, while which no renewal has its turn.
       const change = isAll ? then : (head: SessionHead) => this.#renewed(head);
-      this.#known = await log.append(key, this.#fence, step.tails, change, this.#known);
+      this.#known = await log.append(key, this.#token, step.tails, change, this.#known);
       // The store has it. Without the mark the copy is made anew before the next turn.
       await copy.mark(this.#known.head).catch(() => {});
     }

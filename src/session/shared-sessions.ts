@@ -11,9 +11,11 @@
  * @module
  */
 
+import { randomUUID } from "node:crypto";
 import { hasCode } from "../lib/errors.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import type { FileSessions } from "./file-sessions.ts";
+import { LateTurns } from "./late-turns.ts";
 import { LeaseClock } from "./lease-clock.ts";
 import { isMarkOf } from "./local-copy.ts";
 import { Outbox } from "./outbox.ts";
@@ -26,7 +28,7 @@ import {
   sessionRefOf,
   textOf,
 } from "./session-id.ts";
-import { SessionLease } from "./session-lease.ts";
+import { RENEWALS, SessionLease } from "./session-lease.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { mustNotBeOnHold, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
@@ -75,9 +77,11 @@ export type StoreNotice =
   | { readonly what: "unavailable"; readonly sessionId: string; readonly error: unknown }
   /** A turn has ended that the store has not heard of. */
   | { readonly what: "kept"; readonly sessionId: string; readonly error: unknown }
+  /** Of this one it cannot hear, for what is wrong with the session, here or there. It still waits. */
+  | { readonly what: "stuck"; readonly sessionId: string; readonly error: unknown }
   /** Now it has. */
   | { readonly what: "delivered"; readonly sessionId: string }
-  /** It never will: others went on without it. What it said is beside the session's files. */
+  /** It never will: others went on without it, or the copy is damaged. What it said is beside it. */
   | { readonly what: "superseded"; readonly sessionId: string };
 
 /** Who cancels a turn waits no longer for the store: with the end of its process, about a second. */
@@ -104,9 +108,25 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const isNeeded = (ref: SessionRef) => this.#outbox.has(ref);
     const parts = { dataDirectory, local, locks, isNeeded, beforeDelete };
     this.copies = new SessionCopies({ ...parts, clock, log: this.log });
-    const deliver = (ref: SessionRef, fence: number) => this.#deliverLate(ref, fence);
-    const maxPauseMs = Math.min(MAX_PAUSE_MS, options.leaseTimeMs / 3);
-    this.#outbox = new Outbox({ dataDirectory, maxBytes, maxPauseMs, deliver });
+    const { leaseTimeMs, onNotice } = options;
+    const late = new LateTurns({
+      log: this.log,
+      clock,
+      copies: this.copies,
+      leaseTimeMs,
+      leaseFor: (ref, known) => this.#leaseFor(ref, known),
+      bringOver: (ref, lease, record) => this.#bringOver(ref, lease, record),
+      onNotice,
+    });
+    this.#outbox = new Outbox({
+      dataDirectory,
+      maxBytes,
+      maxPauseMs: Math.min(MAX_PAUSE_MS, leaseTimeMs / RENEWALS),
+      renewEveryMs: leaseTimeMs / RENEWALS,
+      renew: (ref, token) => late.renew(ref, token),
+      deliver: (ref, token) => late.deliver(ref, token),
+      onStuck: ({ sessionId }, error) => onNotice({ what: "stuck", sessionId, error }),
+    });
   }
 
   /** Takes up what an earlier run on this data directory could not bring over; for a server. */
@@ -185,8 +205,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const { local, onNotice } = this.#options;
     const lease = this.#leaseOf(own);
     await local.finish(own, end);
+    const record = await this.copies.of(own).requireRecord();
     lease.stop();
-    const delivery = this.#bringOver(own, lease);
+    const delivery = this.#bringOver(own, lease, record);
     const onFailed = (error: unknown) => {
       this.#troubled(own, error);
       onNotice({ what: "kept", sessionId, error });
@@ -195,11 +216,11 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       const isSoon =
         end.isAwaited !== true || (await settlesWithin(delivery, AWAITED_STORE_TIME_MS));
       if (isSoon) await delivery;
-      else await this.#outbox.add(own, lease.fence, { delivery, onFailed });
+      else await this.#outbox.add(own, lease.token, { delivery, onFailed });
     } catch (error) {
       if (hasCode(error, "session_taken_over")) onNotice({ what: "superseded", sessionId });
       if (!hasCode(error, "store_unavailable")) throw error;
-      await this.#outbox.add(own, lease.fence);
+      await this.#outbox.add(own, lease.token);
       onFailed(error);
     }
     // Given back, or the outbox's now; else whoever claimed it lets it go.
@@ -209,8 +230,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async keepBegun(ref: SessionRef, turn: Omit<KeptTurn, "end">): Promise<void> {
     const own = parseSessionRef(ref);
     await this.#options.local.keepBegun(own, turn);
-    const record = await this.copies.of(own).record();
-    if (record === undefined) throw sessionNotFound();
+    const record = await this.copies.of(own).requireRecord();
     const lease = this.#leaseOf(own);
     try {
       await this.#clock.asked(() => lease.deliver(record, (head) => withRecord(head, record)));
@@ -247,8 +267,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async #take(ref: SessionRef, input: SessionInput, nowMs: number, onLeft: () => void) {
     const key = keyOf(ref);
     const known = await this.#clock.asked(() => this.log.know(key));
+    const leaseId = randomUUID();
     const take = (now: SessionHead): SessionHead => {
-      const next = taken(now, this.#clock.terms(nowMs));
+      const next = taken(now, this.#clock.terms(nowMs), leaseId);
       if (recordOf(now, ref, nowMs).agentName !== input.agentName) throw sessionNotFound();
       if (now.lease !== null) onLeft();
       return next;
@@ -258,7 +279,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       // Another replica was quicker.
       if (isThere(now)) return take(now);
       const record = recordToBegin(now, known.head, input, nowMs);
-      const next = taken(now, this.#clock.terms(nowMs));
+      const next = taken(now, this.#clock.terms(nowMs), leaseId);
       return { ...begun(next, record), listedAtMs: nowMs };
     };
     // Refused before anything is written for it.
@@ -298,35 +319,16 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     });
   }
 
-  async #bringOver(ref: SessionRef, lease: SessionLease): Promise<void> {
+  async #bringOver(ref: SessionRef, lease: SessionLease, record: SessionRecord): Promise<void> {
     const key = keyOf(ref);
-    const record = await this.copies.of(ref).record();
-    if (record === undefined) throw sessionNotFound();
     const listedAtMs = record.lastTurnAtMs;
     const before = lease.head.listedAtMs;
     await this.#clock.asked(async () => {
       await this.enlist(key, listedAtMs);
-      const end = (now: SessionHead) => withRecord(released(now, lease.fence), record);
+      const end = (now: SessionHead) => withRecord(released(now, lease.token), record);
       await lease.deliver(record, (now) => ({ ...end(now), listedAtMs }));
     });
     if (before !== listedAtMs) await this.unlist(key, before);
-  }
-
-  /** Of a turn that has ended some time ago: brought over, unless others went on without it. */
-  async #deliverLate(ref: SessionRef, fence: number): Promise<void> {
-    const { onNotice } = this.#options;
-    const { sessionId } = ref;
-    const known = await this.#clock.asked(() => this.log.know(keyOf(ref)));
-    if (known.head.fence !== fence || !isThere(known.head)) {
-      // It has heard of it after all where what it answered was lost.
-      const what = (await this.copies.isKnown(ref, known.head)) ? "delivered" : "superseded";
-      onNotice({ what, sessionId });
-      return;
-    }
-    const lease = this.#leaseFor(ref, known);
-    lease.stop();
-    await this.#bringOver(ref, lease);
-    onNotice({ what: "delivered", sessionId });
   }
 
   async #bringUpToDate(ref: SessionRef, head: SessionHead): Promise<void> {

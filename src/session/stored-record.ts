@@ -35,6 +35,11 @@ export function recordOf(
   throw unreadable("its record");
 }
 
+/** Tells a session from one of the same thread before it; undefined where there is none. */
+export function createdAtMsOf({ record }: SessionHead): number | undefined {
+  return recordFrom(record)?.createdAtMs;
+}
+
 /**
  * Of a session that this turn may begin.
  *

@@ -356,8 +356,9 @@ export const METRICS = {
     unit: "{notice}",
     description:
       "Trouble with a shared session store: calls without an answer while a turn ran " +
-      "(`unavailable`), turns that ended without it (`kept`), of these what it has heard of since " +
-      "(`delivered`), and turns that no session has (`superseded`)",
+      "(`unavailable`), turns that ended without it (`kept`), of these what it cannot hear of though " +
+      "it answers (`stuck`) and what it has heard of since (`delivered`), and turns that no session " +
+      "has (`superseded`)",
     attributes: ["storeNotice"],
   },
   uncleanEnds: {

@@ -85,5 +85,5 @@ export const SESSION_REPAIRS = ["torn_line", "set_aside", "taken_over", "superse
 export type SessionRepair = (typeof SESSION_REPAIRS)[number];
 
 /** What becomes of turns when a shared session store does not answer; see `session/shared-sessions.ts`. */
-export const STORE_NOTICES = ["unavailable", "kept", "delivered", "superseded"] as const;
+export const STORE_NOTICES = ["unavailable", "kept", "stuck", "delivered", "superseded"] as const;
 export type StoreNotice = (typeof STORE_NOTICES)[number];

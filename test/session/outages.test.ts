@@ -4,14 +4,32 @@
  * Method: replicas over a store in memory, with a clock that is set forward.
  */
 
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { describe, expect, it, vi } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
 import { LeaseClock } from "../../src/session/lease-clock.ts";
+import { sessionRefOf } from "../../src/session/session-id.ts";
+import { sessionPathsOf } from "../../src/session/session-paths.ts";
 import { cleanAfterTest, codeOf, errorOf, thread, threadWithHistory } from "./fixture.ts";
-import { begin, endDuringOutage, LEASE_MS, replica, replicas, takeTurn } from "./replicas.ts";
+import {
+  allTextIn,
+  begin,
+  endDuringOutage,
+  LEASE_MS,
+  pace,
+  type Replica,
+  replica,
+  replicas,
+  takeTurn,
+  type Turn,
+} from "./replicas.ts";
+import type { MemoryObjects } from "./stores/memory-objects.ts";
+
+const POLL = { timeout: 10_000 };
 
 /** What the replicas do in each of these is done before the next one. */
 const STEP_MS = LEASE_MS / 12;
@@ -79,6 +97,209 @@ describe.each([0.8, 1.2, 2.5, 8])("an outage of %d times the time of a lease", (
     expect(endsAtMs).toBeLessThanOrEqual(Date.now() + LEASE_MS);
     await pass(endsAtMs - Date.now());
     expect(await takeTurn(two, thread("t"), "goes on")).toEqual([]);
+  });
+});
+
+/** Turns of as many threads that have all ended while the store was away, which it is still. */
+async function endTogether(
+  store: MemoryObjects,
+  at: Replica,
+  threads: readonly string[],
+): Promise<void> {
+  const turns: Turn[] = [];
+  for (const each of threads) {
+    const turn = await begin(at, thread(each));
+    await turn.say(`of ${each}`);
+    turns.push(turn);
+  }
+  store.faultOf = () => "before";
+  for (const turn of turns) {
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+  }
+}
+
+const outboxOf = (at: Replica) => readdir(join(at.data, "outbox"));
+
+/** Changes the head of a session. @returns What undoes that. */
+function damage(store: MemoryObjects, threadId: string, change: (head: object) => object) {
+  const { sessionId } = sessionRefOf(thread(threadId));
+  const name = [...store.objects.keys()].find((each) => each.endsWith(`/${sessionId}/head`)) ?? "";
+  const found = store.objects.get(name);
+  if (found === undefined) throw new Error("there is no such head");
+  const before = found.body;
+  found.body = Buffer.from(JSON.stringify(change(JSON.parse(before.toString("utf8")) as object)));
+  return () => void (found.body = before);
+}
+
+describe("a turn that waits for the store, and cannot be brought over", () => {
+  it.each([
+    ["of a newer version", "session_newer", (head: object) => ({ ...head, version: 2 })],
+    ["damaged", "session_unreadable", (head: object) => ({ ...head, pieces: 5 })],
+  ])("as its head is %s, keeps no other waiting", async (_what, code, change) => {
+    const { store, one, two } = await replicas();
+    await endTogether(store, one, ["a", "b"]);
+    const mend = damage(store, "a", change);
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, POLL).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("b"), "next")).toEqual(["of b"]);
+    await delay(600);
+    // It was tried a few times, and told of once.
+    expect(one.notices.filter((what) => what === "stuck")).toHaveLength(1);
+    expect(await outboxOf(one)).toHaveLength(1);
+    expect(await codeOf(begin(one, threadWithHistory("a")))).toBe(code);
+    mend();
+    expect(await takeTurn(one, threadWithHistory("a"), "next")).toEqual(["of a"]);
+    expect(await outboxOf(one)).toHaveLength(0);
+  });
+
+  it("as the store refuses this one alone, keeps no other waiting", async () => {
+    const { store, one, two } = await replicas();
+    await endTogether(store, one, ["a", "b"]);
+    const { sessionId } = sessionRefOf(thread("a"));
+    store.faultOf = (_call, name) => (name.includes(sessionId) ? "before" : null);
+    await expect.poll(() => one.notices, POLL).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("b"), "next")).toEqual(["of b"]);
+  });
+
+  it("keeps no other from being brought over as the server ends", async () => {
+    const { store, one, two } = await replicas();
+    await endTogether(store, one, ["a", "b"]);
+    damage(store, "a", (head) => ({ ...head, version: 2 }));
+    store.faultOf = () => null;
+    await one.sessions[Symbol.asyncDispose]();
+    expect(await takeTurn(two, threadWithHistory("b"), "next")).toEqual(["of b"]);
+    expect(await outboxOf(one)).toHaveLength(1);
+  });
+
+  it.each([
+    ["damaged", (file: string) => writeFile(file, "{")],
+    ["lost", (file: string) => rm(file)],
+  ])("as its record is %s, is set aside, and its session goes on", async (_what, harm) => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await endDuringOutage(store, await begin(one, threadWithHistory("t")));
+    const { record, directory } = sessionPathsOf(one.data, sessionRefOf(thread("t")));
+    await harm(record);
+    store.faultOf = () => null;
+    expect(await takeTurn(one, threadWithHistory("t"), "second")).toEqual(["first"]);
+    expect(one.notices).toEqual(["unavailable", "kept", "superseded"]);
+    expect(await outboxOf(one)).toEqual([]);
+    expect(await allTextIn(join(directory, "superseded"))).toContain("during");
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+  });
+
+  it("as its record is of a newer version, waits for that", async () => {
+    const { store, one } = await replicas();
+    await endDuringOutage(store, await begin(one, thread("t")));
+    const { record } = sessionPathsOf(one.data, sessionRefOf(thread("t")));
+    const before = await readFile(record, "utf8");
+    await writeFile(record, JSON.stringify({ ...JSON.parse(before), version: 2 }));
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, POLL).toContain("stuck");
+    expect(await codeOf(begin(one, threadWithHistory("t")))).toBe("session_newer");
+    await writeFile(record, before);
+    expect(await takeTurn(one, threadWithHistory("t"), "next")).toEqual(["during"]);
+  });
+});
+
+/** Writing what was said takes its time from now on. */
+function slowDown(store: MemoryObjects, ms: number): void {
+  const put = store.put.bind(store);
+  store.put = async (name, ...rest) => {
+    if (name.startsWith("sessions/") && !name.endsWith("/head")) await delay(ms);
+    return put(name, ...rest);
+  };
+}
+
+describe("turns that wait for the store", () => {
+  it("are not tried again when the next turn of one has not waited for the others", async () => {
+    const { store, one } = await replicas();
+    const threads = Array.from({ length: 12 }, (_, at) => `t${at}`);
+    await endTogether(store, one, threads);
+    slowDown(store, 400);
+    store.faultOf = () => null;
+    await using next = await begin(one, threadWithHistory("t11"));
+    expect(next.history).toEqual(["of t11"]);
+    await next.say("meanwhile");
+    await expect.poll(() => outboxOf(one), POLL).toEqual([]);
+    expect(one.notices.filter((what) => what === "delivered")).toHaveLength(threads.length);
+    expect(one.notices).not.toContain("superseded");
+    expect(next.claim.lost.aborted).toBe(false);
+  });
+
+  it("keep their sessions until it is their turn, however many they are", async () => {
+    const leaseTimeMs = 3000;
+    const { store, one, two } = await replicas({ leaseTimeMs });
+    const threads = Array.from({ length: 12 }, (_, at) => `t${at}`);
+    await endTogether(store, one, threads);
+    slowDown(store, 2000);
+    store.faultOf = () => null;
+    // Longer than leases of others are good for after an outage.
+    await delay(1.6 * leaseTimeMs);
+    const delivered = one.notices.filter((what) => what === "delivered").length;
+    expect(delivered).toBeGreaterThan(1);
+    expect(delivered).toBeLessThan(threads.length);
+    const left = await outboxOf(one);
+    const waiting = threads.filter((each) => {
+      const { sessionId } = sessionRefOf(thread(each));
+      return left.some((name) => name.startsWith(sessionId));
+    });
+    for (const each of waiting) {
+      expect(await codeOf(begin(two, thread(each)))).toBe("session_busy");
+    }
+    await expect.poll(() => outboxOf(one), { timeout: 20_000 }).toEqual([]);
+    expect(one.notices).not.toContain("superseded");
+    expect(await takeTurn(two, thread("t11"), "next")).toEqual(["of t11"]);
+  });
+});
+
+describe("a store that has lost the write of a lease", () => {
+  it.each([
+    ["before", true],
+    ["after", false],
+  ])("has the turn of the next lease alone, that ends %s the other", async (_what, isFirst) => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const before = new Map(store.objects);
+    await using lost = await begin(one, threadWithHistory("t"));
+    await lost.say("lost");
+    // It failed over to one that was a moment behind.
+    store.objects.clear();
+    for (const [name, object] of before) store.objects.set(name, object);
+    await using next = await begin(two, threadWithHistory("t"));
+    await next.say("second");
+    if (isFirst) await next.finish();
+    expect(await codeOf(lost.finish())).toBe("session_taken_over");
+    if (!isFirst) await next.finish();
+    await lost[Symbol.asyncDispose]();
+    await next[Symbol.asyncDispose]();
+    expect(one.notices).toEqual(["superseded"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+  });
+});
+
+describe("a turn that waits while its session is deleted, forgotten and begun anew", () => {
+  it.each([
+    ["", (letter: object) => letter],
+    [", of an earlier version", ({ leaseId: _leaseId, ...old }: { leaseId?: string }) => old],
+  ])("stays out of that%s", async (_what, asWritten) => {
+    const { store, one, two } = await replicas();
+    await endDuringOutage(store, await begin(one, thread("t")));
+    await one.sessions[Symbol.asyncDispose]();
+    const [name = ""] = await outboxOf(one);
+    const file = join(one.data, "outbox", name);
+    const letter = asWritten(JSON.parse(await readFile(file, "utf8")) as object);
+    await writeFile(file, JSON.stringify(letter));
+    store.faultOf = () => null;
+    const nowMs = Date.now() + LEASE_MS + 1;
+    await two.sessions.delete(sessionRefOf(thread("t")), nowMs);
+    await two.sessions.forgetGone(nowMs + 8 * 24 * 3600 * 1000, pace());
+    await takeTurn(two, thread("t"), "anew");
+    const again = await one.restarted();
+    await expect.poll(() => again.notices, POLL).toEqual(["superseded"]);
+    expect(await takeTurn(again, threadWithHistory("t"), "next")).toEqual(["anew"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(["anew", "next"]);
   });
 });
 

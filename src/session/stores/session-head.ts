@@ -7,7 +7,9 @@
  *                       └─ not renewed in time: whoever takes it next has a higher fence,
  *                          and every write with the old one is refused
  *
- * So a lease that was judged by a wrong clock costs somebody a turn, never a transcript.
+ * So a lease that was judged by a wrong clock costs somebody a turn, never a transcript. And as a store
+ * may lose a write that it had acknowledged (a failover, a backup) and then gives a fence once more,
+ * each lease has a random id beside it.
  *
  * @module
  */
@@ -45,6 +47,8 @@ export const SessionHead = z.object({
   revision: count,
   /** Of the last lease that was given; never falls. Who writes with a lower one is refused. */
   fence: count,
+  /** Of the same lease, as in {@link LeaseToken}; heads of earlier versions have none. */
+  leaseId: z.string().optional(),
   lease: Lease.nullable(),
   /** By the path of the transcript: "" is the session's own, others are of subagents. */
   pieces: z.record(z.string(), z.array(Piece)),
@@ -56,6 +60,24 @@ export const SessionHead = z.object({
   deletedAtMs: count.optional(),
 });
 export type SessionHead = Readonly<z.infer<typeof SessionHead>>;
+
+/** What the holder of a lease shows with each write. */
+export interface LeaseToken {
+  readonly fence: number;
+  /** Undefined for a lease that an earlier version has taken: the fence alone counts then. */
+  readonly leaseId?: string | undefined;
+}
+
+/** Of the last lease that was given. */
+export function tokenOf({ fence, leaseId }: SessionHead): LeaseToken {
+  return { fence, leaseId };
+}
+
+/** Whether nobody has taken the session since, nor deleted it. */
+export function isHeldBy(head: SessionHead, { fence, leaseId }: LeaseToken): boolean {
+  if (head.fence !== fence || head.deletedAtMs !== undefined) return false;
+  return head.leaseId === leaseId || head.leaseId === undefined || leaseId === undefined;
+}
 
 /** Of a session that was never written. */
 export function newHead(sessionId: string): SessionHead {
@@ -112,25 +134,26 @@ export interface LeaseTerms {
  * Gives the session to a server, with a fence that nobody had before. A server takes over from
  * itself at once: no two run on one data directory, so the one before is dead.
  *
+ * @param leaseId Random.
  * @throws {AppError} `session_busy` while another has it.
  */
-export function taken(head: SessionHead, terms: LeaseTerms): SessionHead {
+export function taken(head: SessionHead, terms: LeaseTerms, leaseId: string): SessionHead {
   checkFree(head, terms);
   const { holder, nowMs, leaseTimeMs } = terms;
   const lease = { holder, takenAtMs: nowMs, expiresAtMs: nowMs + leaseTimeMs };
-  return { ...head, fence: head.fence + 1, lease };
+  return { ...head, fence: head.fence + 1, leaseId, lease };
 }
 
 /** @throws {AppError} `session_taken_over` */
-export function renewed(head: SessionHead, fence: number, expiresAtMs: number): SessionHead {
-  requireFence(head, fence);
+export function renewed(head: SessionHead, token: LeaseToken, expiresAtMs: number): SessionHead {
+  requireHeld(head, token);
   // One that was given back already need not be kept.
   return head.lease === null ? head : { ...head, lease: { ...head.lease, expiresAtMs } };
 }
 
 /** Lets the session go; that of somebody else is left alone, and the head is the same. */
-export function released(head: SessionHead, fence: number): SessionHead {
-  return head.fence === fence && head.lease !== null ? { ...head, lease: null } : head;
+export function released(head: SessionHead, token: LeaseToken): SessionHead {
+  return isHeldBy(head, token) && head.lease !== null ? { ...head, lease: null } : head;
 }
 
 /** What is added to one transcript. */
@@ -151,15 +174,15 @@ export interface Addition {
  * The head with these additions, or the same one if it has them already: a write whose answer was
  * lost may be tried again.
  *
- * @param fence Null for an owner without leases.
+ * @param token Null for an owner without leases.
  * @throws {AppError} `session_taken_over`
  */
 export function appended(
   head: SessionHead,
-  fence: number | null,
+  token: LeaseToken | null,
   additions: readonly Addition[],
 ): SessionHead {
-  if (fence !== null) requireFence(head, fence);
+  if (token !== null) requireHeld(head, token);
   const pieces = { ...head.pieces };
   let hasChanged = false;
   for (const { path, fromBytes, ifBytes, added } of additions) {
@@ -209,8 +232,8 @@ export function deleted(head: SessionHead, terms: LeaseTerms): SessionHead {
 
 /** A new life of a session that was deleted, or never was; its numbers go on. */
 export function begun(head: SessionHead, record: unknown): SessionHead {
-  const { sessionId, revision, fence, lease } = head;
-  return { ...newHead(sessionId), revision, fence, lease, record };
+  const { sessionId, revision, fence, leaseId, lease } = head;
+  return { ...newHead(sessionId), revision, fence, leaseId, lease, record };
 }
 
 /** When it was last used, be it by a turn that did not come to an end. */
@@ -237,8 +260,8 @@ function sizeOf(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-function requireFence(head: SessionHead, fence: number): void {
-  if (head.fence === fence && head.deletedAtMs === undefined) return;
+function requireHeld(head: SessionHead, token: LeaseToken): void {
+  if (isHeldBy(head, token)) return;
   throw new AppError(
     "session_taken_over",
     "Cannot write to the session: another replica has taken it over",

@@ -17,7 +17,14 @@ import { headNameOf, type LogKey, prefixOf } from "./names.ts";
 import { hashOf } from "./pieces.ts";
 import type { ObjectStore, StoredObject } from "./object-store.ts";
 import { unreadable } from "./readable.ts";
-import { appended, newHead, parseHead, type Piece, type SessionHead } from "./session-head.ts";
+import {
+  appended,
+  type LeaseToken,
+  newHead,
+  parseHead,
+  type Piece,
+  type SessionHead,
+} from "./session-head.ts";
 
 /** A head as it was read or written: the next write need not read it again. */
 export interface KnownHead {
@@ -106,7 +113,7 @@ export class SessionLog {
    */
   async append(
     key: LogKey,
-    fence: number | null,
+    token: LeaseToken | null,
     tails: readonly Tail[],
     then: (head: SessionHead) => SessionHead = (head) => head,
     known?: KnownHead,
@@ -118,7 +125,7 @@ export class SessionLog {
       }),
     );
     const added = additions.flatMap((addition) => addition.added);
-    const change = (head: SessionHead) => then(appended(head, fence, additions));
+    const change = (head: SessionHead) => then(appended(head, token, additions));
     return (await this.#name(key, added, change, known)).after;
   }
 

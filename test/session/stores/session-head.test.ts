@@ -5,6 +5,8 @@
  * rightful ones wrote.
  */
 
+import { randomUUID } from "node:crypto";
+
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
@@ -14,12 +16,15 @@ import {
   begun,
   bytesOf,
   deleted,
+  isHeldBy,
+  type LeaseToken,
   newHead,
   parseHead,
   released,
   renewed,
   type SessionHead,
   taken,
+  tokenOf,
 } from "../../../src/session/stores/session-head.ts";
 import { stateOf } from "../../../src/session/stores/pieces.ts";
 
@@ -56,7 +61,7 @@ describe("a lease", () => {
       fc.property(steps, (history) => {
         let head = newHead(ID);
         let nowMs = 1000;
-        const fences = new Map<number, number>();
+        const tokens = new Map<number, LeaseToken>();
         let owner: number | null = null;
         let written = 0;
         for (const step of history) {
@@ -65,16 +70,16 @@ describe("a lease", () => {
             continue;
           }
           const { by } = step;
-          const fence = fences.get(by) ?? -1;
+          const token = tokens.get(by) ?? { fence: -1 };
           const terms = { holder: `replica-${by}`, nowMs, leaseTimeMs: LEASE_MS };
           const expiresAtMs = nowMs + LEASE_MS;
           const changes: Record<typeof step.do, () => SessionHead> = {
-            take: () => taken(head, terms),
-            renew: () => renewed(head, fence, expiresAtMs),
-            release: () => released(head, fence),
+            take: () => taken(head, terms, randomUUID()),
+            renew: () => renewed(head, token, expiresAtMs),
+            release: () => released(head, token),
             write: () => {
               const added = [{ name: `piece-${written}`, bytes: 7, hash: `${written}` }];
-              return appended(head, fence, [{ path: "", fromBytes: written, added }]);
+              return appended(head, token, [{ path: "", fromBytes: written, added }]);
             },
           };
           const isOwn = owner === by;
@@ -83,8 +88,9 @@ describe("a lease", () => {
           if (step.do === "take") {
             expect(code).toBe(isFree || isOwn ? "done" : "session_busy");
             if (code !== "done") continue;
-            expect(head.fence).toBeGreaterThan(Math.max(0, ...fences.values()));
-            fences.set(by, head.fence);
+            const fences = [...tokens.values()].map(({ fence }) => fence);
+            expect(head.fence).toBeGreaterThan(Math.max(0, ...fences));
+            tokens.set(by, tokenOf(head));
             owner = by;
           } else if (step.do === "release") {
             expect(code).toBe("done");
@@ -101,9 +107,9 @@ describe("a lease", () => {
   });
 
   it("is refused with the time it ends at", () => {
-    const head = taken(newHead(ID), { holder: "one", nowMs: 1000, leaseTimeMs: 30_000 });
+    const head = taken(newHead(ID), { holder: "one", nowMs: 1000, leaseTimeMs: 30_000 }, "a");
     const terms = { holder: "other", nowMs: 11_000, leaseTimeMs: 30_000 };
-    expect(() => taken(head, terms)).toThrow(
+    expect(() => taken(head, terms, "b")).toThrow(
       expect.objectContaining({
         code: "session_busy",
         details: {
@@ -112,9 +118,43 @@ describe("a lease", () => {
         },
       }),
     );
-    expect(taken(head, { ...terms, nowMs: 31_000 }).lease?.holder).toBe("other");
+    expect(taken(head, { ...terms, nowMs: 31_000 }, "b").lease?.holder).toBe("other");
     // Its own, of a run that was killed.
-    expect(taken(head, { ...terms, holder: "one" }).fence).toBe(2);
+    expect(taken(head, { ...terms, holder: "one" }, "b").fence).toBe(2);
+  });
+});
+
+describe("a lease that the store has lost", () => {
+  const at = (nowMs: number, holder: string) => ({ holder, nowMs, leaseTimeMs: 30_000 });
+  const before = newHead(ID);
+  const first = taken(before, at(1000, "one"), "a");
+  const second = taken(before, at(2000, "two"), "b");
+  const write = (token: LeaseToken) => () =>
+    appended(second, token, [
+      { path: "", fromBytes: 0, added: [{ name: "p", bytes: 1, hash: "p" }] },
+    ]);
+
+  it("lets nobody write who had it, though the next one has the same fence", () => {
+    expect(second.fence).toBe(first.fence);
+    expect(codeOf(write(tokenOf(first)))).toBe("session_taken_over");
+    expect(codeOf(() => renewed(second, tokenOf(first), 9000))).toBe("session_taken_over");
+    expect(released(second, tokenOf(first))).toBe(second);
+    expect(codeOf(write(tokenOf(second)))).toBe("done");
+    expect(released(second, tokenOf(second)).lease).toBeNull();
+    // It is let go, and still that of the last who had it.
+    const free = released(second, tokenOf(second));
+    expect(codeOf(() => appended(free, tokenOf(first), []))).toBe("session_taken_over");
+    expect(appended(free, tokenOf(second), [])).toBe(free);
+    expect(codeOf(() => appended(begun(second, {}), tokenOf(first), []))).toBe(
+      "session_taken_over",
+    );
+  });
+
+  it("is told by its fence alone where an earlier version took it, or wrote the head", () => {
+    const { leaseId: _leaseId, ...old } = second;
+    expect(isHeldBy(old, tokenOf(second))).toBe(true);
+    expect(isHeldBy(second, { fence: 1 })).toBe(true);
+    expect(isHeldBy(second, { fence: 2 })).toBe(false);
   });
 });
 
@@ -123,7 +163,8 @@ describe("what is added", () => {
     const sizes = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 30 });
     fc.assert(
       fc.property(sizes, fc.infiniteStream(fc.nat()), (bytes, picks) => {
-        let head = taken(newHead(ID), { holder: "one", nowMs: 0, leaseTimeMs: 1 });
+        let head = taken(newHead(ID), { holder: "one", nowMs: 0, leaseTimeMs: 1 }, "a");
+        const token = tokenOf(head);
         let total = 0;
         for (const [at, more] of bytes.entries()) {
           const pieces = head.pieces[""] ?? [];
@@ -132,11 +173,11 @@ describe("what is added", () => {
           const added = [{ name: `p${at}`, bytes: total - fromBytes + more, hash: `${at}` }];
           const addition = [{ path: "", fromBytes, added }];
           const before = head;
-          head = appended(head, 1, addition);
+          head = appended(head, token, addition);
           total += more;
           expect(stateOf(head)).not.toBe(stateOf(before));
           expect(bytesOf(head)).toBe(total);
-          expect(appended(head, 1, addition)).toBe(head);
+          expect(appended(head, token, addition)).toBe(head);
         }
       }),
     );
@@ -169,7 +210,7 @@ describe("what is added", () => {
 
 describe("a deleted session", () => {
   it("takes nothing more from whoever had it, and can begin anew", () => {
-    const had = taken(newHead(ID), { holder: "one", nowMs: 0, leaseTimeMs: 10 });
+    const had = taken(newHead(ID), { holder: "one", nowMs: 0, leaseTimeMs: 10 }, "a");
     expect(codeOf(() => deleted(had, { holder: "two", nowMs: 5, leaseTimeMs: 10 }))).toBe(
       "session_busy",
     );
@@ -177,12 +218,14 @@ describe("a deleted session", () => {
     expect(gone.deletedAtMs).toBe(10);
     const write = (head: SessionHead) =>
       codeOf(() =>
-        appended(head, had.fence, [
+        appended(head, tokenOf(had), [
           { path: "", fromBytes: 0, added: [{ name: "a", bytes: 1, hash: "a" }] },
         ]),
       );
     expect(write(gone)).toBe("session_taken_over");
-    const again = begun(taken(gone, { holder: "two", nowMs: 20, leaseTimeMs: 10 }), { of: "two" });
+    const again = begun(taken(gone, { holder: "two", nowMs: 20, leaseTimeMs: 10 }, "b"), {
+      of: "two",
+    });
     expect(again.deletedAtMs).toBeUndefined();
     expect(again.fence).toBeGreaterThan(had.fence);
     expect(write(again)).toBe("session_taken_over");
@@ -199,7 +242,7 @@ describe("the bytes of a head", () => {
   });
 
   it("come back as they were written", () => {
-    const head = taken(newHead(ID), { holder: "one", nowMs: 5, leaseTimeMs: 10 });
+    const head = taken(newHead(ID), { holder: "one", nowMs: 5, leaseTimeMs: 10 }, "a");
     expect(parseHead(Buffer.from(JSON.stringify(head)))).toEqual(head);
   });
 });

@@ -10,7 +10,7 @@ import { describe, expect, it } from "vitest";
 import { AppError } from "../../../src/lib/errors.ts";
 import { headNameOf, ownerOf, prefixOf } from "../../../src/session/stores/names.ts";
 import { chunksOf, writeStartOf } from "../../../src/session/stores/pieces.ts";
-import { bytesOf, deleted, taken } from "../../../src/session/stores/session-head.ts";
+import { bytesOf, deleted, taken, tokenOf } from "../../../src/session/stores/session-head.ts";
 import { SessionLog } from "../../../src/session/stores/session-log.ts";
 import { MemoryObjects } from "./memory-objects.ts";
 
@@ -73,9 +73,8 @@ describe("a turn's writes over a store that loses calls", () => {
       fc.asyncProperty(faults, turns, async (planned, texts) => {
         const store = new MemoryObjects();
         const log = new SessionLog(store);
-        const {
-          head: { fence },
-        } = await log.update(KEY, (head) => taken(head, TERMS));
+        const { head: first } = await log.update(KEY, (head) => taken(head, TERMS, "a"));
+        const token = tokenOf(first);
         const pending = [...planned];
         store.faultOf = () => pending.shift() ?? null;
         let local = Buffer.alloc(0);
@@ -87,7 +86,7 @@ describe("a turn's writes over a store that loses calls", () => {
               const head = await log.read(KEY);
               const fromBytes = head === null ? 0 : writeStartOf(head, "");
               const chunks = chunksOf(local.subarray(fromBytes));
-              await log.append(KEY, fence, [{ path: "", fromBytes, chunks }]);
+              await log.append(KEY, token, [{ path: "", fromBytes, chunks }]);
               break;
             } catch (thrown) {
               expect(thrown).toMatchObject({ code: "store_unavailable" });
@@ -107,12 +106,10 @@ describe("a turn's writes over a store that loses calls", () => {
   it("leave no piece behind when they are refused", async () => {
     const store = new MemoryObjects();
     const log = new SessionLog(store);
-    const {
-      head: { fence },
-    } = await log.update(KEY, (head) => taken(head, TERMS));
-    await log.update(KEY, (head) => taken(head, { ...TERMS, holder: "two", nowMs: 2000 }));
+    const { head: first } = await log.update(KEY, (head) => taken(head, TERMS, "a"));
+    await log.update(KEY, (head) => taken(head, { ...TERMS, holder: "two", nowMs: 2000 }, "b"));
     const tail = { path: "", fromBytes: 0, chunks: [Buffer.from("late\n")] };
-    await expect(log.append(KEY, fence, [tail])).rejects.toMatchObject({
+    await expect(log.append(KEY, tokenOf(first), [tail])).rejects.toMatchObject({
       code: "session_taken_over",
     });
     expect(piecesIn(store)).toBe(0);
@@ -204,7 +201,7 @@ describe("a head that is none", () => {
     store.objects.set(headNameOf(KEY), { body: Buffer.from(text), version: 1 });
     const log = new SessionLog(store);
     await expect(log.read(KEY)).rejects.toMatchObject({ code: "session_unreadable" });
-    await expect(log.update(KEY, (head) => taken(head, TERMS))).rejects.toMatchObject({
+    await expect(log.update(KEY, (head) => taken(head, TERMS, "a"))).rejects.toMatchObject({
       code: "session_unreadable",
     });
     expect(store.objects.get(headNameOf(KEY))?.body.toString()).toBe(text);

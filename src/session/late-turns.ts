@@ -1,0 +1,102 @@
+/**
+ * Turns that have ended while the store did not answer, as they are brought over later: unless others
+ * went on without them, or nothing of them is left here.
+ *
+ * @module
+ */
+
+import { hasCode } from "../lib/errors.ts";
+import type { LeaseClock } from "./lease-clock.ts";
+import type { SessionCopies } from "./session-copies.ts";
+import type { SessionRef } from "./session-id.ts";
+import type { SessionLease } from "./session-lease.ts";
+import type { SessionRecord } from "./session-record.ts";
+import { storing } from "./storage-errors.ts";
+import { createdAtMsOf, keyOf } from "./stored-record.ts";
+import {
+  isHeldBy,
+  isThere,
+  type LeaseToken,
+  renewed,
+  type SessionHead,
+} from "./stores/session-head.ts";
+import type { KnownHead, SessionLog } from "./stores/session-log.ts";
+
+export interface LateTurnsOptions {
+  readonly log: SessionLog;
+  readonly clock: LeaseClock;
+  readonly copies: SessionCopies;
+  readonly leaseTimeMs: number;
+  readonly leaseFor: (ref: SessionRef, known: KnownHead) => SessionLease;
+  /** Writes all that the copy has, and lets the session go. */
+  readonly bringOver: (
+    ref: SessionRef,
+    lease: SessionLease,
+    record: SessionRecord,
+  ) => Promise<void>;
+  readonly onNotice: (notice: {
+    readonly what: "delivered" | "superseded";
+    readonly sessionId: string;
+  }) => void;
+}
+
+export class LateTurns {
+  readonly #options: LateTurnsOptions;
+
+  constructor(options: LateTurnsOptions) {
+    this.#options = options;
+  }
+
+  /** Keeps the session for a turn that waits, if nobody has taken it. @throws {AppError} */
+  async renew(ref: SessionRef, token: LeaseToken): Promise<void> {
+    const { log, clock, leaseTimeMs } = this.#options;
+    const renew = (head: SessionHead): SessionHead =>
+      isHeldBy(head, token) ? renewed(head, token, Date.now() + leaseTimeMs) : head;
+    await clock.asked(() => log.update(keyOf(ref), renew));
+  }
+
+  /**
+   * Brings it over, or finds that it is too late.
+   *
+   * @throws {AppError} `store_unavailable`; what else it throws is of this session alone, and stays
+   *   until somebody mends it.
+   */
+  async deliver(ref: SessionRef, token: LeaseToken): Promise<void> {
+    const { copies, leaseFor, bringOver } = this.#options;
+    const known = await this.#know(ref);
+    const { head } = known;
+    if (!isHeldBy(head, token) || !isThere(head)) return this.#tellLate(ref, head);
+    const copy = copies.of(ref);
+    const record = await storing("read the session", () => copy.intactRecord());
+    if (record === undefined) {
+      await storing("set the turn aside", () => copy.setAside());
+      this.#tell(ref, "superseded");
+      return;
+    }
+    // Once it was forgotten, a session's fences begin anew; an old letter may have nothing else.
+    if (record.createdAtMs !== createdAtMsOf(head)) return this.#tellLate(ref, head);
+    const lease = leaseFor(ref, known);
+    lease.stop();
+    try {
+      await bringOver(ref, lease, record);
+    } catch (thrown) {
+      if (!hasCode(thrown, "session_taken_over")) throw thrown;
+      return this.#tellLate(ref, (await this.#know(ref)).head);
+    }
+    this.#tell(ref, "delivered");
+  }
+
+  async #know(ref: SessionRef): Promise<KnownHead> {
+    const { log, clock } = this.#options;
+    return clock.asked(() => log.know(keyOf(ref)));
+  }
+
+  /** The store may have heard of it after all, where what it answered was lost. */
+  async #tellLate(ref: SessionRef, head: SessionHead): Promise<void> {
+    this.#tell(ref, (await this.#options.copies.isKnown(ref, head)) ? "delivered" : "superseded");
+  }
+
+  #tell({ sessionId }: SessionRef, what: "delivered" | "superseded"): void {
+    this.#options.onNotice({ what, sessionId });
+  }
+}
