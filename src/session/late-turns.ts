@@ -12,7 +12,7 @@ import type { SessionRef } from "./session-id.ts";
 import type { SessionLease } from "./session-lease.ts";
 import type { SessionRecord } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
-import { createdAtMsOf, keyOf } from "./stored-record.ts";
+import { keyOf, recordOf } from "./stored-record.ts";
 import {
   isHeldBy,
   isThere,
@@ -74,7 +74,8 @@ export class LateTurns {
       return;
     }
     // Once it was forgotten, a session's fences begin anew; an old letter may have nothing else.
-    if (record.createdAtMs !== createdAtMsOf(head)) return this.#tellLate(ref, head);
+    const { createdAtMs } = recordOf(head, ref, Date.now());
+    if (record.createdAtMs !== createdAtMs) return this.#tellLate(ref, head);
     const lease = leaseFor(ref, known);
     lease.stop();
     try {

@@ -129,13 +129,14 @@ function damage(store: MemoryObjects, threadId: string, change: (head: object) =
   if (found === undefined) throw new Error("there is no such head");
   const before = found.body;
   found.body = Buffer.from(JSON.stringify(change(JSON.parse(before.toString("utf8")) as object)));
-  return () => void (found.body = before);
+  return async () => store.put(name, before, "any");
 }
 
 describe("a turn that waits for the store, and cannot be brought over", () => {
   it.each([
     ["of a newer version", "session_newer", (head: object) => ({ ...head, version: 2 })],
     ["damaged", "session_unreadable", (head: object) => ({ ...head, pieces: 5 })],
+    ["of no session", "session_unreadable", (head: object) => ({ ...head, record: {} })],
   ])("as its head is %s, keeps no other waiting", async (_what, code, change) => {
     const { store, one, two } = await replicas();
     await endTogether(store, one, ["a", "b"]);
@@ -148,7 +149,7 @@ describe("a turn that waits for the store, and cannot be brought over", () => {
     expect(one.notices.filter((what) => what === "stuck")).toHaveLength(1);
     expect(await outboxOf(one)).toHaveLength(1);
     expect(await codeOf(begin(one, threadWithHistory("a")))).toBe(code);
-    mend();
+    await mend();
     expect(await takeTurn(one, threadWithHistory("a"), "next")).toEqual(["of a"]);
     expect(await outboxOf(one)).toHaveLength(0);
   });
