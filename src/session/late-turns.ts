@@ -62,14 +62,17 @@ export class LateTurns {
    *   until somebody mends it.
    */
   async deliver(ref: SessionRef, token: LeaseToken): Promise<void> {
-    const { copies, leaseFor, bringOver } = this.#options;
+    const { log, copies, leaseFor, bringOver } = this.#options;
     const known = await this.#know(ref);
     const { head } = known;
     if (!isHeldBy(head, token) || !isThere(head)) return this.#tellLate(ref, head);
     const copy = copies.of(ref);
     const record = await storing("read the session", () => copy.intactRecord());
-    if (record === undefined) {
+    const load = (path: string) => log.load(keyOf(ref), head, path);
+    // A power cut may have taken its end, and more: the store keeps what it has.
+    if (record === undefined || (await copy.isBehind(record, head, load))) {
       await storing("set the turn aside", () => copy.setAside());
+      await leaseFor(ref, known)[Symbol.asyncDispose]();
       this.#tell(ref, "superseded");
       return;
     }

@@ -155,7 +155,10 @@ export class LocalCopy {
     // A turn that was cut off here may have begun a transcript whose name the store has not heard.
     const { transcriptId } = { ...record, ...(await this.record()) };
     const own = { ...record, ...(transcriptId !== undefined && { transcriptId }) };
-    if (isMarkOf(mark, head) && !(await this.#hasLostAnEnd(own, head, load))) {
+    if (
+      isMarkOf(mark, head) &&
+      !(await this.#haveLostAnEnd(Object.keys(head.pieces), own, head, load))
+    ) {
       await this.writeRecord(own);
       return false;
     }
@@ -215,6 +218,11 @@ export class LocalCopy {
     };
   }
 
+  /** Whether the copy's transcript is a mere beginning of what the store has. */
+  async isBehind(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
+    return head.pieces[""] !== undefined && this.#haveLostAnEnd([""], record, head, load);
+  }
+
   /** Whether the store has all that the copy's transcript says, be it followed by more. */
   async isWithin(record: SessionRecord, load: LoadPath): Promise<boolean> {
     const transcript = await transcriptFileOf(this.#data, (await this.record()) ?? record);
@@ -233,9 +241,14 @@ export class LocalCopy {
    * what it writes, so a power cut takes what the mark, which is synced, still vouches for. A
    * transcript that was shortened for its agent, or changed by hand, says something else.
    */
-  async #hasLostAnEnd(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
+  async #haveLostAnEnd(
+    paths: readonly string[],
+    record: SessionRecord,
+    head: SessionHead,
+    load: LoadPath,
+  ): Promise<boolean> {
     const main = await transcriptFileOf(this.#data, record);
-    for (const path of Object.keys(head.pieces)) {
+    for (const path of paths) {
       const file = main && (path === "" ? main.path : join(besideOf(main, record), path));
       const found = file === undefined ? undefined : await ifPresent(stat(file));
       if (file === undefined || found === undefined) return true;

@@ -13,6 +13,7 @@ import { describe, expect, it, vi } from "vitest";
 import { AppError } from "../../src/lib/errors.ts";
 import { LeaseClock } from "../../src/session/lease-clock.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
+import { transcriptIfAny } from "../../src/session/session-lookup.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
 import { cleanAfterTest, codeOf, errorOf, thread, threadWithHistory } from "./fixture.ts";
 import {
@@ -187,6 +188,22 @@ describe("a turn that waits for the store, and cannot be brought over", () => {
     expect(one.notices).toEqual(["unavailable", "kept", "superseded"]);
     expect(await outboxOf(one)).toEqual([]);
     expect(await allTextIn(join(directory, "superseded"))).toContain("during");
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+  });
+
+  it("as a power cut took its end, and more, leaves the store what it has", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await takeTurn(one, threadWithHistory("t"), "second");
+    const turn = await begin(one, threadWithHistory("t"));
+    await endDuringOutage(store, turn);
+    const { path: transcript = "" } =
+      (await transcriptIfAny(one.data, sessionRefOf(thread("t")))) ?? {};
+    const lines = (await readFile(transcript, "utf8")).trimEnd().split("\n");
+    const upToFirst = lines.findIndex((line) => line.includes("first")) + 1;
+    await writeFile(transcript, `${lines.slice(0, upToFirst).join("\n")}\n`);
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, POLL).toContain("superseded");
     expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
   });
 
