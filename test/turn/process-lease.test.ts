@@ -110,7 +110,7 @@ describe("ProcessLease, of a process that cannot have the turn", () => {
     expect(sums()).toEqual({ usedMiB: 120, promisedMiB: 10 });
     const lease = new ProcessLease(taken, kept, permit);
     const givenUp = giveUp(lease);
-    await Promise.resolve();
+    await new Promise(setImmediate);
     // On its way out, and counted as if it were gone: its turn will have another.
     expect(sums()).toEqual({ usedMiB: 0, promisedMiB: 130 });
     isThere = false;
