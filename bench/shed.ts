@@ -39,7 +39,9 @@ const EDGE_MS = 300;
 const SATURATION_MS = 6_000;
 /**
  * Until both programs are compiled for what they do; not counted. Measured: for so long after its
- * start V8 compiles at this load. What that costs is claimed for itself.
+ * start V8 compiles at this load. What that costs is claimed for itself. To let its threads go last
+ * (nice 19) brought it from 34 to 120 ms to 8, and had the memory guard too late for balloons beside
+ * two busy processes: its collections of garbage wait for the same threads.
  */
 const WARM_UP_MS = 40_000;
 const BARE_WARM_UP_MS = 8_000;

@@ -6,7 +6,6 @@
 
 import { serve, type ListeningServer } from "../server/serve.ts";
 import { serverBanner } from "./banner.ts";
-import { yieldCompilerThreads } from "./compiler-threads.ts";
 import { guardAgainstCrash } from "./crash.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
@@ -24,7 +23,6 @@ export interface ServeCommandOptions extends LoadOptions {
 
 /** Resolves to the exit code when the server is gone. */
 export async function runServe(options: ServeCommandOptions, io: Io): Promise<number> {
-  yieldCompilerThreads(io.environment);
   const { config, agents } = await loadAll(options, io);
   const isForPeople = io.isTerminal && options.jsonLog !== true;
 

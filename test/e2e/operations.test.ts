@@ -4,7 +4,6 @@
  */
 
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 
@@ -60,18 +59,6 @@ async function startProgram(more: Record<string, string> = {}, directory?: strin
   return server;
 }
 
-/** Of each thread, the main one first: 0 is usual, and 19 goes last. */
-function nicenessOfThreads(pid: number): number[] {
-  const ids = readdirSync(`/proc/${pid}/task`)
-    .map(Number)
-    .toSorted((a, b) => a - b);
-  return ids.map((id) => {
-    const text = readFileSync(`/proc/${pid}/task/${id}/stat`, "utf8");
-    // After the name, which may contain anything.
-    return Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[16]);
-  });
-}
-
 /** The first process with this mark, stopped: nothing that it is needed for can happen. */
 async function held(variable: string, value: string): Promise<number> {
   await until(() => processesWith(variable, value).length > 0, "a process to hold");
@@ -98,19 +85,6 @@ describe("a server that starts", () => {
     });
     expect(seen).toEqual([200, 503]);
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
-  });
-
-  it("lets the threads that compile go last, and no other thread or process", async () => {
-    const server = await startProgram();
-    const [first, ...others] = nicenessOfThreads(server.pid);
-    expect(first).toBe(0);
-    expect(others.filter((nice) => nice === 19)).toHaveLength(4);
-    // The pool that reads files, and the thread of the guard.
-    expect(others.filter((nice) => nice === 0).length).toBeGreaterThanOrEqual(5);
-
-    const turn = await stream(server, "Speak slowly");
-    expect(new Set(nicenessOfThreads(await claudeOf(turn.turnId)))).toEqual(new Set([0]));
-    await turn.outcome();
   });
 
   it("does not take a data directory that another server has", async () => {
