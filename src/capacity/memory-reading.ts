@@ -4,8 +4,9 @@
  * `usage / limit` would close for reading a large file.
  *
  * The reading is of the group that sets the limit, so that it and the limit speak of the same
- * memory; where there is less room outside of it, see `outer-room.ts`, so much more counts as used. Swap is no room: what a group has in swap counts as if it were in memory, because
- * touching it brings it back. Only of a whole machine it is left out, where it is mostly what
+ * memory; where there is less room outside of it, see `outer-room.ts`, so much more counts as used.
+ * Swap is no room: what a group has in swap counts as if it were in memory, because touching it
+ * brings it back. Only of a whole machine it is left out, where it is mostly what
  * others have not touched for days.
  *
  * @module

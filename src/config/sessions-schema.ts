@@ -56,8 +56,8 @@ export const sessions = z.strictObject({
     .max(64)
     .default(2)
     .describe(
-      "Sessions whose messages are read at once; a long one takes up to 100 MiB of memory " +
-        "meanwhile. Further ones wait.",
+      "Sessions whose messages are read at once; one of 16 MiB takes about 115 MiB of " +
+        "memory meanwhile. Further ones wait.",
     ),
   readWait: durationSchema("0s", "1m")
     .prefault("5s")

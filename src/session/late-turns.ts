@@ -62,15 +62,17 @@ export class LateTurns {
    *   until somebody mends it.
    */
   async deliver(ref: SessionRef, token: LeaseToken): Promise<void> {
-    const { log, copies, leaseFor, bringOver } = this.#options;
+    const { log, clock, copies, leaseFor, bringOver } = this.#options;
     const known = await this.#know(ref);
     const { head } = known;
     if (!isHeldBy(head, token) || !isThere(head)) return this.#tellLate(ref, head);
     const copy = copies.of(ref);
     const record = await storing("read the session", () => copy.intactRecord());
     const load = (path: string) => log.load(keyOf(ref), head, path);
+    const isBehind = (of: SessionRecord) =>
+      storing("read the session", () => clock.asked(() => copy.isBehind(of, head, load)));
     // A power cut may have taken its end, and more: the store keeps what it has.
-    if (record === undefined || (await copy.isBehind(record, head, load))) {
+    if (record === undefined || (await isBehind(record))) {
       await storing("set the turn aside", () => copy.setAside());
       await leaseFor(ref, known)[Symbol.asyncDispose]();
       this.#tell(ref, "superseded");
