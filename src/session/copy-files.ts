@@ -1,0 +1,111 @@
+/**
+ * The files of a copy, one at a time: what they have beyond a store, or less than it, and how they are
+ * read and written. Which they are, and what becomes of them, is `local-copy.ts`.
+ *
+ * @module
+ */
+
+import { type FileHandle, open, readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { openRegularFile } from "../lib/regular-file.ts";
+import { makeDirectoryDeep } from "./durable-file.ts";
+import { ifPresent } from "./storage-errors.ts";
+import { chunksOf, hashOf, writeStartOf } from "./stores/pieces.ts";
+import { bytesOf, type Piece, type SessionHead } from "./stores/session-head.ts";
+import type { Tail } from "./stores/session-log.ts";
+import { endOfLastLine, readAt } from "./transcript-file.ts";
+
+/** The most that is read, and written to the store, in one step; of a tool's result, at all. */
+export const MAX_STEP_BYTES = 32 * 2 ** 20;
+/** Files beside the transcript that are kept with it: of subagents, and long results of tools. */
+const MAX_FILES = 2_000;
+const MAX_DEPTH = 4;
+
+/** Where a file ends that may be written to: of lines, after the last whole one. */
+async function endOf(file: FileHandle, name: string, size: number): Promise<number> {
+  return isOfLines(name) ? endOfLastLine(file, size) : size;
+}
+
+function isOfLines(name: string): boolean {
+  return name === "" || name.endsWith(".jsonl");
+}
+
+/** Null when the store has all of it, and nothing else. */
+export async function tailOf(path: string, name: string, head: SessionHead): Promise<Tail | null> {
+  await using file = await openRegularFile(path);
+  if (file === undefined) return null;
+  const { size } = await file.stat();
+  const endBytes = await endOf(file, name, size);
+  if (!isOfLines(name) && size > MAX_STEP_BYTES) return null;
+  const storedBytes = bytesOf(head, name);
+  const sameBytes = await sameBytesOf(file, endBytes, head.pieces[name] ?? []);
+  if (sameBytes === endBytes && sameBytes === storedBytes) return null;
+  const fromBytes = Math.min(sameBytes, writeStartOf(head, name));
+  const bytes = await readAt(file, fromBytes, Math.min(endBytes - fromBytes, MAX_STEP_BYTES));
+  return { path: name, fromBytes, chunks: chunksOf(bytes) };
+}
+
+/**
+ * How much of what is stored is at the beginning of the file, in whole pieces. Mostly all: but a
+ * transcript may have been begun anew, cut, or changed by hand, and what is there is the truth.
+ */
+async function sameBytesOf(
+  file: FileHandle,
+  endBytes: number,
+  pieces: readonly Piece[],
+): Promise<number> {
+  let sameBytes = 0;
+  for (const { bytes, hash } of pieces) {
+    if (sameBytes + bytes > endBytes) break;
+    if (hashOf(await readAt(file, sameBytes, bytes)) !== hash) break;
+    sameBytes += bytes;
+  }
+  return sameBytes;
+}
+
+/** Whether these bytes begin with what the file has: its whole lines, if it is of lines. */
+export async function isBeginningOf(
+  path: string,
+  name: string,
+  chunks: AsyncIterable<Buffer>,
+): Promise<boolean> {
+  await using file = await openRegularFile(path);
+  if (file === undefined) return true;
+  const endBytes = await endOf(file, name, (await file.stat()).size);
+  let sameBytes = 0;
+  for await (const chunk of chunks) {
+    const part = chunk.subarray(0, endBytes - sameBytes);
+    if (!part.equals(await readAt(file, sameBytes, part.length))) return false;
+    sameBytes += part.length;
+    if (sameBytes === endBytes) return true;
+  }
+  return sameBytes === endBytes;
+}
+
+/** Of regular files, as paths with `/`; bounded. */
+export async function filesBelow(directory: string, depth = 1): Promise<string[]> {
+  const entries = (await ifPresent(readdir(directory, { withFileTypes: true }))) ?? [];
+  const found: string[] = [];
+  for (const entry of entries) {
+    if (found.length >= MAX_FILES) break;
+    if (entry.isFile()) found.push(entry.name);
+    else if (entry.isDirectory() && depth < MAX_DEPTH) {
+      const below = await filesBelow(join(directory, entry.name), depth + 1);
+      found.push(...below.map((path) => `${entry.name}/${path}`));
+    }
+  }
+  return found.slice(0, MAX_FILES);
+}
+
+export async function* bytesIn(path: string): AsyncGenerator<Buffer> {
+  await using file = await openRegularFile(path);
+  if (file === undefined) return;
+  for await (const chunk of file.createReadStream({ autoClose: false })) yield chunk as Buffer;
+}
+
+export async function writeAll(path: string, chunks: AsyncIterable<Buffer>): Promise<void> {
+  await makeDirectoryDeep(dirname(path));
+  await using file = await open(path, "wx", 0o600);
+  for await (const chunk of chunks) await file.writeFile(chunk);
+  await file.sync();
+}
