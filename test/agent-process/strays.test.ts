@@ -75,6 +75,8 @@ describe("sweepStrays", () => {
     );
     await printed(stray, "ready");
     await until(() => countStrays(otherServerId) === 1);
+    // The shell says that it is ready before it has started the `cat` it waits for.
+    await until(() => countStrays(serverId) === 2);
 
     expect(await sweepStrays(serverId)).toBe(2);
     await stray.exited;
