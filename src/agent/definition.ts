@@ -80,7 +80,10 @@ export interface AgentDefinition {
 
 export type HostingPattern = "ephemeral" | "hybrid" | "long-running" | "single-container";
 
-export type McpServer =
+export type McpServer = {
+  /** Whether a turn is refused when the server cannot be reached, or goes on without its tools. */
+  readonly required: boolean;
+} & (
   | {
       readonly type: "stdio";
       readonly command: string;
@@ -91,4 +94,5 @@ export type McpServer =
       readonly type: "http" | "sse";
       readonly url: string;
       readonly headers: Readonly<Record<string, string>>;
-    };
+    }
+);

@@ -76,6 +76,11 @@ const text = z.record(
   z.string().max(32_768, { error: "needs at most 32768 characters" }),
 );
 
+const required = z
+  .boolean()
+  .default(true)
+  .describe("Whether a turn is refused when the server cannot be reached, or goes on without it.");
+
 const mcpServer = z.discriminatedUnion("type", [
   z.strictObject({
     type: z
@@ -97,6 +102,7 @@ const mcpServer = z.discriminatedUnion("type", [
       .default({})
       .describe("Its environment, beside that of the agent process.")
       .meta({ secret: true }),
+    required,
   }),
   z.strictObject({
     type: z.enum(["http", "sse"]),
@@ -110,6 +116,7 @@ const mcpServer = z.discriminatedUnion("type", [
       .default({})
       .describe("Headers of every request to an `http` or `sse` server.")
       .meta({ secret: true }),
+    required,
   }),
 ]);
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { McpServerConfig, Options } from "@anthropic-ai/claude-agent-sdk";
+import type { McpServerConfig, Options, SDKSystemMessage } from "@anthropic-ai/claude-agent-sdk";
 import type { AgentDefinition, McpServer } from "./definition.ts";
 
 /** The MCP server, inside our own process, that serves an agent's function tools. */
@@ -105,28 +105,53 @@ export const AGENT_PROCESS_SETTINGS: Readonly<Record<string, string>> = {
   DISABLE_ERROR_REPORTING: "1",
 };
 
+/** What a process says of itself as it begins a turn. */
+export type InitFacts = Pick<SDKSystemMessage, "tools" | "mcp_servers">;
+
+/** Why a process must not run the turn. */
+export interface PostureFault {
+  readonly code: "agent_posture_mismatch" | "mcp_server_unavailable";
+  /** For the log only. */
+  readonly detail: string;
+}
+
 /**
- * What the process offers against what the file declares, in words; `null` when they agree.
+ * What the process offers against what the file declares; `null` when they agree.
  *
- * A declared MCP server that could not be reached leaves its tools out: that is not a mismatch,
- * because it gives the model less than was declared, never more.
+ * A server that need not be there (`required: false`) may leave its tools out: that gives the model
+ * less than was declared, never more.
  */
-export function postureMismatch(
+export function postureFault(
   agent: AgentDefinition,
   functionToolNames: readonly string[],
-  effectiveTools: readonly string[],
-): string | null {
+  init: InitFacts,
+): PostureFault | null {
   const declared = new Set(agent.tools.builtin);
   for (const name of functionToolNames) declared.add(`mcp__${FUNCTION_TOOLS_SERVER}__${name}`);
   const required = [...declared];
   if (agent.outputSchema !== undefined) declared.add(STRUCTURED_OUTPUT_TOOL);
   const servers = Object.keys(agent.tools.mcp).map((name) => `mcp__${name}__`);
 
-  const extra = effectiveTools.filter(
+  const extra = init.tools.filter(
     (tool) => !declared.has(tool) && !servers.some((prefix) => tool.startsWith(prefix)),
   );
-  if (extra.length > 0) return `offers undeclared tools: ${extra.join(", ")}`;
-  const missing = required.filter((tool) => !effectiveTools.includes(tool));
-  if (missing.length > 0) return `lacks declared tools: ${missing.join(", ")}`;
-  return null;
+  if (extra.length > 0) return mismatch(`offers undeclared tools: ${extra.join(", ")}`);
+  const missing = required.filter((tool) => !init.tools.includes(tool));
+  if (missing.length > 0) return mismatch(`lacks declared tools: ${missing.join(", ")}`);
+
+  const absent = Object.entries(agent.tools.mcp)
+    .filter(([, server]) => server.required)
+    .map(([name]) => ({ name, status: statusOf(name, init) }))
+    .filter(({ status }) => status !== "connected");
+  if (absent.length === 0) return null;
+  const names = absent.map(({ name, status }) => `${name} (${status})`).join(", ");
+  return { code: "mcp_server_unavailable", detail: `lacks MCP servers: ${names}` };
+}
+
+function statusOf(server: string, init: InitFacts): string {
+  return init.mcp_servers.find(({ name }) => name === server)?.status ?? "unknown";
+}
+
+function mismatch(detail: string): PostureFault {
+  return { code: "agent_posture_mismatch", detail };
 }

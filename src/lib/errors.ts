@@ -289,6 +289,13 @@ export const ERRORS = {
     title: "The agent process offers other tools than were declared",
     remedy: "Compare the tools in the server log with `tools` of the agent file",
   },
+  mcp_server_unavailable: {
+    status: 502,
+    fault: "upstream",
+    retryable: true,
+    title: "An MCP server that the agent needs cannot be reached",
+    remedy: "See the server log of this turn; `required: false` lets turns go on without it",
+  },
   turn_out_of_memory: {
     status: 502,
     fault: "agent",

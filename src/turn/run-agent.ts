@@ -11,6 +11,7 @@
  */
 
 import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
+import type { InitFacts, PostureFault } from "../agent/sdk-options.ts";
 import type { AgentExit } from "../agent-process/agent-process.ts";
 import { AppError } from "../lib/errors.ts";
 import type { SessionTotals } from "../session/session-record.ts";
@@ -45,7 +46,7 @@ export interface AgentRun extends WatchLimits {
   /** The process is initialised: its start is over. */
   readonly onStarted: () => void;
   /** What is wrong with the tools the process offers, or null. */
-  readonly postureMismatch: (effectiveTools: readonly string[]) => string | null;
+  readonly postureFault: (init: InitFacts) => PostureFault | null;
   /** Whether the process may go on after the turn, if that leaves it in order. */
   readonly mayStay: boolean;
 }
@@ -143,7 +144,7 @@ class AgentTurn {
   #interrupted: Promise<boolean> | null = null;
   #stays = false;
   #thrown: unknown;
-  #posture: string | null = null;
+  #posture: PostureFault | null = null;
   #absentServers: readonly string[] = [];
   #providerAnswer = "";
 
@@ -250,7 +251,7 @@ class AgentTurn {
       diagnosis: {
         thrown: this.#thrown,
         stderrTail: connection.process?.stderrTail() ?? "",
-        posture: this.#posture,
+        posture: this.#posture?.detail ?? null,
         absentServers: this.#absentServers,
         providerAnswer: this.#providerAnswer,
       },
@@ -288,8 +289,8 @@ class AgentTurn {
       this.#absentServers = message.mcp_servers
         .filter(({ status }) => status !== "connected")
         .map(({ name }) => name);
-      this.#posture = this.#run.postureMismatch(message.tools);
-      if (this.#posture !== null) this.stop(WRONG_TOOLS);
+      this.#posture = this.#run.postureFault(message);
+      if (this.#posture !== null) this.stop(WRONG_POSTURE[this.#posture.code]);
     } else if (message.type === "assistant" && message.error !== undefined) {
       this.#facts.modelError = message.error;
       this.#providerAnswer = errorTextOf(message);
@@ -315,8 +316,15 @@ function isContent({ type }: TurnEvent): boolean {
   return type === "text_started" || type === "reasoning_started" || type === "tool_call_started";
 }
 
-const WRONG_TOOLS: StopCause = {
-  kind: "failed",
-  code: "agent_posture_mismatch",
-  message: "Cannot run the turn: the agent process offers other tools than were declared",
+const WRONG_POSTURE: Readonly<Record<PostureFault["code"], StopCause>> = {
+  agent_posture_mismatch: {
+    kind: "failed",
+    code: "agent_posture_mismatch",
+    message: "Cannot run the turn: the agent process offers other tools than were declared",
+  },
+  mcp_server_unavailable: {
+    kind: "failed",
+    code: "mcp_server_unavailable",
+    message: "Cannot run the turn: an MCP server that the agent needs cannot be reached",
+  },
 };

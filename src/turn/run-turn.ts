@@ -9,7 +9,7 @@
 
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
-import { postureMismatch } from "../agent/sdk-options.ts";
+import { postureFault } from "../agent/sdk-options.ts";
 import type { CpuMeter } from "../capacity/cpu-meter.ts";
 import type { FootprintBook } from "../capacity/footprint.ts";
 import type { TurnGate } from "../capacity/gate.ts";
@@ -272,7 +272,7 @@ function agentRunOf({ request, agent, session, deps }: TurnParts): TurnTerms {
     stallTimeMs: definition.limits.stallTimeMs,
     turnTimeMs: definition.limits.turnTimeMs,
     endGraceMs,
-    postureMismatch: (tools) => postureMismatch(definition, functionTools.names, tools),
+    postureFault: (init) => postureFault(definition, functionTools.names, init),
     mayStay: definition.hosting.stayMs > 0,
   };
 }

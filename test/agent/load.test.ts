@@ -70,6 +70,7 @@ tools:
       type: stdio
       command: files-server
       args: [--root, /srv, ./notes, ../x.js, .hidden]
+      required: false
 output:
   schema: { file: answer.json }
 limits: { steps: 5, budgetUsd: 0.5, turnTime: 2m, stallTime: 30s }
@@ -126,12 +127,14 @@ describe("loadAgents, a file that fits", () => {
             type: "http",
             url: "https://mcp.example.com",
             headers: { Authorization: "Bearer t" },
+            required: true,
           },
           files: {
             type: "stdio",
             command: "files-server",
             args: ["--root", "/srv", join(folder, "notes"), join(folder, "../x.js"), ".hidden"],
             env: {},
+            required: false,
           },
         },
       },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { postureMismatch, sdkOptionsOf } from "../../src/agent/sdk-options.ts";
+import { type InitFacts, postureFault, sdkOptionsOf } from "../../src/agent/sdk-options.ts";
 import { definitionOf } from "../turn/real-agents.ts";
 
 const NEW = { sessionId: "s1", isNew: true, workDirectory: "/data/work" };
@@ -37,11 +37,23 @@ describe("sdkOptionsOf", () => {
   });
 
   it("names every tool, and waits for every server of tools", () => {
-    const stdio = { type: "stdio", command: "vault", args: ["-x"], env: { KEY: "k" } } as const;
-    const http = { type: "http", url: "https://x/mcp", headers: { authorization: "a" } } as const;
-    const agent = definitionOf({ tools: { builtin: ["Bash"], mcp: { vault: stdio, web: http } } });
+    const stdio = {
+      type: "stdio",
+      command: "vault",
+      args: ["-x"],
+      env: { KEY: "k" },
+    } as const;
+    const http = {
+      type: "http",
+      url: "https://x/mcp",
+      headers: { authorization: "a" },
+    } as const;
+    const mcp = { vault: { ...stdio, required: true }, web: { ...http, required: false } };
+    const agent = definitionOf({ tools: { builtin: ["Bash"], mcp } });
     const functions = { type: "sse", url: "https://functions" } as const;
-    expect(sdkOptionsOf(agent, NEW, functions)).toMatchObject({
+    const options = sdkOptionsOf(agent, NEW, functions);
+    expect(options.mcpServers?.["vault"]).not.toHaveProperty("required");
+    expect(options).toMatchObject({
       tools: ["Bash"],
       allowedTools: ["Bash", "mcp__tools", "mcp__vault", "mcp__web"],
       mcpServers: {
@@ -76,8 +88,8 @@ describe("sdkOptionsOf", () => {
   });
 });
 
-describe("postureMismatch", () => {
-  const web = { type: "http", url: "https://x", headers: {} } as const;
+describe("postureFault", () => {
+  const web = { type: "http", url: "https://x", headers: {}, required: true } as const;
   const agent = definitionOf({ tools: { builtin: ["Bash", "Read"], mcp: { web } } });
   const all = ["Bash", "Read", "mcp__tools__greet"];
 
@@ -97,14 +109,38 @@ describe("postureMismatch", () => {
     ["lacks a built-in", ["Bash", "mcp__tools__greet"], "lacks declared tools: Read"],
     ["lacks a function", ["Bash", "Read"], "lacks declared tools: mcp__tools__greet"],
   ])("of a process that %s", (_what, effective, expected) => {
-    const mismatch = postureMismatch(agent, ["greet"], effective);
-    if (expected === null) expect(mismatch).toBeNull();
-    else expect(mismatch).toContain(expected);
+    const fault = postureFault(agent, ["greet"], initOf(effective, { web: "connected" }));
+    if (expected === null) expect(fault).toBeNull();
+    else expect(fault?.code).toBe("agent_posture_mismatch");
+    if (expected !== null) expect(fault?.detail).toContain(expected);
   });
 
   it("expects the tool of structured output where that is asked for", () => {
     const structured = definitionOf({ outputSchema: { type: "object" } });
-    expect(postureMismatch(structured, [], ["StructuredOutput"])).toBeNull();
-    expect(postureMismatch(structured, [], [])).toBeNull();
+    expect(postureFault(structured, [], initOf(["StructuredOutput"]))).toBeNull();
+    expect(postureFault(structured, [], initOf([]))).toBeNull();
+  });
+
+  it.each(["failed", "needs-auth", "pending", "disabled"])(
+    "names the servers that are %s, where they are required",
+    (status) => {
+      const some = definitionOf({ tools: { mcp: { web, spare: { ...web, required: false } } } });
+      const fault = postureFault(some, [], initOf([], { web: status, spare: status }));
+      const detail = `lacks MCP servers: web (${status})`;
+      expect(fault).toEqual({ code: "mcp_server_unavailable", detail });
+      expect(postureFault(some, [], initOf([], { web: "connected", spare: status }))).toBeNull();
+    },
+  );
+
+  it("takes a server that the process does not name for one that is not there", () => {
+    expect(postureFault(agent, ["greet"], initOf(all))?.detail).toContain("web (unknown)");
   });
 });
+
+function initOf(
+  tools: readonly string[],
+  servers: Readonly<Record<string, string>> = {},
+): InitFacts {
+  const mcp_servers = Object.entries(servers).map(([name, status]) => ({ name, status }));
+  return { tools: [...tools], mcp_servers };
+}

@@ -49,8 +49,21 @@ name: secretive
 instructions: SYSTEM-PROMPT-CANARY
 tools:
   mcp:
-    remote: { type: http, url: "http://127.0.0.1:9/mcp", headers: { authorization: MCP-SECRET-CANARY } }
-    local: { type: stdio, command: "true", env: { TOKEN: MCP-SECRET-CANARY } }
+    remote:
+      type: http
+      url: "http://127.0.0.1:9/mcp"
+      headers: { authorization: MCP-SECRET-CANARY }
+      required: false
+    local:
+      type: stdio
+      command: "true"
+      env: { TOKEN: MCP-SECRET-CANARY }
+      required: false
+`,
+  `
+name: cut-off
+instructions: You are a test.
+tools: { mcp: { missing-server: { type: http, url: "http://127.0.0.1:9/mcp" } } }
 `,
 ];
 
@@ -177,6 +190,14 @@ describe("a tool that was not declared", () => {
     expect(turn.toolCalls).toMatchObject([{ name: "Bash", isError: true }]);
     await expect(stat(target)).rejects.toThrow("ENOENT");
     expect(model.bodies.at(-1)).toContain("tool_result");
+  });
+
+  it("of an MCP server that cannot be reached ends the turn, and its name is for the log", async () => {
+    const problem = await refusal(post(server, "Hi", { agent: "cut-off" }));
+    expect(problem).toMatchObject({ status: 502, code: "mcp_server_unavailable", retryable: true });
+    expect(JSON.stringify(problem)).not.toMatch(/missing-server|127\.0\.0\.1/u);
+    const failure = server.logs.find(({ code }) => code === "mcp_server_unavailable");
+    expect(failure?.["posture"]).toMatch(/^lacks MCP servers: missing-server \(\w+\)$/u);
   });
 
   it("that the process lacks though it was declared ends the turn before the model is asked", async () => {

@@ -15,11 +15,7 @@ import { expect } from "vitest";
 import { AgentProcesses } from "../../src/agent-process/registry.ts";
 import { countStrays } from "../../src/agent-process/strays.ts";
 import type { AgentDefinition } from "../../src/agent/definition.ts";
-import {
-  AGENT_PROCESS_SETTINGS,
-  postureMismatch,
-  sdkOptionsOf,
-} from "../../src/agent/sdk-options.ts";
+import { AGENT_PROCESS_SETTINGS, postureFault, sdkOptionsOf } from "../../src/agent/sdk-options.ts";
 import type { RehearsalScript } from "../../src/rehearsal/script.ts";
 import {
   startRehearsal,
@@ -158,7 +154,7 @@ export class AgentLab implements AsyncDisposable {
       endGraceMs: 2_000,
       admittedAtMs: performance.now(),
       onStarted: () => {},
-      postureMismatch: (tools) => postureMismatch(agent, functionTools.names, tools),
+      postureFault: (init) => postureFault(agent, functionTools.names, init),
       mayStay: false,
       ...turn.run,
     };

@@ -227,10 +227,11 @@ describe.concurrent("a turn that cannot start", () => {
       firstTokenMs: 500,
       tokensPerSecond: 100,
     });
-    const run = { postureMismatch: () => "offers undeclared tools: Bash" };
+    const detail = "offers undeclared tools: Bash";
+    const run = { postureFault: () => ({ code: "agent_posture_mismatch", detail }) as const };
     const { end, events } = await lab.turn({ run });
     expect(end.outcome).toMatchObject({ status: "failed", code: "agent_posture_mismatch" });
-    expect(end.diagnosis.posture).toBe("offers undeclared tools: Bash");
+    expect(end.diagnosis.posture).toBe(detail);
     expect({ events, totals: end.totals }).toEqual({ events: [], totals: null });
   });
 });
@@ -387,6 +388,7 @@ describe("MCP servers", () => {
       command: process.execPath,
       args,
       env: { VAULT: secret },
+      required: true,
     } as const;
     let commandLines = "";
     const { end, events } = await lab.turn({
@@ -413,7 +415,7 @@ describe("MCP servers", () => {
     await using server = await open();
     await using lab = await AgentLab.open(rules);
     const headers = { authorization: `Bearer ${secret}` };
-    const vault = { type, url: server.url, headers };
+    const vault = { type, url: server.url, headers, required: true };
     let commandLines = "";
     const { end } = await lab.turn({
       agent: { tools: { mcp: { vault } } },
@@ -424,26 +426,34 @@ describe("MCP servers", () => {
     expect(commandLines).not.toContain(secret);
   });
 
-  it("that cannot be reached are missed, and the turn goes on", async () => {
-    await using lab = await AgentLab.open([{ reply: [{ text: "Without it." }] }]);
+  it.each([
+    [true, { status: "failed", code: "mcp_server_unavailable" }],
+    [false, { status: "completed", text: "Without it." }],
+  ])("that cannot be reached though required is %s", async (required, outcome) => {
+    await using lab = await AgentLab.open([{ reply: [{ text: "Without it." }] }], {
+      firstTokenMs: 500,
+      tokensPerSecond: 100,
+    });
     const silent = createServer(() => {});
     await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/mcp`;
-    const { end } = await lab.turn({
+    const { end, events } = await lab.turn({
       environment: { MCP_TIMEOUT: "1000" },
       agent: {
         tools: {
           mcp: {
-            silent: { type: "http", url, headers: {} },
-            broken: { type: "stdio", command: "/none/such", args: [], env: {} },
+            silent: { type: "http", url, headers: {}, required },
+            broken: { type: "stdio", command: "/none/such", args: [], env: {}, required: false },
           },
         },
       },
     });
     silent.closeAllConnections();
     silent.close();
-    expect(end.outcome).toMatchObject({ status: "completed", text: "Without it." });
+    expect(end.outcome).toMatchObject(outcome);
     expect([...end.diagnosis.absentServers].sort()).toEqual(["broken", "silent"]);
+    if (required) expect(end.diagnosis.posture).toMatch(/^lacks MCP servers: silent \(\w+\)$/u);
+    if (required) expect(events).toEqual([]);
   });
 });
 

@@ -170,6 +170,7 @@ const FAILED_TURN_ERRORS: readonly ErrorCode[] = [
   "agent_start_failed",
   "agent_crashed",
   "agent_posture_mismatch",
+  "mcp_server_unavailable",
   "turn_out_of_memory",
   "turn_timeout",
   "turn_stalled",
