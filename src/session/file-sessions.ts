@@ -53,12 +53,12 @@ import { lookAtFiles } from "./look-at-files.ts";
 import type { StoredSession } from "./retention.ts";
 import { removeTree } from "./remove-tree.ts";
 import {
-  NO_CLAIM,
   type OpenOptions,
   type OpenSession,
   type SessionClaim,
   type Sessions,
   type SessionSummary,
+  soleClaim,
   summaryOf,
   type TurnEnd,
 } from "./sessions.ts";
@@ -115,7 +115,7 @@ export class FileSessions implements Sessions {
 
   /** Nobody else writes to the data directory. */
   async claim(): Promise<SessionClaim> {
-    return NO_CLAIM;
+    return soleClaim();
   }
 
   async refresh(): Promise<void> {}

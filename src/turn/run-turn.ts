@@ -17,7 +17,7 @@ import type { Permit } from "../capacity/permit.ts";
 import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
-import { NO_CLAIM, type SessionClaim, type Sessions } from "../session/sessions.ts";
+import { soleClaim, type SessionClaim, type Sessions } from "../session/sessions.ts";
 import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
@@ -102,7 +102,7 @@ async function* runAdmitted(
   hold.take(permit);
   const admittedAtMs = performance.now();
   await using lease = new ProcessLease(taken, deps.kept, permit);
-  await using claim = ref === null ? NO_CLAIM : await deps.sessions.claim(input, Date.now());
+  await using claim = ref === null ? soleClaim() : await deps.sessions.claim(input, Date.now());
   const signal = AbortSignal.any([stop, claim.lost]);
   const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);
   await using session = await openSession(agent.definition, request, deps, processStayed);

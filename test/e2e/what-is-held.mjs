@@ -18,8 +18,9 @@ process.on("SIGUSR2", () => void tellWhatIsHeld());
 async function tellWhatIsHeld() {
   const { LiveTurn } = await import("../../build/turn/live-turn.js");
   const held = {};
-  // Processes, their streams and requests are emitters.
-  for (const kind of [LiveTurn, AbortSignal, EventEmitter]) {
+  // Processes, their streams and requests are emitters; a signal keeps one reference, however weak,
+  // to each that was made of it.
+  for (const kind of [LiveTurn, AbortSignal, EventEmitter, WeakRef]) {
     held[kind.name] = queryObjects(kind, { format: "count" });
   }
   held.listenersOfProcess = process
