@@ -214,12 +214,13 @@ export class TurnGate {
     const costBytes = Math.max(0, predictedBytes - (there?.currentBytes ?? 0));
     const reserveBytes = isPriority === true ? 0 : priorityReserveBytes;
     const evictableBytes = this.#cache.evictableBytes();
-    const headroomBytes = load.headroomBytes + evictableBytes;
+    // What is reserved for others is no room to have a share of.
+    const leftBytes = load.headroomBytes + evictableBytes - reserveBytes;
     const memory = {
       of: "bytes" as const,
       asked: predictedBytes,
-      total: turnsBytes + headroomBytes,
-      left: headroomBytes,
+      total: Math.max(0, turnsBytes + leftBytes),
+      left: Math.max(0, leftBytes),
     };
     const { inflight, resting } = this.#permits;
     const pressure = this.#pressureText(nowMs);
