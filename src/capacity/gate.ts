@@ -62,7 +62,8 @@ interface Occasion {
  * Holds, whatever the order of calls:
  * - committed never crosses the load line by an admission, but for a first turn on an idle replica
  *   and for what was evicted for the turn and is on its way out;
- * - an idle replica admits a turn unless it drains, and a draining one admits none;
+ * - an idle replica admits a turn unless it drains, and a draining one admits none; idle is also one
+ *   on which nothing is but the session of that turn, at rest;
  * - admitted + shed = asked: each refusal is counted once;
  * - inflight = live permits that do not rest, and a permit disposed twice is given back once;
  * - `peek` says what `tryAdmit` would do, and changes nothing.
@@ -222,11 +223,11 @@ export class TurnGate {
       total: Math.max(0, turnsBytes + leftBytes),
       left: Math.max(0, leftBytes),
     };
-    const { inflight, resting } = this.#permits;
+    const { inflight } = this.#permits;
     const pressure = this.#pressureText(nowMs);
     const { reason, detail } = judge({
       isDraining: this.#draining,
-      isIdle: inflight + resting === 0,
+      isIdle: !this.#permits.hasOthersThan(demand?.resting),
       pressure,
       inflight,
       maxTurns,

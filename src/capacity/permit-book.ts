@@ -55,6 +55,12 @@ export class PermitBook {
     return this.#resting.size;
   }
 
+  /** @param consumed A resting permit that the turn in question would take the place of. */
+  hasOthersThan(consumed: Permit | undefined): boolean {
+    const own = consumed !== undefined && this.#resting.has(consumed) ? 1 : 0;
+    return this.#inflight.size + this.#resting.size > own;
+  }
+
   take(terms: PermitTerms): Permit {
     const { process, resting } = terms.demand;
     if (resting !== undefined) this.#resting.delete(resting);

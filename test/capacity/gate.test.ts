@@ -391,6 +391,22 @@ describe("TurnGate, with processes that are kept between turns", () => {
     expect(gate.snapshot(0).resting).toBe(0);
   });
 
+  it("has the only session there is go on, however large its turn", () => {
+    const { gate } = open();
+    const permit = admit(gate, 0, 1000);
+    permit.holder = { currentBytes: 200 * MiB };
+    permit.rest();
+    const next = (predictedMiB: number) =>
+      gate.tryAdmit({ ...turn(predictedMiB), resting: permit }, 0);
+    const again = next(3000);
+    if (!again.admitted) throw new Error(again.shed.text);
+    expect(gate.snapshot(0)).toMatchObject({ inflight: 1, resting: 0 });
+    again.permit.rest();
+    // Whoever is a stranger to it is not alone, nor who brings a permit that was consumed.
+    expect(refuse(gate, 0, 3000).reason).toBe("memory");
+    expect(next(3000).admitted).toBe(false);
+  });
+
   it("does not refuse early who might have a process", () => {
     const { gate, cache } = open(100);
     gate.drain();
