@@ -18,7 +18,7 @@ import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
 import type { Admission, Demand, Permit } from "./permit.ts";
 import { PermitBook } from "./permit-book.ts";
 import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
-import { ReturnTimes } from "./return-times.ts";
+import { type Refused, ReturnTimes } from "./return-times.ts";
 import { admittedText, noneShed, type Shed, shedText } from "./shed.ts";
 import type { StartLane } from "./start-lane.ts";
 import type { Weights } from "./weights.ts";
@@ -42,9 +42,9 @@ export interface TurnGateOptions {
 }
 
 /** A decision on one demand, with what it was made from. */
-interface Judgement extends Verdict, Occasion {
+interface Judgement extends Verdict, Occasion, Refused {
+  readonly reason: Verdict["reason"];
   readonly predictedBytes: number;
-  readonly costBytes: number;
 }
 
 /** What sets how many turns there can be. */
@@ -70,7 +70,7 @@ interface Occasion {
  */
 export class TurnGate {
   readonly #options: TurnGateOptions;
-  readonly #permits = new PermitBook((permit) => this.#turnEnded(permit));
+  readonly #permits: PermitBook;
   readonly #returns: ReturnTimes;
   readonly #fairShare = new FairShare();
   readonly #brake = new Brake();
@@ -83,7 +83,9 @@ export class TurnGate {
 
   constructor(options: TurnGateOptions) {
     this.#options = options;
-    this.#returns = new ReturnTimes(options.random ?? Math.random);
+    const { weights, lane = null, random = Math.random, now = monotonicMs } = options;
+    this.#permits = new PermitBook(now, (permit, nowMs) => this.#turnEnded(permit, nowMs));
+    this.#returns = new ReturnTimes({ permits: this.#permits, weights, lane, random });
   }
 
   get inflight(): number {
@@ -225,6 +227,7 @@ export class TurnGate {
     };
     const { inflight } = this.#permits;
     const pressure = this.#pressureText(nowMs);
+    const shortBytes = shortageBytes(load, costBytes + reserveBytes);
     const { reason, detail } = judge({
       isDraining: this.#draining,
       isIdle: !this.#permits.hasOthersThan(demand?.resting),
@@ -234,7 +237,7 @@ export class TurnGate {
       ceiling: this.#brake.ceiling,
       startWaitMs: there === undefined ? (lane?.expectedWaitMs() ?? 0) : 0,
       maxStartWaitMs: lane?.maxWaitMs ?? 0,
-      shortBytes: shortageBytes(load, costBytes + reserveBytes),
+      shortBytes,
       evictableBytes,
       isKeptForOthers: () =>
         demand !== null &&
@@ -257,6 +260,8 @@ export class TurnGate {
       costBytes,
       reserveBytes,
       isHeld: pressure !== null,
+      lackBytes: Math.max(0, shortBytes - evictableBytes),
+      turnsTooMany: inflight + 1 - this.#maxInflight,
     };
   }
 
@@ -294,14 +299,9 @@ export class TurnGate {
     });
   }
 
-  #turnEnded({ admittedAtMs }: Permit): void {
-    const nowMs = (this.#options.now ?? monotonicMs)();
+  #turnEnded({ admittedAtMs }: Permit, nowMs: number): void {
     this.#brake.completed(this.#permits.inflight, nowMs);
     this.#returns.turnEnded(nowMs - admittedAtMs);
-  }
-
-  #meanTurnBytes(): number {
-    return Math.max(1, this.#permits.meanTurnBytes(this.#options.weights));
   }
 
   #describeShed(
@@ -310,9 +310,19 @@ export class TurnGate {
     carriedBytes: number,
     nowMs: number,
   ): Shed {
-    const { load, detail, predictedBytes, costBytes } = judgement;
+    const { load, predictedBytes, costBytes, reserveBytes } = judgement;
     const { inflight } = this.#permits;
-    const told = { load, detail, predictedBytes, costBytes, carriedBytes, inflight };
+    const detail =
+      reason === "memory" ? this.#returns.restText(judgement, nowMs) : judgement.detail;
+    const told = {
+      load,
+      detail,
+      predictedBytes,
+      costBytes,
+      reserveBytes,
+      carriedBytes,
+      inflight,
+    };
     return {
       reason,
       // Another replica is the answer to a draining one, and it is there now.
@@ -323,26 +333,17 @@ export class TurnGate {
     };
   }
 
-  #retryAfter({ load, costBytes }: Judgement, nowMs: number): number {
-    const forBytes = Math.ceil(shortageBytes(load, costBytes) / this.#meanTurnBytes());
-    // After memory ran short there may be more in flight than may be.
-    const forPlace = this.#permits.inflight + 1 - this.#maxInflight;
-    const seconds = this.#returns.seconds({
-      elapsedMs: this.#permits.elapsedMs(nowMs),
-      turnsToEnd: Math.max(forBytes, forPlace),
-      nowMs,
-    });
+  #retryAfter(judgement: Judgement, nowMs: number): number {
+    const seconds = this.#returns.seconds(judgement, nowMs);
     return Math.max(seconds, Math.ceil(this.#brake.holdMs(nowMs) / 1000));
   }
 
-  #countShed(shed: Shed, { costBytes }: Judgement, party: Party, nowMs: number): void {
+  #countShed(shed: Shed, judgement: Judgement, party: Party, nowMs: number): void {
     const { reason, retryAfterSeconds, text } = shed;
     this.#shed[reason] += 1;
     this.#decided(true, `shed (${reason}): ${text}`, nowMs);
     if (reason === "draining") return;
-    // Sessions that rest give no measure.
-    const turns = this.inflight === 0 ? 1 : Math.round(costBytes / this.#meanTurnBytes());
-    this.#returns.promised(nowMs, retryAfterSeconds, Math.max(1, turns));
+    this.#returns.promised(judgement, nowMs, retryAfterSeconds);
     const leastBytes = this.#options.weights.leastTurnBytes();
     this.#fairShare.shed(party, leastBytes, nowMs + 1000 * retryAfterSeconds);
   }

@@ -41,8 +41,12 @@ export interface Permit extends Disposable {
   holder: Holder | null;
   /** Settles when what had to be evicted for the turn is gone, or was given up on. */
   readonly roomFreed: Promise<void>;
-  /** The turn is over, and its process stays: not in flight, but committed in full. */
-  rest(): void;
+  /**
+   * The turn is over, and its process stays: not in flight, but committed in full.
+   *
+   * @param stayMs For how long, unless it has a turn before; without it nobody knows.
+   */
+  rest(stayMs?: number): void;
 }
 
 export type Admission =

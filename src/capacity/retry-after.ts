@@ -51,8 +51,34 @@ export function retryAfterSeconds(input: RetryInput): number {
   const base = round * roundSeconds + secondsUntilEnded(input, (place % inflight) + 1);
   // The long turns of one round may outlast the short ones of the next: keep the order.
   const atLeast = round === 0 ? 0 : (round - 1) * roundSeconds + secondsUntilEnded(input, inflight);
-  const capped = Math.min(Math.max(base, atLeast), LONGEST_BASE_SECONDS);
-  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(capped * (1 + JITTER_RATIO * input.jitter)));
+  return spreadSeconds(Math.max(base, atLeast), input.jitter);
+}
+
+/** A wait in whole seconds, 1 to 120, stretched by chance. @param jitter In [0, 1). */
+export function spreadSeconds(seconds: number, jitter: number): number {
+  const capped = Math.min(seconds, LONGEST_BASE_SECONDS);
+  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(capped * (1 + JITTER_RATIO * jitter)));
+}
+
+/** A session at rest, whose memory is given back when it leaves. */
+export interface Leaving {
+  readonly inMs: number;
+  readonly bytes: number;
+}
+
+/**
+ * When sessions will have given back so many bytes, if none of them has a turn before; or all they
+ * have, since an idle replica takes any turn. Null where nobody knows when one leaves.
+ */
+export function msUntilGivenBack(leaving: readonly Leaving[], bytes: number): number | null {
+  let missing = bytes;
+  let lastMs: number | null = null;
+  for (const { inMs, bytes: given } of leaving.toSorted((a, b) => a.inMs - b.inMs)) {
+    lastMs = inMs;
+    missing -= given;
+    if (missing <= 0) break;
+  }
+  return lastMs;
 }
 
 /** Smallest whole number of seconds after which that many turns have ended, 80 % certain. */
