@@ -299,9 +299,10 @@ export class TurnGate {
     });
   }
 
-  #turnEnded({ admittedAtMs }: Permit, nowMs: number): void {
+  #turnEnded({ admittedAtMs, demand }: Permit, nowMs: number): void {
     this.#brake.completed(this.#permits.inflight, nowMs);
-    this.#returns.turnEnded(nowMs - admittedAtMs);
+    // What outlives SIGKILL keeps the permit for hours, and says nothing of how long turns take.
+    this.#returns.turnEnded(Math.min(nowMs - admittedAtMs, demand.turnTimeMs ?? Infinity));
   }
 
   #describeShed(

@@ -113,6 +113,19 @@ export class PermitBook {
     return [...this.#inflight].map(({ admittedAtMs }) => Math.max(0, nowMs - admittedAtMs));
   }
 
+  /**
+   * The same of those that can be expected to end: not of one that has had all its time, whose
+   * processes outlive SIGKILL. Of all, where there are no others.
+   */
+  endingMs(nowMs: number): number[] {
+    const elapsedMs: number[] = [];
+    for (const { admittedAtMs, demand } of this.#inflight) {
+      const ms = Math.max(0, nowMs - admittedAtMs);
+      if (ms <= (demand.turnTimeMs ?? Infinity)) elapsedMs.push(ms);
+    }
+    return elapsedMs.length === 0 ? this.elapsedMs(nowMs) : elapsedMs;
+  }
+
   /** Sessions at rest of which is known when they leave. */
   leaving(weights: PermitWeights, nowMs: number): Leaving[] {
     const leaving: Leaving[] = [];

@@ -18,6 +18,8 @@ export interface Demand extends Party {
   readonly agentName: string;
   /** Bytes of the transcript it resumes, and of its input. */
   readonly carriedBytes: number;
+  /** The longest that it may take; for ever without it. */
+  readonly turnTimeMs?: number;
   /** Whether it may use what is reserved for priority. */
   readonly isPriority: boolean;
   /** The process it would go on in, which is not in the cache any more; none to start one. */

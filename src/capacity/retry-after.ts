@@ -26,6 +26,11 @@ const DEVIATIONS_FOR_80_PERCENT = 0.8416;
 export const PRESUMED_TURN_MS = 15_000;
 /** Durations remembered: enough for a distribution, few enough to follow a change. */
 const WINDOW_SIZE = 256;
+/** The longest of them may have been stuck: up to this share, and one of at least so many. */
+const STUCK_SHARE = 1 / 64;
+const LEAST_TO_TELL_STUCK = 8;
+/** How much longer than the longest of the others one must be to be taken for stuck. */
+const STUCK_FACTOR = 8;
 
 export interface RetryInput {
   /** How long each turn in flight has run; one or more. */
@@ -168,11 +173,23 @@ type Described = Pick<DurationWindow, "sortedMs" | "meanMs" | "deviationMs">;
 
 function describe(durationsMs: readonly number[]): Described {
   const count = durationsMs.length;
-  const meanMs = durationsMs.reduce((total, ms) => total + ms, 0) / count;
-  const squares = durationsMs.reduce((total, ms) => total + (ms - meanMs) ** 2, 0);
   // As numbers, and not by a function that compares: several times as fast.
   const sortedMs = Float64Array.from(durationsMs).toSorted();
+  const mostMs = longestOf(sortedMs);
+  for (let at = count - 1; (sortedMs[at] ?? 0) > mostMs; at -= 1) sortedMs[at] = mostMs;
+  const meanMs = sortedMs.reduce((total, ms) => total + ms, 0) / count;
+  const squares = sortedMs.reduce((total, ms) => total + (ms - meanMs) ** 2, 0);
   return { sortedMs, meanMs, deviationMs: Math.sqrt(squares / count) };
+}
+
+/**
+ * The longest that a turn is taken to last. One in 256 that was stuck for an hour would otherwise
+ * make all rounds of promises several times as long, until it is forgotten.
+ */
+function longestOf(sortedMs: Float64Array): number {
+  const count = sortedMs.length;
+  if (count < LEAST_TO_TELL_STUCK) return Infinity;
+  return STUCK_FACTOR * (sortedMs[count - 1 - Math.ceil(count * STUCK_SHARE)] ?? Infinity);
 }
 
 /**

@@ -24,7 +24,7 @@ const LEAVING_MS = 1_000;
 export interface ReturnTimesOptions {
   readonly permits: Pick<
     PermitBook,
-    "inflight" | "resting" | "elapsedMs" | "leaving" | "meanTurnBytes"
+    "inflight" | "resting" | "endingMs" | "leaving" | "meanTurnBytes"
   >;
   readonly weights: PermitWeights;
   /** In which turns start, if their starts are counted. */
@@ -84,7 +84,7 @@ export class ReturnTimes {
     const forStart = refused.reason === "start" ? this.#secondsToStart(nowMs, jitter) : 0;
     if (needsStartOnly(refused)) return forStart;
     const { lackBytes, turnsTooMany } = refused;
-    const elapsedMs = this.#options.permits.elapsedMs(nowMs);
+    const elapsedMs = this.#options.permits.endingMs(nowMs);
     const promises = this.#promises.outstanding(nowMs);
     const forRest = this.#secondsToLeave(refused, nowMs, promises, jitter);
     if (elapsedMs.length === 0 && forRest !== null) return Math.max(forStart, forRest);
