@@ -56,6 +56,7 @@ export class Spares {
   readonly #options: SparesOptions;
   /** In the order of their starts. */
   readonly #waiting = new Set<TurnProcess>();
+  readonly #watched = new WeakSet<TurnProcess>();
   /** The last start of an agent, where it failed: another agent need not wait for it. */
   readonly #failed = new Map<string, FailedStart>();
   #starting: TurnProcess | null = null;
@@ -187,9 +188,16 @@ export class Spares {
   #keep(process: TurnProcess): void {
     this.#waiting.add(process);
     this.#bytesOfOne = Math.max(this.#bytesOfOne, process.currentBytes ?? 0);
-    void process.connection.process?.gone.then(() => this.#drop(process, "died"));
+    this.#watch(process);
     if (this.#isClosed) this.#drop(process, "draining");
     else if (!process.connection.isAlive) this.#drop(process, "died");
+  }
+
+  /** Once for each process, however often it is put back: a full replica does so for each refusal. */
+  #watch(process: TurnProcess): void {
+    if (this.#watched.has(process)) return;
+    this.#watched.add(process);
+    void process.connection.process?.gone.then(() => this.#drop(process, "died"));
   }
 
   /** Ends one that is kept here; one that is not, any more, is somebody else's. */

@@ -45,6 +45,39 @@ describe("Spares", () => {
     expect(spares.size).toBe(0);
   });
 
+  it("are watched once each, however many turns that were refused had taken them", async () => {
+    let watchers = 0;
+    let tellGone = (): void => {};
+    const ended: string[] = [];
+    const gone = new Promise<void>((resolve) => (tellGone = resolve));
+    const watched = {
+      then: async (...args: Parameters<typeof gone.then>) => {
+        watchers += 1;
+        return gone.then(...args);
+      },
+    };
+    const process = processOf("sound");
+    Object.assign(process.connection, { process: { gone: watched } });
+    const spares = new Spares({
+      wanted: new Map(),
+      start: () => Promise.reject(new Error("none is wanted")),
+      mayStart: () => false,
+      evictions: new Evictions(),
+      onEnded: (reason) => ended.push(reason),
+      onFailed: () => {},
+    });
+    spares.putBack(process);
+    for (let refused = 0; refused < 1000; refused += 1) {
+      expect(spares.take("sound")).toBe(process);
+      spares.putBack(process);
+    }
+    expect(watchers).toBe(1);
+    tellGone();
+    await until(() => spares.size === 0, "the spare to be dropped");
+    expect(ended).toEqual(["died"]);
+    await spares.close();
+  });
+
   it("count from their start for what they will hold, and free as much when they go", async () => {
     const MiB = 2 ** 20;
     const process = Object.assign(processOf("sound"), { currentBytes: null as number | null });
