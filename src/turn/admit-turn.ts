@@ -65,7 +65,7 @@ export async function admitTurn(
   };
   const decision = gate.tryAdmit(demand, monotonicMs());
   if (decision.admitted) {
-    taken?.process.admitted(decision.permit.bytes);
+    taken?.process.admitted({ turnId: request.turnId, predictedBytes: decision.permit.bytes });
     return { permit: decision.permit, taken, coming: taken === null ? lane.announce() : null };
   }
   if (taken !== null) kept.putBack(taken);
