@@ -60,7 +60,7 @@ const skipped = reasonForNoGroups1();
 
 const title = `a turn in its own group${skipped ? `: ${skipped}` : ""}`;
 
-describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
+describe.skipIf(skipped !== null)(title, () => {
   it("loses the tool that balloons and goes on, its siblings unharmed", async () => {
     await using server = await startServer(OPTIONS);
     const siblings = await Promise.all([stream(server, "Talk"), stream(server, "Talk")]);

@@ -235,7 +235,7 @@ describe("a session that began in a spare", () => {
     );
     const deleted = await fetch(`${second.url}/v1/sessions/${sessionId}`, { method: "DELETE" });
     expect(deleted.status).toBe(204);
-  }, 60_000);
+  });
 });
 
 describe("a spare for which there is no room", () => {

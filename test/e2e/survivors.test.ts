@@ -41,7 +41,7 @@ const skipped = reasonNotToFreeze();
 const NAME = `a survivor${skipped ? `: ${skipped}` : ""}`;
 
 // Each test waits out a SIGKILL in vain, beside the start of a server.
-describe.skipIf(skipped !== null)(NAME, { timeout: 60_000 }, () => {
+describe.skipIf(skipped !== null)(NAME, () => {
   it("keeps permit and session, but not its caller", async () => {
     await using server = await startServer(OPTIONS);
     await using freezer = new Freezer();

@@ -117,7 +117,7 @@ describe("checkReadiness", () => {
   it("does not hold up a server that ends", async () => {
     const beganAtMs = performance.now();
     const checked = check({ command: "sleep", args: ["60"] });
-    await vi.waitFor(() => expect(processes.live.size).toBe(1));
+    await vi.waitFor(() => expect(processes.live.size).toBe(1), { timeout: 10_000 });
     readiness.state = "draining";
     stop.abort();
     expect(await checked).toBeNull();

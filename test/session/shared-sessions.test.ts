@@ -978,7 +978,7 @@ describe("a copy", () => {
   });
 });
 
-it("loses and repeats nothing, whatever happens to whom", { timeout: 120_000 }, async () => {
+it("loses and repeats nothing, whatever happens to whom", async () => {
   const happening = fc.constantFrom("turn", "crash", "outage", "lost copy", "lost answers");
   const steps = fc.array(fc.record({ at: fc.nat(2), what: happening }), { maxLength: 14 });
   await fc.assert(
