@@ -40,6 +40,8 @@ const AGENTS = ["name: helper\ninstructions: You are a test.\nhosting: { linger:
 /** The shortest there is. */
 const LEASE_MS = 3_000;
 
+const EVENTS = "text/event-stream";
+
 interface Store extends AsyncDisposable {
   readonly url: string;
   readonly environment?: Readonly<Record<string, string>>;
@@ -163,11 +165,19 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
     await one.exited;
     const killedAtMs = performance.now();
     await until(
-      async () => (await post(two, "two: after the kill", { threadId })).status === 200,
+      async () => {
+        const response = await post(two, "two: after the kill", { threadId, accept: EVENTS });
+        // It is taken over when the turn is taken; how long that turn lasts is another matter.
+        const tookMs = performance.now() - killedAtMs;
+        const body = await response.text();
+        if (response.status !== 200) return false;
+        expect(tookMs).toBeLessThan(LEASE_MS + 2_500);
+        expect(body).toContain('"status":"completed"');
+        return true;
+      },
       "the session to be taken over",
-      2 * LEASE_MS,
+      45_000,
     );
-    expect(performance.now() - killedAtMs).toBeLessThan(LEASE_MS + 2_500);
     expect(wordsOf(two).filter((text) => text !== "slowly")).toEqual([
       ...said,
       "two: after the kill",
@@ -215,13 +225,11 @@ describe.each(TWO_STORES)("the same request twice, with %s", (_name, isThere, st
     await until(
       async () => (await refusal(post(two, "slowly", late))).code === "turn_cut_off",
       "the other replica to say that the turn was cut off",
-      2 * LEASE_MS,
     );
     expect(two.asked).toEqual([]);
     await until(
       async () => (await post(two, "go on", { threadId })).status === 200,
       "the session to be free",
-      2 * LEASE_MS,
     );
     const takenOver = /^plimsoll_session_repairs_total\{[^}]*"taken_over"[^}]*\} (\d+)/m;
     expect(takenOver.exec(await two.metrics())?.[1]).toBe("1");
@@ -271,7 +279,7 @@ describe("a deletion", () => {
     const { sessionId } = await ask(one, "a secret", {});
     const address = `${two.url}/v1/sessions/${sessionId}`;
     const deleted = async () => (await fetch(address, { method: "DELETE" })).status === 204;
-    await until(deleted, "the session to be free, and deleted", 5_000);
+    await until(deleted, "the session to be free, and deleted");
     const names = () => readdirSync(one.directory, { recursive: true, encoding: "utf8" });
     expect(names().some((name) => name.includes(sessionId))).toBe(true);
     await fetch(`${one.url}/v1/sessions/sweep`, { method: "POST" });
@@ -310,7 +318,7 @@ describe("a store that is silent: Redis", () => {
   it.skipIf(!hasRedis())("does not hold up the end of a turn that is cancelled", async () => {
     const store = keep(await startRedis());
     const options = optionsFor(store);
-    const settings = { ...options.settings, "sessions.storeTime": "5s" };
+    const settings = { ...options.settings, "sessions.storeTime": "20s" };
     const [one, two] = await Promise.all([
       startServerProcess({ ...options, settings }).then(keep),
       startServerProcess({ ...options, settings }).then(keep),
@@ -323,7 +331,8 @@ describe("a store that is silent: Redis", () => {
     const cancelledAtMs = performance.now();
     await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
     expect(await running.outcome()).toMatchObject({ status: "cancelled" });
-    expect(performance.now() - cancelledAtMs).toBeLessThan(1_500);
+    // The store would be waited for twice as long.
+    expect(performance.now() - cancelledAtMs).toBeLessThan(10_000);
     // The session is not free before the store has the turn.
     const refused = await Promise.all(
       [one, two].map((at) => refusal(post(at, "too early", { threadId }))),
@@ -333,7 +342,7 @@ describe("a store that is silent: Redis", () => {
     await until(
       async () => (await post(two, "after", { threadId })).status === 200,
       "the session to be free",
-      15_000,
+      45_000,
     );
     expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
   });
@@ -362,7 +371,7 @@ describe.each(STORES.slice(1))("a store that is away: %s", (_name, isThere, star
     await until(
       async () => (await post(two, "after", { threadId })).status === 200,
       "the session to be free",
-      15_000,
+      45_000,
     );
     expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
     expect(one.logs.map(({ msg }) => msg)).toContain(
