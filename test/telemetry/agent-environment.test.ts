@@ -127,6 +127,7 @@ describe("agentTelemetryEnvironment", () => {
     const config = { otlpEndpoint: collector.url, otlpHeaders: {} };
     const tailMs = await runTurn(agentTelemetryEnvironment(config, openSpan()));
     expect(collector.received.length).toBeGreaterThan(0);
-    expect(tailMs).toBeLessThan(1_800);
+    // One second of that is the last export; the defaults of Claude Code are ten and more.
+    expect(tailMs).toBeLessThan(4_000);
   });
 });
