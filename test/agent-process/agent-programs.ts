@@ -78,6 +78,15 @@ export function isRunning(pid: number): boolean {
   }
 }
 
+/** Empty when it ended meanwhile. */
+export function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return "";
+  }
+}
+
 export function oomScoreOf(pid: number | string): number {
   return Number(readFileSync(`/proc/${pid}/oom_score_adj`, "utf8"));
 }

@@ -1,6 +1,6 @@
 /** Processes that outlive SIGKILL: nobody waits for them, and they are not forgotten. */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 
 import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
@@ -9,7 +9,7 @@ import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
 import { countStrays } from "../../src/agent-process/strays.ts";
 import { findTree, outlast } from "../../src/agent-process/terminate.ts";
 import { Freezer, reasonNotToFreeze } from "../helpers/freezer.ts";
-import { optionsFor, PATH, printed, until, useServerId } from "./agent-programs.ts";
+import { nameOf, optionsFor, PATH, printed, until, useServerId } from "./agent-programs.ts";
 
 const serverId = useServerId();
 const countedServerId = useServerId();
@@ -132,13 +132,4 @@ function agentProcesses(more: Partial<AgentProcessesOptions>): AgentProcesses {
     onNotice: () => {},
     ...more,
   });
-}
-
-/** Empty when it ended meanwhile. */
-function nameOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
-  } catch {
-    return "";
-  }
 }
