@@ -70,6 +70,8 @@ describe.skipIf(skipped !== null)(title, () => {
       settings: { ...SETTINGS, "capacity.admission": "static" },
     });
     await stream(server, "Hang");
+    // A turn is taken before it has a process.
+    await until(async () => (await server.capacity()).turns.length === 1, "its process");
     const before = await server.capacity();
     expect(before).toMatchObject({ limitBytes: 2048 * MIB, turnsThatFit: 3 });
     expect(before.turns).toMatchObject([{ ceilingBytes: 1024 * MIB }]);

@@ -33,8 +33,11 @@ const OPTIONS = {
   },
 };
 
-/** Interrupt, polite steps, SIGKILL and the sweep, all in vain, on a busy machine. */
-const BOUND_MS = 10_000;
+/**
+ * Interrupt, polite steps, SIGKILL and the sweep, all in vain, on a busy machine. What waits for
+ * those who are frozen waits for ever.
+ */
+const BOUND_MS = 40_000;
 
 const skipped = reasonNotToFreeze();
 
@@ -66,7 +69,7 @@ describe.skipIf(skipped !== null)(NAME, () => {
     expect(warnings).toMatchObject([{ turnId: turn.turnId, pids: [expect.any(Number)] }]);
 
     freezer.thaw();
-    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit", 3000);
+    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit");
     expect(await server.metrics()).toMatch(/^plimsoll_agent_process_stray_live 0$/m);
     const next = await ask(server, "Still there?", { threadId: "frozen" });
     expect(next.text).toBe("You said: Still there?");
@@ -84,7 +87,7 @@ describe.skipIf(skipped !== null)(NAME, () => {
     expect((await ask(server, "Another thread", { threadId: "other" })).status).toBe("completed");
     expect(server.gate.snapshot(monotonicMs()).inflight).toBe(1);
     freezer.thaw();
-    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit", 3000);
+    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit");
   });
 
   it("does not keep the server from its end, which names it", async () => {
