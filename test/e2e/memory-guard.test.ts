@@ -45,7 +45,7 @@ const SETTINGS = {
   "journal.totalSize": "1GiB",
 };
 
-describe("the memory guard of a server", { timeout: 90_000 }, () => {
+describe("the memory guard of a server", () => {
   it("ends a tool that balloons, and the turn goes on, its siblings unharmed", async () => {
     const agents = [shell("512MiB")];
     await using server = await startServer({ script: SCRIPT, agents, settings: SETTINGS });

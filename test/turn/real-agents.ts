@@ -148,9 +148,10 @@ export class AgentLab implements AsyncDisposable {
       input: [{ type: "text", text: turn.say ?? "Hello" }],
       totalsBefore: turn.totals ?? NO_TOTALS,
       needsStructuredOutput: agent.outputSchema !== undefined,
-      startTimeoutMs: 20_000,
-      stallTimeMs: 20_000,
-      turnTimeMs: 25_000,
+      // For a busy machine that starts five at once; who tests one of them has one of his own.
+      startTimeoutMs: 60_000,
+      stallTimeMs: 60_000,
+      turnTimeMs: 120_000,
       endGraceMs: 2_000,
       admittedAtMs: performance.now(),
       onStarted: () => {},

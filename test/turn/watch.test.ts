@@ -17,14 +17,14 @@ function watched(limits: Partial<Parameters<typeof watchTurn>[0]>): StopCause[] 
 describe("watchTurn", () => {
   it("stops a turn that does not start", async () => {
     const stops = watched({ startTimeoutMs: 30, stallTimeMs: 10 });
-    await vi.waitFor(() => expect(stops).toHaveLength(1));
+    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
     expect(stops).toMatchObject([{ kind: "failed", code: "agent_start_failed" }]);
   });
 
   it("stops a turn that falls silent, once", async () => {
     const stops = watched({ startTimeoutMs: 30, stallTimeMs: 40 });
     watch?.started();
-    await vi.waitFor(() => expect(stops).toHaveLength(1));
+    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(stops).toMatchObject([{ kind: "failed", code: "turn_stalled" }]);
   });
@@ -37,7 +37,7 @@ describe("watchTurn", () => {
     await new Promise((resolve) => setTimeout(resolve, 400));
     clearInterval(talk);
     expect(stops).toEqual([]);
-    await vi.waitFor(() => expect(stops).toHaveLength(1));
+    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
     expect(performance.now() - beganMs).toBeGreaterThan(500);
   });
 
@@ -45,7 +45,7 @@ describe("watchTurn", () => {
     const stops = watched({ turnTimeMs: 60 });
     watch?.started();
     const talk = setInterval(() => watch?.heard(), 10);
-    await vi.waitFor(() => expect(stops).toHaveLength(1));
+    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
     clearInterval(talk);
     expect(stops).toMatchObject([{ kind: "failed", code: "turn_timeout" }]);
   });
