@@ -10,6 +10,7 @@ import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
 import { LAYOUT_NAME } from "./names.ts";
 import type { ObjectStore, ObjectStoreOptions, PutCondition } from "./object-store.ts";
+import { PIECE_BYTES } from "./pieces.ts";
 import { type Backend, opening, refuse } from "./store-calls.ts";
 
 /** How we lay out what we keep. Objects of a higher one may be such as we cannot read. */
@@ -98,7 +99,8 @@ async function checkLayout(store: ObjectStore): Promise<void> {
 
 /**
  * Writes and deletes an object, which also shows whether we may. Some services that speak as S3
- * does ignore conditions; two replicas could then take one session.
+ * does ignore conditions; two replicas could then take one session. And some proxies before one let
+ * small bodies pass alone: turns would fail as soon as they say more.
  */
 async function checkConditions(store: ObjectStore): Promise<void> {
   const name = `meta/probe-${randomUUID()}`;
@@ -106,6 +108,8 @@ async function checkConditions(store: ObjectStore): Promise<void> {
     store.put(name, Buffer.from(text), condition);
   let isHeeded = false;
   try {
+    await store.put(name, Buffer.alloc(PIECE_BYTES), "any");
+    await store.delete([name]);
     const first = await write("1", "absent");
     const second = await write("2", "absent");
     const third = await write("3", { version: `"${"0".repeat(32)}"` });
