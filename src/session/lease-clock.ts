@@ -4,10 +4,14 @@
  * until its holder has had the time of a lease after it. A replica that has just started cannot know
  * of outages, and waits as long for whoever has any lease.
  *
+ * How long it was is measured by a clock that nobody sets: one that is set back would have a replica
+ * respect the leases of the dead for as long.
+ *
  * @module
  */
 
 import { hasCode } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { LeaseTerms } from "./stores/session-head.ts";
 
 /** In the time of a lease, so that no outage that can end one goes unseen. */
@@ -19,6 +23,7 @@ const ASKS = 3;
  */
 const SHORTEST_OUTAGE_RATIO = 1 / 6;
 
+/** By the clock that nobody sets. */
 interface Outage {
   /** When the store had answered last. */
   readonly fromMs: number;
@@ -28,11 +33,11 @@ interface Outage {
 export class LeaseClock {
   readonly #holder: string;
   readonly #leaseTimeMs: number;
-  /** When the last call began that the store has answered; 0 when none is known of. */
-  #answeredAtMs = 0;
+  /** When the last call began that the store has answered. */
+  #answeredAtMs = -Infinity;
   /** As {@link Outage.fromMs}, since a call failed; null while the store answers. */
   #silentFromMs: number | null = null;
-  #outage: Outage = { fromMs: 0, endedAtMs: -Infinity };
+  #outage: Outage = { fromMs: -Infinity, endedAtMs: -Infinity };
 
   constructor(holder: string, leaseTimeMs: number) {
     this.#holder = holder;
@@ -41,9 +46,9 @@ export class LeaseClock {
 
   /** Sees outages also while there is nothing to ask the store for. Disposing ends it. */
   watch(ask: () => Promise<unknown>): Disposable {
-    const nowMs = Date.now();
-    this.#answeredAtMs = nowMs;
-    this.#outage = { fromMs: 0, endedAtMs: nowMs };
+    const atMs = monotonicMs();
+    this.#answeredAtMs = atMs;
+    this.#outage = { fromMs: -Infinity, endedAtMs: atMs };
     const look = (): void => void this.asked(ask).catch(() => {});
     const timer = setInterval(look, this.#leaseTimeMs / ASKS).unref();
     return { [Symbol.dispose]: () => clearInterval(timer) };
@@ -51,10 +56,10 @@ export class LeaseClock {
 
   /** Does what needs the store, and remembers whether it answered. */
   async asked<Result>(work: () => Promise<Result>): Promise<Result> {
-    const beganAtMs = Date.now();
+    const beganAtMs = monotonicMs();
     try {
       const result = await work();
-      this.#answered(beganAtMs, Date.now());
+      this.#answered(beganAtMs, monotonicMs());
       return result;
     } catch (thrown) {
       this.saw(thrown);
@@ -70,27 +75,31 @@ export class LeaseClock {
   /** On which this replica takes a session. */
   terms(nowMs: number): LeaseTerms {
     const own = { holder: this.#holder, leaseTimeMs: this.#leaseTimeMs, nowMs };
-    const { fromMs, endedAtMs } = this.#outageAt(nowMs);
-    const graceEndsAtMs = endedAtMs + this.#leaseTimeMs;
-    return nowMs < graceEndsAtMs ? { ...own, judgedAtMs: fromMs, graceEndsAtMs } : own;
+    // When that is, or will be, by the other clock; and back.
+    const atMs = monotonicMs() + nowMs - Date.now();
+    const dateOf = (ms: number) => Math.round(nowMs + ms - atMs);
+    const { fromMs, endedAtMs } = this.#outageAt(atMs);
+    const graceEndsAtMs = dateOf(endedAtMs + this.#leaseTimeMs);
+    if (nowMs >= graceEndsAtMs) return own;
+    return { ...own, judgedAtMs: Math.max(0, dateOf(fromMs)), graceEndsAtMs };
   }
 
-  #answered(beganAtMs: number, nowMs: number): void {
+  #answered(beganAtMs: number, atMs: number): void {
     const silentFromMs = this.#silentFromMs;
     this.#answeredAtMs = Math.max(this.#answeredAtMs, beganAtMs);
     if (silentFromMs === null) return;
-    if (nowMs - silentFromMs >= SHORTEST_OUTAGE_RATIO * this.#leaseTimeMs) {
-      this.#outage = this.#outageAt(nowMs);
+    if (atMs - silentFromMs >= SHORTEST_OUTAGE_RATIO * this.#leaseTimeMs) {
+      this.#outage = this.#outageAt(atMs);
     }
     this.#silentFromMs = null;
   }
 
   /** The last one; it ends now, at the earliest, if the store is silent. */
-  #outageAt(nowMs: number): Outage {
+  #outageAt(atMs: number): Outage {
     if (this.#silentFromMs === null) return this.#outage;
     // Nobody had the time of a lease between two that are so close: they are one.
     const isNext = this.#silentFromMs - this.#outage.endedAtMs >= this.#leaseTimeMs;
     const fromMs = isNext ? this.#silentFromMs : this.#outage.fromMs;
-    return { fromMs, endedAtMs: nowMs };
+    return { fromMs, endedAtMs: atMs };
   }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { AppError, hasCode } from "../lib/errors.ts";
+import { hasCode } from "../lib/errors.ts";
 import type { LocalCopy } from "./local-copy.ts";
 import type { SessionRecord } from "./session-record.ts";
 import type { LogKey } from "./stores/names.ts";
@@ -42,7 +42,6 @@ export class SessionLease implements AsyncDisposable {
   /** Steps are one after the other: each starts from the head that the last one left. */
   #work: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
-  #atEnd: (head: SessionHead) => SessionHead = (head) => head;
   #hasCopy = false;
 
   constructor(options: SessionLeaseOptions) {
@@ -73,14 +72,11 @@ export class SessionLease implements AsyncDisposable {
     this.#hasCopy = true;
   }
 
-  /** What else becomes of the head as the session is let go, if nobody else has it by then. */
-  atEnd(change: (head: SessionHead) => SessionHead): void {
-    this.#atEnd = change;
-  }
-
   /** No more is brought over by itself, and the session is not kept any more. */
   stop(): void {
     clearInterval(this.#timer);
+    // Nor by a renewal that is waiting for its turn.
+    this.#hasCopy = false;
   }
 
   /**
@@ -96,10 +92,7 @@ export class SessionLease implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop();
     const { log, key } = this.#options;
-    const release = (head: SessionHead): SessionHead => {
-      const next = released(head, this.#token);
-      return next === head ? head : this.#atEnd(next);
-    };
+    const release = (head: SessionHead) => released(head, this.#token);
     await this.#inTurn(() => log.update(key, release)).catch(() => {});
   }
 
@@ -121,20 +114,10 @@ export class SessionLease implements AsyncDisposable {
 
   async #renewNow(): Promise<void> {
     const { copy, withRecord } = this.#options;
-    const renew = (head: SessionHead) => this.#renewed(head);
-    try {
-      const record = this.#hasCopy ? await copy.record() : undefined;
-      if (record !== undefined) {
-        await this.#bringOver(record, (head) => withRecord(renew(head), record));
-        return;
-      }
-    } catch (thrown) {
-      if (thrown instanceof AppError) throw thrown;
-      // A disk that fails is no reason to lose the session: the turn may yet end well.
-      await this.#update(renew);
-      throw thrown;
-    }
-    await this.#update(renew);
+    // First: what the turn says may be large, and take long, or be refused where a head is not.
+    await this.#update((head) => this.#renewed(head));
+    const record = this.#hasCopy ? await copy.record() : undefined;
+    if (record !== undefined) await this.#bringOver(record, (head) => withRecord(head, record));
   }
 
   #renewed(head: SessionHead): SessionHead {

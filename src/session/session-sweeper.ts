@@ -7,6 +7,7 @@
 
 import { statfs } from "node:fs/promises";
 import { AppError } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { Pacer } from "../lib/pacer.ts";
 import type { RetentionReason } from "../telemetry/values.ts";
 import type { Sessions } from "./sessions.ts";
@@ -17,6 +18,7 @@ import {
   type StoredSession,
   type SweepPlan,
 } from "./retention.ts";
+import { textOf } from "./session-id.ts";
 import { storing } from "./storage-errors.ts";
 
 export interface SweeperOptions {
@@ -83,6 +85,28 @@ interface Running {
   readonly sweep: Promise<Sweep>;
 }
 
+interface Look {
+  readonly stored: readonly StoredSession[];
+  readonly unreadable: number;
+  readonly plan: SweepPlan;
+  /** From then on it is too old to go by, where it matters how many there are. */
+  readonly staleAtMs: number;
+}
+
+interface Deleting {
+  readonly nowMs: number;
+  readonly pacer: Pacer;
+  readonly signal: AbortSignal;
+}
+
+interface Tally {
+  /** None is tried twice. */
+  readonly tried: Set<string>;
+  readonly swept: SweptSession[];
+  skipped: number;
+  failed: number;
+}
+
 /** Disposing ends a sweep that is under way, between two of its steps. */
 export class SessionSweeper implements AsyncDisposable {
   readonly #options: SweeperOptions;
@@ -123,17 +147,15 @@ export class SessionSweeper implements AsyncDisposable {
   }
 
   async #sweep(nowMs: number, options: SweepOptions, pacer: Pacer): Promise<Sweep> {
-    const { directory, limits } = this.#options;
     const { signal: stop } = this.#stop;
     const signal = options.signal === undefined ? stop : AbortSignal.any([options.signal, stop]);
-    const look = () => this.#look(pacer, signal);
-    const { stored, unreadable } = await storing("look at the sessions", look);
-    const freeBytes = await freeBytesOf(directory);
-    const plan = planSweep(stored, limits, { nowMs, freeBytes });
-    const counts =
+    const look = async () => this.#plan(nowMs, pacer, signal);
+    const first = await look();
+    const { stored, unreadable } = first;
+    const { plan, ...counts } =
       options.isDryRun === true
-        ? dryCounts(plan)
-        : await this.#deleteAll(plan, nowMs, pacer, signal);
+        ? { plan: first.plan, ...dryCounts(first.plan) }
+        : await this.#deleteAll(first, look, { nowMs, pacer, signal });
     return {
       ...counts,
       seen: stored.length,
@@ -143,6 +165,16 @@ export class SessionSweeper implements AsyncDisposable {
       // Who has not seen all of them cannot tell.
       missingBytes: signal.aborted ? 0 : plan.missingBytes,
     };
+  }
+
+  async #plan(nowMs: number, pacer: Pacer, signal: AbortSignal): Promise<Look> {
+    const { directory, limits } = this.#options;
+    const beganAtMs = monotonicMs();
+    const found = await storing("look at the sessions", () => this.#look(pacer, signal));
+    const freeBytes = await freeBytesOf(directory);
+    const plan = planSweep(found.stored, limits, { nowMs, freeBytes });
+    const endedAtMs = monotonicMs();
+    return { ...found, plan, staleAtMs: endedAtMs + (endedAtMs - beganAtMs) };
   }
 
   async #look(pacer: Pacer, signal: AbortSignal) {
@@ -159,21 +191,64 @@ export class SessionSweeper implements AsyncDisposable {
     return { stored, unreadable };
   }
 
-  async #deleteAll({ expired }: SweepPlan, nowMs: number, pacer: Pacer, signal: AbortSignal) {
-    const { directory, limits } = this.#options;
-    const swept: SweptSession[] = [];
-    let [skipped, failed] = [0, 0];
-    for (const each of expired) {
-      await pacer.pause(signal);
-      if (signal.aborted) break;
-      // Others may have made room since.
-      if (each.reason === "disk" && hasFree(await freeBytesOf(directory), limits)) continue;
-      const outcome = await this.#delete(each, nowMs);
-      if (outcome === "deleted") swept.push(told(each));
-      else if (outcome === "skipped") skipped += 1;
-      else failed += 1;
+  /**
+   * Others delete sessions, too, by hand or by their own sweeps, and then fewer are over a limit: so
+   * it looks again after as long as the last look took, which is no more than twice the work.
+   *
+   * @returns The plan it went by at the end, and what it did.
+   */
+  /** @returns The plan it went by at the end, and what it did. */
+  async #deleteAll(
+    first: Look,
+    lookAgain: () => Promise<Look>,
+    deleting: Deleting,
+  ): Promise<Pick<Sweep, "swept" | "skipped" | "failed"> & { readonly plan: SweepPlan }> {
+    const tally: Tally = { tried: new Set(), swept: [], skipped: 0, failed: 0 };
+    let look = first;
+    while (!(await this.#deleteThese(look, tally, deleting))) {
+      try {
+        look = await lookAgain();
+      } catch {
+        // What was deleted is told all the same.
+        tally.failed += look.plan.expired.length - tally.tried.size;
+        break;
+      }
     }
-    return { swept, skipped, failed };
+    const { swept, skipped, failed } = tally;
+    return { plan: look.plan, swept, skipped, failed };
+  }
+
+  /**
+   * Others delete sessions, too, by hand or by sweeps of their own, and then fewer are above a limit:
+   * who has worked for as long as the look took, and for at least one, looks again.
+   *
+   * @returns Whether all had their turn; else the look is too old.
+   */
+  async #deleteThese(
+    { plan, staleAtMs }: Look,
+    tally: Tally,
+    { nowMs, pacer, signal }: Deleting,
+  ): Promise<boolean> {
+    let hasTried = false;
+    for (const each of plan.expired) {
+      if (tally.tried.has(textOf(each.session))) continue;
+      await pacer.pause(signal);
+      if (signal.aborted) return true;
+      if (hasTried && isSurplus(each) && monotonicMs() > staleAtMs) return false;
+      hasTried = true;
+      tally.tried.add(textOf(each.session));
+      // Others may have made room since.
+      if (each.reason === "disk" && (await this.#isFreeEnough())) continue;
+      const outcome = await this.#delete(each, nowMs);
+      if (outcome === "deleted") tally.swept.push(told(each));
+      else tally[outcome] += 1;
+    }
+    return true;
+  }
+
+  async #isFreeEnough(): Promise<boolean> {
+    const { directory, limits } = this.#options;
+    return hasFree(await freeBytesOf(directory), limits);
   }
 
   /** It may have had a turn since it was looked at, or be gone. */
@@ -184,6 +259,11 @@ export class SessionSweeper implements AsyncDisposable {
       return isInUse(thrown) ? "skipped" : "failed";
     }
   }
+}
+
+/** Of a limit that may hold by now, as others have gone; `disk` is looked at each time. */
+function isSurplus({ reason }: Expired): boolean {
+  return reason === "tenant_sessions" || reason === "tenant_bytes" || reason === "total_bytes";
 }
 
 function isInUse(thrown: unknown): boolean {

@@ -11,8 +11,8 @@
  * @module
  */
 
-import { randomUUID } from "node:crypto";
 import { hasCode } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import { LateTurns } from "./late-turns.ts";
@@ -23,7 +23,6 @@ import { SessionCopies } from "./session-copies.ts";
 import {
   parseSessionRef,
   type SessionInput,
-  sessionNotFound,
   type SessionRef,
   sessionRefOf,
   textOf,
@@ -33,23 +32,23 @@ import type { SessionLocks } from "./session-locks.ts";
 import { mustNotBeOnHold, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
-import { keyOf, recordOf, recordToBegin, withoutTurn, withRecord } from "./stored-record.ts";
+import { keyOf, withoutTurn, withRecord } from "./stored-record.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import {
-  begun,
   bytesOf,
   checkFree,
   isThere,
   lastUseOf,
   released,
   type SessionHead,
-  taken,
 } from "./stores/session-head.ts";
 import type { KnownHead } from "./stores/session-log.ts";
+import { TakingSessions } from "./taking-sessions.ts";
 import type { TreeSize } from "./tree-size.ts";
 import type { KeptTurn } from "./turn-keys.ts";
+import type { TurnKey } from "../turn/turn.ts";
 
 /** Between two attempts to bring over a turn that has ended; never longer than others wait for it. */
 const MAX_PAUSE_MS = 10_000;
@@ -93,6 +92,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   readonly #options: SharedSessionsOptions;
   readonly #clock: LeaseClock;
   readonly #outbox: Outbox;
+  readonly #taking: TakingSessions;
   readonly #leases = new Map<string, SessionLease>();
   readonly #refreshing = new Map<string, Promise<void>>();
   #watch: Disposable | undefined;
@@ -108,6 +108,13 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const isNeeded = (ref: SessionRef) => this.#outbox.has(ref);
     const parts = { dataDirectory, local, locks, isNeeded, beforeDelete };
     this.copies = new SessionCopies({ ...parts, clock, log: this.log });
+    this.#taking = new TakingSessions({
+      log: this.log,
+      clock,
+      counts: this.counts,
+      enlist: (key, atMs) => this.enlist(key, atMs),
+      unlist: (key, atMs) => this.unlist(key, atMs),
+    });
     const { leaseTimeMs, onNotice } = options;
     const late = new LateTurns({
       log: this.log,
@@ -143,14 +150,16 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
 
   async claim(input: SessionInput, nowMs: number): Promise<SessionClaim> {
     const ref = sessionRefOf(input);
+    const beganAtMs = monotonicMs();
     this.#outbox.check();
     await this.#refreshing.get(textOf(ref))?.catch(() => {});
     // A turn that has ended here, and not there, comes first.
     await this.#outbox.settle(ref);
     // What this replica's own disk may refuse comes before anything is taken.
     const mark = await storing("read the session", () => this.copies.of(ref).readMark());
-    let wasLeft = false;
-    const known = await this.#take(ref, input, nowMs, () => (wasLeft = true));
+    // What came before may have taken longer than a lease lasts.
+    const clockMs = () => nowMs + Math.round(monotonicMs() - beganAtMs);
+    const { known, wasLeft } = await this.#taking.take(input, nowMs, clockMs);
     const lease = this.#leaseFor(ref, known);
     this.#leases.set(textOf(ref), lease);
     return {
@@ -230,15 +239,28 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async keepBegun(ref: SessionRef, turn: Omit<KeptTurn, "end">): Promise<void> {
     const own = parseSessionRef(ref);
     await this.#options.local.keepBegun(own, turn);
-    const record = await this.copies.of(own).requireRecord();
+    const copy = this.copies.of(own);
+    const record = await copy.requireRecord();
     const lease = this.#leaseOf(own);
     try {
       await this.#clock.asked(() => lease.deliver(record, (head) => withRecord(head, record)));
     } catch (thrown) {
-      // It may be written all the same. The turn will not run, so its key must be free again.
-      lease.atEnd((head) => withoutTurn(head, turn));
+      // It may be written all the same. The turn will not run, so its key must be free again: as with
+      // the end of a turn, the store hears of that when it can, and until then the session is ours.
+      lease.stop();
+      await storing("free the key", () => copy.writeRecord(withoutTurn(record, turn)));
+      if (!hasCode(thrown, "session_taken_over")) {
+        await this.#outbox.add(own, lease.token);
+        this.#leases.delete(textOf(own));
+      }
       throw thrown;
     }
+  }
+
+  override async keptTurn(ref: SessionRef, agentName: string, key: Pick<TurnKey, "hash">) {
+    // The store may not have heard how it ended: it would be taken for one that was cut off.
+    await this.#outbox.settle(parseSessionRef(ref));
+    return super.keptTurn(ref, agentName, key);
   }
 
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
@@ -261,50 +283,6 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async [Symbol.asyncDispose](): Promise<void> {
     this.#watch?.[Symbol.dispose]();
     await this.#outbox[Symbol.asyncDispose]();
-  }
-
-  /** Takes the lease, and makes the session if there is none. */
-  async #take(ref: SessionRef, input: SessionInput, nowMs: number, onLeft: () => void) {
-    const key = keyOf(ref);
-    const known = await this.#clock.asked(() => this.log.know(key));
-    const leaseId = randomUUID();
-    const take = (now: SessionHead): SessionHead => {
-      const next = taken(now, this.#clock.terms(nowMs), leaseId);
-      if (recordOf(now, ref, nowMs).agentName !== input.agentName) throw sessionNotFound();
-      if (now.lease !== null) onLeft();
-      return next;
-    };
-    if (isThere(known.head)) return this.#clock.asked(() => this.log.update(key, take, known));
-    const begin = (now: SessionHead): SessionHead => {
-      // Another replica was quicker.
-      if (isThere(now)) return take(now);
-      const record = recordToBegin(now, known.head, input, nowMs);
-      const next = taken(now, this.#clock.terms(nowMs), leaseId);
-      return { ...begun(next, record), listedAtMs: nowMs };
-    };
-    // Refused before anything is written for it.
-    begin(known.head);
-    await this.#clock.asked(() => this.counts.take(ref.tenant));
-    let isOurs = false;
-    try {
-      // First: what is in no list would never be swept.
-      await this.#clock.asked(() => this.enlist(key, nowMs));
-      // A deletion that was cut short, or is under way, leaves what it finds begun anew as it is.
-      if (known.head.deletedAtMs !== undefined) await this.#clock.asked(() => this.log.clear(key));
-      const now = await this.#clock.asked(() => this.log.update(key, begin, known));
-      isOurs = now.head.listedAtMs === nowMs;
-      return now;
-    } finally {
-      if (!isOurs) await this.#didNotBegin(ref, nowMs);
-    }
-  }
-
-  /** Takes back what was done for a session that another replica has begun, or none has. */
-  async #didNotBegin(ref: SessionRef, nowMs: number): Promise<void> {
-    await this.counts.giveBack(ref.tenant);
-    const head = await this.log.read(keyOf(ref)).catch(() => null);
-    // The other one may have begun it in the very same millisecond.
-    if (head !== null && head.listedAtMs !== nowMs) await this.unlist(keyOf(ref), nowMs);
   }
 
   #leaseFor(ref: SessionRef, known: KnownHead): SessionLease {
@@ -347,7 +325,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const { head, record } = await this.require(own, nowMs);
     if (!mayGo(head, record)) return null;
     await beforeDelete(own);
-    const removed = await this.remove(own, nowMs, mayGo);
+    const removed = await this.remove(own, head, nowMs, mayGo);
     if (removed !== null) await local.discard(own, nowMs);
     return removed;
   }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { AppError } from "../lib/errors.ts";
 import type { TurnKey } from "../turn/turn.ts";
 import { type SessionInput, sessionNotFound, type SessionRef, sessionRefOf } from "./session-id.ts";
@@ -65,18 +66,20 @@ export function recordToBegin(
   return newRecord(sessionRefOf(input), agentName, target.threadId, nowMs);
 }
 
-/** The head with what a turn made of the record; whether it is on hold is for the store to say. */
+/**
+ * The head with what a turn made of the record, or the same one if it has that already; whether it is on
+ * hold is for the store to say.
+ */
 export function withRecord(head: SessionHead, record: SessionRecord): SessionHead {
   const { onHoldSinceMs: _onHoldSinceMs, ...own } = record;
   const onHoldSinceMs = recordFrom(head.record)?.onHoldSinceMs;
-  return { ...head, record: onHoldSinceMs === undefined ? own : { ...own, onHoldSinceMs } };
+  const next = onHoldSinceMs === undefined ? own : { ...own, onHoldSinceMs };
+  return isDeepStrictEqual(head.record, next) ? head : { ...head, record: next };
 }
 
-/** The head without a turn that has not begun after all. */
-export function withoutTurn(head: SessionHead, key: Pick<TurnKey, "hash">): SessionHead {
-  const record = recordFrom(head.record);
-  if (record === undefined) return head;
-  return { ...head, record: { ...record, keptTurns: withoutKey(record.keptTurns, key) } };
+/** The record without a turn that has not begun after all. */
+export function withoutTurn(record: SessionRecord, key: Pick<TurnKey, "hash">): SessionRecord {
+  return { ...record, keptTurns: withoutKey(record.keptTurns, key) };
 }
 
 function deletedAt(deletedAtMs: number, nowMs: number): AppError {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { hasCode } from "../lib/errors.ts";
 import type { Pace } from "../lib/pacer.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import type { StoredSession } from "./retention.ts";
@@ -104,9 +105,16 @@ export class StoredSessions {
   /** As `Sessions.transcript`: the last part of a long one. */
   async transcript(ref: SessionRef, nowMs: number): Promise<Transcript> {
     const own = parseSessionRef(ref);
-    const { head } = await this.require(own, nowMs);
-    const load = (fromBytes: number) => this.log.load(keyOf(own), head, "", fromBytes);
-    return this.#asked(() => shownTranscript(bytesOf(head), load));
+    const show = async (): Promise<Transcript> => {
+      const { head } = await this.require(own, nowMs);
+      const load = (fromBytes: number) => this.log.load(keyOf(own), head, "", fromBytes);
+      return this.#asked(() => shownTranscript(bytesOf(head), load));
+    };
+    return show().catch((thrown: unknown) => {
+      // One that was shortened while it was read is another by now, and still there.
+      if (hasCode(thrown, "session_gone")) return show();
+      throw thrown;
+    });
   }
 
   /** As `Sessions.exported`: what the store has by now, a few seconds behind a turn that runs. */
@@ -147,6 +155,7 @@ export class StoredSessions {
   /**
    * Deletes a session of which nobody on this replica has anything.
    *
+   * @param found The head as it was read just now.
    * @param mayGo Asked of what there is at the very moment. What it throws is thrown.
    * @returns What was removed; null when it may not go.
    * @throws {AppError} `session_busy` while another replica has it, `session_not_found`,
@@ -154,10 +163,13 @@ export class StoredSessions {
    */
   protected async remove(
     ref: SessionRef,
+    found: SessionHead,
     nowMs: number,
     mayGo: (head: SessionHead, record: SessionRecord) => boolean,
   ): Promise<TreeSize | null> {
     const { store, clock } = this.#options;
+    // Refused before anything is written for it.
+    checkFree(found, clock.terms(nowMs));
     const key = keyOf(ref);
     const deletingName = deletingNameOf(key, nowMs);
     const names = [goneNameOf(key, nowMs), deletingName];

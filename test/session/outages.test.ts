@@ -37,7 +37,7 @@ const STEP_MS = LEASE_MS / 12;
 
 /** @returns What lets time pass for leases, and for nothing else. */
 function leaseTime(): (ms: number) => Promise<void> {
-  vi.useFakeTimers({ toFake: ["Date", "setInterval", "clearInterval"] });
+  vi.useFakeTimers({ toFake: ["Date", "hrtime", "setInterval", "clearInterval"] });
   cleanAfterTest(async () => void vi.useRealTimers());
   return async (ms) => {
     for (let leftMs = ms; leftMs > 0; leftMs -= STEP_MS) {
@@ -322,11 +322,11 @@ describe("the time by which leases are judged", () => {
 
   /** @returns A clock that was told of these answers of the store, a second apart, from 1000 on. */
   async function clockAfter(answers: string): Promise<LeaseClock> {
-    vi.useFakeTimers({ toFake: ["Date"], now: 0 });
+    vi.useFakeTimers({ toFake: ["Date", "hrtime"], now: 0 });
     cleanAfterTest(async () => void vi.useRealTimers());
     const clock = new LeaseClock("here", leaseTimeMs);
     for (const answer of answers) {
-      vi.setSystemTime(Date.now() + 1000);
+      vi.advanceTimersByTime(1000);
       await clock.asked(async () => mustBe(answer)).catch(() => {});
     }
     return clock;
@@ -351,7 +351,7 @@ describe("the time by which leases are judged", () => {
   it("is not held back by a call that fails now and then among many", async () => {
     const clock = await clockAfter("+");
     for (let call = 0; call < 1000; call += 1) {
-      vi.setSystemTime(Date.now() + 100);
+      vi.advanceTimersByTime(100);
       await clock.asked(async () => mustBe(call % 10 === 5 ? "-" : "+")).catch(() => {});
     }
     expect(clock.terms(Date.now()).judgedAtMs).toBeUndefined();
@@ -363,5 +363,35 @@ describe("the time by which leases are judged", () => {
     using _watch = clock.watch(async () => {});
     expect(clock.terms(5999)).toMatchObject({ judgedAtMs: 0, graceEndsAtMs: 6000 });
     expect(clock.terms(6000).judgedAtMs).toBeUndefined();
+  });
+
+  it.each([
+    ["a replica that has just started", ""],
+    ["one that saw an outage", "+++--+"],
+  ])("is now soon after the start of %s, though its clock is set back", async (_what, answers) => {
+    const clock = await clockAfter("+");
+    vi.setSystemTime(50_000_000);
+    using _watch = clock.watch(async () => {});
+    for (const answer of answers) {
+      vi.advanceTimersByTime(1000);
+      await clock.asked(async () => mustBe(answer)).catch(() => {});
+    }
+    vi.setSystemTime(Date.now() - 7_200_000);
+    expect(clock.terms(Date.now()).judgedAtMs).toBeDefined();
+    vi.advanceTimersByTime(leaseTimeMs);
+    await clock.asked(async () => {});
+    expect(clock.terms(Date.now()).judgedAtMs).toBeUndefined();
+  });
+
+  it("is that of the last answer where the clock is set back during an outage", async () => {
+    const clock = await clockAfter("+");
+    vi.setSystemTime(50_000_000);
+    vi.advanceTimersByTime(2 * leaseTimeMs);
+    await clock.asked(async () => {});
+    await clock.asked(async () => mustBe("-")).catch(() => {});
+    vi.advanceTimersByTime(2 * leaseTimeMs);
+    vi.setSystemTime(Date.now() - 7_200_000);
+    await clock.asked(async () => {});
+    expect(clock.terms(Date.now()).judgedAtMs).toBe(Date.now() - 2 * leaseTimeMs);
   });
 });

@@ -10,6 +10,7 @@ import { AppError } from "../../src/lib/errors.ts";
 import { borrowDataDirectory, openDataDirectory } from "../../src/session/data-directory.ts";
 import type { RetentionLimits } from "../../src/session/retention.ts";
 import { allSessions, findSession } from "../../src/session/session-list.ts";
+import { sessionRefOf } from "../../src/session/session-id.ts";
 import { dataPathsOf } from "../../src/session/session-paths.ts";
 import { SessionSweeper, type Sweep } from "../../src/session/session-sweeper.ts";
 import { codeOf, openSessions, takeTurn, temporaryDirectory, thread } from "./fixture.ts";
@@ -192,6 +193,58 @@ describe("SessionSweeper", () => {
     // The one before it was over before it had begun.
     expect(told.slice(1)).toEqual([quick]);
   }, 60_000);
+});
+
+describe("a sweep beside others that delete", () => {
+  it.each<readonly [string, Partial<RetentionLimits>]>([
+    ["the number", { sessionsPerTenant: 3 }],
+    ["the bytes of a tenant", { bytesPerTenant: 3 * 6 * 4_096 }],
+    ["the bytes of all", { maxBytes: 3 * 6 * 4_096 }],
+  ])("takes none that may stay by now, where the limit is of %s", async (_what, limits) => {
+    const { data, sessions } = await prepare();
+    for (let at = 0; at < 6; at += 1) {
+      await takeTurn(sessions, thread(`t${at}`), NOW_MS - 6 + at);
+    }
+    let deleted = 0;
+    const deleteUnused: typeof sessions.deleteUnused = async (seen, nowMs) => {
+      deleted += 1;
+      // As slow as many files are. The user makes room meanwhile, and deletes what would have stayed.
+      await delay(300);
+      const others = deleted === 1 ? ["t3", "t4", "t5"] : [];
+      for (const name of others) {
+        const { sessionId } = sessionRefOf(thread(name));
+        await sessions.delete({ tenant: "acme", sessionId }, nowMs);
+      }
+      return sessions.deleteUnused(seen, nowMs);
+    };
+    const look = (needsBytes: boolean) => sessions.look(needsBytes);
+    const all = { ...LIMITS, maxIdleMs: null, ...limits };
+    const parts = { directory: data, sessions: { look, deleteUnused }, limits: all };
+    const { swept, seen } = await new SessionSweeper(parts).sweep(NOW_MS);
+    expect(swept).toHaveLength(1);
+    expect(seen).toBe(6);
+    expect(await idsIn(data)).toEqual(["acme/t1", "acme/t2"]);
+  });
+
+  it("reaches its limits all the same, and tries none twice", async () => {
+    const { data, sessions } = await prepare();
+    for (let at = 0; at < 6; at += 1) {
+      await takeTurn(sessions, thread(`t${at}`), NOW_MS - 6 + at);
+    }
+    const tried: string[] = [];
+    const deleteUnused: typeof sessions.deleteUnused = async (seen, nowMs) => {
+      tried.push(seen.sessionId);
+      await delay(50);
+      if (tried.length === 1) throw new Error("EIO");
+      return sessions.deleteUnused(seen, nowMs);
+    };
+    const look = (needsBytes: boolean) => sessions.look(needsBytes);
+    const limits = { ...LIMITS, sessionsPerTenant: 2 };
+    const parts = { directory: data, sessions: { look, deleteUnused }, limits };
+    const { swept, failed } = await new SessionSweeper(parts).sweep(NOW_MS);
+    expect([swept.length, failed, new Set(tried).size]).toEqual([3, 1, 4]);
+    expect(await idsIn(data)).toEqual(["acme/t0", "acme/t4", "acme/t5"]);
+  });
 });
 
 describe("a sweep beside a server", () => {

@@ -7,9 +7,10 @@
 
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import { AppError } from "../../lib/errors.ts";
+import { AppError, hasCode } from "../../lib/errors.ts";
 import { LAYOUT_NAME } from "./names.ts";
 import type { ObjectStore, ObjectStoreOptions, PutCondition } from "./object-store.ts";
+import { PIECE_BYTES } from "./pieces.ts";
 import { type Backend, opening, refuse } from "./store-calls.ts";
 
 /** How we lay out what we keep. Objects of a higher one may be such as we cannot read. */
@@ -59,6 +60,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
       try {
         await checkLayout(store);
         await checkConditions(store);
+        await checkSize(store);
       } catch (thrown) {
         await store[Symbol.asyncDispose]();
         throw thrown;
@@ -117,6 +119,23 @@ async function checkConditions(store: ObjectStore): Promise<void> {
   if (isHeeded) return;
   const state = "it ignores the condition of a write (S3: `If-None-Match` and `If-Match`)";
   refuse(store.place, `${state}, so that two replicas could take one session`);
+}
+
+/** A proxy before it may let small bodies pass alone: turns would fail as soon as they say more. */
+async function checkSize(store: ObjectStore): Promise<void> {
+  const name = `meta/probe-${randomUUID()}`;
+  try {
+    await store.put(name, Buffer.alloc(PIECE_BYTES), "absent");
+  } catch (thrown) {
+    if (!hasCode(thrown, "store_unavailable")) throw thrown;
+    const state = "it takes small objects, and failed to take one of 4 MiB";
+    throw new AppError(
+      "store_unavailable",
+      `Cannot open the session store at ${store.place}: ${state} (does a proxy limit bodies?)`,
+    );
+  } finally {
+    await store.delete([name]).catch(() => {});
+  }
 }
 
 function parseJson(body: Buffer): unknown {

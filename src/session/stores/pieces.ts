@@ -9,7 +9,7 @@ import { createHash } from "node:crypto";
 import { bytesOf, type SessionHead } from "./session-head.ts";
 
 /** The most that is written at once. */
-const PIECE_BYTES = 4 * 2 ** 20;
+export const PIECE_BYTES = 4 * 2 ** 20;
 /** Not worth being merged any more. */
 const LARGE_PIECE_BYTES = 2 ** 20;
 /** So many of one level at the end become one of the next: a byte is written once for each level. */

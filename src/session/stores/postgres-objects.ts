@@ -31,8 +31,8 @@ import {
 /** Connections of one replica: a server takes some hundred of all its clients together. */
 const MAX_CONNECTIONS = 8;
 const DELETED_AT_ONCE = 10_000;
-/** A deletion that crossed another one may be sent again. */
-const MOST_DELETE_ATTEMPTS = 5;
+/** A statement that crossed another one has done nothing, and may be sent again. */
+const MOST_ATTEMPTS = 5;
 const DEADLOCK = "40P01";
 const SERIALIZATION_FAILURE = "40001";
 
@@ -181,7 +181,7 @@ class PostgresObjects implements ObjectStore {
     const statement = `delete from ${this.#table} where name = any($1::text[])`;
     for (let first = 0; first < names.length; first += DELETED_AT_ONCE) {
       const some = names.slice(first, first + DELETED_AT_ONCE);
-      await this.#call("delete from the session store", () => this.#untilCrossed(statement, some));
+      await this.#rows("delete from the session store", statement, [some]);
     }
   }
 
@@ -213,27 +213,30 @@ class PostgresObjects implements ObjectStore {
     return `insert into ${this.#table} ${row} on conflict ${otherwise} returning name`;
   }
 
-  /** Two deletions that lock rows in different orders may block each other: one is broken off. */
-  async #untilCrossed(statement: string, names: readonly string[]): Promise<void> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.#client.query(statement, [names]);
-        return;
-      } catch (thrown) {
-        const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-        const isCrossed = code === DEADLOCK || code === SERIALIZATION_FAILURE;
-        if (!isCrossed || attempt === MOST_DELETE_ATTEMPTS) throw thrown;
-      }
-    }
-  }
-
   async #rows(
     action: string,
     statement: string,
     values: readonly unknown[],
   ): Promise<readonly Row[]> {
-    const { rows } = await this.#call(action, () => this.#client.query(statement, values));
+    const { rows } = await this.#call(action, () => this.#untilUncrossed(statement, values));
     return rows;
+  }
+
+  /**
+   * Two deletions that lock rows in different orders may block each other: one is broken off. And where
+   * the database is set to isolate more than it need, so is a write that was not the first: sent again,
+   * it finds what the other one has written.
+   */
+  async #untilUncrossed(statement: string, values: readonly unknown[]) {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#client.query(statement, values);
+      } catch (thrown) {
+        const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+        const isCrossed = code === DEADLOCK || code === SERIALIZATION_FAILURE;
+        if (!isCrossed || attempt === MOST_ATTEMPTS) throw thrown;
+      }
+    }
   }
 
   #call<T>(action: string, work: () => Promise<T>): Promise<T> {

@@ -9,6 +9,8 @@
  * @module
  */
 
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type {
   SessionKey,
   SessionStore,
@@ -16,22 +18,35 @@ import type {
   SessionSummaryEntry,
 } from "@anthropic-ai/claude-agent-sdk";
 import { z } from "zod";
-import { AppError } from "../../lib/errors.ts";
+import { AppError, hasCode } from "../../lib/errors.ts";
+import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { INDEX, indexNameOf, type LogKey, ownerOf, parseIndexName } from "./names.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { chunksOf, writeStartOf } from "./pieces.ts";
-import { bytesOf, deleted, type SessionHead } from "./session-head.ts";
-import { SessionLog } from "./session-log.ts";
+import {
+  begun,
+  bytesOf,
+  changed,
+  checkFree,
+  deleted,
+  type SessionHead,
+  taken,
+} from "./session-head.ts";
+import { type KnownHead, SessionLog, type Tail } from "./session-log.ts";
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const PAGE = 1000;
 const HEADS_AT_ONCE = 32;
-/** Nobody has a lease on such a session. */
-const NOBODY = { holder: "", leaseTimeMs: 0 };
-
 /** What the SDK wants to know of a session without reading it; its own business. */
 const Summary = z.object({ data: z.record(z.string(), z.unknown()) });
 
+/** So long a deletion keeps everybody off: a head is deleted whatever it has become. */
+const DELETION_TIME_MS = 60_000;
+/** Mostly a deletion is over in a moment. */
+const TRY_PAUSE_MS = 50;
+const MAX_TRIES = 100;
+
+type Change = (head: SessionHead) => SessionHead;
 type ProjectSession = Pick<SessionKey, "projectKey" | "sessionId">;
 
 export class SdkSessionStore implements SessionStore {
@@ -55,14 +70,13 @@ export class SdkSessionStore implements SessionStore {
     await this.#store.put(indexNameOf(own, atMs), Buffer.alloc(0), "any");
     let listedAtMs: number | null = null;
     const tail = { path, fromBytes: null, chunks: chunksOf(Buffer.from(lines)) };
-    const { head } = await this.#log.append(own, null, [tail], (appended) => {
+    const head = await this.#append(own, tail, (appended) => {
       listedAtMs = appended.listedAtMs;
-      const { deletedAtMs: _deletedAtMs, ...alive } = appended;
       const mtime = Math.max(atMs, listedAtMs ?? 0);
-      if (path !== "") return { ...alive, listedAtMs: mtime };
+      if (path !== "") return { ...appended, listedAtMs: mtime };
       const before = summaryOf(appended, key.sessionId);
       const { data } = foldSessionSummary(before, key, entries, { mtime });
-      return { ...alive, record: { data }, listedAtMs: mtime };
+      return { ...appended, record: { data }, listedAtMs: mtime };
     });
     await this.#unlist(own, listedAtMs, head.listedAtMs);
     if (head.listedAtMs !== atMs) await this.#unlist(own, atMs, head.listedAtMs);
@@ -109,10 +123,51 @@ export class SdkSessionStore implements SessionStore {
     }
     const head = await this.#log.read(own);
     if (head === null) return;
-    await this.#log.update(own, (now) => deleted(now, { ...NOBODY, nowMs: Date.now() }));
+    const beganAtMs = monotonicMs();
+    try {
+      await this.#log.update(own, (now) => beingForgotten(now, randomUUID()));
+    } catch (thrown) {
+      // Another one is at it.
+      if (hasCode(thrown, "session_busy")) return;
+      throw thrown;
+    }
     await this.#unlist(own, head.listedAtMs, null);
     await this.#log.clear(own);
-    await this.#log.forget([own]);
+    // Stood still for long: somebody may begin it anew, or have done so.
+    if (monotonicMs() - beganAtMs < DELETION_TIME_MS / 2) await this.#log.forget([own]);
+  }
+
+  /** @throws {AppError} `session_busy`: its deletion does not end, or was cut short a moment ago. */
+  async #append(key: LogKey, tail: Tail, change: Change): Promise<SessionHead> {
+    const then: Change = (head) => change(stillThere(head));
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const known = await this.#begun(key);
+        return (await this.#log.append(key, null, [tail], then, known)).head;
+      } catch (thrown) {
+        // It was deleted since: what is written for it may have gone with it. Or it is just being so.
+        const isDeleted = hasCode(thrown, "session_gone") || hasCode(thrown, "session_busy");
+        if (!isDeleted || tries === MAX_TRIES) throw thrown;
+        await delay(TRY_PAUSE_MS);
+      }
+    }
+  }
+
+  /**
+   * One that was deleted begins anew before anything is written for it: that would be cleared by
+   * whoever finds it deleted.
+   */
+  async #begun(key: LogKey): Promise<KnownHead> {
+    const known = await this.#log.know(key);
+    if (known.head.deletedAtMs === undefined) return known;
+    await this.#log.clear(key);
+    const begin: Change = (head) => {
+      if (head.deletedAtMs === undefined) return head;
+      if (head.fence !== known.head.fence) throw wasDeleted();
+      checkFree(head, { holder: "", leaseTimeMs: 0, nowMs: Date.now() });
+      return { ...begun(head, null), lease: null };
+    };
+    return this.#log.update(key, begin, known);
   }
 
   async listSubkeys(key: ProjectSession): Promise<string[]> {
@@ -160,6 +215,21 @@ export class SdkSessionStore implements SessionStore {
   }
 }
 
+/** Deleted, and leased to whoever takes away what is left of it, the head last. */
+function beingForgotten(head: SessionHead, leaseId: string): SessionHead {
+  const terms = { holder: leaseId, leaseTimeMs: DELETION_TIME_MS, nowMs: Date.now() };
+  return taken(head.deletedAtMs === undefined ? deleted(head, terms) : head, terms, leaseId);
+}
+
+function stillThere(head: SessionHead): SessionHead {
+  if (head.deletedAtMs === undefined) return head;
+  throw wasDeleted();
+}
+
+function wasDeleted(): AppError {
+  return new AppError("session_gone", "Cannot write to the session: it was deleted meanwhile");
+}
+
 function logKeyOf({ projectKey, sessionId }: ProjectSession): LogKey {
   const canonical = sessionId.toLowerCase();
   if (!UUID.test(canonical)) {
@@ -182,7 +252,7 @@ function summaryOf(head: SessionHead, sessionId: string): SessionSummaryEntry | 
 function withoutPath(head: SessionHead, path: string): SessionHead {
   if (head.pieces[path] === undefined) return head;
   const { [path]: _deleted, ...pieces } = head.pieces;
-  return { ...head, pieces };
+  return changed({ ...head, pieces });
 }
 
 function entriesIn(text: string): SessionStoreEntry[] {

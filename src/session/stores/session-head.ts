@@ -58,6 +58,11 @@ export const SessionHead = z.object({
   listedAtMs: count.nullable(),
   /** Present once it was deleted: nothing else of it is left. */
   deletedAtMs: count.optional(),
+  /**
+   * The revision in which something that was said was last taken away, or replaced by something else:
+   * what was read before does not go on in this one. Merging pieces does no such thing.
+   */
+  changedInRevision: count.optional(),
 });
 export type SessionHead = Readonly<z.infer<typeof SessionHead>>;
 
@@ -168,6 +173,8 @@ export interface Addition {
   /** Nothing is to be done unless the transcript has so many bytes now: where others write, too. */
   readonly ifBytes?: number;
   readonly added: readonly Piece[];
+  /** Whether `added` says all that these do, which it replaces, and perhaps more; no, if absent. */
+  readonly beginsWith?: (replaced: readonly Piece[]) => boolean;
 }
 
 /**
@@ -185,7 +192,8 @@ export function appended(
   if (token !== null) requireHeld(head, token);
   const pieces = { ...head.pieces };
   let hasChanged = false;
-  for (const { path, fromBytes, ifBytes, added } of additions) {
+  let isOther = false;
+  for (const { path, fromBytes, ifBytes, added, beginsWith } of additions) {
     const storedBytes = bytesOf(head, path);
     if (ifBytes !== undefined && ifBytes !== storedBytes) continue;
     const before = piecesBefore(head.pieces[path] ?? [], fromBytes ?? storedBytes);
@@ -193,8 +201,20 @@ export function appended(
     if (isSame(after, added)) continue;
     pieces[path] = [...before, ...added];
     hasChanged = true;
+    isOther ||= after.length > 0 && beginsWith?.(after) !== true;
   }
-  return hasChanged ? { ...head, pieces } : head;
+  if (!hasChanged) return head;
+  return isOther ? changed({ ...head, pieces }) : { ...head, pieces };
+}
+
+/** Says that this one has taken away, or replaced, something that the one before said. */
+export function changed(head: SessionHead): SessionHead {
+  return { ...head, changedInRevision: head.revision + 1 };
+}
+
+/** Whether a head still says all that an earlier one did: who has read a part of that may read on. */
+export function goesOnFrom(now: SessionHead, earlier: SessionHead): boolean {
+  return now.deletedAtMs === undefined && (now.changedInRevision ?? 0) <= earlier.revision;
 }
 
 function isSame(some: readonly Piece[], others: readonly Piece[]): boolean {
@@ -233,7 +253,7 @@ export function deleted(head: SessionHead, terms: LeaseTerms): SessionHead {
 /** A new life of a session that was deleted, or never was; its numbers go on. */
 export function begun(head: SessionHead, record: unknown): SessionHead {
   const { sessionId, revision, fence, leaseId, lease } = head;
-  return { ...newHead(sessionId), revision, fence, leaseId, lease, record };
+  return changed({ ...newHead(sessionId), revision, fence, leaseId, lease, record });
 }
 
 /** When it was last used, be it by a turn that did not come to an end. */

@@ -5,20 +5,25 @@
  *     write pieces ─▶ replace the head, if it is still the one that was read ─▶ drop what it lost
  *
  * The head is the session: pieces that it does not name do not exist. A crash between two of these
- * steps leaves pieces that nobody names, which go with the session.
+ * steps leaves pieces that nobody names, which go with the session. Where a write has failed, and may
+ * have happened all the same, its pieces go with the next write of the head that has not (`left-pieces.ts`).
  *
  * @module
  */
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import { eachAtOnce } from "../../lib/each-at-once.ts";
 import { AppError, hasCode } from "../../lib/errors.ts";
+import { LeftPieces } from "./left-pieces.ts";
 import { headNameOf, type LogKey, prefixOf } from "./names.ts";
 import { hashOf } from "./pieces.ts";
 import type { ObjectStore, StoredObject } from "./object-store.ts";
 import { unreadable } from "./readable.ts";
 import {
+  type Addition,
   appended,
+  goesOnFrom,
   type LeaseToken,
   newHead,
   parseHead,
@@ -47,9 +52,12 @@ export interface Tail {
 const MAX_TRIES = 50;
 const TRY_PAUSE_MS = 5;
 const DELETED_AT_ONCE = 500;
+/** Of one write: where the first of them are refused, the others are not tried. */
+const PIECES_AT_ONCE = 4;
 
 export class SessionLog {
   readonly #store: ObjectStore;
+  readonly #left = new LeftPieces();
 
   constructor(store: ObjectStore) {
     this.#store = store;
@@ -97,8 +105,12 @@ export class SessionLog {
       if (changed === before.head) return { before, after: before };
       const head = { ...changed, revision: before.head.revision + 1 };
       const condition = before.version === null ? "absent" : { version: before.version };
+      const left = this.#left.of(name);
       const version = await this.#store.put(name, Buffer.from(JSON.stringify(head)), condition);
-      if (version !== null) return { before, after: { head, version } };
+      if (version !== null) {
+        if (left.length > 0) await this.#dropLeft(key, left, head);
+        return { before, after: { head, version } };
+      }
       await delay(Math.random() * TRY_PAUSE_MS * tries);
       before = await this.know(key);
     }
@@ -118,15 +130,39 @@ export class SessionLog {
     then: (head: SessionHead) => SessionHead = (head) => head,
     known?: KnownHead,
   ): Promise<KnownHead> {
-    const additions = await Promise.all(
-      tails.map(async ({ chunks, ...where }) => {
-        const added = await Promise.all(chunks.map((chunk) => this.#addPiece(key, chunk)));
-        return { ...where, added };
-      }),
-    );
+    const current = await this.#cleared(key, token, known);
+    const additions: Addition[] = [];
+    for (const { chunks, ...where } of tails) {
+      const added = chunks.map(pieceOf);
+      additions.push({ ...where, added, beginsWith: (old) => areBeginningOf(old, chunks) });
+    }
     const added = additions.flatMap((addition) => addition.added);
+    const writes = tails
+      .flatMap(({ chunks }) => chunks)
+      .map((chunk, at) => ({ chunk, piece: added[at] as Piece }));
+    try {
+      await eachAtOnce(writes, PIECES_AT_ONCE, async ({ chunk, piece }) =>
+        this.#addPiece(key, chunk, piece),
+      );
+    } catch (thrown) {
+      this.#left.add(headNameOf(key), added);
+      throw thrown;
+    }
     const change = (head: SessionHead) => then(appended(head, token, additions));
-    return (await this.#name(key, added, change, known)).after;
+    return (await this.#name(key, added, change, current)).after;
+  }
+
+  /**
+   * Where a write has failed before, the head is written first: what that one has left goes, and nothing
+   * more is left where this cannot be written either.
+   */
+  async #cleared(key: LogKey, token: LeaseToken | null, known: KnownHead | undefined) {
+    if (this.#left.of(headNameOf(key)).length === 0) return known;
+    const touch = (head: SessionHead): SessionHead => {
+      const held = appended(head, token, []);
+      return held.revision === 0 ? held : { ...held };
+    };
+    return this.update(key, touch, known);
   }
 
   /**
@@ -149,7 +185,11 @@ export class SessionLog {
       for await (const { path, chunks } of steps) {
         const pieces = written.get(path) ?? [];
         written.set(path, pieces);
-        for (const chunk of chunks) pieces.push(await this.#addPiece(key, chunk));
+        for (const chunk of chunks) {
+          const piece = pieceOf(chunk);
+          pieces.push(piece);
+          await this.#addPiece(key, chunk, piece);
+        }
       }
     } catch (thrown) {
       await this.#drop(key, added(), null).catch(() => {});
@@ -176,10 +216,9 @@ export class SessionLog {
       await this.#drop(key, [...allPieces(before.head), ...added], after.head).catch(() => {});
       return replaced;
     } catch (thrown) {
-      // Unless it is not known whether the head names them.
-      if (!hasCode(thrown, "store_unavailable")) {
-        await this.#drop(key, added, null).catch(() => {});
-      }
+      // It may not be known whether the head names them.
+      if (hasCode(thrown, "store_unavailable")) this.#left.add(headNameOf(key), added);
+      else await this.#drop(key, added, null).catch(() => {});
       throw thrown;
     }
   }
@@ -188,7 +227,8 @@ export class SessionLog {
    * The bytes of a transcript, piece by piece.
    *
    * @param head As it was read; what others merged since is read by their new names.
-   * @throws {AppError} `session_gone` when a piece is lost, or the session was deleted.
+   * @throws {AppError} `session_gone` when a piece is lost, or the session was deleted, or says
+   *   something else by now; `session_unreadable` when a piece is damaged.
    */
   async *load(
     key: LogKey,
@@ -203,14 +243,14 @@ export class SessionLog {
       if (piece === undefined) return;
       const found = await this.#store.get(prefixOf(key) + piece.name);
       if (found !== null) {
+        if (found.body.length !== piece.bytes) throw unreadable("a part of its transcript");
         const body = found.body.subarray(skipBytes);
         doneBytes += body.length;
         yield body;
         continue;
       }
       const now = await this.read(key);
-      if (now === null || now.revision === at.revision || now.deletedAtMs !== undefined)
-        throw pieceLost();
+      if (now === null || now.revision === at.revision || !goesOnFrom(now, head)) throw pieceLost();
       at = now;
     }
   }
@@ -243,15 +283,25 @@ export class SessionLog {
     if (keys.length > 0) await this.#store.delete(keys.map(headNameOf));
   }
 
-  async #addPiece(key: LogKey, chunk: Buffer): Promise<Piece> {
-    const name = randomUUID();
+  async #addPiece(key: LogKey, chunk: Buffer, { name }: Piece): Promise<void> {
     await this.#store.put(prefixOf(key) + name, chunk, "absent");
-    return { name, bytes: chunk.length, hash: hashOf(chunk) };
+  }
+
+  /** @param left As it was before the head was written. */
+  async #dropLeft(key: LogKey, left: readonly string[], head: SessionHead): Promise<void> {
+    const named = namesIn(head);
+    const lost = left.filter((name) => !named.has(name)).map((name) => prefixOf(key) + name);
+    try {
+      if (lost.length > 0) await this.#store.delete(lost);
+      this.#left.forget(headNameOf(key), left);
+    } catch {
+      // With the next write.
+    }
   }
 
   /** Those that the head does not name. */
   async #drop(key: LogKey, pieces: readonly Piece[], head: SessionHead | null): Promise<void> {
-    const named = new Set(head === null ? [] : allPieces(head).map(({ name }) => name));
+    const named = head === null ? new Set() : namesIn(head);
     const lost = pieces.filter(({ name }) => !named.has(name));
     if (lost.length > 0) await this.#store.delete(lost.map(({ name }) => prefixOf(key) + name));
   }
@@ -265,6 +315,26 @@ function headIn(found: StoredObject, key: LogKey): SessionHead {
 
 function allPieces({ pieces }: SessionHead): readonly Piece[] {
   return Object.values(pieces).flat();
+}
+
+function namesIn(head: SessionHead): ReadonlySet<string> {
+  return new Set(allPieces(head).map(({ name }) => name));
+}
+
+function pieceOf(chunk: Buffer): Piece {
+  return { name: randomUUID(), bytes: chunk.length, hash: hashOf(chunk) };
+}
+
+/** Whether these bytes begin with what the pieces say. */
+function areBeginningOf(pieces: readonly Piece[], chunks: readonly Buffer[]): boolean {
+  if (pieces.length === 0) return true;
+  const all = Buffer.concat(chunks);
+  let startBytes = 0;
+  return pieces.every(({ bytes, hash }) => {
+    const part = all.subarray(startBytes, startBytes + bytes);
+    startBytes += bytes;
+    return hashOf(part) === hash;
+  });
 }
 
 /** The piece with the byte at this position, and how many of its bytes come before. */

@@ -53,6 +53,13 @@ describe.runIf(isHere)("objects in PostgreSQL", () => {
     expect(countOf((await store.get("p/count"))?.body)).toBe(180);
   });
 
+  it("loses no count where transactions are isolated more than we need", async () => {
+    const isolated = `${url}?options=-c%20default_transaction_isolation%3Drepeatable%5C%20read`;
+    const stores = [await openPostgres(isolated), await openPostgres(isolated)];
+    await Promise.all(stores.map((store) => countUp(store, "p/isolated", 100)));
+    expect(countOf((await stores[0]?.get("p/isolated"))?.body)).toBe(200);
+  });
+
   it("never says that nothing was written when the answer was lost", async () => {
     await using proxy = await startLossyProxy(server.port);
     const to = new URL(url);

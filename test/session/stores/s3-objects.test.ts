@@ -1,3 +1,7 @@
+import { once } from "node:events";
+import { createServer, request as passOn } from "node:http";
+import type { AddressInfo } from "node:net";
+
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { openObjectStore } from "../../../src/session/stores/open-object-store.ts";
@@ -62,6 +66,35 @@ describe("objects in S3", () => {
 
   it("leaves nothing of how it found out about conditions", async () => {
     await openS3(urlOf(server, "sessions/clean"));
+    const keys = [...(server.buckets.get("sessions")?.keys() ?? [])];
+    expect(keys.filter((key) => key.includes("probe"))).toEqual([]);
+  });
+
+  it("is not opened behind a proxy that lets no piece pass, and says so", async () => {
+    const proxy = createServer((request, response) => {
+      if (Number(request.headers["content-length"] ?? 0) > 2 ** 20) {
+        request.resume().on("end", () => response.writeHead(413).end("<html>too large</html>"));
+        return;
+      }
+      const { method, url: path, headers } = request;
+      const to = { host: "127.0.0.1", port: new URL(server.endpoint).port, method, path, headers };
+      const passed = passOn(to, (answer) => {
+        response.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(response);
+      });
+      request.pipe(passed);
+    });
+    await once(proxy.listen(0, "127.0.0.1"), "listening");
+    cleanAfterTest(async () => {
+      proxy.closeAllConnections();
+      proxy.close();
+    });
+    const url = urlOf(server);
+    const { port } = proxy.address() as AddressInfo;
+    url.searchParams.set("endpoint", `http://127.0.0.1:${port}`);
+    const { code, message } = await errorOf(openObjectStore({ url, timeoutMs: 10_000 }));
+    expect(code).toBe("store_unavailable");
+    expect(message).toContain("failed to take one of 4 MiB");
     const keys = [...(server.buckets.get("sessions")?.keys() ?? [])];
     expect(keys.filter((key) => key.includes("probe"))).toEqual([]);
   });

@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
 import { PGlite } from "@electric-sql/pglite";
@@ -18,7 +19,7 @@ import {
   listSessions,
   type SessionStoreEntry,
 } from "@anthropic-ai/claude-agent-sdk";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { BUILT_IN_SCRIPT } from "../../../src/rehearsal/built-in-script.ts";
 import { startRehearsal } from "../../../src/rehearsal/server.ts";
@@ -31,6 +32,7 @@ import { hasPostgres, startPostgres } from "../../helpers/postgres-server.ts";
 import { hasRedis, startRedis } from "../../helpers/redis-server.ts";
 import { S3_KEYS, startS3 } from "../../helpers/s3-server.ts";
 import { askClaude, claudeHome } from "../../rehearsal/ask-claude.ts";
+import { cleanAfterTest } from "../fixture.ts";
 import { MemoryObjects } from "./memory-objects.ts";
 
 type Opened = { readonly open: () => Promise<ObjectStore> } & AsyncDisposable;
@@ -345,3 +347,63 @@ async function bytesOf(objects: ObjectStore, sessionId: string): Promise<string>
     after = names.at(-1) ?? "";
   }
 }
+
+describe("a deletion of the SDK's session store", () => {
+  /** @returns Whether the deletion has so many calls. */
+  async function losesNothing(callsBefore: number): Promise<boolean> {
+    const objects = new MemoryObjects();
+    const store = new SdkSessionStore(objects);
+    const key = newKey();
+    await store.append(key, [entry("old")]);
+    const hasHead = () => [...objects.objects.values()].some(({ body }) => body.includes('"old"'));
+    let calls = -1;
+    let appended: Promise<void> | undefined;
+    let isOfNewLife = false;
+    objects.before = async () => {
+      calls += 1;
+      if (calls !== callsBefore) return;
+      isOfNewLife = !hasHead() || isMarked(objects);
+      appended = store.append(key, [entry("new")]);
+      await Promise.race([appended, delay(20)]);
+    };
+    await store.delete(key);
+    objects.before = async () => {};
+    if (appended === undefined) return false;
+    await appended;
+    const said = textsOf(await store.load(key));
+    if (isOfNewLife) expect(said).toEqual(["new"]);
+    else expect([["new"], undefined]).toContainEqual(said);
+    await store.append(key, [entry("more")]);
+    expect(textsOf(await store.load(key))).toEqual([...(said ?? []), "more"]);
+    expect((await store.listSessions(key.projectKey)).length).toBe(1);
+    return true;
+  }
+
+  const isMarked = ({ objects }: MemoryObjects) =>
+    [...objects.values()].some(({ body }) => body.includes("deletedAtMs"));
+
+  it("loses nothing that is appended meanwhile and acknowledged, whenever that is", async () => {
+    let calls = 0;
+    while (await losesNothing(calls)) calls += 1;
+    expect(calls).toBeGreaterThan(4);
+  });
+
+  it("that was cut short leaves nothing to what is appended afterwards", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    cleanAfterTest(async () => void vi.useRealTimers());
+    const objects = new MemoryObjects();
+    const store = new SdkSessionStore(objects);
+    const key = newKey();
+    await store.append(key, [entry("old")]);
+    objects.faultOf = (call) => (call === "list" ? "before" : null);
+    await expect(store.delete(key)).rejects.toMatchObject({ code: "store_unavailable" });
+    objects.faultOf = () => null;
+    expect(await store.load(key)).toBeNull();
+    vi.setSystemTime(Date.now() + 61_000);
+    await store.append(key, [entry("new")]);
+    expect(textsOf(await store.load(key))).toEqual(["new"]);
+    expect(await bytesOf(objects, key.sessionId)).not.toContain("old");
+    await store.delete(key);
+    expect(await bytesOf(objects, key.sessionId)).toBe("");
+  });
+});
