@@ -26,6 +26,7 @@ import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost } from "./host-check.ts";
 import { parseJsonBody } from "./json-body.ts";
 import { isContinuation, loadRefusal } from "./load-refusal.ts";
+import { QueuedResponses } from "./queued-responses.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
 import { answersHead, type Route, writes } from "./route.ts";
@@ -48,8 +49,10 @@ export function buildApp(parts: ServerParts): FastifyInstance {
 
   const routes = routeTable(parts);
   const crossOrigin = new CrossOrigin(parts.config.http.corsOrigins);
+  const queued = new QueuedResponses();
   app.addHook("onRequest", (request, reply, done) => {
     clientErrors.track(request.raw, reply.raw);
+    queued.track(reply.raw);
     cutOffUnread(reply.raw, parts.config.http.unreadTimeoutMs);
     void reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
     // So that clients take their next request to another replica.
