@@ -25,7 +25,7 @@ import { QueuedResponses } from "./queued-responses.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
 import { answersHead, type Route, writes } from "./route.ts";
-import type { ServerParts } from "./server-parts.ts";
+import { isLeaving, type ServerParts } from "./server-parts.ts";
 import { cutOffUnread } from "./unread-answer.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
@@ -50,8 +50,6 @@ export function buildApp(parts: ServerParts): FastifyInstance {
     queued.track(reply.raw);
     cutOffUnread(reply.raw, parts.config.http.unreadTimeoutMs);
     void reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
-    // So that clients take their next request to another replica.
-    if (parts.readiness.state === "draining") void reply.header("connection", "close");
     crossOrigin.allow(request, reply);
     const wrongHost = hostRefusal(request.raw);
     if (wrongHost !== null) return done(wrongHost);
@@ -62,6 +60,11 @@ export function buildApp(parts: ServerParts): FastifyInstance {
     done(allow.length > 0 ? NO_SUCH_METHOD : NO_SUCH_ADDRESS);
   });
   addRoutes(app, { parts, refusals, routes, crossOrigin });
+  app.addHook("onSend", (_request, reply, payload, done) => {
+    // Not before: an answer may be long in coming.
+    if (isLeaving(parts)) void reply.header("connection", "close");
+    done(null, payload);
+  });
   closeInTime(app);
   return app;
 }
