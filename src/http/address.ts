@@ -1,10 +1,20 @@
 /**
- * Which methods an address takes: for the answer to those that it does not.
+ * Addresses as requests have them, and which methods one takes: for the answer to those that it
+ * does not.
  *
  * @module
  */
 
 import { answersHead, type Route } from "./route.ts";
+
+/**
+ * The path with what follows, also of an address in absolute form, as proxies send it. `*` and the
+ * names of other servers are no addresses here, but they need one to be refused at.
+ */
+export function originFormOf(target: string): string {
+  const rest = target.replace(/^https?:\/\/[^/?#]*/i, "");
+  return rest.startsWith("/") ? rest : `/${rest}`;
+}
 
 /** Empty for an address that is not there. Reads the path as the router does. */
 export function allowedMethods(routes: readonly Route[], url: string): readonly string[] {

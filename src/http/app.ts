@@ -10,26 +10,22 @@
  */
 
 import { randomUUID } from "node:crypto";
-import fastify, {
-  type FastifyBaseLogger,
-  type FastifyInstance,
-  type FastifyRequest,
-  LogController,
-} from "fastify";
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
 import { AppError } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
-import { allowedMethods } from "./address.ts";
+import { allowedMethods, originFormOf } from "./address.ts";
 import { Authenticator } from "./auth.ts";
 import { BodiesInFlight, TOO_MANY_BODIES } from "./bodies-in-flight.ts";
 import { answerConnect, ClientErrors } from "./client-error.ts";
 import { CrossOrigin } from "./cross-origin.ts";
-import { checkHost } from "./host-check.ts";
-import { parseJsonBody } from "./json-body.ts";
+import { checkHost, hostRefusal } from "./host-check.ts";
+import { isUtf8, parseJsonBody } from "./json-body.ts";
 import { isContinuation, loadRefusal } from "./load-refusal.ts";
+import { QueuedResponses } from "./queued-responses.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
 import { answersHead, type Route, writes } from "./route.ts";
-import type { ServerParts } from "./server-parts.ts";
+import { isLeaving, type ServerParts } from "./server-parts.ts";
 import { cutOffUnread } from "./unread-answer.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
@@ -48,14 +44,15 @@ export function buildApp(parts: ServerParts): FastifyInstance {
 
   const routes = routeTable(parts);
   const crossOrigin = new CrossOrigin(parts.config.http.corsOrigins);
+  const queued = new QueuedResponses();
   app.addHook("onRequest", (request, reply, done) => {
     clientErrors.track(request.raw, reply.raw);
+    queued.track(reply.raw);
     cutOffUnread(reply.raw, parts.config.http.unreadTimeoutMs);
     void reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
-    // So that clients take their next request to another replica.
-    if (parts.readiness.state === "draining") void reply.header("connection", "close");
     crossOrigin.allow(request, reply);
-    if (lacksHost(request)) return done(NO_HOST);
+    const wrongHost = hostRefusal(request.raw);
+    if (wrongHost !== null) return done(wrongHost);
     if (!request.is404) return done();
     const allow = allowedMethods(routes, request.url);
     if (allow.length > 0) void reply.header("allow", allow.join(", "));
@@ -63,6 +60,11 @@ export function buildApp(parts: ServerParts): FastifyInstance {
     done(allow.length > 0 ? NO_SUCH_METHOD : NO_SUCH_ADDRESS);
   });
   addRoutes(app, { parts, refusals, routes, crossOrigin });
+  app.addHook("onSend", (_request, reply, payload, done) => {
+    // Not before: an answer may be long in coming.
+    if (isLeaving(parts)) void reply.header("connection", "close");
+    done(null, payload);
+  });
   closeInTime(app);
   return app;
 }
@@ -93,8 +95,7 @@ function openFastify(
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: true },
-    // `*` and the authorities of proxies are no addresses here, but they need one to be refused at.
-    rewriteUrl: ({ url = "/" }) => (/^(?:\/|https?:)/i.test(url) ? url : `/${url}`),
+    rewriteUrl: ({ url = "/" }) => originFormOf(url),
     http: {
       headersTimeout: requestTimeoutMs,
       connectionsCheckingInterval: SLOW_CHECK_INTERVAL_MS,
@@ -131,12 +132,18 @@ function quietLog({ telemetry }: ServerParts): FastifyBaseLogger {
 function acceptJson(app: FastifyInstance, parts: ServerParts, refusals: Refusals): void {
   const bodies = new BodiesInFlight(parts.config.http);
   app.addHook("preParsing", (request, reply, payload, done) => {
-    const encoding = request.headers["content-encoding"] ?? "identity";
+    const { headers, raw } = request;
+    const encoding = headers["content-encoding"] ?? "identity";
     if (encoding.toLowerCase() !== "identity") return done(COMPRESSED);
-    const bytes = Number(request.headers["content-length"] ?? 0);
+    const bytes = Number(headers["content-length"] ?? 0);
     if (bytes > parts.config.http.bodyLimitBytes) return done(TOO_LARGE);
+    // Some clients name a type where they send nothing: it is the type of nothing.
+    if (bytes === 0 && headers["transfer-encoding"] === undefined) delete headers["content-type"];
+    if (!isUtf8(headers["content-type"])) return done(OTHER_CHARSET);
     if (!bodies.take(reply.raw)) return void refusals.send(TOO_MANY_BODIES, request, reply);
-    if (/^100-continue$/i.test(request.headers.expect ?? "")) reply.raw.writeContinue();
+    // A client of HTTP/1.0 knows no interim answers.
+    const waits = raw.httpVersion === "1.1" && /^100-continue$/i.test(headers.expect ?? "");
+    if (waits) reply.raw.writeContinue();
     done(null, payload);
   });
   app.removeAllContentTypeParsers();
@@ -219,13 +226,7 @@ function closeInTime(app: FastifyInstance): void {
   app.server.once("close", () => clearTimeout(timer));
 }
 
-/** RFC 9112, section 3.2. */
-function lacksHost({ raw, headers }: FastifyRequest): boolean {
-  return headers.host === undefined && raw.httpVersion === "1.1";
-}
-
 // Always the same, so made once.
-const NO_HOST = new AppError("invalid_request", "Cannot take the request: it has no Host header");
 const NO_SUCH_ADDRESS = new AppError(
   "not_found",
   "Cannot find what was asked for: there is no such address",
@@ -235,6 +236,10 @@ const NO_SUCH_METHOD = new AppError(
   "Cannot take the request: the address is there, but not for this method",
 );
 const TOO_LARGE = new AppError("payload_too_large", "Cannot take the body: it is too large");
+const OTHER_CHARSET = new AppError(
+  "unsupported_media_type",
+  "Cannot read the body: its charset is not UTF-8",
+);
 const COMPRESSED = new AppError(
   "unsupported_media_type",
   "Cannot read the body: it has a Content-Encoding, and only plain bodies are read",

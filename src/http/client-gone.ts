@@ -24,7 +24,8 @@ export function clientGone({ raw }: FastifyReply, comment: string | null): Abort
   const { socket } = raw.req;
   let timer: NodeJS.Timeout | undefined;
   const probe = () => {
-    if (raw.writableEnded) return;
+    // While it waits behind others of its connection, what it writes would only pile up.
+    if (raw.writableEnded || raw.socket === null) return;
     if (!raw.headersSent && raw.req.httpVersion === "1.1") raw.writeProcessing();
     else if (raw.headersSent && comment !== null) raw.write(comment);
     else controller.abort();

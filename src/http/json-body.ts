@@ -9,6 +9,12 @@ import { AppError } from "../lib/errors.ts";
 /** Arrays and objects within one another. The deepest body of our protocols has nine. */
 const MAX_JSON_DEPTH = 64;
 
+/** Whether a Content-Type names no charset, or one of which all text is UTF-8. */
+export function isUtf8(contentType = ""): boolean {
+  const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(contentType)?.[1];
+  return charset === undefined || /^(?:utf-?8|us-ascii)$/i.test(charset);
+}
+
 /**
  * Undefined for no body at all: some clients announce JSON also where there is none to send.
  *

@@ -9,13 +9,13 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { rateLimitHeaders } from "../capacity/rate-limit-fields.ts";
 import { AppError, ERRORS, type ErrorCode, type Refusal, toAppError } from "../lib/errors.ts";
 import { PROBLEM_MEDIA_TYPE, toProblem } from "../protocol/problem.ts";
-import type { ServerParts } from "./server-parts.ts";
+import { isLeaving, type ServerParts } from "./server-parts.ts";
 import { discardRest, isUnread } from "./unread-body.ts";
 
 export class Refusals {
-  readonly #parts: Pick<ServerParts, "config" | "telemetry">;
+  readonly #parts: Pick<ServerParts, "config" | "telemetry" | "readiness">;
 
-  constructor(parts: Pick<ServerParts, "config" | "telemetry">) {
+  constructor(parts: Pick<ServerParts, "config" | "telemetry" | "readiness">) {
     this.#parts = parts;
   }
 
@@ -39,6 +39,7 @@ export class Refusals {
     const body = JSON.stringify(problem);
     const { raw } = reply;
     const headers = headersOf(refusal);
+    if (isLeaving(this.#parts)) headers["connection"] = "close";
     addMissing(headers, reply.getHeaders());
     headers["content-type"] = PROBLEM_MEDIA_TYPE;
     headers["content-length"] = Buffer.byteLength(body);

@@ -100,3 +100,8 @@ export type Readiness = {
   /** Why, in words. */
   reason: string;
 };
+
+/** Whether clients are to take their next request to another replica. */
+export function isLeaving({ readiness }: Pick<ServerParts, "readiness">): boolean {
+  return readiness.state === "draining";
+}

@@ -25,7 +25,7 @@ const connectSchema = z.object({
   runId: clientIdSchema,
   protocolVersion: z.string().max(32).nullish(),
   messages: z
-    .array(z.looseObject({ id: z.string(), role: z.string(), content: z.unknown().optional() }))
+    .array(z.object({ id: z.string(), role: z.string(), content: z.unknown().optional() }))
     .max(MAX_MESSAGES)
     .nullish(),
 });

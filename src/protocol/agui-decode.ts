@@ -11,6 +11,7 @@
 
 import type { UserMessageSchema as UserMessage } from "@ag-ui/core/schemas";
 import { z } from "zod";
+import { isObject } from "../lib/is-object.ts";
 import { turnKeyOf } from "../turn/turn-key.ts";
 import type { InputPart, SessionTarget, TurnKey } from "../turn/turn.ts";
 import { isBefore1, upgradeContent } from "./agui-0-0-59.ts";
@@ -46,12 +47,28 @@ export interface AguiTurn {
   readonly key: TurnKey;
 }
 
+/**
+ * What is read of a message, and of its parts below. Nothing else is passed on: the schemas of AG-UI
+ * would copy each of ten thousands of other keys, and nothing else runs meanwhile.
+ */
+const messageSchema = z.object({
+  id: z.unknown().optional(),
+  role: z.string(),
+  content: z.unknown().optional(),
+  name: z.unknown().optional(),
+  metadata: z.unknown().optional(),
+  encryptedValue: z.unknown().optional(),
+  subagentRunId: z.unknown().optional(),
+});
+const PART_KEYS = ["type", "id", "text", "source", "metadata"] as const;
+const SOURCE_KEYS = ["type", "value", "mimeType", "provider"] as const;
+
 /** Clients in other languages write null for what is absent. */
 const envelopeSchema = z.object({
   threadId: clientIdSchema,
   runId: clientIdSchema,
   protocolVersion: z.string().max(32).nullish(),
-  messages: z.array(z.looseObject({ role: z.string() })).max(AGUI_LIMITS.messages),
+  messages: z.array(messageSchema).max(AGUI_LIMITS.messages),
   resume: z.array(z.unknown()).max(0, "is not supported: agents here never interrupt").nullish(),
 });
 
@@ -82,7 +99,7 @@ export async function decodeAguiRun(body: unknown): Promise<AguiTurn> {
  * messages before them tell.
  */
 function keyOf(run: AguiRun, messages: readonly Message[], input: readonly InputPart[]): TurnKey {
-  const asked = { messages: messages.length, lastId: messages.at(-1)?.["id"], input };
+  const asked = { messages: messages.length, lastId: messages.at(-1)?.id, input };
   const key = turnKeyOf(["runId", run.runId], asked);
   // Before 1.0 nothing says that a run's id is its own, and there are clients that always send the
   // same one: so what is asked is part of the name.
@@ -121,16 +138,34 @@ async function readNewMessages(messages: readonly Message[]): Promise<NewMessage
   const read: NewMessages = { input: [], errors: [] };
   for (const { message, pointer } of fresh) {
     // Before each part is looked at: a body may hold ten thousands, and nothing else runs meanwhile.
-    if (Array.isArray(message["content"]) && message["content"].length > INPUT_LIMITS.parts) {
+    if (Array.isArray(message.content) && message.content.length > INPUT_LIMITS.parts) {
       read.errors.push({ pointer: `${pointer}/content`, detail: NEEDS_PARTS });
       continue;
     }
-    const content = upgradeContent(message["content"]);
+    const content = readOf(upgradeContent(message.content));
     const checked = checkBody(UserMessageSchema, { ...message, content }, pointer);
     if (checked.ok) readContent(checked.value.content, `${pointer}/content`, read);
     else read.errors.push(...checked.errors);
   }
   return read;
+}
+
+function readOf(content: unknown): unknown {
+  if (!Array.isArray(content)) return content;
+  return content.map((part: unknown) => {
+    const read = only(part, PART_KEYS);
+    return isObject(read) && "source" in read
+      ? { ...read, source: only(read["source"], SOURCE_KEYS) }
+      : read;
+  });
+}
+
+/** An object with these of its keys; anything else is left as it is, for the check that follows. */
+function only(value: unknown, keys: readonly string[]): unknown {
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    keys.filter((key) => Object.hasOwn(value, key)).map((key) => [key, value[key]]),
+  );
 }
 
 const NEEDS_PARTS = `needs 1 to ${INPUT_LIMITS.parts} parts`;

@@ -144,6 +144,7 @@ export function restOutcomeBody(turn: CollectedTurn): RestOutcome {
   }
   if (outcome.status === "cancelled" && outcome.cause === "draining") {
     throw new AppError("draining", "Cannot finish the turn: the replica is shutting down", {
+      retryAfterSeconds: 1,
       extensions: { turnId, sessionId },
     });
   }

@@ -123,7 +123,8 @@ export async function withEngine<Result>(
   const place = { toolShell, dataDirectory: data.path, ceilingBytesOf: ceilingOf(gate) };
   const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place };
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
-  await using opened = await openSessions({ config, data, telemetry, single, kept });
+  const forgetTurns = (ref: SessionRef) => turns.forget(ref);
+  await using opened = await openSessions({ config, data, telemetry, single, kept, forgetTurns });
   const { locks, sessions, sweeper } = opened;
   const starts = new TurnStarts();
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints, starts };

@@ -28,6 +28,8 @@ export interface OpenSessionsOptions {
   readonly single: SingleSession | null;
   /** Whose processes end with their sessions. */
   readonly kept: Pick<KeptProcesses, "residents">;
+  /** Forgets what can still be read of its turns. */
+  readonly forgetTurns: (ref: SessionRef) => void;
 }
 
 export interface Sweeper extends AsyncDisposable {
@@ -44,7 +46,10 @@ export interface OpenSessions extends AsyncDisposable {
 /** @throws {AppError} `store_unusable`, `store_unavailable`, `storage_failed`. */
 export async function openSessions(options: OpenSessionsOptions): Promise<OpenSessions> {
   const { config, data, single, telemetry } = options;
-  const beforeDelete = (ref: SessionRef) => options.kept.residents.endOf(ref, "deleted");
+  const beforeDelete = async (ref: SessionRef): Promise<void> => {
+    options.forgetTurns(ref);
+    await options.kept.residents.endOf(ref, "deleted");
+  };
   const { store: url, maxPerTenant } = config.sessions;
   const locks = new SessionLocks(single);
   const dataDirectory = data.path;

@@ -60,7 +60,8 @@ export class LiveTurns implements AsyncDisposable {
     const known = this.known(request);
     if (known !== null) return known.attach(readerGone).admitted();
     if (this.#isDraining) {
-      throw new AppError("draining", "Cannot start the turn: the replica is shutting down");
+      const message = "Cannot start the turn: the replica is shutting down";
+      throw new AppError("draining", message, { retryAfterSeconds: 1 });
     }
     this.#checkShareOf(request.caller);
     const ref = refOf(request);
@@ -118,6 +119,17 @@ export class LiveTurns implements AsyncDisposable {
   }
 
   /**
+   * What has ended of a session is not found any more: the session is being deleted, so nobody is in
+   * a turn of it. Whoever reads a turn already may finish.
+   */
+  forget(ref: SessionRef): void {
+    for (const turn of this.#index.allOf(ref)) {
+      // One that was not admitted is none of what is deleted; one that was is at its very end.
+      if (turn.facts !== null) void turn.ended.then(() => this.#forget(turn));
+    }
+  }
+
+  /**
    * Refuses new turns and waits for the running ones, at most `graceMs`; then ends those left.
    * Resolves when none is left. Aborting `hurry` ends the wait at once.
    */
@@ -146,6 +158,11 @@ export class LiveTurns implements AsyncDisposable {
     // Nothing of it has run, so it may be asked for again.
     if (isUnbegun(turn)) this.#index.forgetKey(turn);
     this.#journals.end(turn.journal, forget);
+  }
+
+  #forget(turn: LiveTurn): void {
+    this.#index.delete(turn);
+    if (turn.readers === 0) this.#journals.drop(turn.journal);
   }
 
   #checkShareOf(caller: Caller): void {

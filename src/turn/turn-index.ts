@@ -75,6 +75,13 @@ export class TurnIndex {
     return this.#byKey.has(nameOf(tenant, agentName, keyHash));
   }
 
+  /** All of them. */
+  allOf({ tenant, sessionId }: SessionRef): LiveTurn[] {
+    return [...this.#sessionIds]
+      .filter(([{ request }, id]) => id === sessionId && request.caller.tenant === tenant)
+      .map(([turn]) => turn);
+  }
+
   /** The last one that was started. */
   ofSession({ tenant, sessionId }: SessionRef): LiveTurn | undefined {
     return this.#bySession.get(nameOf(tenant, sessionId));

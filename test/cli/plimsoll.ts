@@ -7,6 +7,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { until } from "../helpers/leaks.ts";
 
@@ -77,6 +78,20 @@ export function start(args: readonly string[], options: RunOptions): Running {
       await exited;
     },
   };
+}
+
+/** Writes an agent with a function tool that never closes what it holds. @returns Its file. */
+export async function writeHoldingAgent(directory: string): Promise<string> {
+  const agent = "name: holding\ninstructions: x\ntools: { functions: [holding.js] }\n";
+  const tool = `
+    import { createServer } from "node:net";
+    setInterval(() => undefined, 1_000);
+    createServer().listen(0, "127.0.0.1");
+    export const noop = { description: "Nothing", input: { type: "object" }, run: () => "done" };
+  `;
+  await writeFile(join(directory, "holding.js"), tool);
+  await writeFile(join(directory, "holding.yaml"), agent);
+  return "holding.yaml";
 }
 
 /** Runs to the end. */

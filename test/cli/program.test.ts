@@ -8,7 +8,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { HELLO_AGENT, run, start } from "./plimsoll.ts";
+import { HELLO_AGENT, run, start, writeHoldingAgent } from "./plimsoll.ts";
 
 let directory: string;
 beforeAll(async () => {
@@ -53,6 +53,16 @@ describe("plimsoll", () => {
     expect(stderr).toContain(said);
     expect(stdout).toBe("");
     expect(code).toBe(64);
+  });
+
+  it.each(["check", "chat"])("ends %s though a function tool holds a timer", async (command) => {
+    const agent = await writeHoldingAgent(directory);
+    await using running = start([command, agent, "--rehearse"], { directory });
+    const killing = setTimeout(() => running.signal("SIGKILL"), 20_000);
+    const { code, signal, stdout } = await running.exited;
+    clearTimeout(killing);
+    expect({ code, signal }).toEqual({ code: 0, signal: null });
+    expect(stdout).toContain("holding");
   });
 
   it.each([

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { HELLO_AGENT, ROOT, run, start } from "./plimsoll.ts";
+import { HELLO_AGENT, ROOT, run, start, writeHoldingAgent } from "./plimsoll.ts";
 
 let directory: string;
 beforeAll(async () => {
@@ -91,6 +91,22 @@ describe("plimsoll serve", () => {
     server.signal(signal);
     const { code, stderr, stdout } = await server.exited;
     expect(stdout).toContain('"msg":"Stopped"');
+    expect(stderr).toBe("");
+    expect(code).toBe(0);
+  });
+
+  it("ends with 0 though a function tool holds a timer and a connection", async () => {
+    const agent = await writeHoldingAgent(directory);
+    const args = ["serve", agent, "--rehearse", "--port", "0", "--data", "holding"];
+    await using server = start(args, { directory });
+    await server.prints(READY);
+    server.signal("SIGTERM");
+    await server.prints('"msg":"Stopped"');
+    const stoppedAtMs = performance.now();
+    const killing = setTimeout(() => server.signal("SIGKILL"), 5_000);
+    const { code, stderr } = await server.exited;
+    clearTimeout(killing);
+    expect(performance.now() - stoppedAtMs).toBeLessThan(5_000);
     expect(stderr).toBe("");
     expect(code).toBe(0);
   });

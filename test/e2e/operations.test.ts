@@ -104,7 +104,9 @@ describe("a server that gets SIGTERM", () => {
   it("is unready at once, takes no turn, and lets the running one end", async () => {
     const server = await startProgram();
     const turn = await stream(server, "Speak slowly");
+    const whole = post(server, "Speak slowly");
     await turn.until("text_delta");
+    await until(() => server.model.openRequestCount === 2, "both turns to run");
     server.signal("SIGTERM");
     await until(async () => (await fetch(`${server.url}/readyz`)).status === 503, "unready");
     const readiness = (await (await fetch(`${server.url}/readyz`)).json()) as { status: string };
@@ -114,6 +116,9 @@ describe("a server that gets SIGTERM", () => {
     expect(problem).toMatchObject({ status: 503, code: "draining", retryAfter: 1 });
 
     expect(await turn.outcome()).toMatchObject({ status: "completed" });
+    // It was asked for before, and is answered now.
+    expect((await whole).headers.get("connection")).toBe("close");
+    expect(await (await whole).json()).toMatchObject({ status: "completed" });
     expect(turn.text().trim().split(" ")).toHaveLength(200);
     expect(await server.exited).toEqual({ code: 0, signal: null });
     expect(server.logs.at(-1)?.msg).toBe("Stopped");
@@ -123,13 +128,15 @@ describe("a server that gets SIGTERM", () => {
   it("ends what outlasts the grace with an event and a clean close, never with a reset", async () => {
     const server = await startProgram({ "drain.grace": "1s" });
     const turn = await stream(server, "Hang");
-    const json = refusal(post(server, "Hang"));
+    const json = post(server, "Hang");
     await turn.until("text_delta");
     await until(() => server.model.openRequestCount === 2, "both turns to run");
     server.signal("SIGTERM");
     await turn.closed; // Rejects if the connection was reset.
     expect(await turn.outcome()).toMatchObject({ status: "cancelled", cause: "draining" });
-    expect(await json).toMatchObject({ status: 503, code: "draining" });
+    const { headers } = await json;
+    expect(await refusal(json)).toMatchObject({ status: 503, code: "draining", retryAfter: 1 });
+    expect([headers.get("connection"), headers.get("retry-after")]).toEqual(["close", "1"]);
     expect(await server.exited).toEqual({ code: 0, signal: null });
   });
 

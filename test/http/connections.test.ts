@@ -50,6 +50,13 @@ function codeOf({ headers, body }: RawAnswer): string {
   return (JSON.parse(body) as { code: string }).code;
 }
 
+async function runningTurns({ url }: InProcessServer): Promise<readonly string[]> {
+  const { turns } = (await (await fetch(`${url}/v1/turns`)).json()) as {
+    turns: readonly { turnId: string }[];
+  };
+  return turns.map(({ turnId }) => turnId);
+}
+
 async function inflight(): Promise<number> {
   return (await server.capacity()).inflight;
 }
@@ -74,6 +81,7 @@ describe("what is no request", () => {
     ["HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "invalid_request"],
     ["TLS", "\u0016\u0003\u0001\u0002\u0000\u0001", 400, "invalid_request"],
     ["no Host", "GET /livez HTTP/1.1\r\n\r\n", 400, "invalid_request"],
+    ["two Hosts", "GET /livez HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", 400, "invalid_request"],
     [
       "two lengths",
       `POST /agui HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na`,
@@ -143,6 +151,7 @@ describe("addresses and methods", () => {
     ["DELETE /livez HTTP/1.1", 405, "method_not_allowed"],
     ["PROPFIND /livez HTTP/1.1", 405, "method_not_allowed"],
     ["GET /agui HTTP/1.1", 405, "method_not_allowed"],
+    ["GET http://localhost/agui HTTP/1.1", 405, "method_not_allowed"],
     ["PUT /v1/agents/%68elper HTTP/1.1", 405, "method_not_allowed"],
   ])("%s", async (line, status, code) => {
     const answer = await rawRequest(server.url, `${line}\r\nHost: ${host}\r\n\r\n`);
@@ -166,6 +175,7 @@ describe("addresses and methods", () => {
 
   it("reads an address in absolute form, and one with a slash at its end", async () => {
     expect((await rawRequest(server.url, get(`http://${host}/livez`))).status).toBe(200);
+    expect((await rawRequest(server.url, get(`HTTP://${host}?a=b`))).status).toBe(200);
     expect((await rawRequest(server.url, get("/livez/"))).status).toBe(200);
   });
 
@@ -238,6 +248,40 @@ describe("bodies", () => {
     await empty();
   });
 
+  it.each(["charset=utf-8", 'Charset="UTF-8"', "charset=us-ascii", "profile=x"])(
+    "reads a body with %s",
+    async (parameter) => {
+      const answer = await rawRequest(
+        server.url,
+        `POST ${TURNS} HTTP/1.1\r\nHost: ${host}\r\n` +
+          `Content-Type: application/json; ${parameter}\r\nContent-Length: 2\r\n\r\n{}`,
+      );
+      expect([answer.status, codeOf(answer)]).toEqual([400, "invalid_request"]);
+    },
+  );
+
+  it("does not ask HTTP/1.0 for a body, which knows no such thing", async () => {
+    using connection = new RawConnection(server.url);
+    await connection.send(
+      `POST ${TURNS} HTTP/1.0\r\nHost: ${host}\r\nContent-Type: application/json\r\n` +
+        "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n{}",
+    );
+    expect((await connection.answers())[0]?.status).toBe(400);
+    expect(connection.received).not.toContain("100 Continue");
+  });
+
+  it("cares for no type where there is no body", async () => {
+    using _full = await fill();
+    const [turnId = ""] = await runningTurns(server);
+    const answer = await rawRequest(
+      server.url,
+      `POST /v1/turns/${turnId}/cancel HTTP/1.1\r\nHost: ${host}\r\n` +
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\n\r\n",
+    );
+    expect(answer.status).toBe(202);
+    await empty();
+  });
+
   it("forgets an upload that is broken off", async () => {
     using connection = new RawConnection(server.url);
     await connection.send(
@@ -254,6 +298,7 @@ describe("bodies", () => {
     ["of another type", "Content-Type: text/plain\r\n", 415],
     ["of a type that is none", "Content-Type: ;;;\r\n", 415],
     ["without a type", "", 415],
+    ["in another charset", "Content-Type: application/json; charset=utf-16\r\n", 415],
   ])("refuses a body %s", async (_name, headers, status) => {
     const answer = await rawRequest(
       server.url,

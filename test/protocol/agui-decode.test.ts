@@ -2,6 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
+import { decodeAguiConnect } from "../../src/protocol/agui-connect.ts";
 import { decodeAguiRun } from "../../src/protocol/agui-decode.ts";
 
 const PNG = "iVBORw0KGgo=";
@@ -253,6 +254,33 @@ describe("decodeAguiRun()", () => {
       index % 2 === 0 ? user("q") : assistant("a"),
     );
     expect(await errorsOf(run([...history, user("Hi")]))).toBe("accepted");
+  });
+
+  it("does not look at keys that mean nothing, however many there are", async () => {
+    let looks = 0;
+    const counting = (value: object): object => {
+      const many = Object.fromEntries(Array.from({ length: 5_000 }, (_, at) => [`key ${at}`, at]));
+      const look = <Args extends unknown[], Seen>(see: (...args: Args) => Seen) => {
+        return (...args: Args): Seen => {
+          looks += 1;
+          return see(...args);
+        };
+      };
+      return new Proxy(
+        { ...value, ...many },
+        {
+          get: look(Reflect.get),
+          getOwnPropertyDescriptor: look(Reflect.getOwnPropertyDescriptor),
+        },
+      );
+    };
+    const source = counting({ type: "data", value: PNG, mimeType: "image/png" });
+    const content = [counting({ type: "text", text: "Look" }), counting({ type: "image", source })];
+    const messages = [counting(user("Hi")), counting(assistant("Hello")), counting(user(content))];
+    const { input } = await decodeAguiRun(run(messages));
+    expect(input).toHaveLength(2);
+    expect(decodeAguiConnect(run(messages)).messages).toHaveLength(3);
+    expect(looks).toBeLessThan(500);
   });
 
   it("either decodes or refuses, for any JSON", async () => {

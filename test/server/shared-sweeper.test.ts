@@ -53,6 +53,7 @@ async function open({ keepFreeBytes, store: shared }: Options = {}) {
     } as unknown as OpenSessionsOptions["telemetry"],
     single: null,
     kept: { residents: { endOf: async () => {} } } as unknown as OpenSessionsOptions["kept"],
+    forgetTurns: () => {},
   });
   cleanAfterTest(async () => opened[Symbol.asyncDispose]());
   return { ...opened, data, store, lines };

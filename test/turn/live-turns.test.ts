@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
+import { sessionRefOf } from "../../src/session/session-id.ts";
 import type { StartTurn } from "../../src/turn/live-turn.ts";
 import { LiveTurns, type LiveTurnsOptions } from "../../src/turn/live-turns.ts";
 import type { Caller, TurnEvent, TurnOutcome, TurnRequest } from "../../src/turn/turn.ts";
@@ -98,6 +99,31 @@ describe("LiveTurns", () => {
     fake.finish[0]?.();
     await turn.ended;
     expect({ size: turns.size, given: fake.given }).toEqual({ size: 0, given: 1 });
+  });
+
+  it("finds nothing more of a session that is deleted, but lets who reads it finish", async () => {
+    const fake = new FakeTurns();
+    const turns = open(fake.start, { journal: { ...JOURNAL, keepMs: 60_000 } });
+    const key = { hash: "k", inputHash: "i" };
+    const asked = { ...request(), key };
+    const { turn } = await turns.start(asked, never);
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    const reader = turn.attach(never);
+    fake.finish[0]?.();
+    await turn.ended;
+    expect(turns.known(asked)).toBe(turn);
+    const { session: target, caller, agentName } = asked;
+    const ref = sessionRefOf({ tenant: caller.tenant, agentName, target });
+    turns.forget({ ...ref, tenant: "another" });
+    await turn.ended;
+    expect(turns.kept).toBe(1);
+    turns.forget(ref);
+    await turn.ended;
+    expect(turns.kept).toBe(0);
+    expect(turns.known(asked)).toBeNull();
+    expect(turns.ofSession(ref)).toBeUndefined();
+    expect(() => turns.find(turn.request.turnId, ADA)).toThrow("Cannot find the turn");
+    expect(lastOf(await collect(reader.events()))).toEqual(COMPLETED);
   });
 
   it("ends its turns when it is disposed, and takes no new one", async () => {

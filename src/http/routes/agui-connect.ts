@@ -119,23 +119,26 @@ async function storedOf(
     const { isBusy, lastTurnAtMs } = await sessions.read(ref, Date.now());
     using _read = await reads.begin(gone);
     const { messages } = await sessions.transcript(ref, Date.now());
-    return { messages, isBusy, lastTurnAtMs };
+    return { messages, isBusy, isGone: false, lastTurnAtMs };
   } catch (thrown) {
     const code = thrown instanceof AppError ? thrown.code : null;
     if (code !== "session_not_found" && code !== "session_gone") throw thrown;
-    return { messages: [], isBusy: false, lastTurnAtMs: 0 };
+    return { messages: [], isBusy: false, isGone: code === "session_gone", lastTurnAtMs: 0 };
   }
 }
 
 interface Stored {
   readonly messages: readonly SessionMessage[];
   readonly isBusy: boolean;
+  /** It was deleted, here or at another replica. */
+  readonly isGone: boolean;
   readonly lastTurnAtMs: number;
 }
 
-/** Whether others had turns of the thread since, or have one: the last one here is not its last. */
-function wasFollowed({ endedAtMs }: LiveTurn, { isBusy, lastTurnAtMs }: Stored): boolean {
-  return endedAtMs !== null && (isBusy || lastTurnAtMs > endedAtMs);
+/** Whether more became of the thread since, or becomes: the last turn here is not its last word. */
+function wasFollowed({ endedAtMs }: LiveTurn, stored: Stored): boolean {
+  const { isBusy, isGone, lastTurnAtMs } = stored;
+  return endedAtMs !== null && (isBusy || isGone || lastTurnAtMs > endedAtMs);
 }
 
 /** A client that took the thread for idle would ask the next thing, and be refused. */
