@@ -17,6 +17,7 @@ import {
   bytesIn,
   filesBelow,
   isBeginningOf,
+  lookAtFile,
   MAX_STEP_BYTES,
   tailOf,
   writeAll,
@@ -30,7 +31,7 @@ import { readRecord, type SessionRecord, transcriptIdOf, writeRecord } from "./s
 import { ifPresent } from "./storage-errors.ts";
 import { createdAtMsOf } from "./stored-record.ts";
 import { stateOf } from "./stores/pieces.ts";
-import { bytesOf, type SessionHead } from "./stores/session-head.ts";
+import { bytesOf, pathsOf, type SessionHead } from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
 import { hasMessageAfter, insideOf, type TranscriptFile } from "./transcript-file.ts";
 
@@ -123,14 +124,19 @@ export class LocalCopy {
   }
 
   /**
-   * What the copy has beyond the store, whole lines of transcripts; at most so much as one step
-   * may be, or a little more.
+   * What the copy has beyond the store, whole lines of transcripts, and which of its files are gone;
+   * at most so much as one step may be, or a little more.
+   *
+   * @param hasAll Whether the turn began with all that the store had: what is not there was then
+   *   removed in it, and not lost in a power cut.
    */
   async tails(
     record: SessionRecord,
     head: SessionHead,
+    hasAll: boolean,
   ): Promise<{ readonly tails: readonly Tail[]; readonly isAll: boolean }> {
-    const tails: Tail[] = [];
+    const gone = await this.#goneOf(record, head, hasAll);
+    const tails: Tail[] = gone.map((path) => ({ path, fromBytes: 0, chunks: [] }));
     let bytes = 0;
     for (const { path, file } of await this.#files(record)) {
       if (bytes >= MAX_STEP_BYTES) return { tails, isAll: false };
@@ -149,20 +155,24 @@ export class LocalCopy {
    */
   async follow(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
     const mark = await this.readMark();
-    // A turn that was cut off here may have begun a transcript whose name the store has not heard.
-    const { transcriptId } = { ...record, ...(await this.record()) };
-    const own = { ...record, ...(transcriptId !== undefined && { transcriptId }) };
-    if (
-      isMarkOf(mark, head) &&
-      !(await this.#haveLostAnEnd(Object.keys(head.pieces), own, head, load))
-    ) {
-      await this.writeRecord(own);
+    if (isMarkOf(mark, head) && !(await this.hasLostAnEnd(record, head, load))) {
+      await this.keep(record);
       return false;
     }
     const wasAhead = await this.#isAhead(record, mark, load);
-    await this.replace(record, { paths: Object.keys(head.pieces), load }, wasAhead);
+    await this.replace(record, { paths: pathsOf(head), load }, wasAhead);
     await this.mark(head);
     return wasAhead;
+  }
+
+  /** Takes over the record alone: a process has the files, and they are those of the store. */
+  async keep(record: SessionRecord): Promise<void> {
+    await this.writeRecord(await this.#ownOf(record));
+  }
+
+  /** Whether a file of the copy has less than the mark vouches for, or is none any more. */
+  async hasLostAnEnd(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
+    return this.#haveLostAnEnd(pathsOf(head), await this.#ownOf(record), head, load);
   }
 
   /**
@@ -217,7 +227,7 @@ export class LocalCopy {
 
   /** Whether the copy's transcript is a mere beginning of what the store has. */
   async isBehind(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
-    return head.pieces[""] !== undefined && this.#haveLostAnEnd([""], record, head, load);
+    return bytesOf(head) > 0 && this.#haveLostAnEnd([""], record, head, load);
   }
 
   /** Whether the store has all that the copy's transcript says, be it followed by more. */
@@ -247,11 +257,9 @@ export class LocalCopy {
     const main = await transcriptFileOf(this.#data, record);
     for (const path of paths) {
       const file = main && (path === "" ? main.path : join(besideOf(main, record), path));
-      const found = file === undefined ? undefined : await ifPresent(stat(file));
-      if (file === undefined || found === undefined) return true;
-      if (found.size < bytesOf(head, path) && (await isBeginningOf(file, path, load(path)))) {
-        return true;
-      }
+      const bytes = file === undefined ? "nothing" : await lookAtFile(file);
+      if (file === undefined || typeof bytes === "string") return true;
+      if (bytes < bytesOf(head, path) && (await isBeginningOf(file, path, load(path)))) return true;
     }
     return false;
   }
@@ -264,6 +272,26 @@ export class LocalCopy {
     return (
       (await hasMessageAfter(transcript, mark?.bytes ?? 0)) && !(await this.isWithin(record, load))
     );
+  }
+
+  /** Paths that the store has of what is not there any more. */
+  async #goneOf(record: SessionRecord, head: SessionHead, hasAll: boolean): Promise<string[]> {
+    const main = await transcriptFileOf(this.#data, record);
+    // Without its transcript a session is no session: it has lost that, and perhaps all.
+    if (main === undefined) return [];
+    const gone: string[] = [];
+    for (const path of pathsOf(head)) {
+      if (path === "") continue;
+      const found = await lookAtFile(join(besideOf(main, record), path));
+      if (found === "another" || (found === "nothing" && hasAll)) gone.push(path);
+    }
+    return gone;
+  }
+
+  /** A turn that was cut off here may have begun a transcript whose name the store has not heard. */
+  async #ownOf(record: SessionRecord): Promise<SessionRecord> {
+    const { transcriptId } = { ...record, ...(await this.record()) };
+    return { ...record, ...(transcriptId !== undefined && { transcriptId }) };
   }
 
   async #files(record: SessionRecord): Promise<readonly { path: string; file: string }[]> {

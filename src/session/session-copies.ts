@@ -45,16 +45,33 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   }
 
   /**
+   * Whether a file of the copy has less than its mark says: cut by a power cut, or removed since.
+   *
+   * @throws {AppError} As {@link bringUpToDate}.
+   */
+  async hasLostAnEnd(ref: SessionRef, head: SessionHead): Promise<boolean> {
+    const record = recordOf(head, ref, Date.now());
+    const load = this.#loadOf(ref, head);
+    return storing("read the session", () => this.of(ref).hasLostAnEnd(record, head, load));
+  }
+
+  /**
    * Makes the copy that of the store, where it is not.
    *
+   * @param processStayed A process works with its files, which `claim` has found to be the store's:
+   *   whatever has become of them since, they are not taken from it.
    * @returns Whether it had something that the store has not, and that is set aside.
    * @throws {AppError} `session_gone`, `session_not_found`, `storage_failed`, `store_unavailable`.
    */
-  async bringUpToDate(ref: SessionRef, head: SessionHead): Promise<boolean> {
+  async bringUpToDate(ref: SessionRef, head: SessionHead, processStayed = false): Promise<boolean> {
     const nowMs = Date.now();
     const record = recordOf(head, ref, nowMs);
     const copy = this.of(ref);
     return storing("bring the session here", async () => {
+      if (processStayed) {
+        await copy.keep(record);
+        return false;
+      }
       const mark = await copy.readMark();
       // It was deleted and began anew: nothing of before may come into it.
       const isOfBefore = mark !== null && mark.createdAtMs !== record.createdAtMs;

@@ -149,7 +149,7 @@ export class SessionLease implements AsyncDisposable {
   async #bringOver(record: SessionRecord, then: (head: SessionHead) => SessionHead): Promise<void> {
     const { log, key, copy } = this.#options;
     for (let isAll = false; !isAll;) {
-      const step = await copy.tails(record, this.#known.head);
+      const step = await copy.tails(record, this.#known.head, this.#hasCopy);
       ({ isAll } = step);
       // A long transcript is many steps, while which no renewal has its turn.
       const change = isAll ? then : (head: SessionHead) => this.#renewed(head);

@@ -17,7 +17,7 @@ import { settlesWithin } from "../lib/settles-within.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import { LateTurns } from "./late-turns.ts";
 import { LeaseClock } from "./lease-clock.ts";
-import { isMarkOf } from "./local-copy.ts";
+import { isMarkOf, type Mark } from "./local-copy.ts";
 import { Outbox } from "./outbox.ts";
 import { SessionCopies } from "./session-copies.ts";
 import {
@@ -152,9 +152,10 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     let wasLeft = false;
     const known = await this.#take(ref, input, nowMs, () => (wasLeft = true));
     const lease = this.#leaseFor(ref, known);
+    const hasMovedOn = await this.#hasMovedOn(ref, mark, lease);
     this.#leases.set(textOf(ref), lease);
     return {
-      hasMovedOn: !isMarkOf(mark, lease.head),
+      hasMovedOn,
       wasLeft,
       lost: lease.lost,
       [Symbol.asyncDispose]: async () => {
@@ -168,7 +169,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     const lease = this.#leaseOf(ref);
-    await this.#bringUpToDate(ref, lease.head);
+    await this.#bringUpToDate(ref, lease.head, options?.processStayed);
     lease.follow();
     return this.#options.local.open(input, nowMs, options);
   }
@@ -331,8 +332,18 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     if (before !== listedAtMs) await this.unlist(key, before);
   }
 
-  async #bringUpToDate(ref: SessionRef, head: SessionHead): Promise<void> {
-    const wasAhead = await this.copies.bringUpToDate(ref, head);
+  /** Whether the copy has to be made anew, which no process may see that works with it. */
+  async #hasMovedOn(ref: SessionRef, mark: Mark | null, lease: SessionLease): Promise<boolean> {
+    try {
+      return !isMarkOf(mark, lease.head) || (await this.copies.hasLostAnEnd(ref, lease.head));
+    } catch (thrown) {
+      await lease[Symbol.asyncDispose]();
+      throw thrown;
+    }
+  }
+
+  async #bringUpToDate(ref: SessionRef, head: SessionHead, processStayed = false): Promise<void> {
+    const wasAhead = await this.copies.bringUpToDate(ref, head, processStayed);
     if (wasAhead) this.#options.onNotice({ what: "superseded", sessionId: ref.sessionId });
   }
 
