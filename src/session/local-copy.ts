@@ -8,6 +8,7 @@
  * @module
  */
 
+import { randomUUID } from "node:crypto";
 import { rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
@@ -22,12 +23,23 @@ import {
   tailOf,
   writeAll,
 } from "./copy-files.ts";
-import { makeDirectoriesBelow, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
+import {
+  makeDirectoriesBelow,
+  makeDirectoryDeep,
+  syncDirectory,
+  writeDurably,
+} from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import { sessionNotFound, type SessionRef } from "./session-id.ts";
 import { transcriptFileOf } from "./session-lookup.ts";
-import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
-import { readRecord, type SessionRecord, transcriptIdOf, writeRecord } from "./session-record.ts";
+import { dataPathsOf, RECORD_NAME, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
+import {
+  lastUseOf,
+  readRecord,
+  type SessionRecord,
+  transcriptIdOf,
+  writeRecord,
+} from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
 import { createdAtMsOf } from "./stored-record.ts";
 import { stateOf } from "./stores/pieces.ts";
@@ -89,6 +101,19 @@ export class LocalCopy {
       // Whatever happened to it: the copy is made anew.
       return null;
     }
+  }
+
+  /**
+   * When the session of which it is a copy began: that tells it from another one of the thread. By its
+   * record where it has no mark, as of one that was set aside, or cut off while it was made anew.
+   */
+  async createdAtMs(): Promise<number | undefined> {
+    return (await this.readMark())?.createdAtMs ?? (await this.record())?.createdAtMs;
+  }
+
+  /** As that of `session-record.ts`. */
+  async lastUseAtMs(record: SessionRecord): Promise<number> {
+    return lastUseOf(this.#paths.record, record);
   }
 
   /** Beside its transcript; undefined while there is no copy, or none that can be read. */
@@ -176,8 +201,8 @@ export class LocalCopy {
   }
 
   /**
-   * Makes it a session with these transcripts. It has its record last: what is cut off before is no
-   * session yet, and not one that has lost what was said.
+   * Makes it a session with these transcripts, which it has before its record: what is cut off is no
+   * session yet, and not one that has lost what was said. They are written where a start finds nothing.
    *
    * @param setsAside Keeps what there was.
    */
@@ -186,14 +211,36 @@ export class LocalCopy {
     { paths, load }: Transcripts,
     setsAside = false,
   ): Promise<void> {
-    await this.#makeDirectories();
-    const { directory, config } = this.#paths;
-    const draft = join(directory, "restoring");
-    await removeTree(draft);
-    const id = transcriptIdOf(record);
-    for (const path of paths) {
-      await writeAll(join(draft, FOLDER, fileNameOf(id, path)), load(path));
+    const { directory } = this.#paths;
+    const { tenants, run } = dataPathsOf(this.#data);
+    // Without its root there is nothing to write to.
+    await stat(tenants);
+    const draft = join(run, "copies", randomUUID());
+    try {
+      await makeDirectoryDeep(draft);
+      const folder = join(draft, PROJECTS, FOLDER);
+      const id = transcriptIdOf(record);
+      for (const path of paths) await writeAll(join(folder, fileNameOf(id, path)), load(path));
+      if ((await ifPresent(stat(directory))) === undefined) await this.#place(draft, record);
+      else await this.#put(join(draft, PROJECTS), record, setsAside);
+    } finally {
+      await removeTree(draft).catch(() => {});
     }
+  }
+
+  /** Makes the draft the session, at once: what has no record is seen by nobody, a sweep neither. */
+  async #place(draft: string, record: SessionRecord): Promise<void> {
+    const { directory, tombstone } = this.#paths;
+    await writeRecord(join(draft, RECORD_NAME), record);
+    await this.#makeDirectories();
+    await rename(draft, directory);
+    await syncDirectory(dirname(directory));
+    await rm(tombstone, { force: true });
+  }
+
+  /** Puts these into the session that is there. */
+  async #put(draft: string, record: SessionRecord, setsAside: boolean): Promise<void> {
+    const { config } = this.#paths;
     if (setsAside) await this.setAside();
     // Without the mark, a crash from here on has the copy made once more.
     await rm(this.#markFile, { force: true });
@@ -268,10 +315,11 @@ export class LocalCopy {
   async #isAhead(record: SessionRecord, mark: Mark | null, load: LoadPath): Promise<boolean> {
     const transcript = await transcriptFileOf(this.#data, (await this.record()) ?? record);
     if (transcript === undefined) return false;
+    const markBytes = mark?.bytes ?? 0;
+    // One that was shortened since, or lost its end, is another one from its beginning.
+    const fromBytes = transcript.bytes < markBytes ? 0 : markBytes;
     // The store may have them all the same: what it answered was lost.
-    return (
-      (await hasMessageAfter(transcript, mark?.bytes ?? 0)) && !(await this.isWithin(record, load))
-    );
+    return (await hasMessageAfter(transcript, fromBytes)) && !(await this.isWithin(record, load));
   }
 
   /** Paths that the store has of what is not there any more. */
@@ -317,6 +365,8 @@ export class LocalCopy {
 
 /** Claude Code looks for a transcript in every folder there is, and goes on writing where it is. */
 const FOLDER = "restored";
+/** Where its folders are, in the directory of a session. */
+const PROJECTS = join("config", "projects");
 
 function fileNameOf(transcriptId: string, path: string): string {
   return path === "" ? `${transcriptId}.jsonl` : join(transcriptId, path);

@@ -5,22 +5,26 @@
  * would.
  */
 
-import { appendFile, mkdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 
 import { describe, expect, it } from "vitest";
 
+import { openDataDirectory } from "../../src/session/data-directory.ts";
+import type { StoredSession } from "../../src/session/retention.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
-import { sessionPathsOf } from "../../src/session/session-paths.ts";
+import { dataPathsOf, sessionPathsOf } from "../../src/session/session-paths.ts";
 import { codeOf, thread, threadWithHistory, TOTALS, userLine } from "./fixture.ts";
 import {
   allTextIn,
   begin,
+  endDuringOutage,
+  pace,
   type Replica,
   replicas,
   required,
-  saidIn,
   takeTurn,
 } from "./replicas.ts";
 
@@ -202,5 +206,136 @@ describe("files beside a transcript", () => {
     await expect.poll(() => again.notices, { timeout: 5_000 }).toContain("delivered");
     expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
     expect(await allOf(two)).toContain("one page");
+  });
+});
+
+describe("a sweep of copies", () => {
+  it("leaves one alone that had a turn since it was looked at", async () => {
+    const { one } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const seen: StoredSession[] = [];
+    for await (const some of one.sessions.copies.look(false)) {
+      seen.push(...some.filter((each) => each !== "unreadable"));
+    }
+    await delay(5);
+    const turn = await begin(one, threadWithHistory("t"));
+    await writeFile(join(turn.session.directories.work, "report"), "made by a tool");
+    await turn.say("second");
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    for (const each of seen) {
+      expect(await one.sessions.copies.deleteUnused(each, Date.now())).toBe(false);
+    }
+    expect(seen).toHaveLength(1);
+    expect(await allOf(one)).toContain("made by a tool");
+  });
+
+  it("drops what was set aside of a deleted session, and what its copy was left with", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const turn = await begin(one, threadWithHistory("t"));
+    await writeFile(join(turn.session.directories.work, "note"), "secret");
+    await endDuringOutage(store, turn);
+    await writeFile(sessionPathsOf(one.data, REF).record, "{");
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, { timeout: 10_000 }).toContain("superseded");
+    expect(await allOf(one)).toContain("during");
+    await two.sessions.delete(REF, Date.now());
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(1);
+    expect(await allOf(one)).toBe("");
+  });
+
+  it("drops one without a mark, unless the store knows nothing of its session", async () => {
+    const { store, one, two } = await replicas();
+    for (const name of ["t", "lost"]) {
+      const ref = sessionRefOf(thread(name));
+      await takeTurn(one, thread(name), "secret");
+      // As of one that was cut off while it was made anew.
+      await rm(join(sessionPathsOf(one.data, ref).directory, "store.json"));
+    }
+    await two.sessions.delete(REF, Date.now());
+    const lost = sessionRefOf(thread("lost"));
+    for (const name of store.objects.keys()) {
+      if (name.includes(lost.sessionId)) store.objects.delete(name);
+    }
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(1);
+    expect(await allOf(one)).toBe("");
+    expect(await allTextIn(sessionPathsOf(one.data, lost).directory)).toContain("secret");
+  });
+});
+
+describe("a copy that was not finished", () => {
+  const isPiece = (name: string) => name.startsWith("sessions/") && !name.endsWith("/head");
+
+  it("leaves nothing behind", async () => {
+    const { store, one, two } = await withResult();
+    let pieces = 0;
+    store.faultOf = (call, name) => {
+      if (call !== "get" || !isPiece(name)) return null;
+      pieces += 1;
+      return pieces > 1 ? "before" : null;
+    };
+    expect(await codeOf(begin(two, threadWithHistory("t")))).toBe("store_unavailable");
+    expect(pieces).toBe(2);
+    store.faultOf = () => null;
+    await one.sessions.delete(REF, Date.now());
+    expect(await allTextIn(two.data)).not.toContain("first");
+  });
+
+  it("is gone with the next start where it was killed", async () => {
+    const { store, two } = await withResult();
+    let pieces = 0;
+    store.before = async (call, name) => {
+      if (call !== "get" || !isPiece(name)) return;
+      pieces += 1;
+      if (pieces > 1) await new Promise(() => {});
+    };
+    void begin(two, threadWithHistory("t"));
+    await expect.poll(() => pieces).toBe(2);
+    expect(await allTextIn(two.data)).toContain("first");
+    // As the next run finds it, once it has taken the lock over.
+    await rm(dataPathsOf(two.data).lock);
+    const next = await openDataDirectory(two.data, 1);
+    expect(await allTextIn(two.data)).not.toContain("first");
+    await next[Symbol.asyncDispose]();
+  });
+
+  it("leaves room for a spare where there was nothing to copy", async () => {
+    const { one } = await replicas();
+    await using turn = await begin(one, thread("t"));
+    expect(await readdir(turn.session.directories.config)).toEqual([]);
+  });
+});
+
+describe("a turn that comes too late", () => {
+  it("is set aside also where the transcript was shortened for it", async () => {
+    const { store, one, two } = await replicas();
+    for (let turn = 0; turn < 8; turn += 1) {
+      await takeTurn(one, thread("t"), `${turn} ${"x".repeat(2_000)}`);
+    }
+    const lock = one.locks.lock(REF);
+    const claim = await one.sessions.claim(threadWithHistory("t"), Date.now());
+    const transcript = { maxBytes: 10_000, whenFull: "shorten" } as const;
+    await one.sessions.open(threadWithHistory("t"), Date.now(), { transcript });
+    const { path } = required(await transcriptIfAny(one.data, REF));
+    await appendFile(path, userLine("acknowledged", "u-last"));
+    store.faultOf = () => "before";
+    await one.sessions.finish(REF, { totals: TOTALS, endedAtMs: Date.now() });
+    await claim[Symbol.asyncDispose]();
+    lock[Symbol.dispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    store.faultOf = () => null;
+    for (const object of store.objects.values()) {
+      const text = object.body.toString("utf8");
+      object.body = Buffer.from(text.replace(/"expiresAtMs":\d+/, '"expiresAtMs":0'));
+    }
+    await takeTurn(two, threadWithHistory("t"), "others went on");
+    const again = await one.restarted();
+    await expect.poll(() => again.notices, { timeout: 10_000 }).toContain("superseded");
+    const history = await takeTurn(again, threadWithHistory("t"), "next");
+    expect(history).toContain("others went on");
+    expect(history).not.toContain("acknowledged");
+    const { directory } = sessionPathsOf(one.data, REF);
+    expect(await allTextIn(join(directory, "superseded"))).toContain("acknowledged");
   });
 });
