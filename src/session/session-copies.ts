@@ -9,7 +9,7 @@ import { hasCode } from "../lib/errors.ts";
 import type { Pace } from "../lib/pacer.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import type { LeaseClock } from "./lease-clock.ts";
-import { type LoadPath, LocalCopy } from "./local-copy.ts";
+import { isMarkOf, type LoadPath, LocalCopy, type Mark } from "./local-copy.ts";
 import type { StoredSession } from "./retention.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
 import type { SessionLocks } from "./session-locks.ts";
@@ -45,12 +45,20 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return new LocalCopy(this.#options.dataDirectory, ref);
   }
 
+  /** Null where it has none that can be read. @throws {AppError} `storage_failed` */
+  async markOf(ref: SessionRef): Promise<Mark | null> {
+    return storing("read the session", () => this.of(ref).readMark());
+  }
+
   /**
-   * Whether a file of the copy has less than its mark says: cut by a power cut, or removed since.
+   * Whether {@link bringUpToDate} has to make the copy anew, which no process may see that works with
+   * it: others had turns of the session, or a file of the copy was removed since, or lost its end.
    *
-   * @throws {AppError} As {@link bringUpToDate}.
+   * @param mark As it was before the session was taken.
+   * @throws {AppError} As that.
    */
-  async hasLostAnEnd(ref: SessionRef, head: SessionHead): Promise<boolean> {
+  async hasMovedOn(ref: SessionRef, mark: Mark | null, head: SessionHead): Promise<boolean> {
+    if (!isMarkOf(mark, head)) return true;
     const record = recordOf(head, ref, Date.now());
     const load = this.#loadOf(ref, head);
     return storing("read the session", () => this.of(ref).hasLostAnEnd(record, head, load));

@@ -17,7 +17,6 @@ import { settlesWithin } from "../lib/settles-within.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import { LateTurns } from "./late-turns.ts";
 import { LeaseClock } from "./lease-clock.ts";
-import { isMarkOf, type Mark } from "./local-copy.ts";
 import { Outbox } from "./outbox.ts";
 import { SessionCopies } from "./session-copies.ts";
 import {
@@ -32,8 +31,8 @@ import { RENEWALS, SessionLease } from "./session-lease.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { mustNotBeOnHold, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
-import { storing } from "./storage-errors.ts";
 import { keyOf, recordOf, recordToBegin, withoutTurn, withRecord } from "./stored-record.ts";
+import type { StoreNotice } from "./store-notice.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
@@ -70,19 +69,6 @@ export interface SharedSessionsOptions {
   readonly beforeDelete: (ref: SessionRef) => Promise<void>;
   readonly onNotice: (notice: StoreNotice) => void;
 }
-
-/** What an operator may want to know of. */
-export type StoreNotice =
-  /** What a turn says cannot be brought over now, mostly as the store does not answer. It goes on. */
-  | { readonly what: "unavailable"; readonly sessionId: string; readonly error: unknown }
-  /** A turn has ended that the store has not heard of. */
-  | { readonly what: "kept"; readonly sessionId: string; readonly error: unknown }
-  /** Of this one it cannot hear, for what is wrong with the session, here or there. It still waits. */
-  | { readonly what: "stuck"; readonly sessionId: string; readonly error: unknown }
-  /** Now it has. */
-  | { readonly what: "delivered"; readonly sessionId: string }
-  /** It never will: others went on without it, or the copy is damaged. What it said is beside it. */
-  | { readonly what: "superseded"; readonly sessionId: string };
 
 /** Who cancels a turn waits no longer for the store: with the end of its process, about a second. */
 const AWAITED_STORE_TIME_MS = 300;
@@ -148,11 +134,15 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     // A turn that has ended here, and not there, comes first.
     await this.#outbox.settle(ref);
     // What this replica's own disk may refuse comes before anything is taken.
-    const mark = await storing("read the session", () => this.copies.of(ref).readMark());
+    const mark = await this.copies.markOf(ref);
     let wasLeft = false;
     const known = await this.#take(ref, input, nowMs, () => (wasLeft = true));
     const lease = this.#leaseFor(ref, known);
-    const hasMovedOn = await this.#hasMovedOn(ref, mark, lease);
+    const judged = this.copies.hasMovedOn(ref, mark, lease.head);
+    const hasMovedOn = await judged.catch(async (thrown: unknown) => {
+      await lease[Symbol.asyncDispose]();
+      throw thrown;
+    });
     this.#leases.set(textOf(ref), lease);
     return {
       hasMovedOn,
@@ -330,16 +320,6 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       await lease.deliver(record, (now) => ({ ...end(now), listedAtMs }));
     });
     if (before !== listedAtMs) await this.unlist(key, before);
-  }
-
-  /** Whether the copy has to be made anew, which no process may see that works with it. */
-  async #hasMovedOn(ref: SessionRef, mark: Mark | null, lease: SessionLease): Promise<boolean> {
-    try {
-      return !isMarkOf(mark, lease.head) || (await this.copies.hasLostAnEnd(ref, lease.head));
-    } catch (thrown) {
-      await lease[Symbol.asyncDispose]();
-      throw thrown;
-    }
   }
 
   async #bringUpToDate(ref: SessionRef, head: SessionHead, processStayed = false): Promise<void> {
