@@ -5,13 +5,14 @@
  * @module
  */
 
-import { type FileHandle, open, readdir } from "node:fs/promises";
+import { type FileHandle, lstat, open, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { errnoOf } from "../lib/errno.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import { makeDirectoryDeep } from "./durable-file.ts";
 import { ifPresent } from "./storage-errors.ts";
 import { chunksOf, hashOf, writeStartOf } from "./stores/pieces.ts";
-import { bytesOf, type Piece, type SessionHead } from "./stores/session-head.ts";
+import { bytesOf, type Piece, piecesOf, type SessionHead } from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
 import { endOfLastLine, readAt } from "./transcript-file.ts";
 
@@ -38,7 +39,7 @@ export async function tailOf(path: string, name: string, head: SessionHead): Pro
   const endBytes = await endOf(file, name, size);
   if (!isOfLines(name) && size > MAX_STEP_BYTES) return null;
   const storedBytes = bytesOf(head, name);
-  const sameBytes = await sameBytesOf(file, endBytes, head.pieces[name] ?? []);
+  const sameBytes = await sameBytesOf(file, endBytes, piecesOf(head, name));
   if (sameBytes === endBytes && sameBytes === storedBytes) return null;
   const fromBytes = Math.min(sameBytes, writeStartOf(head, name));
   const bytes = await readAt(file, fromBytes, Math.min(endBytes - fromBytes, MAX_STEP_BYTES));
@@ -82,12 +83,27 @@ export async function isBeginningOf(
   return sameBytes === endBytes;
 }
 
+/** The size of a file; else whether there is nothing of that name, or something that is none. */
+export async function lookAtFile(path: string): Promise<number | "nothing" | "another"> {
+  try {
+    const found = await ifPresent(lstat(path));
+    if (found === undefined) return "nothing";
+    return found.isFile() ? found.size : "another";
+  } catch (thrown) {
+    // What should be a directory above it is a file by now, or a link to itself.
+    if (["ENOTDIR", "ELOOP"].includes(errnoOf(thrown) ?? "")) return "another";
+    throw thrown;
+  }
+}
+
 /** Of regular files, as paths with `/`; bounded. */
 export async function filesBelow(directory: string, depth = 1): Promise<string[]> {
   const entries = (await ifPresent(readdir(directory, { withFileTypes: true }))) ?? [];
   const found: string[] = [];
   for (const entry of entries) {
     if (found.length >= MAX_FILES) break;
+    // No object that was read from JSON has it.
+    if (entry.name === "__proto__") continue;
     if (entry.isFile()) found.push(entry.name);
     else if (entry.isDirectory() && depth < MAX_DEPTH) {
       const below = await filesBelow(join(directory, entry.name), depth + 1);

@@ -271,8 +271,12 @@ export class FileSessions implements Sessions {
     const own = parseSessionRef(ref);
     using _lock = this.#locks.lock(own);
     return storing("hold the session", async () => {
-      const held = heldRecord(await requireRecord(this.#data, own, nowMs), isOnHold, nowMs);
+      const record = await requireRecord(this.#data, own, nowMs);
+      const lastUseAtMs = await lastUseOf(sessionPathsOf(this.#data, own).record, record);
+      const held = heldRecord(record, isOnHold, nowMs);
       await this.#write(held);
+      // Writing it anew has set its time to that of the last turn that came to its end.
+      await this.#markUsed(own, lastUseAtMs);
       return { ...this.#summaryOf(held), isBusy: false };
     });
   }

@@ -73,7 +73,11 @@ export class LateTurns {
       storing("read the session", () => clock.asked(() => copy.isBehind(of, head, load)));
     // A power cut may have taken its end, and more: the store keeps what it has.
     if (record === undefined || (await isBehind(record))) {
-      await storing("set the turn aside", () => copy.setAside());
+      await storing("set the turn aside", async () => {
+        await copy.setAside();
+        // What is set aside is to be known as this session's.
+        if (record === undefined) await copy.writeRecord(recordOf(head, ref, Date.now()));
+      });
       await leaseFor(ref, known)[Symbol.asyncDispose]();
       this.#tell(ref, "superseded");
       return;

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { randomUUID } from "node:crypto";
 import { rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
@@ -17,20 +18,32 @@ import {
   bytesIn,
   filesBelow,
   isBeginningOf,
+  lookAtFile,
   MAX_STEP_BYTES,
   tailOf,
   writeAll,
 } from "./copy-files.ts";
-import { makeDirectoriesBelow, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
+import {
+  makeDirectoriesBelow,
+  makeDirectoryDeep,
+  syncDirectory,
+  writeDurably,
+} from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import { sessionNotFound, type SessionRef } from "./session-id.ts";
 import { transcriptFileOf } from "./session-lookup.ts";
-import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
-import { readRecord, type SessionRecord, transcriptIdOf, writeRecord } from "./session-record.ts";
+import { dataPathsOf, RECORD_NAME, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
+import {
+  lastUseOf,
+  readRecord,
+  type SessionRecord,
+  transcriptIdOf,
+  writeRecord,
+} from "./session-record.ts";
 import { ifPresent } from "./storage-errors.ts";
 import { createdAtMsOf } from "./stored-record.ts";
 import { stateOf } from "./stores/pieces.ts";
-import { bytesOf, type SessionHead } from "./stores/session-head.ts";
+import { bytesOf, pathsOf, type SessionHead } from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
 import { hasMessageAfter, insideOf, type TranscriptFile } from "./transcript-file.ts";
 
@@ -90,6 +103,19 @@ export class LocalCopy {
     }
   }
 
+  /**
+   * When the session of which it is a copy began: that tells it from another one of the thread. By its
+   * record where it has no mark, as of one that was set aside, or cut off while it was made anew.
+   */
+  async createdAtMs(): Promise<number | undefined> {
+    return (await this.readMark())?.createdAtMs ?? (await this.record())?.createdAtMs;
+  }
+
+  /** As that of `session-record.ts`. */
+  async lastUseAtMs(record: SessionRecord): Promise<number> {
+    return lastUseOf(this.#paths.record, record);
+  }
+
   /** Beside its transcript; undefined while there is no copy, or none that can be read. */
   async record(): Promise<SessionRecord | undefined> {
     return readRecord(this.#paths.record, this.#ref).catch(() => undefined);
@@ -123,14 +149,19 @@ export class LocalCopy {
   }
 
   /**
-   * What the copy has beyond the store, whole lines of transcripts; at most so much as one step
-   * may be, or a little more.
+   * What the copy has beyond the store, whole lines of transcripts, and which of its files are gone;
+   * at most so much as one step may be, or a little more.
+   *
+   * @param hasAll Whether the turn began with all that the store had: what is not there was then
+   *   removed in it, and not lost in a power cut.
    */
   async tails(
     record: SessionRecord,
     head: SessionHead,
+    hasAll: boolean,
   ): Promise<{ readonly tails: readonly Tail[]; readonly isAll: boolean }> {
-    const tails: Tail[] = [];
+    const gone = await this.#goneOf(record, head, hasAll);
+    const tails: Tail[] = gone.map((path) => ({ path, fromBytes: 0, chunks: [] }));
     let bytes = 0;
     for (const { path, file } of await this.#files(record)) {
       if (bytes >= MAX_STEP_BYTES) return { tails, isAll: false };
@@ -149,25 +180,29 @@ export class LocalCopy {
    */
   async follow(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
     const mark = await this.readMark();
-    // A turn that was cut off here may have begun a transcript whose name the store has not heard.
-    const { transcriptId } = { ...record, ...(await this.record()) };
-    const own = { ...record, ...(transcriptId !== undefined && { transcriptId }) };
-    if (
-      isMarkOf(mark, head) &&
-      !(await this.#haveLostAnEnd(Object.keys(head.pieces), own, head, load))
-    ) {
-      await this.writeRecord(own);
+    if (isMarkOf(mark, head) && !(await this.hasLostAnEnd(record, head, load))) {
+      await this.keep(record);
       return false;
     }
     const wasAhead = await this.#isAhead(record, mark, load);
-    await this.replace(record, { paths: Object.keys(head.pieces), load }, wasAhead);
+    await this.replace(record, { paths: pathsOf(head), load }, wasAhead);
     await this.mark(head);
     return wasAhead;
   }
 
+  /** Takes over the record alone: a process has the files, and they are those of the store. */
+  async keep(record: SessionRecord): Promise<void> {
+    await this.writeRecord(await this.#ownOf(record));
+  }
+
+  /** Whether a file of the copy has less than the mark vouches for, or is none any more. */
+  async hasLostAnEnd(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
+    return this.#haveLostAnEnd(pathsOf(head), await this.#ownOf(record), head, load);
+  }
+
   /**
-   * Makes it a session with these transcripts. It has its record last: what is cut off before is no
-   * session yet, and not one that has lost what was said.
+   * Makes it a session with these transcripts, which it has before its record: what is cut off is no
+   * session yet, and not one that has lost what was said. They are written where a start finds nothing.
    *
    * @param setsAside Keeps what there was.
    */
@@ -176,14 +211,36 @@ export class LocalCopy {
     { paths, load }: Transcripts,
     setsAside = false,
   ): Promise<void> {
-    await this.#makeDirectories();
-    const { directory, config } = this.#paths;
-    const draft = join(directory, "restoring");
-    await removeTree(draft);
-    const id = transcriptIdOf(record);
-    for (const path of paths) {
-      await writeAll(join(draft, FOLDER, fileNameOf(id, path)), load(path));
+    const { directory } = this.#paths;
+    const { tenants, run } = dataPathsOf(this.#data);
+    // Without its root there is nothing to write to.
+    await stat(tenants);
+    const draft = join(run, "copies", randomUUID());
+    try {
+      await makeDirectoryDeep(draft);
+      const folder = join(draft, PROJECTS, FOLDER);
+      const id = transcriptIdOf(record);
+      for (const path of paths) await writeAll(join(folder, fileNameOf(id, path)), load(path));
+      if ((await ifPresent(stat(directory))) === undefined) await this.#place(draft, record);
+      else await this.#put(join(draft, PROJECTS), record, setsAside);
+    } finally {
+      await removeTree(draft).catch(() => {});
     }
+  }
+
+  /** Makes the draft the session, at once: what has no record is seen by nobody, a sweep neither. */
+  async #place(draft: string, record: SessionRecord): Promise<void> {
+    const { directory, tombstone } = this.#paths;
+    await writeRecord(join(draft, RECORD_NAME), record);
+    await this.#makeDirectories();
+    await rename(draft, directory);
+    await syncDirectory(dirname(directory));
+    await rm(tombstone, { force: true });
+  }
+
+  /** Puts these into the session that is there. */
+  async #put(draft: string, record: SessionRecord, setsAside: boolean): Promise<void> {
+    const { config } = this.#paths;
     if (setsAside) await this.setAside();
     // Without the mark, a crash from here on has the copy made once more.
     await rm(this.#markFile, { force: true });
@@ -217,7 +274,7 @@ export class LocalCopy {
 
   /** Whether the copy's transcript is a mere beginning of what the store has. */
   async isBehind(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
-    return head.pieces[""] !== undefined && this.#haveLostAnEnd([""], record, head, load);
+    return bytesOf(head) > 0 && this.#haveLostAnEnd([""], record, head, load);
   }
 
   /** Whether the store has all that the copy's transcript says, be it followed by more. */
@@ -247,11 +304,9 @@ export class LocalCopy {
     const main = await transcriptFileOf(this.#data, record);
     for (const path of paths) {
       const file = main && (path === "" ? main.path : join(besideOf(main, record), path));
-      const found = file === undefined ? undefined : await ifPresent(stat(file));
-      if (file === undefined || found === undefined) return true;
-      if (found.size < bytesOf(head, path) && (await isBeginningOf(file, path, load(path)))) {
-        return true;
-      }
+      const bytes = file === undefined ? "nothing" : await lookAtFile(file);
+      if (file === undefined || typeof bytes === "string") return true;
+      if (bytes < bytesOf(head, path) && (await isBeginningOf(file, path, load(path)))) return true;
     }
     return false;
   }
@@ -260,10 +315,31 @@ export class LocalCopy {
   async #isAhead(record: SessionRecord, mark: Mark | null, load: LoadPath): Promise<boolean> {
     const transcript = await transcriptFileOf(this.#data, (await this.record()) ?? record);
     if (transcript === undefined) return false;
+    const markBytes = mark?.bytes ?? 0;
+    // One that was shortened since, or lost its end, is another one from its beginning.
+    const fromBytes = transcript.bytes < markBytes ? 0 : markBytes;
     // The store may have them all the same: what it answered was lost.
-    return (
-      (await hasMessageAfter(transcript, mark?.bytes ?? 0)) && !(await this.isWithin(record, load))
-    );
+    return (await hasMessageAfter(transcript, fromBytes)) && !(await this.isWithin(record, load));
+  }
+
+  /** Paths that the store has of what is not there any more. */
+  async #goneOf(record: SessionRecord, head: SessionHead, hasAll: boolean): Promise<string[]> {
+    const main = await transcriptFileOf(this.#data, record);
+    // Without its transcript a session is no session: it has lost that, and perhaps all.
+    if (main === undefined) return [];
+    const gone: string[] = [];
+    for (const path of pathsOf(head)) {
+      if (path === "") continue;
+      const found = await lookAtFile(join(besideOf(main, record), path));
+      if (found === "another" || (found === "nothing" && hasAll)) gone.push(path);
+    }
+    return gone;
+  }
+
+  /** A turn that was cut off here may have begun a transcript whose name the store has not heard. */
+  async #ownOf(record: SessionRecord): Promise<SessionRecord> {
+    const { transcriptId } = { ...record, ...(await this.record()) };
+    return { ...record, ...(transcriptId !== undefined && { transcriptId }) };
   }
 
   async #files(record: SessionRecord): Promise<readonly { path: string; file: string }[]> {
@@ -289,6 +365,8 @@ export class LocalCopy {
 
 /** Claude Code looks for a transcript in every folder there is, and goes on writing where it is. */
 const FOLDER = "restored";
+/** Where its folders are, in the directory of a session. */
+const PROJECTS = join("config", "projects");
 
 function fileNameOf(transcriptId: string, path: string): string {
   return path === "" ? `${transcriptId}.jsonl` : join(transcriptId, path);

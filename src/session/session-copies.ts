@@ -9,10 +9,11 @@ import { hasCode } from "../lib/errors.ts";
 import type { Pace } from "../lib/pacer.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import type { LeaseClock } from "./lease-clock.ts";
-import { type LoadPath, LocalCopy } from "./local-copy.ts";
+import { isMarkOf, type LoadPath, LocalCopy, type Mark } from "./local-copy.ts";
 import type { StoredSession } from "./retention.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
 import type { SessionLocks } from "./session-locks.ts";
+import type { SessionRecord } from "./session-record.ts";
 import type { Sessions } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { createdAtMsOf, keyOf, recordOf } from "./stored-record.ts";
@@ -44,21 +45,45 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return new LocalCopy(this.#options.dataDirectory, ref);
   }
 
+  /** Null where it has none that can be read. @throws {AppError} `storage_failed` */
+  async markOf(ref: SessionRef): Promise<Mark | null> {
+    return storing("read the session", () => this.of(ref).readMark());
+  }
+
+  /**
+   * Whether {@link bringUpToDate} has to make the copy anew, which no process may see that works with
+   * it: others had turns of the session, or a file of the copy was removed since, or lost its end.
+   *
+   * @param mark As it was before the session was taken.
+   * @throws {AppError} As that.
+   */
+  async hasMovedOn(ref: SessionRef, mark: Mark | null, head: SessionHead): Promise<boolean> {
+    if (!isMarkOf(mark, head)) return true;
+    const record = recordOf(head, ref, Date.now());
+    const load = this.#loadOf(ref, head);
+    return storing("read the session", () => this.of(ref).hasLostAnEnd(record, head, load));
+  }
+
   /**
    * Makes the copy that of the store, where it is not.
    *
+   * @param processStayed A process works with its files, which `claim` has found to be the store's:
+   *   whatever has become of them since, they are not taken from it.
    * @returns Whether it had something that the store has not, and that is set aside.
    * @throws {AppError} `session_gone`, `session_not_found`, `storage_failed`, `store_unavailable`.
    */
-  async bringUpToDate(ref: SessionRef, head: SessionHead): Promise<boolean> {
+  async bringUpToDate(ref: SessionRef, head: SessionHead, processStayed = false): Promise<boolean> {
     const nowMs = Date.now();
     const record = recordOf(head, ref, nowMs);
     const copy = this.of(ref);
     return storing("bring the session here", async () => {
-      const mark = await copy.readMark();
-      // It was deleted and began anew: nothing of before may come into it.
-      const isOfBefore = mark !== null && mark.createdAtMs !== record.createdAtMs;
-      if (isOfBefore) await this.#options.local.discard(ref, nowMs);
+      if (processStayed) {
+        await copy.keep(record);
+        return false;
+      }
+      // It was deleted and began anew: nothing of before may come into it, nor of who knows when.
+      const isOfIt = (await copy.createdAtMs()) === record.createdAtMs;
+      if (!isOfIt) await this.#options.local.discard(ref, nowMs);
       return copy.follow(record, head, this.#loadOf(ref, head));
     });
   }
@@ -82,15 +107,17 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     const own = parseSessionRef(seen);
     const { locks, local, isNeeded, beforeDelete } = this.#options;
     using _lock = locks.lock(own);
-    if (isNeeded(own)) return false;
+    if (isNeeded(own) || !(await storing("read the session", () => this.#isUnused(seen))))
+      return false;
     await beforeDelete(own);
     await local.discard(own, nowMs);
     return true;
   }
 
   /**
-   * Drops those of sessions that were deleted, wherever that was. One that the store knows nothing of
-   * stays until it is idle for long: a store that has lost everything must not empty the replicas.
+   * Drops those of sessions that were deleted, wherever that was, and has the others know whether they
+   * are on hold. One that the store knows nothing of stays until it is idle for long: a store that has
+   * lost everything must not empty the replicas.
    *
    * @returns How many were dropped.
    */
@@ -100,25 +127,49 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
       for (const seen of some) {
         await pacer.pause(signal);
         if (signal.aborted) return dropped;
-        if (seen === "unreadable" || !(await this.#isDeleted(seen))) continue;
-        if (await this.deleteUnused(seen, nowMs).catch(falseIfBusy)) dropped += 1;
+        if (seen === "unreadable" || seen.isBusy) continue;
+        const stored = await this.#storedOf(seen);
+        // If the store cannot say, the copy may be worth a rescue.
+        if (stored === null) continue;
+        const work = isOf(stored, seen)
+          ? this.#learn(seen, stored)
+          : this.deleteUnused(seen, nowMs);
+        if (await work.catch(falseIfInUse)) dropped += 1;
       }
     }
     return dropped;
   }
 
-  async #isDeleted(seen: StoredSession): Promise<boolean> {
+  /** Null where the store knows nothing of it, or nothing that can be read. */
+  async #storedOf(ref: SessionRef): Promise<SessionRecord | "deleted" | null> {
     const { log, clock } = this.#options;
-    if (seen.isBusy || (await this.of(seen).readMark()) === null) return false;
     try {
-      const head = await clock.asked(() => log.read(keyOf(seen)));
-      if (head === null) return false;
-      return !isThere(head) || createdAtMsOf(head) !== seen.createdAtMs;
+      const head = await clock.asked(() => log.read(keyOf(ref)));
+      if (head === null) return null;
+      return isThere(head) ? recordOf(head, ref, Date.now()) : "deleted";
     } catch (thrown) {
-      // The copy may be worth a rescue.
-      if (isUnreadable(thrown)) return false;
+      if (isUnreadable(thrown)) return null;
       throw thrown;
     }
+  }
+
+  /** Has the copy know whether the session is on hold: for when the store is away. */
+  async #learn(seen: StoredSession, { onHoldSinceMs }: SessionRecord): Promise<false> {
+    const isOnHold = onHoldSinceMs !== undefined;
+    if (isOnHold !== seen.isOnHold) {
+      await this.#options.local.hold(seen, isOnHold, onHoldSinceMs ?? 0);
+    }
+    return false;
+  }
+
+  /** Whether it had no turn since it was seen, and is not on hold. */
+  async #isUnused(seen: SessionRef & { readonly lastUseAtMs: number }): Promise<boolean> {
+    const copy = this.of(seen);
+    const record = await copy.record();
+    if (record === undefined || (await copy.lastUseAtMs(record)) !== seen.lastUseAtMs) return false;
+    // While the store is away, as far as is known here: the disk fills up all the same.
+    const stored = (await this.#storedOf(seen).catch(nullIfAway)) ?? record;
+    return !isOf(stored, record) || stored.onHoldSinceMs === undefined;
   }
 
   #loadOf(ref: SessionRef, head: SessionHead): LoadPath {
@@ -126,8 +177,23 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   }
 }
 
-/** Its turn has begun since it was looked at: that one will find out. */
-function falseIfBusy(thrown: unknown): false {
-  if (hasCode(thrown, "session_busy")) return false;
+/** Whether it is the session that the copy is of, and not one that was begun anew, or deleted. */
+function isOf(
+  stored: SessionRecord | "deleted",
+  { createdAtMs }: Pick<SessionRecord, "createdAtMs">,
+): stored is SessionRecord {
+  return stored !== "deleted" && stored.createdAtMs === createdAtMs;
+}
+
+function nullIfAway(thrown: unknown): null {
+  if (hasCode(thrown, "store_unavailable")) return null;
   throw thrown;
 }
+
+/** A turn has begun since it was looked at, which will find out, or it is gone. */
+function falseIfInUse(thrown: unknown): false {
+  if (IN_USE.some((code) => hasCode(thrown, code))) return false;
+  throw thrown;
+}
+
+const IN_USE = ["session_busy", "session_not_found", "session_gone"] as const;

@@ -43,6 +43,7 @@ export class SessionLease implements AsyncDisposable {
   #work: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #hasCopy = false;
+  #hasStopped = false;
 
   constructor(options: SessionLeaseOptions) {
     this.#options = options;
@@ -76,7 +77,7 @@ export class SessionLease implements AsyncDisposable {
   stop(): void {
     clearInterval(this.#timer);
     // Nor by a renewal that is waiting for its turn.
-    this.#hasCopy = false;
+    this.#hasStopped = true;
   }
 
   /**
@@ -116,7 +117,8 @@ export class SessionLease implements AsyncDisposable {
     const { copy, withRecord } = this.#options;
     // First: what the turn says may be large, and take long, or be refused where a head is not.
     await this.#update((head) => this.#renewed(head));
-    const record = this.#hasCopy ? await copy.record() : undefined;
+    const brings = this.#hasCopy && !this.#hasStopped;
+    const record = brings ? await copy.record() : undefined;
     if (record !== undefined) await this.#bringOver(record, (head) => withRecord(head, record));
   }
 
@@ -132,7 +134,7 @@ export class SessionLease implements AsyncDisposable {
   async #bringOver(record: SessionRecord, then: (head: SessionHead) => SessionHead): Promise<void> {
     const { log, key, copy } = this.#options;
     for (let isAll = false; !isAll;) {
-      const step = await copy.tails(record, this.#known.head);
+      const step = await copy.tails(record, this.#known.head, this.#hasCopy);
       ({ isAll } = step);
       // A long transcript is many steps, while which no renewal has its turn.
       const change = isAll ? then : (head: SessionHead) => this.#renewed(head);

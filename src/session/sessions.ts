@@ -75,7 +75,10 @@ export function summaryOf(record: SessionRecord, isBusy: boolean): SessionSummar
 
 /** A session that no other replica can use. Disposing lets it go, if `finish` has not. */
 export interface SessionClaim extends AsyncDisposable {
-  /** Others had turns of it since this replica had: a process that stayed here has missed them. */
+  /**
+   * What is here of it has to be made anew: others had turns of it, which a process that stayed here
+   * has missed, or a file of it was removed, or cut, since its last turn.
+   */
   readonly hasMovedOn: boolean;
   /** An earlier turn never gave it back: its replica was killed, or the store away. */
   readonly wasLeft: boolean;

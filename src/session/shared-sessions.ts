@@ -17,7 +17,6 @@ import { settlesWithin } from "../lib/settles-within.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import { LateTurns } from "./late-turns.ts";
 import { LeaseClock } from "./lease-clock.ts";
-import { isMarkOf } from "./local-copy.ts";
 import { Outbox } from "./outbox.ts";
 import { SessionCopies } from "./session-copies.ts";
 import {
@@ -33,6 +32,7 @@ import { mustNotBeOnHold, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf, withoutTurn, withRecord } from "./stored-record.ts";
+import type { StoreNotice } from "./store-notice.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
@@ -69,19 +69,6 @@ export interface SharedSessionsOptions {
   readonly beforeDelete: (ref: SessionRef) => Promise<void>;
   readonly onNotice: (notice: StoreNotice) => void;
 }
-
-/** What an operator may want to know of. */
-export type StoreNotice =
-  /** What a turn says cannot be brought over now, mostly as the store does not answer. It goes on. */
-  | { readonly what: "unavailable"; readonly sessionId: string; readonly error: unknown }
-  /** A turn has ended that the store has not heard of. */
-  | { readonly what: "kept"; readonly sessionId: string; readonly error: unknown }
-  /** Of this one it cannot hear, for what is wrong with the session, here or there. It still waits. */
-  | { readonly what: "stuck"; readonly sessionId: string; readonly error: unknown }
-  /** Now it has. */
-  | { readonly what: "delivered"; readonly sessionId: string }
-  /** It never will: others went on without it, or the copy is damaged. What it said is beside it. */
-  | { readonly what: "superseded"; readonly sessionId: string };
 
 /** Who cancels a turn waits no longer for the store: with the end of its process, about a second. */
 const AWAITED_STORE_TIME_MS = 300;
@@ -156,14 +143,19 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     // A turn that has ended here, and not there, comes first.
     await this.#outbox.settle(ref);
     // What this replica's own disk may refuse comes before anything is taken.
-    const mark = await storing("read the session", () => this.copies.of(ref).readMark());
+    const mark = await this.copies.markOf(ref);
     // What came before may have taken longer than a lease lasts.
     const clockMs = () => nowMs + Math.round(monotonicMs() - beganAtMs);
     const { known, wasLeft } = await this.#taking.take(input, nowMs, clockMs);
     const lease = this.#leaseFor(ref, known);
+    const judged = this.copies.hasMovedOn(ref, mark, lease.head);
+    const hasMovedOn = await judged.catch(async (thrown: unknown) => {
+      await lease[Symbol.asyncDispose]();
+      throw thrown;
+    });
     this.#leases.set(textOf(ref), lease);
     return {
-      hasMovedOn: !isMarkOf(mark, lease.head),
+      hasMovedOn,
       wasLeft,
       lost: lease.lost,
       [Symbol.asyncDispose]: async () => {
@@ -177,7 +169,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     const lease = this.#leaseOf(ref);
-    await this.#bringUpToDate(ref, lease.head);
+    await this.#bringUpToDate(ref, lease.head, options?.processStayed);
     lease.follow();
     return this.#options.local.open(input, nowMs, options);
   }
@@ -309,8 +301,8 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     if (before !== listedAtMs) await this.unlist(key, before);
   }
 
-  async #bringUpToDate(ref: SessionRef, head: SessionHead): Promise<void> {
-    const wasAhead = await this.copies.bringUpToDate(ref, head);
+  async #bringUpToDate(ref: SessionRef, head: SessionHead, processStayed = false): Promise<void> {
+    const wasAhead = await this.copies.bringUpToDate(ref, head, processStayed);
     if (wasAhead) this.#options.onNotice({ what: "superseded", sessionId: ref.sessionId });
   }
 

@@ -11,14 +11,15 @@
  * @module
  */
 
-import { constants, type FileHandle, open, rename, rm } from "node:fs/promises";
+import { constants, type FileHandle, open, readdir, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { TranscriptLimit } from "../agent/definition.ts";
 import { AppError } from "../lib/errors.ts";
 import { isObject } from "../lib/is-object.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import { makeDirectory, syncDirectory } from "./durable-file.ts";
-import { storageFailed } from "./storage-errors.ts";
+import { removeTree } from "./remove-tree.ts";
+import { ifPresent, storageFailed } from "./storage-errors.ts";
 import { parseObject, readAt, type TranscriptFile } from "./transcript-file.ts";
 
 export interface Shortened {
@@ -53,12 +54,49 @@ export async function shortenTranscript(
   if (file === undefined) return null;
   const cut = await findCut(file, transcript.bytes, Math.floor(limit.maxBytes * KEPT_RATIO));
   if (cut === null) throw tooLarge();
-  const draft = `${transcript.path}.shortened`;
-  const keptBytes = await writeKept(file, draft, cut, transcript.bytes);
-  await keepDropped(file, earlierFileOf(transcript.path), cut.startBytes);
-  await rename(draft, transcript.path);
-  await syncDirectory(dirname(transcript.path));
-  return { keptBytes, droppedBytes: cut.startBytes, at: cut.at };
+  await undoAttempts(transcript.path);
+  try {
+    const draft = draftOf(transcript.path, await sizeOf(earlierFileOf(transcript.path)));
+    const keptBytes = await writeKept(file, draft, cut, transcript.bytes);
+    await keepDropped(file, earlierFileOf(transcript.path), cut.startBytes);
+    await rename(draft, transcript.path);
+    await syncDirectory(dirname(transcript.path));
+    return { keptBytes, droppedBytes: cut.startBytes, at: cut.at };
+  } catch (thrown) {
+    // What cannot be undone now is by the next attempt.
+    await undoAttempts(transcript.path).catch(() => {});
+    throw thrown;
+  }
+}
+
+/**
+ * What is kept of the transcript, until it takes its place. Its name says how much there was of what
+ * was dropped before: an attempt that fails, or is killed, has perhaps added to that.
+ */
+function draftOf(transcriptPath: string, earlierBytes: number): string {
+  return `${transcriptPath}.${earlierBytes}.shortened`;
+}
+
+/** Takes away what attempts have left that did not come to their end. */
+async function undoAttempts(transcriptPath: string): Promise<void> {
+  const [folder, beginning] = [dirname(transcriptPath), `${basename(transcriptPath)}.`];
+  for (const name of await readdir(folder)) {
+    const [, bytes] = (name.startsWith(beginning) && /\.(\d{1,15})\.shortened$/.exec(name)) || [];
+    if (bytes === undefined) continue;
+    await cutTo(earlierFileOf(transcriptPath), Number(bytes));
+    await removeTree(join(folder, name));
+  }
+}
+
+async function cutTo(path: string, bytes: number): Promise<void> {
+  await using file = await ifPresent(openRegularFile(path, constants.O_RDWR));
+  if (file === undefined || (await file.stat()).size <= bytes) return;
+  await file.truncate(bytes);
+  await file.sync();
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return (await ifPresent(stat(path)))?.size ?? 0;
 }
 
 /** Of the file with what was dropped, beside those of subagents. */
@@ -145,17 +183,17 @@ async function writeKept(
   { startBytes, line, lineBytes }: Cut,
   endBytes: number,
 ): Promise<number> {
-  await rm(path, { force: true });
   await using draft = await open(path, "wx", 0o600);
   // Nothing of it points to what is not there.
   const root = { ...parseObject(line), parentUuid: null };
   await draft.writeFile(`${JSON.stringify(root)}\n`);
   await copyRange(file, draft, startBytes + lineBytes + 1, endBytes);
   await draft.sync();
+  // Before anything is added to what was dropped before.
+  await syncDirectory(dirname(path));
   return (await draft.stat()).size;
 }
 
-/** A crash after this and before the transcript is replaced has it kept twice. */
 async function keepDropped(file: FileHandle, path: string, endBytes: number): Promise<void> {
   await makeDirectory(dirname(path));
   const { O_WRONLY, O_APPEND, O_CREAT } = constants;

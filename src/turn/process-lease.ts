@@ -39,7 +39,7 @@ export class ProcessLease implements AsyncDisposable {
    * and so does one that is on its way out. One that is starting is waited for.
    *
    * @param stop Ends that wait: the turn is over before it began.
-   * @param hasMovedOn Other replicas had turns of the session.
+   * @param hasMovedOn As `SessionClaim` has it: the process would go on in files that are replaced.
    * @returns Whether the turn goes on in a process that is there.
    * @throws {AppError} `session_busy` when one does not go.
    */

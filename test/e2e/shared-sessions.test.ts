@@ -7,7 +7,7 @@
 
 import { randomUUID } from "node:crypto";
 import { readdirSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -266,6 +266,37 @@ describe.each(TWO_STORES)("the same request twice, with %s", (_name, isThere, st
     expect(other).toMatchObject({ status: 422, code: "idempotency_key_reused" });
     expect(await (await run(two, "go on", "r2")).text()).toContain("RUN_FINISHED");
     expect(wordsOf(two)).toEqual(["please", "go on"]);
+  });
+});
+
+describe("a process that lingers", () => {
+  it("is ended before its files are replaced: nothing is lost", { timeout: 60_000 }, async () => {
+    const store = keep(await directoryStore());
+    const server = keep(await startServerProcess(optionsFor(store)));
+    const threadId = randomUUID();
+    const { sessionId } = await ask(server, "one", { threadId });
+    const data = join(server.directory, "data");
+    const transcripts = () =>
+      readdirSync(data, { recursive: true, encoding: "utf8" }).filter(
+        (name) => name.includes("/projects/") && name.endsWith(".jsonl"),
+      );
+    const results = join(data, String(transcripts()[0]).replace(/\.jsonl$/, ""), "tool-results");
+    await mkdir(results, { recursive: true });
+    await writeFile(join(results, "a.txt"), "a long result");
+    await ask(server, "two", { threadId });
+    await rm(join(results, "a.txt"));
+    await ask(server, "three", { threadId });
+    await ask(server, "four", { threadId });
+    const said = ["one", "two", "three", "four"];
+    expect(wordsOf(server)).toEqual(said);
+    const shown = (await (await fetch(`${server.url}/v1/sessions/${sessionId}`)).json()) as {
+      turns: number;
+      messages: readonly { role: string; parts: readonly { text: string }[] }[];
+    };
+    const asked = shown.messages.filter(({ role }) => role === "user");
+    expect(asked.map(({ parts }) => parts.map(({ text }) => text).join(""))).toEqual(said);
+    expect(shown.turns).toBe(4);
+    expect(transcripts()).toHaveLength(1);
   });
 });
 

@@ -4,7 +4,7 @@
  * Method: the sessions as a server opens them, on a store that is a directory.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, rename, rm, stat, symlink } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -99,6 +99,35 @@ describe("a sweep of sessions that are shared", () => {
     await expect(stat(directory)).rejects.toThrow("ENOENT");
     await rename(`${store}.away`, store);
     expect(await sweeper.sweep(Date.now())).toMatchObject({ seen: 1, swept: [] });
+  });
+
+  it("takes no copy of a session that is on hold, wherever that was said", async () => {
+    const one = await open();
+    const two = await open({ store: one.store });
+    const input = thread("t");
+    const ref = sessionRefOf(input);
+    {
+      await using _claim = await one.sessions.claim(input, Date.now());
+      const { directories } = await one.sessions.open(input, Date.now());
+      await writeFile(join(directories.work, "report"), "made by a tool");
+      await one.sessions.finish(ref, { totals: null, endedAtMs: Date.now() });
+    }
+    const { work } = sessionPathsOf(one.data, ref);
+    const isThere = async () => (await readdir(work).catch(() => [""])).includes("report");
+    await two.sessions.hold(ref, true, Date.now());
+    const later = Date.now() + 31 * DAY_MS;
+    expect(await one.sweeper.sweep(later)).toMatchObject({ onHold: 1, swept: [], failed: 0 });
+    expect(await isThere()).toBe(true);
+    // By now it knows of that by itself.
+    await rename(one.store, `${one.store}.away`);
+    expect(await codeOf(one.sweeper.sweep(later))).toBe("store_unavailable");
+    expect(await isThere()).toBe(true);
+    await rename(`${one.store}.away`, one.store);
+    await two.sessions.hold(ref, false, Date.now());
+    await one.sweeper.sweep(Date.now());
+    expect(await isThere()).toBe(true);
+    expect((await one.sweeper.sweep(later)).swept).toHaveLength(1);
+    expect(await isThere()).toBe(false);
   });
 
   it("drops the copy of a session that another replica has deleted", async () => {

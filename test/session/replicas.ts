@@ -13,7 +13,8 @@ import { type SessionInput, sessionRefOf } from "../../src/session/session-id.ts
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
 import type { OpenSession, SessionClaim } from "../../src/session/sessions.ts";
-import { SharedSessions, type StoreNotice } from "../../src/session/shared-sessions.ts";
+import { SharedSessions } from "../../src/session/shared-sessions.ts";
+import type { StoreNotice } from "../../src/session/store-notice.ts";
 import { cleanAfterTest, temporaryDirectory, TOTALS, userLine } from "./fixture.ts";
 import { MemoryObjects } from "./stores/memory-objects.ts";
 

@@ -166,6 +166,15 @@ describe("SessionSweeper", () => {
     expect(await idsIn(data)).toEqual([]);
   });
 
+  it("counts the use of a turn that was cut off also once it was on hold", async () => {
+    const { sessions, sweeper } = await prepare();
+    const { sessionId } = await takeTurn(sessions, thread("held"), NOW_MS - 100 * DAY_MS);
+    await sessions.open(thread("held"), NOW_MS - DAY_MS);
+    const ref = { tenant: "acme", sessionId };
+    for (const isOnHold of [true, false]) await sessions.hold(ref, isOnHold, NOW_MS);
+    expect(await sweeper.sweep(NOW_MS)).toMatchObject({ seen: 1, swept: [] });
+  });
+
   it("keeps and counts a session whose record is damaged", async () => {
     const { data, sessions, sweeper } = await prepare();
     const { directories } = await takeTurn(sessions, thread("damaged"), NOW_MS - 100 * DAY_MS);

@@ -138,8 +138,12 @@ describe("replicas that take turns", () => {
     await expect(turn.finish()).rejects.toThrow();
     await turn[Symbol.asyncDispose]();
     expect(await takeTurn(two, threadWithHistory("t"), "then")).toEqual(["hello"]);
+    const record = await readFile(
+      join(sessionPathsOf(two.data, sessionRefOf(thread("t"))).directory, "session.json"),
+    );
     await rm(directory, { recursive: true, force: true });
     await mkdir(join(directory, "store.json"), { recursive: true });
+    await writeFile(join(directory, "session.json"), record);
     expect(await codeOf(begin(one, threadWithHistory("t")))).toBe("storage_failed");
     expect(await takeTurn(two, threadWithHistory("t"), "at once")).toEqual(["hello", "then"]);
   });
@@ -678,7 +682,11 @@ describe("a deletion", () => {
     expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(["anew", "and on"]);
   });
 
-  it("leaves nothing for the next session of the thread, on any replica", async () => {
+  it.each([
+    ["", []],
+    [": without a mark", ["store.json"]],
+    [": without a mark and a record", ["store.json", "session.json"]],
+  ])("leaves nothing for the next session of the thread, on any replica%s", async (_what, lost) => {
     const { one, two } = await replicas();
     const ref = sessionRefOf(thread("t"));
     const first = await begin(one, thread("t"));
@@ -687,9 +695,12 @@ describe("a deletion", () => {
     await first.say("hello");
     await first.finish();
     await first[Symbol.asyncDispose]();
+    const { directory } = sessionPathsOf(one.data, ref);
+    for (const name of lost) await rm(join(directory, name));
     await two.sessions.delete(ref, Date.now());
     await using second = await begin(one, thread("t"));
-    expect(await allTextIn(sessionPathsOf(one.data, ref).directory)).not.toContain("secret");
+    const left = await allTextIn(directory);
+    for (const words of ["secret", "hello"]) expect(left).not.toContain(words);
     expect(second.history).toEqual([]);
   });
 

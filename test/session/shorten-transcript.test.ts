@@ -4,8 +4,8 @@
  * Method: transcripts as Claude Code writes them, made long; the real binary on the result.
  */
 
-import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { appendFile, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -132,6 +132,30 @@ describe("a transcript that is too large", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it.each([
+    ["nothing of what it drops was kept", 0],
+    ["half of it was", 0.5],
+    ["all of it was", 1],
+  ])("is cut once where a cut was killed before: %s", async (_what, share) => {
+    const lines = Array.from({ length: 30 }, (_, at) => userLine("x".repeat(10_000), `u${at}`));
+    const text = lines.join("");
+    const file = await fileWith(text);
+    const earlierFile = earlierFileOf(file.path);
+    await mkdir(dirname(earlierFile));
+    await writeFile(earlierFile, userLine("long ago", "u-long-ago"));
+    const { size } = await stat(earlierFile);
+    // As it is left by one that was killed.
+    await writeFile(`${file.path}.${size}.shortened`, lines.slice(-5).join(""));
+    const dropped = lines.slice(0, 21).join("");
+    await appendFile(earlierFile, dropped.slice(0, Math.floor(share * dropped.length)));
+    const shortened = await shortenTranscript(file, SHORTEN);
+    expect(shortened).toMatchObject({ at: "question", droppedBytes: dropped.length });
+    const kept = await readFile(file.path, "utf8");
+    const earlier = await readFile(earlierFile, "utf8");
+    expect(earlier + kept).toBe(userLine("long ago", "u-long-ago") + text);
+    expect(await readdir(dirname(file.path))).toHaveLength(2);
   });
 
   it("is resumed by Claude Code, which is told the rest of it and no more", async () => {

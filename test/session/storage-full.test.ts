@@ -4,8 +4,8 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, rm, statfs, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 
 import { describe, expect, it } from "vitest";
 
@@ -21,6 +21,8 @@ import {
   takeTurn,
   temporaryDirectory,
   thread,
+  userLine,
+  writeTranscript,
 } from "./fixture.ts";
 
 function mounted(path: string, options: string): boolean {
@@ -63,6 +65,43 @@ describe("sessions on a full disk", () => {
     expect(await sessions.open(thread("new"), 7)).toMatchObject({ isNew: true });
     await sessions.finish(ref, { totals: TOTALS, endedAtMs: 7 });
     expect(await sessions.count("acme")).toBe(2);
+  });
+
+  it("shorten a transcript once there is space, and take none for it until then", async ({
+    skip,
+  }) => {
+    const data = await temporaryDirectory();
+    if (!mounted(data, "size=600k")) skip("mounting a tmpfs is not allowed here");
+    const directory = await openDataDirectory(data, 1);
+    cleanAfterTest(async () => directory[Symbol.asyncDispose]());
+    const options = { dataDirectory: data, maxPerTenant: 10, locks: new SessionLocks() };
+    const sessions = new FileSessions(options);
+    const session = await sessions.open(thread("t"), 5);
+    const lines = Array.from({ length: 30 }, (_, at) => userLine("x".repeat(10_000), `u${at}`));
+    const path = await writeTranscript(session, lines.join(""));
+    const ref = { tenant: "acme", sessionId: session.sessionId };
+    await sessions.finish(ref, { totals: TOTALS, endedAtMs: 6 });
+    const transcript = { maxBytes: 200_000, whenFull: "shorten" } as const;
+    const files = async () => (await readdir(dirname(path), { recursive: true })).sort();
+    const before = await statfs(data);
+    // Enough for nothing, for the draft, and for some of what is dropped.
+    for (const sizeKiB of [320, 450, 500, 550, 600]) {
+      execFileSync("mount", ["-o", `remount,size=${sizeKiB}k`, data]);
+      expect(await codeOf(sessions.open(thread("t"), 7, { transcript }))).toBe("storage_full");
+      expect((await files()).filter((name) => name.endsWith(".shortened"))).toEqual([]);
+    }
+    const { bfree } = await statfs(data);
+    expect((before.bfree - bfree) * before.bsize).toBeLessThan(16 * 1024);
+    execFileSync("mount", ["-o", "remount,size=4m", data]);
+    const { shortened } = await sessions.open(thread("t"), 8, { transcript });
+    expect(shortened).toMatchObject({ at: "question" });
+    let exported = "";
+    for await (const chunk of await sessions.exported(ref, 9)) exported += chunk.toString();
+    const ids = exported
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { uuid: string }).uuid);
+    expect(ids).toEqual(lines.map((_, at) => `u${at}`));
   });
 
   it("can be emptied: deleting needs no space", async ({ skip }) => {

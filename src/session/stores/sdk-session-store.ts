@@ -29,6 +29,7 @@ import {
   changed,
   checkFree,
   deleted,
+  piecesOf,
   type SessionHead,
   taken,
 } from "./session-head.ts";
@@ -250,7 +251,7 @@ function summaryOf(head: SessionHead, sessionId: string): SessionSummaryEntry | 
 }
 
 function withoutPath(head: SessionHead, path: string): SessionHead {
-  if (head.pieces[path] === undefined) return head;
+  if (piecesOf(head, path).length === 0) return head;
   const { [path]: _deleted, ...pieces } = head.pieces;
   return changed({ ...head, pieces });
 }

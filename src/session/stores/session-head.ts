@@ -179,7 +179,7 @@ export interface Addition {
 
 /**
  * The head with these additions, or the same one if it has them already: a write whose answer was
- * lost may be tried again.
+ * lost may be tried again. A transcript of which no piece is left is none any more.
  *
  * @param token Null for an owner without leases.
  * @throws {AppError} `session_taken_over`
@@ -190,21 +190,24 @@ export function appended(
   additions: readonly Addition[],
 ): SessionHead {
   if (token !== null) requireHeld(head, token);
-  const pieces = { ...head.pieces };
+  const pieces = new Map(Object.entries(head.pieces));
   let hasChanged = false;
   let isOther = false;
   for (const { path, fromBytes, ifBytes, added, beginsWith } of additions) {
     const storedBytes = bytesOf(head, path);
     if (ifBytes !== undefined && ifBytes !== storedBytes) continue;
-    const before = piecesBefore(head.pieces[path] ?? [], fromBytes ?? storedBytes);
-    const after = (head.pieces[path] ?? []).slice(before.length);
+    const stored = piecesOf(head, path);
+    const before = piecesBefore(stored, fromBytes ?? storedBytes);
+    const after = stored.slice(before.length);
     if (isSame(after, added)) continue;
-    pieces[path] = [...before, ...added];
+    if (before.length + added.length > 0) pieces.set(path, [...before, ...added]);
+    else pieces.delete(path);
     hasChanged = true;
     isOther ||= after.length > 0 && beginsWith?.(after) !== true;
   }
   if (!hasChanged) return head;
-  return isOther ? changed({ ...head, pieces }) : { ...head, pieces };
+  const after = { ...head, pieces: Object.fromEntries(pieces) };
+  return isOther ? changed(after) : after;
 }
 
 /** Says that this one has taken away, or replaced, something that the one before said. */
@@ -273,7 +276,17 @@ export function isThere({ record, deletedAtMs }: SessionHead): boolean {
 
 /** Bytes of one transcript of it. */
 export function bytesOf(head: SessionHead, path = ""): number {
-  return sizeOf(head.pieces[path] ?? []);
+  return sizeOf(piecesOf(head, path));
+}
+
+/** None of a transcript that is not there; the name may be one that every object knows. */
+export function piecesOf({ pieces }: SessionHead, path: string): readonly Piece[] {
+  return Object.hasOwn(pieces, path) ? (pieces[path] ?? []) : [];
+}
+
+/** Of the transcripts that something is stored of. */
+export function pathsOf({ pieces }: SessionHead): readonly string[] {
+  return Object.keys(pieces).filter((path) => (pieces[path] ?? []).length > 0);
 }
 
 function sizeOf(pieces: readonly Piece[]): number {

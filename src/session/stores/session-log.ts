@@ -28,6 +28,7 @@ import {
   newHead,
   parseHead,
   type Piece,
+  piecesOf,
   type SessionHead,
 } from "./session-head.ts";
 
@@ -239,7 +240,7 @@ export class SessionLog {
     let doneBytes = fromBytes;
     let at = head;
     for (;;) {
-      const [piece, skipBytes] = pieceAt(at.pieces[path] ?? [], doneBytes);
+      const [piece, skipBytes] = pieceAt(piecesOf(at, path), doneBytes);
       if (piece === undefined) return;
       const found = await this.#store.get(prefixOf(key) + piece.name);
       if (found !== null) {

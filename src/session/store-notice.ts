@@ -1,0 +1,18 @@
+/**
+ * What becomes of turns whose end a session store has not heard of at once.
+ *
+ * @module
+ */
+
+/** What an operator may want to know of. */
+export type StoreNotice =
+  /** What a turn says cannot be brought over now, mostly as the store does not answer. It goes on. */
+  | { readonly what: "unavailable"; readonly sessionId: string; readonly error: unknown }
+  /** A turn has ended that the store has not heard of. */
+  | { readonly what: "kept"; readonly sessionId: string; readonly error: unknown }
+  /** Of this one it cannot hear, for what is wrong with the session, here or there. It still waits. */
+  | { readonly what: "stuck"; readonly sessionId: string; readonly error: unknown }
+  /** Now it has. */
+  | { readonly what: "delivered"; readonly sessionId: string }
+  /** It never will: others went on without it, or the copy is damaged. What it said is beside it. */
+  | { readonly what: "superseded"; readonly sessionId: string };

@@ -1,0 +1,341 @@
+/**
+ * Goal: what a replica has on its disk of sessions in a store is never mixed up, kept too long or
+ * taken away too early, whatever tools, a full disk or a kill make of it.
+ * Method: replicas in one process over a store in memory; files are planted and removed as tools
+ * would.
+ */
+
+import { appendFile, mkdir, readdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+import { describe, expect, it } from "vitest";
+
+import { openDataDirectory } from "../../src/session/data-directory.ts";
+import type { StoredSession } from "../../src/session/retention.ts";
+import { sessionRefOf } from "../../src/session/session-id.ts";
+import { transcriptIfAny } from "../../src/session/session-lookup.ts";
+import { dataPathsOf, sessionPathsOf } from "../../src/session/session-paths.ts";
+import { codeOf, thread, threadWithHistory, TOTALS, userLine } from "./fixture.ts";
+import {
+  allTextIn,
+  begin,
+  endDuringOutage,
+  pace,
+  type Replica,
+  replicas,
+  required,
+  takeTurn,
+} from "./replicas.ts";
+
+const REF = sessionRefOf(thread("t"));
+
+/** Where the files are that belong to the transcript. */
+async function besideAt(at: Replica): Promise<string> {
+  const { path } = required(await transcriptIfAny(at.data, REF));
+  return path.replace(/\.jsonl$/, "");
+}
+
+const allOf = (at: Replica) => allTextIn(sessionPathsOf(at.data, REF).directory);
+
+/** A turn has been had, and left a long result of a tool beside the transcript. */
+async function withResult() {
+  const made = await replicas();
+  const turn = await begin(made.one, thread("t"));
+  await turn.say("first");
+  const results = join(await besideAt(made.one), "tool-results");
+  await mkdir(results, { recursive: true });
+  const result = join(results, "a.txt");
+  await writeFile(result, "a long result");
+  await turn.finish();
+  await turn[Symbol.asyncDispose]();
+  return { ...made, results, result };
+}
+
+describe("a process that stayed", () => {
+  it.each([
+    ["removed", (result: string) => rm(result)],
+    ["emptied", (result: string) => truncate(result)],
+    ["cut", (result: string) => truncate(result, 3)],
+    [
+      "a link to itself",
+      async (result: string) => {
+        await rm(dirname(result), { recursive: true });
+        await symlink("tool-results", dirname(result));
+      },
+    ],
+  ])("is told to go before its copy is made anew: a file of it is %s", async (_what, change) => {
+    const { one, two, result } = await withResult();
+    await change(result);
+    const claim = await one.sessions.claim(threadWithHistory("t"), Date.now());
+    expect(claim.hasMovedOn).toBe(true);
+    await claim[Symbol.asyncDispose]();
+    expect(await takeTurn(one, threadWithHistory("t"), "second")).toEqual(["first"]);
+    expect(await allOf(one)).toContain("a long result");
+    expect(await takeTurn(two, threadWithHistory("t"), "last")).toEqual(["first", "second"]);
+  });
+
+  it("has its files left to it, whatever becomes of them once its turn has begun", async () => {
+    const { one, two, result } = await withResult();
+    const lock = one.locks.lock(REF);
+    const claim = await one.sessions.claim(threadWithHistory("t"), Date.now());
+    expect(claim.hasMovedOn).toBe(false);
+    // By something that it runs behind its turns.
+    await rm(result);
+    await one.sessions.open(threadWithHistory("t"), Date.now(), { processStayed: true });
+    const { path } = required(await transcriptIfAny(one.data, REF));
+    expect(path).toContain("/own/");
+    await appendFile(path, userLine("second", "u-second"));
+    await one.sessions.finish(REF, { totals: TOTALS, endedAtMs: Date.now(), processStays: true });
+    await claim[Symbol.asyncDispose]();
+    lock[Symbol.dispose]();
+    expect((await two.sessions.read(REF, Date.now())).turns).toBe(2);
+    // What was removed is gone for all: nothing has to be made anew for the next turn.
+    const next = await begin(one, threadWithHistory("t"));
+    expect(next.claim.hasMovedOn).toBe(false);
+    await next[Symbol.asyncDispose]();
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    expect(await allOf(two)).not.toContain("a long result");
+  });
+});
+
+describe("a claim", () => {
+  it("is given back where the copy cannot be compared with the store", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await truncate(required(await transcriptIfAny(one.data, REF)).path, 20);
+    store.faultOf = (call, name) => (call === "get" && !name.endsWith("/head") ? "before" : null);
+    expect(await codeOf(one.sessions.claim(threadWithHistory("t"), Date.now()))).toBe(
+      "store_unavailable",
+    );
+    store.faultOf = () => null;
+    expect(await takeTurn(two, threadWithHistory("t"), "at once")).toEqual(["first"]);
+  });
+});
+
+describe("files beside a transcript", () => {
+  it("go from the store when a turn has removed them", async () => {
+    const { one, two, results } = await withResult();
+    await takeTurn(two, threadWithHistory("t"), "second");
+    const turn = await begin(one, threadWithHistory("t"));
+    await rm(join(await besideAt(one), "tool-results"), { recursive: true });
+    await turn.say("third");
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    expect(results).toContain("/own/");
+    await takeTurn(two, threadWithHistory("t"), "last");
+    expect(await allOf(two)).not.toContain("a long result");
+  });
+
+  it("stay in the store where a power cut has taken them from a turn that comes late", async () => {
+    const { store, one, two, result } = await withResult();
+    const turn = await begin(one, threadWithHistory("t"));
+    await turn.say("second");
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    await rm(result);
+    store.faultOf = () => null;
+    const again = await one.restarted();
+    await expect.poll(() => again.notices, { timeout: 5_000 }).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    expect(await allOf(two)).toContain("a long result");
+  });
+
+  it.each(["constructor", "__proto__", "hasOwnProperty", "toString/length"])(
+    "may be called %s",
+    async (name) => {
+      const { one, two } = await replicas();
+      const turn = await begin(one, thread("t"));
+      await turn.say("first");
+      const file = join(await besideAt(one), name);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, "planted");
+      await turn.finish();
+      await turn[Symbol.asyncDispose]();
+      expect(await takeTurn(two, threadWithHistory("t"), "second")).toEqual(["first"]);
+      expect(await takeTurn(one, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+      expect(await takeTurn(two, threadWithHistory("t"), "last")).toContain("third");
+    },
+  );
+
+  it("may become directories, and directories files", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "0");
+    const said = ["0"];
+    for (const [at, name, below] of [
+      [one, "x", false],
+      [one, "x/y", true],
+      [two, "x/y/z", true],
+      [one, "x", false],
+      [two, "x/y", true],
+    ] as const) {
+      const turn = await begin(at, threadWithHistory("t"));
+      expect(turn.history).toEqual(said);
+      const beside = await besideAt(at);
+      await rm(join(beside, "x"), { recursive: true, force: true });
+      const file = join(beside, name);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, `${name} is a file${below ? " below" : ""}`);
+      said.push(`${said.length}`);
+      await turn.say(required(said.at(-1)));
+      await turn.finish();
+      await turn[Symbol.asyncDispose]();
+    }
+    for (const at of [one, two]) {
+      await takeTurn(at, threadWithHistory("t"), "last");
+      expect(await allOf(at)).toContain("x/y is a file below");
+      expect(await allOf(at)).not.toContain("x is a file");
+    }
+  });
+
+  it("may become directories in a turn that comes late", async () => {
+    const { store, one, two, result } = await withResult();
+    const turn = await begin(one, threadWithHistory("t"));
+    await turn.say("second");
+    await rm(result);
+    await mkdir(result);
+    await writeFile(join(result, "page"), "one page");
+    store.faultOf = () => "before";
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    store.faultOf = () => null;
+    const again = await one.restarted();
+    await expect.poll(() => again.notices, { timeout: 5_000 }).toContain("delivered");
+    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    expect(await allOf(two)).toContain("one page");
+  });
+});
+
+describe("a sweep of copies", () => {
+  it("leaves one alone that had a turn since it was looked at", async () => {
+    const { one } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const seen: StoredSession[] = [];
+    for await (const some of one.sessions.copies.look(false)) {
+      seen.push(...some.filter((each) => each !== "unreadable"));
+    }
+    await delay(5);
+    const turn = await begin(one, threadWithHistory("t"));
+    await writeFile(join(turn.session.directories.work, "report"), "made by a tool");
+    await turn.say("second");
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    for (const each of seen) {
+      expect(await one.sessions.copies.deleteUnused(each, Date.now())).toBe(false);
+    }
+    expect(seen).toHaveLength(1);
+    expect(await allOf(one)).toContain("made by a tool");
+  });
+
+  it("drops what was set aside of a deleted session, and what its copy was left with", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const turn = await begin(one, threadWithHistory("t"));
+    await writeFile(join(turn.session.directories.work, "note"), "secret");
+    await endDuringOutage(store, turn);
+    await writeFile(sessionPathsOf(one.data, REF).record, "{");
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, { timeout: 10_000 }).toContain("superseded");
+    expect(await allOf(one)).toContain("during");
+    await two.sessions.delete(REF, Date.now());
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(1);
+    expect(await allOf(one)).toBe("");
+  });
+
+  it("drops one without a mark, unless the store knows nothing of its session", async () => {
+    const { store, one, two } = await replicas();
+    for (const name of ["t", "lost"]) {
+      const ref = sessionRefOf(thread(name));
+      await takeTurn(one, thread(name), "secret");
+      // As of one that was cut off while it was made anew.
+      await rm(join(sessionPathsOf(one.data, ref).directory, "store.json"));
+    }
+    await two.sessions.delete(REF, Date.now());
+    const lost = sessionRefOf(thread("lost"));
+    for (const name of store.objects.keys()) {
+      if (name.includes(lost.sessionId)) store.objects.delete(name);
+    }
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(1);
+    expect(await allOf(one)).toBe("");
+    expect(await allTextIn(sessionPathsOf(one.data, lost).directory)).toContain("secret");
+  });
+});
+
+describe("a copy that was not finished", () => {
+  const isPiece = (name: string) => name.startsWith("sessions/") && !name.endsWith("/head");
+
+  it("leaves nothing behind", async () => {
+    const { store, one, two } = await withResult();
+    let pieces = 0;
+    store.faultOf = (call, name) => {
+      if (call !== "get" || !isPiece(name)) return null;
+      pieces += 1;
+      return pieces > 1 ? "before" : null;
+    };
+    expect(await codeOf(begin(two, threadWithHistory("t")))).toBe("store_unavailable");
+    expect(pieces).toBe(2);
+    store.faultOf = () => null;
+    await one.sessions.delete(REF, Date.now());
+    expect(await allTextIn(two.data)).not.toContain("first");
+  });
+
+  it("is gone with the next start where it was killed", async () => {
+    const { store, two } = await withResult();
+    let pieces = 0;
+    store.before = async (call, name) => {
+      if (call !== "get" || !isPiece(name)) return;
+      pieces += 1;
+      if (pieces > 1) await new Promise(() => {});
+    };
+    void begin(two, threadWithHistory("t"));
+    await expect.poll(() => pieces).toBe(2);
+    expect(await allTextIn(two.data)).toContain("first");
+    // As the next run finds it, once it has taken the lock over.
+    await rm(dataPathsOf(two.data).lock);
+    const next = await openDataDirectory(two.data, 1);
+    expect(await allTextIn(two.data)).not.toContain("first");
+    await next[Symbol.asyncDispose]();
+  });
+
+  it("leaves room for a spare where there was nothing to copy", async () => {
+    const { one } = await replicas();
+    await using turn = await begin(one, thread("t"));
+    expect(await readdir(turn.session.directories.config)).toEqual([]);
+  });
+});
+
+describe("a turn that comes too late", () => {
+  it("is set aside also where the transcript was shortened for it", async () => {
+    const { store, one, two } = await replicas();
+    for (let turn = 0; turn < 8; turn += 1) {
+      await takeTurn(one, thread("t"), `${turn} ${"x".repeat(2_000)}`);
+    }
+    const lock = one.locks.lock(REF);
+    const claim = await one.sessions.claim(threadWithHistory("t"), Date.now());
+    const transcript = { maxBytes: 10_000, whenFull: "shorten" } as const;
+    await one.sessions.open(threadWithHistory("t"), Date.now(), { transcript });
+    const { path } = required(await transcriptIfAny(one.data, REF));
+    await appendFile(path, userLine("acknowledged", "u-last"));
+    store.faultOf = () => "before";
+    await one.sessions.finish(REF, { totals: TOTALS, endedAtMs: Date.now() });
+    await claim[Symbol.asyncDispose]();
+    lock[Symbol.dispose]();
+    await one.sessions[Symbol.asyncDispose]();
+    store.faultOf = () => null;
+    for (const object of store.objects.values()) {
+      const text = object.body.toString("utf8");
+      object.body = Buffer.from(text.replace(/"expiresAtMs":\d+/, '"expiresAtMs":0'));
+    }
+    await takeTurn(two, threadWithHistory("t"), "others went on");
+    const again = await one.restarted();
+    await expect.poll(() => again.notices, { timeout: 10_000 }).toContain("superseded");
+    const history = await takeTurn(again, threadWithHistory("t"), "next");
+    expect(history).toContain("others went on");
+    expect(history).not.toContain("acknowledged");
+    const { directory } = sessionPathsOf(one.data, REF);
+    expect(await allTextIn(join(directory, "superseded"))).toContain("acknowledged");
+  });
+});
