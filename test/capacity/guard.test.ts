@@ -522,6 +522,49 @@ describe("readings that are missing or lie", () => {
   });
 });
 
+describe("the cache, of bytes that are missing", () => {
+  const RESIDENT = 130;
+  const residents = Array.from({ length: 8 }, (_, index) =>
+    tree(`r${index}`, RESIDENT, { kind: "resident" }),
+  );
+
+  /** Ten mebibytes short, where who is told to go is closing at the next look, and gone later. */
+  function evictedIn(ms: number, goneAfterMs: number): readonly string[] {
+    const watch = new Watch();
+    const told = new Map<string, number>();
+    for (let elapsedMs = 0; elapsedMs < ms; elapsedMs += 20) {
+      const trees = residents.flatMap((each): GuardedTree[] => {
+        const toldMs = told.get(each.id);
+        if (toldMs === undefined) return [each];
+        return elapsedMs - toldMs < goneAfterMs ? [{ ...each, kind: "closing" }] : [];
+      });
+      const gone = residents.length - trees.length;
+      const freeBytes = BRAKE + MARGIN - 10 * MiB + gone * RESIDENT * MiB;
+      for (const { id } of watch.look({ freeBytes, trees })) told.set(id, elapsedMs);
+    }
+    return [...told.keys()];
+  }
+
+  it.each([20, 100, 300, 900])("goes one by one, also when it takes %d ms to go", (goneAfterMs) => {
+    expect(evictedIn(10_000, goneAfterMs)).toEqual(["r0"]);
+  });
+
+  it("is not waited for where it hangs in the kernel", () => {
+    expect(evictedIn(3500, Infinity)).toEqual(["r0", "r1"]);
+    expect(evictedIn(60_000, Infinity)).toHaveLength(residents.length);
+  });
+
+  it("does not count on one that was claimed for a turn as it was to go", () => {
+    const watch = new Watch();
+    const freeBytes = BRAKE + MARGIN - 10 * MiB;
+    watch.stay({ freeBytes, trees: residents }, 2100);
+    expect(watch.state.evicting).toEqual(["r0"]);
+    const claimed = residents.map((each, index) => (index === 0 ? tree("r0", RESIDENT) : each));
+    const actions = watch.look({ freeBytes, trees: claimed });
+    expect(actions).toEqual([{ do: "evict", id: "r1", isUrgent: false }]);
+  });
+});
+
 /** What may happen in a small world between two looks. */
 type Happening =
   | { readonly type: "start"; readonly kind: GuardedTree["kind"]; readonly mebibytes: number }
