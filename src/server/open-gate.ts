@@ -55,7 +55,8 @@ export function openGate(options: GateOptions): OpenGate {
     maxWaitMs: capacity.startWaitMs,
   });
   const settingBytes = capacity.safetyReserveBytes;
-  const reserve = new SafetyReserve({ settingBytes, cores: cpu.limit.cpus });
+  const limitBytes = () => memoryLimit.current.bytes;
+  const reserve = new SafetyReserve({ settingBytes, cores: cpu.limit.cpus, limitBytes });
   const followCpuLimit = (): void => {
     const before = cpu.limit;
     const now = readCpuLimit();

@@ -16,6 +16,7 @@ import {
 } from "../../src/capacity/guard.ts";
 import { brakeBytes } from "../../src/capacity/guard-lines.ts";
 import type { GuardedTree } from "../../src/capacity/guard-trees.ts";
+import { SafetyReserve } from "../../src/capacity/safety-reserve.ts";
 
 const MiB = 2 ** 20;
 const LIMIT = 2048 * MiB;
@@ -419,6 +420,23 @@ describe("between the floor and a brake that is far above it", () => {
     const look = { ...lines, limitBytes: limitMiB * MiB, freeBytes, trees };
     expect(watch.stay(look, 10_000)).toEqual([]);
     expect(watch.level, "and no other is admitted").toBe(3);
+  });
+
+  it.each([512, 600, 768])("in %d MiB an ordinary tool goes on where nothing fills", (limitMiB) => {
+    const limitBytes = limitMiB * MiB;
+    const reserve = new SafetyReserve({
+      settingBytes: null,
+      cores: 2,
+      limitBytes: () => limitBytes,
+    });
+    reserve.kernelKillsAll();
+    const trees = [tree("a", 200, { predictedBytes: 125 * MiB, tools: [tool(7, 75)] })];
+    const freeBytes = limitBytes - (60 + 15 + 200) * MiB;
+    const { brakeBytes: ofReserve, floorBytes } = reserve;
+    const watch = new Watch();
+    const look = { limitBytes, brakeBytes: ofReserve, floorBytes, freeBytes, trees };
+    expect(watch.stay(look, 10_000)).toEqual([]);
+    expect(watch.level).toBe(0);
   });
 
   it("nobody who keeps to his prediction is ended, nor a tool of his", () => {
