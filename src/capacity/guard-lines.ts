@@ -65,7 +65,7 @@ const REACTION_MS = LOOK_PAUSE_MS + 60 + 5;
 /**
  * The most of the limit that the guard takes to be early. Of less than a gibibyte the whole race is
  * more than what a turn leaves free, and the guard would end ordinary tools where nothing fills.
- * This much still wins against one thread from 512 MiB on, and from 1 GiB against two.
+ * At 512 MiB this is about what one thread fills meanwhile (213 MiB), at 1 GiB what two do.
  */
 const MOST_EARLY_RATIO = 0.4;
 

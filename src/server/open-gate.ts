@@ -48,7 +48,7 @@ export interface OpenGate {
 export function openGate(options: GateOptions): OpenGate {
   const { root = "/" } = options;
   const { capacity } = options.config;
-  const readCpuLimit = cpuLimitReader({ root, cpuCount: availableParallelism() });
+  const readCpuLimit = cpuLimitReader({ root, cpuCount: availableParallelism });
   const cpu = new CpuMeter(readCpuLimit());
   const lane = new StartLane({
     cpus: capacity.startsAtOnce ?? cpu.limit.cpus,
