@@ -9,6 +9,7 @@
  * @module
  */
 
+import type { ForkedMemory } from "./forked-memory.ts";
 import {
   isAlive,
   type ProcessIdentity,
@@ -110,9 +111,12 @@ export class ProcessTree {
     );
   }
 
-  /** Adds up the memory of the members. */
-  measure(): void {
-    const bytesOf = ownBytesOf(this.#members.values());
+  /**
+   * Adds up the memory of the members.
+   * @param forked What is known of those that only forked; without it they are worth little.
+   */
+  measure(forked: ForkedMemory | null = null): void {
+    const bytesOf = ownBytesOf(this.#members, forked);
     if (bytesOf.size === 0) return;
     const agentBytes = bytesOf.get(this.root?.pid ?? 0) ?? 0;
     let toolBytes = 0;
@@ -157,7 +161,10 @@ export class ProcessTree {
  * pages of its parent, which still has them: only what it has beyond those is its own. In the
  * moment between fork and exec a tool would else count as large as the agent process itself.
  */
-function ownBytesOf(members: Iterable<ProcessStat>): ReadonlyMap<number, number> {
+function ownBytesOf(
+  members: ReadonlyMap<number, ProcessStat>,
+  forked: ForkedMemory | null,
+): ReadonlyMap<number, number> {
   const shown = new Map<number, number | null>();
   const read = (pid: number): number | null => {
     const known = shown.get(pid);
@@ -167,10 +174,14 @@ function ownBytesOf(members: Iterable<ProcessStat>): ReadonlyMap<number, number>
     return bytes;
   };
   const own = new Map<number, number>();
-  for (const { pid, parentPid, hasOwnProgram } of members) {
+  for (const member of members.values()) {
+    const { pid, parentPid, hasOwnProgram } = member;
     const bytes = read(pid);
     if (bytes === null) continue;
-    own.set(pid, hasOwnProgram ? bytes : Math.max(0, bytes - (read(parentPid) ?? 0)));
+    if (hasOwnProgram) own.set(pid, bytes);
+    else if (forked === null) own.set(pid, Math.max(0, bytes - (read(parentPid) ?? 0)));
+    else
+      own.set(pid, forked.ownBytes(member, bytes, members.has(parentPid) ? read(parentPid) : null));
   }
   return own;
 }

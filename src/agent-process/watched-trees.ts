@@ -11,6 +11,7 @@
 
 import type { GuardedTool, GuardedTree } from "../capacity/guard-trees.ts";
 import { TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { ForkedMemory } from "./forked-memory.ts";
 import type { Order, SampleMessage, TreeFacts } from "./guard-wire.ts";
 import { placeToolOnLadder } from "./oom-ladder.ts";
 import {
@@ -50,6 +51,7 @@ interface Watched {
 
 export class WatchedTrees {
   readonly #trees = new Map<string, Watched>();
+  readonly #forked = new ForkedMemory();
   /** Processes of the last look, with their start, whose environment need not be read again. */
   #seen: ReadonlyMap<number, number> = new Map();
 
@@ -95,13 +97,14 @@ export class WatchedTrees {
   look(nowMs: number): void {
     const table = readProcessTable();
     const marked = this.#newlyMarked(table);
+    this.#forked.beginLook(nowMs);
     for (const watched of this.#trees.values()) {
       const { tree } = watched;
       const before = tree.members.length;
       const arrived = tree.grow(table, marked.get(tree.turnId));
       for (const { pid } of arrived) placeToolOnLadder(pid);
       watched.hasNews ||= arrived.length > 0 || tree.members.length !== before;
-      tree.measure();
+      tree.measure(this.#forked);
       endAgain(watched, nowMs);
     }
   }
