@@ -10,13 +10,13 @@
  */
 
 import type { ForkedMemory } from "./forked-memory.ts";
+import { KnownMarkers, type Marker } from "./known-markers.ts";
 import {
   isAlive,
   type ProcessIdentity,
   type ProcessStat,
   type ProcessTable,
   readPrivateBytes,
-  readVariable,
 } from "./proc.ts";
 
 /** A tool of an agent process, or an MCP server, a hook: what it started, with all below it. */
@@ -249,17 +249,27 @@ function firstBelow(
   return null;
 }
 
+/** Of the main thread, which looks for the same processes again and again. */
+const KNOWN = new KnownMarkers();
+
 /**
  * Processes that carry a marker with this value.
  * @param sinceTicks Older processes are not looked at: reading an environment is not free.
  */
 export function markedProcesses(
   table: ProcessTable,
-  marker: string,
+  marker: Marker,
   value: string,
   sinceTicks: number,
+  known: KnownMarkers = KNOWN,
 ): readonly ProcessStat[] {
+  known.keepOnly(table);
   return [...table.byPid.values()].filter(
-    ({ pid, startTicks }) => startTicks >= sinceTicks && readVariable(pid, marker) === value,
+    (stat) => stat.startTicks >= sinceTicks && known.valueOf(stat, marker) === value,
   );
+}
+
+/** The value of a marker of one of those; null for none. */
+export function markerOf(stat: ProcessStat, marker: Marker): string | null {
+  return KNOWN.valueOf(stat, marker);
 }

@@ -51,9 +51,15 @@ interface Watched {
 
 export class WatchedTrees {
   readonly #trees = new Map<string, Watched>();
+  readonly #readEnvironment: (pid: number) => string | null;
   readonly #forked = new ForkedMemory();
   /** Processes of the last look, with their start, whose environment need not be read again. */
   #seen: ReadonlyMap<number, number> = new Map();
+
+  /** @param read The environment of a process, as {@link readEnvironment} does. */
+  constructor(read: (pid: number) => string | null = readEnvironment) {
+    this.#readEnvironment = read;
+  }
 
   get size(): number {
     return this.#trees.size;
@@ -94,8 +100,7 @@ export class WatchedTrees {
   }
 
   /** Finds and measures all members, and ends again what ought to have ended. */
-  look(nowMs: number): void {
-    const table = readProcessTable();
+  look(nowMs: number, table: ProcessTable = readProcessTable()): void {
     const marked = this.#newlyMarked(table);
     this.#forked.beginLook(nowMs);
     for (const watched of this.#trees.values()) {
@@ -167,7 +172,9 @@ export class WatchedTrees {
     for (const stat of table.byPid.values()) {
       if (stat.startTicks < sinceTicks) continue;
       if (this.#seen.get(stat.pid) !== stat.startTicks) {
-        const environment = readEnvironment(stat.pid);
+        // Its memory may be locked for as long as it waits, and the guard would wait with it.
+        if (stat.waitsInKernel) continue;
+        const environment = this.#readEnvironment(stat.pid);
         // In the middle of an exec it has none; it will at the next look.
         if (environment === "") continue;
         const turnId = environment === null ? null : variableIn(environment, TURN_ID_MARKER);

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { readProcessStat } from "../../src/agent-process/proc.ts";
+import { type ProcessStat, processTable, readProcessStat } from "../../src/agent-process/proc.ts";
 import { WatchedTrees } from "../../src/agent-process/watched-trees.ts";
 import { TURN_ID_MARKER } from "../../src/lib/process-markers.ts";
 import { until } from "../helpers/leaks.ts";
@@ -31,6 +31,12 @@ async function startProcess(turnId: string): Promise<number> {
   children.push(child);
   await delay(50);
   return child.pid ?? 0;
+}
+
+/** Of a pid that no kernel gives. */
+function madeUp(pid: number, more: Partial<ProcessStat> = {}): ProcessStat {
+  const ids = { pid, parentPid: 1, groupId: pid, sessionId: pid, startTicks: 10, cpuMs: 0 };
+  return { ...ids, hasOwnProgram: true, waitsInKernel: false, ...more };
 }
 
 function watch(trees: WatchedTrees, id: string, pid: number): void {
@@ -72,5 +78,21 @@ describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
     expect(sample()?.peakBytes).toBeGreaterThan(SWOLLEN_BYTES);
     trees.look(2);
     expect(sample()?.peakBytes).toBeLessThan(SWOLLEN_BYTES);
+  });
+
+  it("reads each environment once, and that of none that waits in the kernel", () => {
+    const asked: number[] = [];
+    const trees = new WatchedTrees((pid) => {
+      asked.push(pid);
+      return `${TURN_ID_MARKER}=made-up`;
+    });
+    const root = madeUp(5_000_000);
+    trees.watch({ type: "watch", id: "made-up", root, facts: FACTS, startedAtMs: 0 });
+    const [free, stuck] = [madeUp(5_000_001), madeUp(5_000_002, { waitsInKernel: true })];
+    trees.look(0, processTable([root, free, stuck]));
+    trees.look(1, processTable([root, free, stuck]));
+    expect(asked).toEqual([5_000_000, 5_000_001]);
+    trees.look(2, processTable([root, free, { ...stuck, waitsInKernel: false }]));
+    expect(asked).toEqual([5_000_000, 5_000_001, 5_000_002]);
   });
 });
