@@ -98,9 +98,9 @@ function untouchable(tree: GuardedTree): GuardedTree {
   return { ...tree, kind: "closing", tools: [] };
 }
 
-/** With what the trees were found to hold at their last measurement. */
+/** With what the server and the trees were found to hold at their last measurement. */
 function usedWith(use: MemoryUse | null): number | null {
-  return use === null ? null : usedBytesOf(use, { serverBytes: 0, agentsBytes: trees.bytes });
+  return use === null ? null : usedBytesOf(use, trees.measured);
 }
 
 type Readings = Omit<GuardObservation, "trees" | "usedBytes"> & { readonly use: MemoryUse | null };

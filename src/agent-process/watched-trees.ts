@@ -9,6 +9,7 @@
  * @module
  */
 
+import type { MeasuredBytes } from "../capacity/memory-reading.ts";
 import type { GuardedTool, GuardedTree } from "../capacity/guard-trees.ts";
 import { TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { ForkedMemory } from "./forked-memory.ts";
@@ -19,6 +20,7 @@ import {
   type ProcessIdentity,
   type ProcessStat,
   type ProcessTable,
+  readPrivateBytes,
   readProcessTable,
   readEnvironment,
   signalProcess,
@@ -52,6 +54,7 @@ interface Watched {
 export class WatchedTrees {
   readonly #trees = new Map<string, Watched>();
   readonly #readEnvironment: (pid: number) => string | null;
+  #serverBytes = 0;
   readonly #forked = new ForkedMemory();
   /** Processes of the last look, with their start, whose environment need not be read again. */
   #seen: ReadonlyMap<number, number> = new Map();
@@ -86,9 +89,13 @@ export class WatchedTrees {
     this.#trees.delete(id);
   }
 
-  /** Private memory of all of them, as last measured. */
-  get bytes(): number {
-    return Array.from(this.#trees.keys(), (id) => this.bytesOf(id)).reduce((a, b) => a + b, 0);
+  /** Private memory of all of them, and of the server, as last measured. */
+  get measured(): MeasuredBytes {
+    const agentsBytes = Array.from(this.#trees.keys(), (id) => this.bytesOf(id)).reduce(
+      (sum, bytes) => sum + bytes,
+      0,
+    );
+    return { serverBytes: this.#serverBytes, agentsBytes };
   }
 
   bytesOf(id: string): number {
@@ -103,6 +110,7 @@ export class WatchedTrees {
   look(nowMs: number, table: ProcessTable = readProcessTable()): void {
     const marked = this.#newlyMarked(table);
     this.#forked.beginLook(nowMs);
+    this.#serverBytes = readPrivateBytes(process.pid) ?? 0;
     for (const watched of this.#trees.values()) {
       const { tree } = watched;
       const before = tree.members.length;

@@ -1,12 +1,18 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ProcessStat, processTable, readProcessStat } from "../../src/agent-process/proc.ts";
 import { WatchedTrees } from "../../src/agent-process/watched-trees.ts";
+import { GroupMeter } from "../../src/capacity/group-use.ts";
+import { usedBytesOf } from "../../src/capacity/memory-reading.ts";
 import { TURN_ID_MARKER } from "../../src/lib/process-markers.ts";
 import { until } from "../helpers/leaks.ts";
 
+const MiB = 2 ** 20;
 const FACTS = { kind: "turn", predictedBytes: 1, ceilingBytes: null, hasOutput: false } as const;
 /** Holds this much until it is told to shrink. */
 const SWOLLEN_BYTES = 2 ** 28;
@@ -94,5 +100,37 @@ describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
     expect(asked).toEqual([5_000_000, 5_000_001]);
     trees.look(2, processTable([root, free, { ...stuck, waitsInKernel: false }]));
     expect(asked).toEqual([5_000_000, 5_000_001, 5_000_002]);
+  });
+
+  it("measures the server too, whose group is asked for nothing when groups are added up", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "plimsoll-lag-"));
+    try {
+      const trees = new WatchedTrees();
+      watch(trees, "turn", await startProcess("turn"));
+      expect(trees.measured).toEqual({ serverBytes: 0, agentsBytes: 0 });
+      trees.look(0);
+      const { serverBytes, agentsBytes } = trees.measured;
+      expect(serverBytes).toBeGreaterThan(10 * MiB);
+      expect(agentsBytes).toBeGreaterThan(0);
+      // A full group whose sum lags; what the server held before it moved to its leaf is charged here.
+      const turnsBytes = 700 * MiB;
+      const write = (name: string, usedBytes: number, cacheBytes: number) => {
+        const inside = join(directory, name);
+        mkdirSync(inside, { recursive: true });
+        writeFileSync(join(inside, "memory.current"), `${usedBytes + cacheBytes}`);
+        const stat = `anon ${usedBytes}\nfile ${cacheBytes}\nkernel 0\nsock 0\nactive_file 0\n`;
+        const rest = `inactive_file ${cacheBytes}\nslab_reclaimable 0\n`;
+        writeFileSync(join(inside, "memory.stat"), stat + rest);
+      };
+      write("", 590 * MiB, 434 * MiB);
+      write("plimsoll-server", 4 * MiB, 0);
+      write("plimsoll-turns", 530 * MiB, 434 * MiB);
+      write("plimsoll-turns/a", turnsBytes, 134 * MiB);
+      const bytes = new GroupMeter(directory).use2(1024 * MiB) ?? 0;
+      const measured = { ...trees.measured, agentsBytes: turnsBytes };
+      expect(usedBytesOf({ bytes, covers: "group" }, measured)).toBe(turnsBytes + serverBytes);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
   });
 });
