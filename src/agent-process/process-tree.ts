@@ -74,6 +74,10 @@ export class ProcessTree {
     return [...this.#members.values()];
   }
 
+  has(pid: number): boolean {
+    return this.#members.has(pid);
+  }
+
   /** The last measurement; null before it. */
   get sample(): TreeSample | null {
     return this.#sample;
@@ -92,6 +96,11 @@ export class ProcessTree {
   /** At the last measurement that was made here. */
   get tools(): readonly ToolTree[] {
     return this.#tools;
+  }
+
+  /** The tools as the members are now, which nobody has measured yet. */
+  toolsNow(): ReturnType<typeof toolsOf> {
+    return toolsOf(this.root, this.#members);
   }
 
   /**
@@ -212,6 +221,11 @@ export function toolsOf(
   members: ReadonlyMap<number, ProcessStat>,
 ): readonly { readonly id: number; readonly members: readonly ProcessStat[] }[] {
   const tools = new Map<number, ProcessStat[]>();
+  const add = (id: number, member: ProcessStat): void => {
+    const those = tools.get(id);
+    if (those === undefined) tools.set(id, [member]);
+    else those.push(member);
+  };
   const orphans: ProcessStat[] = [];
   const toolOfSession = new Map<number, number>();
   const ownSession = members.get(root?.pid ?? 0)?.sessionId;
@@ -222,14 +236,14 @@ export function toolsOf(
       orphans.push(member);
       continue;
     }
-    tools.set(first.pid, [...(tools.get(first.pid) ?? []), member]);
+    add(first.pid, member);
     if (member.sessionId !== ownSession) toolOfSession.set(member.sessionId, first.pid);
   }
   orphans.sort((one, other) => one.startTicks - other.startTicks || one.pid - other.pid);
   const [oldest] = orphans.filter(({ sessionId }) => !toolOfSession.has(sessionId));
   for (const orphan of orphans) {
     const id = toolOfSession.get(orphan.sessionId) ?? oldest?.pid ?? orphan.pid;
-    tools.set(id, [...(tools.get(id) ?? []), orphan]);
+    add(id, orphan);
   }
   return Array.from(tools, ([id, those]) => ({ id, members: those }));
 }

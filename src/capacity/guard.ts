@@ -47,8 +47,11 @@ export interface GuardObservation extends Totals {
   readonly trees: readonly GuardedTree[];
 }
 
-/** Why one is ended: memory was short, nothing got on, or it went over its own ceiling. */
-export type EndReason = "short" | "stuck" | "ceiling";
+/**
+ * Why one is ended: memory was short, nothing got on, it went over its own ceiling, or it was too many
+ * processes to be watched at all.
+ */
+export type EndReason = "short" | "stuck" | "ceiling" | "processes";
 
 export type GuardAction = EvictAction | EndAction;
 
