@@ -148,10 +148,15 @@ export class ProcessTree {
     this.#keep(sample);
   }
 
-  /** A new turn begins, or the peak was told: from now on it is that of what comes. */
+  /** A new turn begins: from now on the peak is that of what comes. */
   forgetPeak(): void {
     if (this.#sample === null) return;
     this.#sample = { ...this.#sample, peakBytes: this.#sample.currentBytes };
+  }
+
+  /** The peak was told: the next one is of looks to come, and not of the last, which may be old. */
+  toldPeak(): void {
+    if (this.#sample !== null) this.#sample = { ...this.#sample, peakBytes: 0 };
   }
 
   /** Peak and used time never fall by a look, whoever looked. */

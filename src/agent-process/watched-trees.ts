@@ -178,7 +178,7 @@ export class WatchedTrees {
       const identities = members.map(({ pid, startTicks }) => ({ pid, startTicks }));
       const message = { id, sample, members: watched.hasNews ? identities : null };
       watched.hasNews = false;
-      watched.tree.forgetPeak();
+      watched.tree.toldPeak();
       return [message];
     });
   }

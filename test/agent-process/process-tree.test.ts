@@ -84,6 +84,29 @@ describe("ProcessTree", () => {
     expect(tree).toMatchObject({ currentBytes: 11, peakBytes: 12 });
   });
 
+  it("tells nothing of a turn before, of which another thread has told already", () => {
+    const [thread, main] = [new ProcessTree("turn", null), new ProcessTree("turn", null)];
+    const seen = (bytes: number) => ({
+      currentBytes: bytes,
+      peakBytes: bytes,
+      agentBytes: bytes,
+      toolBytes: 0,
+      cpuMs: 0,
+    });
+    const tell = () => {
+      main.adopt(thread.sample ?? seen(0), null);
+      thread.toldPeak();
+    };
+    thread.adopt(seen(900), null);
+    tell();
+    // The tool has ended, the main thread has looked, and the next turn begins.
+    main.adopt(seen(130), null);
+    main.forgetPeak();
+    thread.adopt(seen(130), null);
+    tell();
+    expect(main.peakBytes).toBe(130);
+  });
+
   it("stays empty and silent where the system does not tell", () => {
     const tree = new ProcessTree("turn", null);
     expect(tree.grow(processTable([]))).toEqual([]);
