@@ -28,7 +28,7 @@ export interface MemoryUse {
   readonly source: string;
   /**
    * The limit less the room that is left outside of the group: what is in use by whomever, if it is
-   * more; of a machine, the limit less what is available. Absent where there is nothing outside.
+   * more. Absent where there is nothing outside.
    */
   readonly crowdedBytes?: number;
 }
@@ -65,7 +65,7 @@ export class MemoryMeter {
   read(limit: MeteredLimit): MemoryUse {
     const use =
       this.#useOfGroup(limit) ??
-      (limit.kind === "physical" ? useOfMachine(this.#root, limit.bytes) : null) ??
+      (limit.kind === "physical" ? useOfMachine(this.#root) : null) ??
       useOfProcess(this.#root);
     const { bytes: limitBytes, outer = [] } = limit;
     if (outer.length === 0) return use;
@@ -104,16 +104,14 @@ export function usedBytesOf(
   return Math.max(bytes, serverBytes + agentsBytes, crowdedBytes);
 }
 
-/** The limit was read a while ago, and the machine may be another since. */
-function useOfMachine(root: string, limitBytes: number): MemoryUse | null {
+function useOfMachine(root: string): MemoryUse | null {
   const file = readText(root, "proc/meminfo");
   if (file.status !== "read") return null;
   const total = statField(file.text, "MemTotal");
   const available = statField(file.text, "MemAvailable");
   if (total === null || available === null) return null;
   const bytes = (total - available) * KIBIBYTE_BYTES;
-  const crowdedBytes = limitBytes - available * KIBIBYTE_BYTES;
-  return { bytes, covers: "machine", source: "machine: total less available", crowdedBytes };
+  return { bytes, covers: "machine", source: "machine: total less available" };
 }
 
 /** The last resort knows nothing of the agent processes, and says so. */

@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { memoryLimitReader, readMemoryLimit } from "../../src/capacity/memory-limit.ts";
+import { MemoryMeter } from "../../src/capacity/memory-reading.ts";
 import { mount1, mount2, writeTree } from "./system-tree.ts";
 
 const MiB = 2 ** 20;
@@ -202,7 +203,10 @@ describe("readMemoryLimit, no limit", () => {
     };
     expect(read().bytes).toBe(TOTAL);
     expect(bytesWith("MemTotal: 16777216 kB\n")).toBe(16 * GiB);
-    expect(bytesWith("MemTotal: 8388608 kB\n"), "8 GiB were taken away").toBe(8 * GiB);
+    const left = "MemTotal: 8388608 kB\nMemAvailable: 204800 kB\n";
+    expect(bytesWith(left), "8 GiB were taken away").toBe(8 * GiB);
+    const use = new MemoryMeter(tree.root).read(read());
+    expect(read().bytes - use.bytes, "what is available").toBe(200 * MiB);
     expect(bytesWith("MemTotal: 33554432 kB\n"), "and 24 given").toBe(32 * GiB);
     expect(bytesWith("MemTotal: 0 kB\n")).toBe(TOTAL);
   });

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { MemoryMeter, usedBytesOf } from "../../src/capacity/memory-reading.ts";
+import { MemoryMeter } from "../../src/capacity/memory-reading.ts";
 import { writeTree } from "./system-tree.ts";
 
 const MiB = 2 ** 20;
@@ -170,17 +170,6 @@ describe("MemoryMeter", () => {
       covers: "machine",
       source: "machine: total less available",
     });
-  });
-
-  it("never sees more room than the machine has, whose limit was read before it shrank", () => {
-    using tree = writeTree({ "proc/meminfo": "MemTotal: 524288 kB\nMemAvailable: 102400 kB\n" });
-    const use = new MemoryMeter(tree.root).read({ ...NO_GROUP, kind: "physical" });
-    const nothing = { serverBytes: 0, agentsBytes: 0 };
-    expect(NO_GROUP.bytes - usedBytesOf(use, nothing)).toBe(100 * MiB);
-    // Nor more than there was, before the limit is read again.
-    tree.write({ "proc/meminfo": "MemTotal: 4194304 kB\nMemAvailable: 3670016 kB\n" });
-    const later = new MemoryMeter(tree.root).read({ ...NO_GROUP, kind: "physical" });
-    expect(usedBytesOf(later, nothing)).toBe(512 * MiB);
   });
 
   it("falls back to this process where the files of the group have no split", () => {
