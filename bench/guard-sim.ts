@@ -80,7 +80,7 @@ function play(options: {
   const random = randomFrom(limitMib + (kernelKillsAll ? 1 : 0));
   const limitBytes = limitMib * MIB;
   const floor = floorBytes(MAPPED_BYTES);
-  const brake = brakeBytes({ floorBytes: floor, kernelKillsAll, cores: CORES });
+  const brake = brakeBytes({ floorBytes: floor, kernelKillsAll, cores: CORES, limitBytes });
   const lines = { limitBytes, brakeBytes: brake, floorBytes: floor };
   const world = new World({ ...lines, parentBytes: PARENT_BYTES, random });
   const footprints = new FootprintBook({ priorBytes: PRIOR_BYTES, versionOf: () => "1" });

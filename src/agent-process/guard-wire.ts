@@ -61,6 +61,8 @@ export type GuardVerdict = EndVerdict | EvictVerdict;
 /** A turn was ended, or a tool of one. */
 export interface EndVerdict extends VerdictGrounds {
   readonly what: "tool" | "turn";
+  /** Of a tool that was too many of them. */
+  readonly processes?: number;
 }
 
 /** A spare or a resident has to go. */

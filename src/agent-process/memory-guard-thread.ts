@@ -25,7 +25,7 @@ import {
   type Order,
   writeShared,
 } from "./guard-wire.ts";
-import { WatchedTrees } from "./watched-trees.ts";
+import { type Swarm, WatchedTrees } from "./watched-trees.ts";
 
 const IDLE_PAUSE_MS = 500;
 /** The most of one core that measuring trees may take; on a crowded host it is done less often. */
@@ -39,7 +39,7 @@ const EVICTION_MS = 250;
 
 const { shared, verdicts, sampleIntervalMs, mayEnd } = workerData as GuardThreadData;
 const meter = new MemoryMeter();
-const trees = new WatchedTrees();
+const trees = new WatchedTrees(mayEnd ? { onSwarm: tellOfSwarm } : {});
 const evictions = new Map<string, number>();
 let lines: GuardLines | null = null;
 let state = FIRST_GUARD_STATE;
@@ -98,9 +98,9 @@ function untouchable(tree: GuardedTree): GuardedTree {
   return { ...tree, kind: "closing", tools: [] };
 }
 
-/** With what the trees were found to hold at their last measurement. */
+/** With what the server and the trees were found to hold at their last measurement. */
 function usedWith(use: MemoryUse | null): number | null {
-  return use === null ? null : usedBytesOf(use, { serverBytes: 0, agentsBytes: trees.bytes });
+  return use === null ? null : usedBytesOf(use, trees.measured);
 }
 
 type Readings = Omit<GuardObservation, "trees" | "usedBytes"> & { readonly use: MemoryUse | null };
@@ -160,6 +160,13 @@ function carryOut(action: GuardAction, nowMs: number): void {
   const reason = state.levels.emergency ?? "short";
   tell({ id, what: "evicted", bytes: trees.bytesOf(id), predictedBytes, ceilingBytes, reason });
   evictions.set(id, isUrgent ? nowMs : nowMs + EVICTION_MS);
+}
+
+function tellOfSwarm({ id, processes, bytes }: Swarm): void {
+  const facts = trees.factsOf(id);
+  if (facts === null) return;
+  const { predictedBytes, ceilingBytes } = facts;
+  tell({ id, what: "tool", bytes, predictedBytes, ceilingBytes, reason: "processes", processes });
 }
 
 function tell(verdict: GuardVerdict): void {

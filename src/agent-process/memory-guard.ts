@@ -68,8 +68,11 @@ interface Watched {
 }
 
 const RESTART_PAUSE_MS = 1000;
-/** Measured: 4 MiB are used, beside what any thread costs. */
-const HEAP_MIB = 16;
+/**
+ * A limit, and no use: 4 MiB are used as a rule, beside what any thread costs; the tables of 12,000
+ * processes take 17, of 32,000 take 26. A guard that ends by its own limit leaves all unwatched.
+ */
+const HEAP_MIB = 96;
 /** For what it reads and drops at once. V8 would let it grow to 48 MiB; the soak saw 13 MiB of it at turn 360. */
 const YOUNG_HEAP_MIB = 3;
 /** Of the TypeScript sources: what compiles them runs in the thread too. */

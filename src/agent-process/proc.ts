@@ -24,6 +24,11 @@ export interface ProcessStat extends ProcessIdentity {
   readonly cpuMs: number;
   /** False between fork and exec, and for a process that only forked: it shows another's pages. */
   readonly hasOwnProgram: boolean;
+  /**
+   * Waits for what cannot be interrupted (state D): whoever asks for what is guarded by a lock of its
+   * memory may wait with it, for ever on a dead network disk.
+   */
+  readonly waitsInKernel: boolean;
 }
 
 /** All processes but the server itself, so that nothing can name it as a target. */
@@ -87,6 +92,7 @@ export function parseProcessStat(line: Uint8Array): ProcessStat | null {
     cpuMs: (number(14) + number(15)) * TICK_MS,
     startTicks: number(22),
     hasOwnProgram: (flags & FORKED_ONLY) === 0,
+    waitsInKernel: state === STATE_UNINTERRUPTIBLE,
   };
 }
 
@@ -127,7 +133,7 @@ function digitAt(line: Uint8Array, at: number): number {
 }
 
 const [SPACE, CLOSING_PARENTHESIS, MINUS, ZERO, NINE] = [0x20, 0x29, 0x2d, 0x30, 0x39];
-const [STATE_DEAD, STATE_ZOMBIE] = [0x58, 0x5a];
+const [STATE_UNINTERRUPTIBLE, STATE_DEAD, STATE_ZOMBIE] = [0x44, 0x58, 0x5a];
 /** Of the state behind the parenthesis. */
 const STATE_OFFSET = 2;
 /** `PF_FORKNOEXEC` and `PF_KTHREAD` of the kernel's flags. */
@@ -148,6 +154,30 @@ export function readPrivateBytes(pid: number): number | null {
   // Some sandboxes (gVisor) do not tell the parts of the resident set; too much beats nothing.
   if (anonymous === null) return bytesOf(status, "VmRSS");
   return anonymous + (bytesOf(status, "RssShmem") ?? 0) + (bytesOf(status, "VmSwap") ?? 0);
+}
+
+/** Of a process that shares pages with the one that forked it, or with others that it forked. */
+export interface ForkedBytes {
+  /** Nobody else has them. */
+  readonly privateBytes: number;
+  /** Its part of those that it shares. */
+  readonly sharedPartBytes: number;
+}
+
+/**
+ * The same for a process that was forked, told apart by walking its page tables: slow, and only where
+ * nobody holds the lock of its memory. Null where the kernel does not tell (before 5.4), or it is gone.
+ */
+export function readForkedBytes(pid: number): ForkedBytes | null {
+  const rollup = readSmallFile(`/proc/${pid}/smaps_rollup`);
+  if (rollup === null) return null;
+  const anonymous = bytesOf(rollup, "Pss_Anon");
+  if (anonymous === null) return null;
+  const swapped = bytesOf(rollup, "SwapPss") ?? 0;
+  const bytes = anonymous + (bytesOf(rollup, "Pss_Shmem") ?? 0);
+  // Pages of files that it alone has written are among these.
+  const privateBytes = Math.min(bytes, bytesOf(rollup, "Private_Dirty") ?? 0);
+  return { privateBytes: privateBytes + swapped, sharedPartBytes: bytes - privateBytes };
 }
 
 /**

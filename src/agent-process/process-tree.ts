@@ -9,13 +9,14 @@
  * @module
  */
 
+import type { ForkedMemory } from "./forked-memory.ts";
+import { KnownMarkers, type Marker } from "./known-markers.ts";
 import {
   isAlive,
   type ProcessIdentity,
   type ProcessStat,
   type ProcessTable,
   readPrivateBytes,
-  readVariable,
 } from "./proc.ts";
 
 /** A tool of an agent process, or an MCP server, a hook: what it started, with all below it. */
@@ -73,6 +74,10 @@ export class ProcessTree {
     return [...this.#members.values()];
   }
 
+  has(pid: number): boolean {
+    return this.#members.has(pid);
+  }
+
   /** The last measurement; null before it. */
   get sample(): TreeSample | null {
     return this.#sample;
@@ -93,6 +98,11 @@ export class ProcessTree {
     return this.#tools;
   }
 
+  /** The tools as the members are now, which nobody has measured yet. */
+  toolsNow(): ReturnType<typeof toolsOf> {
+    return toolsOf(this.root, this.#members);
+  }
+
   /**
    * Brings the members up to date with the table, and returns those who are new.
    * @param marked Processes known to belong here by their marker.
@@ -110,9 +120,12 @@ export class ProcessTree {
     );
   }
 
-  /** Adds up the memory of the members. */
-  measure(): void {
-    const bytesOf = ownBytesOf(this.#members.values());
+  /**
+   * Adds up the memory of the members.
+   * @param forked What is known of those that only forked; without it they are worth little.
+   */
+  measure(forked: ForkedMemory | null = null): void {
+    const bytesOf = ownBytesOf(this.#members, forked);
     if (bytesOf.size === 0) return;
     const agentBytes = bytesOf.get(this.root?.pid ?? 0) ?? 0;
     let toolBytes = 0;
@@ -135,10 +148,15 @@ export class ProcessTree {
     this.#keep(sample);
   }
 
-  /** A new turn begins, or the peak was told: from now on it is that of what comes. */
+  /** A new turn begins: from now on the peak is that of what comes. */
   forgetPeak(): void {
     if (this.#sample === null) return;
     this.#sample = { ...this.#sample, peakBytes: this.#sample.currentBytes };
+  }
+
+  /** The peak was told: the next one is of looks to come, and not of the last, which may be old. */
+  toldPeak(): void {
+    if (this.#sample !== null) this.#sample = { ...this.#sample, peakBytes: 0 };
   }
 
   /** Peak and used time never fall by a look, whoever looked. */
@@ -157,7 +175,10 @@ export class ProcessTree {
  * pages of its parent, which still has them: only what it has beyond those is its own. In the
  * moment between fork and exec a tool would else count as large as the agent process itself.
  */
-function ownBytesOf(members: Iterable<ProcessStat>): ReadonlyMap<number, number> {
+function ownBytesOf(
+  members: ReadonlyMap<number, ProcessStat>,
+  forked: ForkedMemory | null,
+): ReadonlyMap<number, number> {
   const shown = new Map<number, number | null>();
   const read = (pid: number): number | null => {
     const known = shown.get(pid);
@@ -167,10 +188,14 @@ function ownBytesOf(members: Iterable<ProcessStat>): ReadonlyMap<number, number>
     return bytes;
   };
   const own = new Map<number, number>();
-  for (const { pid, parentPid, hasOwnProgram } of members) {
+  for (const member of members.values()) {
+    const { pid, parentPid, hasOwnProgram } = member;
     const bytes = read(pid);
     if (bytes === null) continue;
-    own.set(pid, hasOwnProgram ? bytes : Math.max(0, bytes - (read(parentPid) ?? 0)));
+    if (hasOwnProgram) own.set(pid, bytes);
+    else if (forked === null) own.set(pid, Math.max(0, bytes - (read(parentPid) ?? 0)));
+    else
+      own.set(pid, forked.ownBytes(member, bytes, members.has(parentPid) ? read(parentPid) : null));
   }
   return own;
 }
@@ -201,6 +226,11 @@ export function toolsOf(
   members: ReadonlyMap<number, ProcessStat>,
 ): readonly { readonly id: number; readonly members: readonly ProcessStat[] }[] {
   const tools = new Map<number, ProcessStat[]>();
+  const add = (id: number, member: ProcessStat): void => {
+    const those = tools.get(id);
+    if (those === undefined) tools.set(id, [member]);
+    else those.push(member);
+  };
   const orphans: ProcessStat[] = [];
   const toolOfSession = new Map<number, number>();
   const ownSession = members.get(root?.pid ?? 0)?.sessionId;
@@ -211,14 +241,14 @@ export function toolsOf(
       orphans.push(member);
       continue;
     }
-    tools.set(first.pid, [...(tools.get(first.pid) ?? []), member]);
+    add(first.pid, member);
     if (member.sessionId !== ownSession) toolOfSession.set(member.sessionId, first.pid);
   }
   orphans.sort((one, other) => one.startTicks - other.startTicks || one.pid - other.pid);
   const [oldest] = orphans.filter(({ sessionId }) => !toolOfSession.has(sessionId));
   for (const orphan of orphans) {
     const id = toolOfSession.get(orphan.sessionId) ?? oldest?.pid ?? orphan.pid;
-    tools.set(id, [...(tools.get(id) ?? []), orphan]);
+    add(id, orphan);
   }
   return Array.from(tools, ([id, those]) => ({ id, members: those }));
 }
@@ -238,17 +268,27 @@ function firstBelow(
   return null;
 }
 
+/** Of the main thread, which looks for the same processes again and again. */
+const KNOWN = new KnownMarkers();
+
 /**
  * Processes that carry a marker with this value.
  * @param sinceTicks Older processes are not looked at: reading an environment is not free.
  */
 export function markedProcesses(
   table: ProcessTable,
-  marker: string,
+  marker: Marker,
   value: string,
   sinceTicks: number,
+  known: KnownMarkers = KNOWN,
 ): readonly ProcessStat[] {
+  known.keepOnly(table);
   return [...table.byPid.values()].filter(
-    ({ pid, startTicks }) => startTicks >= sinceTicks && readVariable(pid, marker) === value,
+    (stat) => stat.startTicks >= sinceTicks && known.valueOf(stat, marker) === value,
   );
+}
+
+/** The value of a marker of one of those; null for none. */
+export function markerOf(stat: ProcessStat, marker: Marker): string | null {
+  return KNOWN.valueOf(stat, marker);
 }

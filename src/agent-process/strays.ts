@@ -8,8 +8,8 @@
 
 import { SERVER_ID_MARKER } from "../lib/process-markers.ts";
 import type { AgentProcess } from "./agent-process.ts";
-import { type ProcessIdentity, type ProcessTable, readProcessTable, readVariable } from "./proc.ts";
-import { grownMembers, markedProcesses } from "./process-tree.ts";
+import { type ProcessIdentity, type ProcessTable, readProcessTable } from "./proc.ts";
+import { grownMembers, markedProcesses, markerOf } from "./process-tree.ts";
 import { sweep, SWEEP_LIMIT_MS } from "./terminate.ts";
 
 /**
@@ -52,6 +52,6 @@ function findStrays(serverId: string, table: ProcessTable): readonly ProcessIden
   const marked = markedProcesses(table, SERVER_ID_MARKER, serverId, 0);
   const trees = grownMembers(marked, table);
   return [...trees.values()].filter(
-    ({ pid }) => (readVariable(pid, SERVER_ID_MARKER) ?? serverId) === serverId,
+    (stat) => (markerOf(stat, SERVER_ID_MARKER) ?? serverId) === serverId,
   );
 }

@@ -9,8 +9,10 @@
  * @module
  */
 
+import type { MeasuredBytes } from "../capacity/memory-reading.ts";
 import type { GuardedTool, GuardedTree } from "../capacity/guard-trees.ts";
 import { TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { ForkedMemory } from "./forked-memory.ts";
 import type { Order, SampleMessage, TreeFacts } from "./guard-wire.ts";
 import { placeToolOnLadder } from "./oom-ladder.ts";
 import {
@@ -18,6 +20,7 @@ import {
   type ProcessIdentity,
   type ProcessStat,
   type ProcessTable,
+  readPrivateBytes,
   readProcessTable,
   readEnvironment,
   signalProcess,
@@ -27,6 +30,11 @@ import { type MeasuredProcess, ProcessTree } from "./process-tree.ts";
 
 /** A larger one is no shell that only waits. */
 const SHELL_MOST_BYTES = 16 * 2 ** 20;
+/**
+ * The most of one tool. Where turns have groups of their own the kernel has refused long before
+ * (`MAX_TASKS`); here nothing else bounds a fork storm, and each look at it costs more than the last.
+ */
+const MOST_TOOL_PROCESSES = 1024;
 /** How long one may wait for what was ended to be gone, and then to end by itself. */
 const TELLING_MS = 2000;
 const LAST_WORD_MS = 250;
@@ -48,10 +56,39 @@ interface Watched {
   hasNews: boolean;
 }
 
+/** A tool that is too many processes. */
+export interface Swarm {
+  readonly id: string;
+  readonly toolId: number;
+  readonly processes: number;
+  /** Of its tree, as measured before. */
+  readonly bytes: number;
+}
+
+export interface WatchedTreesOptions {
+  /** As {@link readEnvironment}. */
+  readonly readEnvironment?: (pid: number) => string | null;
+  /** Told just before one is ended; without it none is. */
+  readonly onSwarm?: (swarm: Swarm) => void;
+  /** Of one tool. */
+  readonly mostProcesses?: number;
+}
+
 export class WatchedTrees {
   readonly #trees = new Map<string, Watched>();
+  readonly #readEnvironment: (pid: number) => string | null;
+  readonly #mostProcesses: number;
+  readonly #onSwarm: ((swarm: Swarm) => void) | null;
+  #serverBytes = 0;
+  readonly #forked = new ForkedMemory();
   /** Processes of the last look, with their start, whose environment need not be read again. */
   #seen: ReadonlyMap<number, number> = new Map();
+
+  constructor(options: WatchedTreesOptions = {}) {
+    this.#readEnvironment = options.readEnvironment ?? readEnvironment;
+    this.#onSwarm = options.onSwarm ?? null;
+    this.#mostProcesses = options.mostProcesses ?? MOST_TOOL_PROCESSES;
+  }
 
   get size(): number {
     return this.#trees.size;
@@ -78,9 +115,13 @@ export class WatchedTrees {
     this.#trees.delete(id);
   }
 
-  /** Private memory of all of them, as last measured. */
-  get bytes(): number {
-    return Array.from(this.#trees.keys(), (id) => this.bytesOf(id)).reduce((a, b) => a + b, 0);
+  /** Private memory of all of them, and of the server, as last measured. */
+  get measured(): MeasuredBytes {
+    const agentsBytes = Array.from(this.#trees.keys(), (id) => this.bytesOf(id)).reduce(
+      (sum, bytes) => sum + bytes,
+      0,
+    );
+    return { serverBytes: this.#serverBytes, agentsBytes };
   }
 
   bytesOf(id: string): number {
@@ -91,17 +132,27 @@ export class WatchedTrees {
     return this.#trees.get(id)?.facts ?? null;
   }
 
-  /** Finds and measures all members, and ends again what ought to have ended. */
-  look(nowMs: number): void {
-    const table = readProcessTable();
+  /**
+   * Finds and measures all members, and ends again what ought to have ended. What is too many of
+   * them is ended before anything is measured.
+   */
+  look(nowMs: number, table: ProcessTable = readProcessTable()): void {
     const marked = this.#newlyMarked(table);
+    const swarming = new Set<Watched>();
+    this.#forked.beginLook(nowMs);
+    this.#serverBytes = readPrivateBytes(process.pid) ?? 0;
     for (const watched of this.#trees.values()) {
-      const { tree } = watched;
+      const { tree, killed } = watched;
       const before = tree.members.length;
       const arrived = tree.grow(table, marked.get(tree.turnId));
       for (const { pid } of arrived) placeToolOnLadder(pid);
       watched.hasNews ||= arrived.length > 0 || tree.members.length !== before;
-      tree.measure();
+      for (const pid of killed.keys()) if (!tree.has(pid)) killed.delete(pid);
+      if (this.#endSwarms(watched)) swarming.add(watched);
+    }
+    for (const watched of this.#trees.values()) {
+      if (swarming.has(watched)) continue;
+      watched.tree.measure(this.#forked);
       endAgain(watched, nowMs);
     }
   }
@@ -127,7 +178,7 @@ export class WatchedTrees {
       const identities = members.map(({ pid, startTicks }) => ({ pid, startTicks }));
       const message = { id, sample, members: watched.hasNews ? identities : null };
       watched.hasNews = false;
-      watched.tree.forgetPeak();
+      watched.tree.toldPeak();
       return [message];
     });
   }
@@ -153,6 +204,28 @@ export class WatchedTrees {
     );
   }
 
+  /** @returns Whether it had any, and is not worth measuring before they are gone. */
+  #endSwarms(watched: Watched): boolean {
+    const { tree, isEnding, killed, endingSessions } = watched;
+    if (this.#onSwarm === null || isEnding || tree.stats.length <= this.#mostProcesses) {
+      return false;
+    }
+    let hadAny = false;
+    for (const { id: toolId, members } of tree.toolsNow()) {
+      const left = members.filter(
+        ({ pid, startTicks, sessionId }) =>
+          killed.get(pid)?.startTicks !== startTicks && !endingSessions.has(sessionId),
+      );
+      if (left.length <= this.#mostProcesses) continue;
+      hadAny = true;
+      const bytes = tree.currentBytes ?? 0;
+      this.#onSwarm({ id: tree.turnId, toolId, processes: members.length, bytes });
+      watched.telling.delete(toolId);
+      endTool(watched, toolId, members);
+    }
+    return hadAny;
+  }
+
   /**
    * Processes that were not there at the last look, by the turn in their environment. It finds
    * those who lost their parent between two looks, and reads each environment once.
@@ -164,7 +237,9 @@ export class WatchedTrees {
     for (const stat of table.byPid.values()) {
       if (stat.startTicks < sinceTicks) continue;
       if (this.#seen.get(stat.pid) !== stat.startTicks) {
-        const environment = readEnvironment(stat.pid);
+        // Its memory may be locked for as long as it waits, and the guard would wait with it.
+        if (stat.waitsInKernel) continue;
+        const environment = this.#readEnvironment(stat.pid);
         // In the middle of an exec it has none; it will at the next look.
         if (environment === "") continue;
         const turnId = environment === null ? null : variableIn(environment, TURN_ID_MARKER);

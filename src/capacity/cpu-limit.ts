@@ -19,8 +19,8 @@ export interface CpuLimit {
 export interface CpuLimitOptions {
   /** Directory that stands for `/`; all files are read below it. */
   readonly root?: string;
-  /** CPUs of the machine, as `os.availableParallelism()` has them. */
-  readonly cpuCount: number;
+  /** CPUs of the machine, as `os.availableParallelism` has them; asked again at each reading. */
+  readonly cpuCount: number | (() => number);
 }
 
 /** For who reads the limit again and again: a file that cannot be read says what it said before. */
@@ -34,8 +34,9 @@ export function cpuLimitReader(options: CpuLimitOptions): () => CpuLimit {
 
 /** Reads the limit; a quota that cannot be read or understood is none. */
 export function readCpuLimit(options: CpuLimitOptions, readFile: ReadFile = readText): CpuLimit {
+  const { cpuCount } = options;
   let tightest: CpuLimit = {
-    cpus: options.cpuCount,
+    cpus: typeof cpuCount === "number" ? cpuCount : cpuCount(),
     source: "CPUs of the machine",
     kind: "machine",
   };

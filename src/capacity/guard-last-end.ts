@@ -39,7 +39,7 @@ const MIB = 2 ** 20;
 /** At most one is ended in this time. */
 export const PAUSE_MS = 60;
 /** Who is not gone by then hangs in the kernel, and is waited for no longer. */
-const PATIENCE_MS = 1000;
+export const PATIENCE_MS = 1000;
 /** Smaller changes are those of other turns. */
 const STILL_FALLING_BYTES = 16 * MIB;
 const IN_VAIN_MEMORY_MS = 600_000;

@@ -63,6 +63,13 @@ const LEAST_LOOK_PAUSE_MS = 5;
 const REACTION_MS = LOOK_PAUSE_MS + 60 + 5;
 
 /**
+ * The most of the limit that the guard takes to be early. Of less than a gibibyte the whole race is
+ * more than what a turn leaves free, and the guard would end ordinary tools where nothing fills.
+ * At 512 MiB this is about what one thread fills meanwhile (213 MiB), at 1 GiB what two do.
+ */
+const MOST_EARLY_RATIO = 0.4;
+
+/**
  * Where the kernel ends no more than one process at the limit, it is the net below the guard, and
  * the floor is early enough. Where it ends all (`memory.oom.group`, as Kubernetes sets it), the
  * guard must win against whatever fills the memory until it has looked and acted.
@@ -72,10 +79,17 @@ export function brakeBytes(options: {
   readonly kernelKillsAll: boolean;
   /** Cores that the group may use. */
   readonly cores: number;
+  readonly limitBytes?: number;
 }): number {
-  if (!options.kernelKillsAll) return options.floorBytes;
-  const threads = Math.min(Math.max(options.cores, 1), FILLING_THREADS_MOST);
-  return Math.max(options.floorBytes, Math.ceil(FILL_BYTES_PER_MS * threads * REACTION_MS));
+  const { floorBytes: floor, kernelKillsAll, cores, limitBytes = Infinity } = options;
+  if (!kernelKillsAll) return floor;
+  return Math.max(floor, Math.min(raceBytes(cores), Math.floor(limitBytes * MOST_EARLY_RATIO)));
+}
+
+/** What is filled at most until the guard has looked and acted. */
+export function raceBytes(cores: number): number {
+  const threads = Math.min(Math.max(cores, 1), FILLING_THREADS_MOST);
+  return Math.ceil(FILL_BYTES_PER_MS * threads * REACTION_MS);
 }
 
 /**

@@ -54,7 +54,10 @@ export function endText(end: {
   readonly predictedBytes: number;
   readonly ceilingBytes: number | null;
   readonly reason: EndReason;
+  /** Of a tool that was too many of them. */
+  readonly processes?: number;
 }): string {
+  if (end.reason === "processes") return `it was ${end.processes ?? "too many"} processes`;
   const held = `it held ${inMebibytes(end.bytes)} MiB`;
   if (end.reason === "ceiling") {
     return `${held} of the ${inMebibytes(end.ceilingBytes ?? 0)} MiB that one turn may hold`;

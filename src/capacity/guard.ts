@@ -11,7 +11,14 @@
  * @module
  */
 
-import { type Ends, isTimeForNext, judgeLastEnd, othersBytes, PAUSE_MS } from "./guard-last-end.ts";
+import {
+  type Ends,
+  isTimeForNext,
+  judgeLastEnd,
+  othersBytes,
+  PATIENCE_MS,
+  PAUSE_MS,
+} from "./guard-last-end.ts";
 import {
   FIRST_LEVEL,
   type LevelState,
@@ -40,8 +47,11 @@ export interface GuardObservation extends Totals {
   readonly trees: readonly GuardedTree[];
 }
 
-/** Why one is ended: memory was short, nothing got on, or it went over its own ceiling. */
-export type EndReason = "short" | "stuck" | "ceiling";
+/**
+ * Why one is ended: memory was short, nothing got on, it went over its own ceiling, or it was too many
+ * processes to be watched at all.
+ */
+export type EndReason = "short" | "stuck" | "ceiling" | "processes";
 
 export type GuardAction = EvictAction | EndAction;
 
@@ -82,8 +92,15 @@ export interface GuardState extends Ends {
   readonly mappedPeakBytes: number;
   readonly filledPerMs: number;
   readonly evicting: readonly string[];
+  /** Those of them who may be gone any moment. */
+  readonly leaving: readonly Leaving[];
   readonly evictedAtMs: number;
   readonly ending: readonly EndingOne[];
+}
+
+interface Leaving {
+  readonly id: string;
+  readonly sinceMs: number;
 }
 
 export const FIRST_GUARD_STATE: GuardState = {
@@ -98,6 +115,7 @@ export const FIRST_GUARD_STATE: GuardState = {
   mappedPeakBytes: 0,
   filledPerMs: 0,
   evicting: [],
+  leaving: [],
   evictedAtMs: -Infinity,
   ending: [],
   lastEnd: null,
@@ -161,6 +179,7 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
     mappedPeakBytes,
     filledPerMs: pausedMs > 0 ? growth(before.usedBytes, usedBytes) / pausedMs : 0,
     evicting: before.evicting.filter((id) => trees.some((tree) => isCache(tree, id))),
+    leaving: before.leaving.filter((one) => isLeaving(one, trees, clockMs)),
     evictedAtMs: before.evictedAtMs,
     ending: before.ending.filter((one) => isThere(one, trees)),
     lastEnd,
@@ -188,7 +207,7 @@ function toEvict(state: GuardState, { trees, brakeBytes }: GuardObservation): Ev
   if (level < 2) return [];
   const isUrgent = emergency !== null;
   const isOfBytes = !isUrgent && cause === "bytes" && state.slackBytes !== null;
-  const leaving = trees.filter(({ id }) => state.evicting.includes(id));
+  const leaving = trees.filter((tree) => state.leaving.some(({ id }) => id === tree.id));
   const roomBytes = (state.slackBytes ?? 0) + heldBy(leaving);
   // Of bytes it is known how many are enough.
   let missingBytes = isOfBytes ? brakeBytes + MARGIN_BYTES + RELEASE_BYTES - roomBytes : Infinity;
@@ -254,6 +273,7 @@ function remember(
       ? { ...state.levels, stalledSinceMs: null, thrashedSinceMs: null }
       : state.levels,
     evicting: [...state.evicting, ...evictions.map(({ id }) => id)],
+    leaving: [...state.leaving, ...evictions.map(({ id }) => ({ id, sinceMs: state.clockMs }))],
     evictedAtMs: isEviction ? state.clockMs : state.evictedAtMs,
     ...(end !== null && {
       ending: [...state.ending, { id: end.id, toolId: end.toolId }],
@@ -278,6 +298,19 @@ function endOf({ tree, tool }: Victim, reason: EndReason): EndAction {
 
 function isCache({ id, kind }: GuardedTree, wanted: string): boolean {
   return id === wanted && (kind === "spare" || kind === "resident");
+}
+
+/**
+ * Whoever was told to go is `closing` within a millisecond, and holds what it held for some hundred
+ * of them. Claimed for a turn, it stays; and who hangs in the kernel makes no room.
+ */
+function isLeaving(
+  { id, sinceMs }: Leaving,
+  trees: readonly GuardedTree[],
+  clockMs: number,
+): boolean {
+  const isThereStill = trees.some((tree) => tree.id === id && tree.kind !== "turn");
+  return isThereStill && clockMs - sinceMs < PATIENCE_MS;
 }
 
 function growth(from: number | null, to: number | null): number {

@@ -16,6 +16,7 @@ import {
   readText,
 } from "./cgroup.ts";
 import { LastTexts } from "./last-texts.ts";
+import { statField } from "./stat-field.ts";
 
 export interface MemoryLimit {
   readonly bytes: number;
@@ -49,7 +50,7 @@ export interface MemoryLimitOptions {
   readonly root?: string;
   /** The setting `capacity.memoryLimit`, which may only be tighter; null to ask the system alone. */
   readonly explicitBytes: number | null;
-  /** Memory of the machine, as `os.totalmem()` has it. */
+  /** Memory of the machine at the start, as `os.totalmem()` has it: for where `/proc` says nothing. */
   readonly totalMemoryBytes: number;
 }
 
@@ -83,8 +84,10 @@ export function readMemoryLimit(
   readFile: ReadFile = readText,
 ): MemoryLimit {
   const notes: string[] = [];
-  const physical = { bytes: options.totalMemoryBytes, source: "physical memory", group: null };
-  const found = findHierarchies(options.root ?? "/", "memory", readFile).flatMap((hierarchy) =>
+  const { root = "/" } = options;
+  const totalBytes = machineBytes(root, readFile) ?? options.totalMemoryBytes;
+  const physical = { bytes: totalBytes, source: "physical memory", group: null };
+  const found = findHierarchies(root, "memory", readFile).flatMap((hierarchy) =>
     limitsOf(hierarchy, notes, readFile),
   );
   // Of equals the group's own limit is the better answer, so physical memory comes last.
@@ -109,6 +112,13 @@ export function readMemoryLimit(
   // The use of the machine is then what is read.
   if (group === null) return { bytes, source, kind: "physical", group, notes };
   return { bytes, source, kind: group.version, group, outer, notes };
+}
+
+/** A virtual machine is given memory, and some is taken from it, while it runs. */
+function machineBytes(root: string, readFile: ReadFile): number | null {
+  const file = readFile(root, "proc/meminfo");
+  const kibibytes = file.status === "read" ? statField(file.text, "MemTotal") : null;
+  return kibibytes === null || kibibytes === 0 ? null : kibibytes * 1024;
 }
 
 /** One of each group but the one that binds. */

@@ -5,8 +5,9 @@
  * @module
  */
 
+import { inMebibytes } from "../lib/bytes.ts";
 import { MARGIN_BYTES } from "./guard-level.ts";
-import { brakeBytes, floorBytes, textPeakBytes } from "./guard-lines.ts";
+import { brakeBytes, floorBytes, raceBytes, textPeakBytes } from "./guard-lines.ts";
 import { LIMIT_MAX_AGE_MS } from "./limit-watch.ts";
 
 export interface SafetyReserveOptions {
@@ -14,16 +15,20 @@ export interface SafetyReserveOptions {
   readonly settingBytes: number | null;
   /** Cores that the replica may use. */
   readonly cores: number;
+  /** The limit as it is now; absent for none. */
+  readonly limitBytes?: () => number;
 }
 
 export class SafetyReserve {
   readonly #settingBytes: number | null;
+  readonly #limitBytes: () => number;
   #cores: number;
   #mappedBytes: number | null = null;
   #kernelKillsAll = false;
 
-  constructor({ settingBytes, cores }: SafetyReserveOptions) {
+  constructor({ settingBytes, cores, limitBytes }: SafetyReserveOptions) {
     this.#settingBytes = settingBytes;
+    this.#limitBytes = limitBytes ?? (() => Infinity);
     this.#cores = cores;
   }
 
@@ -38,8 +43,21 @@ export class SafetyReserve {
       floorBytes: floorBytes(this.#mappedBytes),
       kernelKillsAll: this.#kernelKillsAll,
       cores: this.#cores,
+      limitBytes: this.#limitBytes(),
     });
     return this.#within(brake);
+  }
+
+  /** Whether the guard can be too late, for the log; null if not. */
+  get note(): string | null {
+    const { brakeBytes: brake } = this;
+    const race = raceBytes(this.#cores);
+    if (!this.#kernelKillsAll || brake >= race) return null;
+    return (
+      "At the limit the kernel ends everything here at once. The memory guard acts when less than " +
+      `${inMebibytes(brake)} MiB are free; a tool that fills memory as fast as it can takes up to ` +
+      `${inMebibytes(race)} MiB until it is ended, and can win. A larger memory limit helps`
+    );
   }
 
   /** With less free the guard ends turns that did nothing wrong as well. */

@@ -113,6 +113,8 @@ export async function withEngine<Result>(
   await using containment = await detectContainment({ ...config.agentProcess, serverId });
   if (containment.killsAll) capacity.reserve.kernelKillsAll();
   for (const note of containment.notes) log.info({ note }, "About containment");
+  const { note } = capacity.reserve;
+  if (note !== null) log.warn({ note }, "About the memory limit");
   await using processes = openAgentProcesses({ config, data, containment, telemetry, guardLink });
   guardLink.watch(processes);
   guardLink.setLimit(memoryLimit.current, capacity.reserve);

@@ -48,14 +48,15 @@ export interface OpenGate {
 export function openGate(options: GateOptions): OpenGate {
   const { root = "/" } = options;
   const { capacity } = options.config;
-  const readCpuLimit = cpuLimitReader({ root, cpuCount: availableParallelism() });
+  const readCpuLimit = cpuLimitReader({ root, cpuCount: availableParallelism });
   const cpu = new CpuMeter(readCpuLimit());
   const lane = new StartLane({
     cpus: capacity.startsAtOnce ?? cpu.limit.cpus,
     maxWaitMs: capacity.startWaitMs,
   });
   const settingBytes = capacity.safetyReserveBytes;
-  const reserve = new SafetyReserve({ settingBytes, cores: cpu.limit.cpus });
+  const limitBytes = () => memoryLimit.current.bytes;
+  const reserve = new SafetyReserve({ settingBytes, cores: cpu.limit.cpus, limitBytes });
   const followCpuLimit = (): void => {
     const before = cpu.limit;
     const now = readCpuLimit();

@@ -47,7 +47,7 @@ export const GUARD_TARGETS = ["tool", "turn", "cache"] as const;
 export type GuardTarget = (typeof GUARD_TARGETS)[number];
 
 /** Memory was short, nothing got on for want of it, or a turn went over its own ceiling. */
-export const GUARD_REASONS = ["short", "stuck", "ceiling"] as const;
+export const GUARD_REASONS = ["short", "stuck", "ceiling", "processes"] as const;
 export type GuardReason = (typeof GUARD_REASONS)[number];
 
 /** Where the process of a turn came from; `warmed`: started ahead for this session. */

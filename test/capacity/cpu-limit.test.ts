@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readCpuLimit } from "../../src/capacity/cpu-limit.ts";
+import { cpuLimitReader, readCpuLimit } from "../../src/capacity/cpu-limit.ts";
 import { mount1, mount2, writeTree } from "./system-tree.ts";
 
 function limitOf(files: Readonly<Record<string, string>>) {
@@ -51,5 +51,14 @@ describe("readCpuLimit", () => {
 
   it("is what the machine has where there are no control groups", () => {
     expect(limitOf({})).toEqual({ cpus: 8, source: "CPUs of the machine", kind: "machine" });
+  });
+
+  it("asks again how many those are", () => {
+    using tree = writeTree({});
+    let cpuCount = 8;
+    const read = cpuLimitReader({ root: tree.root, cpuCount: () => cpuCount });
+    expect(read().cpus).toBe(8);
+    cpuCount = 2;
+    expect(read().cpus).toBe(2);
   });
 });

@@ -16,6 +16,7 @@ import {
 } from "../../src/capacity/guard.ts";
 import { brakeBytes } from "../../src/capacity/guard-lines.ts";
 import type { GuardedTree } from "../../src/capacity/guard-trees.ts";
+import { SafetyReserve } from "../../src/capacity/safety-reserve.ts";
 
 const MiB = 2 ** 20;
 const LIMIT = 2048 * MiB;
@@ -421,6 +422,23 @@ describe("between the floor and a brake that is far above it", () => {
     expect(watch.level, "and no other is admitted").toBe(3);
   });
 
+  it.each([512, 600, 768])("in %d MiB an ordinary tool goes on where nothing fills", (limitMiB) => {
+    const limitBytes = limitMiB * MiB;
+    const reserve = new SafetyReserve({
+      settingBytes: null,
+      cores: 2,
+      limitBytes: () => limitBytes,
+    });
+    reserve.kernelKillsAll();
+    const trees = [tree("a", 200, { predictedBytes: 125 * MiB, tools: [tool(7, 75)] })];
+    const freeBytes = limitBytes - (60 + 15 + 200) * MiB;
+    const { brakeBytes: ofReserve, floorBytes } = reserve;
+    const watch = new Watch();
+    const look = { limitBytes, brakeBytes: ofReserve, floorBytes, freeBytes, trees };
+    expect(watch.stay(look, 10_000)).toEqual([]);
+    expect(watch.level).toBe(0);
+  });
+
   it("nobody who keeps to his prediction is ended, nor a tool of his", () => {
     const tools = [tool(1, 300)];
     const large = tree("large", 520, { predictedBytes: 520 * MiB, tools });
@@ -519,6 +537,49 @@ describe("readings that are missing or lie", () => {
       expect(watch.level, "not left at once").toBe(1);
     }
     expect(endsOf(watch.look({ freeBytes: MiB, trees: [tree("a", 300)] }))).toHaveLength(1);
+  });
+});
+
+describe("the cache, of bytes that are missing", () => {
+  const RESIDENT = 130;
+  const residents = Array.from({ length: 8 }, (_, index) =>
+    tree(`r${index}`, RESIDENT, { kind: "resident" }),
+  );
+
+  /** Ten mebibytes short, where who is told to go is closing at the next look, and gone later. */
+  function evictedIn(ms: number, goneAfterMs: number): readonly string[] {
+    const watch = new Watch();
+    const told = new Map<string, number>();
+    for (let elapsedMs = 0; elapsedMs < ms; elapsedMs += 20) {
+      const trees = residents.flatMap((each): GuardedTree[] => {
+        const toldMs = told.get(each.id);
+        if (toldMs === undefined) return [each];
+        return elapsedMs - toldMs < goneAfterMs ? [{ ...each, kind: "closing" }] : [];
+      });
+      const gone = residents.length - trees.length;
+      const freeBytes = BRAKE + MARGIN - 10 * MiB + gone * RESIDENT * MiB;
+      for (const { id } of watch.look({ freeBytes, trees })) told.set(id, elapsedMs);
+    }
+    return [...told.keys()];
+  }
+
+  it.each([20, 100, 300, 900])("goes one by one, also when it takes %d ms to go", (goneAfterMs) => {
+    expect(evictedIn(10_000, goneAfterMs)).toEqual(["r0"]);
+  });
+
+  it("is not waited for where it hangs in the kernel", () => {
+    expect(evictedIn(3500, Infinity)).toEqual(["r0", "r1"]);
+    expect(evictedIn(60_000, Infinity)).toHaveLength(residents.length);
+  });
+
+  it("does not count on one that was claimed for a turn as it was to go", () => {
+    const watch = new Watch();
+    const freeBytes = BRAKE + MARGIN - 10 * MiB;
+    watch.stay({ freeBytes, trees: residents }, 2100);
+    expect(watch.state.evicting).toEqual(["r0"]);
+    const claimed = residents.map((each, index) => (index === 0 ? tree("r0", RESIDENT) : each));
+    const actions = watch.look({ freeBytes, trees: claimed });
+    expect(actions).toEqual([{ do: "evict", id: "r1", isUrgent: false }]);
   });
 });
 

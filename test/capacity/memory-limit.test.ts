@@ -1,7 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { readMemoryLimit } from "../../src/capacity/memory-limit.ts";
+import { memoryLimitReader, readMemoryLimit } from "../../src/capacity/memory-limit.ts";
+import { MemoryMeter } from "../../src/capacity/memory-reading.ts";
 import { mount1, mount2, writeTree } from "./system-tree.ts";
 
 const MiB = 2 ** 20;
@@ -187,6 +188,27 @@ describe("readMemoryLimit, no limit", () => {
   it("is the memory of the machine where the group is allowed more", () => {
     const limit = limitOf(privateV2({ "memory.max": `${2 * TOTAL}` }));
     expect(limit.source).toBe("physical memory (tightest of 2)");
+  });
+
+  it("is what the machine has at each reading, and as it was where nothing is told", () => {
+    using tree = writeTree({});
+    const read = memoryLimitReader({
+      root: tree.root,
+      explicitBytes: null,
+      totalMemoryBytes: TOTAL,
+    });
+    const bytesWith = (meminfo: string) => {
+      tree.write({ "proc/meminfo": meminfo });
+      return read().bytes;
+    };
+    expect(read().bytes).toBe(TOTAL);
+    expect(bytesWith("MemTotal: 16777216 kB\n")).toBe(16 * GiB);
+    const left = "MemTotal: 8388608 kB\nMemAvailable: 204800 kB\n";
+    expect(bytesWith(left), "8 GiB were taken away").toBe(8 * GiB);
+    const use = new MemoryMeter(tree.root).read(read());
+    expect(read().bytes - use.bytes, "what is available").toBe(200 * MiB);
+    expect(bytesWith("MemTotal: 33554432 kB\n"), "and 24 given").toBe(32 * GiB);
+    expect(bytesWith("MemTotal: 0 kB\n")).toBe(TOTAL);
   });
 
   it("notes a file that cannot be read, and goes on to the others", () => {

@@ -40,4 +40,34 @@ describe("SafetyReserve", () => {
     expect(reserve.brakeBytes).toBe(425 * MiB);
     expect(reserve.floorBytes).toBe(112 * MiB);
   });
+
+  it("takes no more of a small limit than two fifths to be early, and follows the limit", () => {
+    let limitMiB = 512;
+    const reserve = new SafetyReserve({
+      settingBytes: null,
+      cores: 2,
+      limitBytes: () => limitMiB * MiB,
+    });
+    const brakeAt = (now: number) => {
+      limitMiB = now;
+      return Math.floor(reserve.brakeBytes / MiB);
+    };
+    reserve.sawMapped(80 * MiB);
+    expect([512, 2048].map(brakeAt), "where the kernel ends one").toEqual([112, 112]);
+    reserve.kernelKillsAll();
+    expect([200, 512, 600, 768, 1024, 1100].map(brakeAt)).toEqual([112, 204, 240, 307, 409, 425]);
+  });
+
+  it("says where it cannot be early enough", () => {
+    const noteAt = (limitMiB: number): string | null => {
+      const limitBytes = () => limitMiB * MiB;
+      const reserve = new SafetyReserve({ settingBytes: null, cores: 2, limitBytes });
+      expect(reserve.note).toBeNull();
+      reserve.kernelKillsAll();
+      return reserve.note;
+    };
+    expect(noteAt(2048)).toBeNull();
+    expect(noteAt(512)).toContain("less than 204 MiB are free; a tool");
+    expect(noteAt(512)).toContain("takes up to 425 MiB until it is ended");
+  });
 });

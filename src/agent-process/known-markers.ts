@@ -1,0 +1,57 @@
+/**
+ * Whose each process is, by the markers in its environment, which is read once.
+ *
+ * The kernel reads an environment under the lock of the memory it is in. One that waits in the kernel
+ * (state D, on a dead network disk) may hold that lock, and whoever reads then waits with it: the main
+ * loop, or the memory guard. So nobody in that state is asked, and nobody twice.
+ *
+ * @module
+ */
+
+import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { type ProcessStat, type ProcessTable, readEnvironment, variableIn } from "./proc.ts";
+
+interface Markers {
+  readonly startTicks: number;
+  /** What only forked has the environment of its parent, until its exec. */
+  readonly hasOwnProgram: boolean;
+  readonly turnId: string | null;
+  readonly serverId: string | null;
+}
+
+export class KnownMarkers {
+  readonly #read: (pid: number) => string | null;
+  #known = new Map<number, Markers>();
+
+  constructor(read: (pid: number) => string | null = readEnvironment) {
+    this.#read = read;
+  }
+
+  /** Forgets all that are not in the table. */
+  keepOnly(table: ProcessTable): void {
+    for (const pid of this.#known.keys()) if (!table.byPid.has(pid)) this.#known.delete(pid);
+  }
+
+  /** Null for one without it, and for one that cannot be asked now. */
+  valueOf(stat: ProcessStat, marker: Marker): string | null {
+    const markers = this.#markersOf(stat);
+    return (marker === TURN_ID_MARKER ? markers?.turnId : markers?.serverId) ?? null;
+  }
+
+  #markersOf({ pid, startTicks, hasOwnProgram, waitsInKernel }: ProcessStat): Markers | null {
+    const known = this.#known.get(pid);
+    const isSame = known?.startTicks === startTicks;
+    if (isSame && known.hasOwnProgram === hasOwnProgram) return known;
+    if (waitsInKernel) return isSame ? known : null;
+    const environment = this.#read(pid);
+    // Cannot be read now, or is in the middle of an exec.
+    if (environment === null || environment === "") return isSame ? known : null;
+    const turnId = variableIn(environment, TURN_ID_MARKER);
+    const serverId = variableIn(environment, SERVER_ID_MARKER);
+    const markers = { startTicks, hasOwnProgram, turnId, serverId };
+    this.#known.set(pid, markers);
+    return markers;
+  }
+}
+
+export type Marker = typeof TURN_ID_MARKER | typeof SERVER_ID_MARKER;
