@@ -11,7 +11,6 @@ import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import type { OpenSession } from "./sessions.ts";
 import { type SessionInput, sessionNotFound, sessionRefOf } from "./session-id.ts";
 import { dataPathsOf } from "./session-paths.ts";
-import { NO_TOTALS } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
 
 /**
@@ -61,7 +60,6 @@ export async function openEphemeralSession(
     isNew: true,
     directories,
     transcriptBytes: 0,
-    totals: NO_TOTALS,
     repairedLines: 0,
     wasSetAside: false,
     shortened: null,

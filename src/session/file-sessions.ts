@@ -38,6 +38,7 @@ import {
 } from "./session-lookup.ts";
 import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
 import {
+  addTotals,
   newRecord,
   type SessionRecord,
   lastUseOf,
@@ -146,7 +147,6 @@ export class FileSessions implements Sessions {
         directories,
         transcriptBytes: shortened?.keptBytes ?? repaired?.bytes ?? 0,
         shortened,
-        totals: record.totals,
         repairedLines: repair?.repairedLines ?? 0,
         wasSetAside: repair?.wasSetAside ?? false,
       };
@@ -170,7 +170,7 @@ export class FileSessions implements Sessions {
         lastTurnAtMs: endedAtMs,
         turns: record.turns + (totals !== null && wasWritten ? 1 : 0),
         transcriptBytes: transcript?.bytes ?? 0,
-        totals: totals ?? record.totals,
+        totals: totals === null ? record.totals : addTotals(record.totals, totals),
         ...(keyed && { keptTurns: withEnded(record.keptTurns, keyed.key, keyed.answer) }),
       });
       if (!processStays) await removeTree(sessionPathsOf(this.#data, own).tmp);

@@ -33,8 +33,6 @@ export interface OpenSession extends TranscriptRepair {
   readonly directories: SessionDirectories;
   /** What is continued; 0 for a new session. */
   readonly transcriptBytes: number;
-  /** As they stood before this turn. */
-  readonly totals: SessionTotals;
   /** What was done so that the agent can carry it; null if nothing. */
   readonly shortened: Shortened | null;
 }
@@ -47,7 +45,7 @@ export interface OpenOptions {
 }
 
 export interface TurnEnd {
-  /** The session's running totals; null when the agent process ended without a result. */
+  /** Of this turn alone; null when the agent process ended without a result. */
   readonly totals: SessionTotals | null;
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */

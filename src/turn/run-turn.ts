@@ -18,6 +18,8 @@ import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
 import { soleClaim, type SessionClaim, type Sessions } from "../session/sessions.ts";
+import { countedOf } from "../session/session-process.ts";
+import { NO_TOTALS } from "../session/session-record.ts";
 import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
@@ -232,12 +234,17 @@ interface TurnParts {
   readonly toolSignal: AbortSignal;
 }
 
-function newProcess({ request, agent, session, observed, deps }: TurnParts): TurnProcess {
+async function newProcess(parts: TurnParts): Promise<TurnProcess> {
+  const { request, agent, session, observed, deps } = parts;
+  const { tenant } = request.caller;
+  const ref = { tenant, sessionId: session.sessionId };
   return new TurnProcess({
     id: request.turnId,
     agent,
     transcriptId: session.transcriptId,
     isNew: session.isNew,
+    // Not as the session is opened: the process before may have been there still.
+    counted: session.isNew ? NO_TOTALS : await countedOf(deps.dataDirectory, ref),
     directories: session.directories,
     spareDirectories: null,
     telemetryEnvironment: observed.environment,
@@ -261,12 +268,11 @@ function turnAtWork(parts: TurnParts): TurnAtWork {
 
 type TurnTerms = Omit<AgentRun, "connection" | "admittedAtMs" | "onStarted">;
 
-function agentRunOf({ request, agent, session, deps }: TurnParts): TurnTerms {
+function agentRunOf({ request, agent, deps }: TurnParts): TurnTerms {
   const { definition, functionTools } = agent;
   const { startTimeoutMs, endGraceMs } = deps.config.agentProcess;
   return {
     input: request.input,
-    totalsBefore: session.totals,
     needsStructuredOutput: definition.outputSchema !== undefined,
     startTimeoutMs,
     stallTimeMs: definition.limits.stallTimeMs,

@@ -21,6 +21,8 @@ rules:
   - when: { userText: "/slowly$/" }
     reply: [{ tokens: 400 }]
     tokensPerSecond: 20
+  - when: { userText: "/at length$/" }
+    reply: [{ tokens: 300 }]
   - when: { userText: "/refuse me$/" }
     error: { status: 400 }
   - when: { userText: "/who am I\\\\?$/", afterTool: false }
@@ -191,6 +193,26 @@ describe("a process that lingers", () => {
     expect(await ask(server, "Go on", asking)).toMatchObject({ status: "completed" });
     expect(lastAsked()).toContain("My name is Dora.");
     expect(agentPids(server)).not.toContain(pid);
+    await deleteSession(sessionId);
+    await noneLeft();
+  });
+
+  it("leaves its session's sums right when it is killed", async () => {
+    const asking = { agent: "lingers", threadId: newThread() };
+    const { sessionId } = await ask(server, "One", asking);
+    const spent = async () => {
+      const response = await fetch(`${server.url}/v1/sessions/${sessionId}`);
+      return ((await response.json()) as { costUsd: number }).costUsd;
+    };
+    // Where it missed a turn it ends in order, and the transcript has what it counted.
+    await sayElsewhere(server, sessionId, "Something else");
+    await ask(server, "Speak at length", asking);
+    const before = await spent();
+    process.kill(agentPids(server)[0] ?? 0, "SIGKILL");
+    await noneLeft();
+    const { usage } = await ask(server, "Two", asking);
+    expect(usage.outputTokens).toBeLessThanOrEqual(10);
+    expect(await spent()).toBeCloseTo(before + usage.costUsd, 9);
     await deleteSession(sessionId);
     await noneLeft();
   });

@@ -25,7 +25,6 @@ describe("FileSessions.open", () => {
     const { sessions, data } = await openSessions();
     const session = await sessions.open(thread("t"), 5);
     expect(session).toMatchObject({ threadId: "t", isNew: true, transcriptBytes: 0 });
-    expect(session.totals).toEqual({ costUsd: 0, byModel: [] });
     for (const directory of Object.values(session.directories)) {
       expect(directory.startsWith(data)).toBe(true);
       expect((await stat(directory)).mode & 0o777).toBe(0o700);
