@@ -30,12 +30,7 @@ import { exportOf } from "./session-export.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { SessionOrder } from "./session-order.ts";
 import { makeSessionDirectories } from "./session-process.ts";
-import {
-  recordForTurn,
-  requireRecord,
-  transcriptFileOf,
-  transcriptIfAny,
-} from "./session-lookup.ts";
+import { recordForTurn, requireRecord, transcriptFileOf } from "./session-lookup.ts";
 import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
 import {
   addTotals,
@@ -153,8 +148,13 @@ export class FileSessions implements Sessions {
     });
   }
 
-  async transcriptBytes(ref: SessionRef): Promise<number> {
-    return (await transcriptIfAny(this.#data, parseSessionRef(ref)))?.bytes ?? 0;
+  async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
+    const ref = sessionRefOf(input);
+    return storing("read the session", async () => {
+      const record = await recordForTurn(this.#data, input, ref, nowMs);
+      if (record === undefined) await this.#counts.check(ref.tenant);
+      return (record && (await transcriptFileOf(this.#data, record)))?.bytes ?? 0;
+    });
   }
 
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {

@@ -115,12 +115,13 @@ export interface Sessions {
   open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession>;
 
   /**
-   * Size of the transcript that a turn of the session would resume; 0 if there is none, or none
-   * that can be read: opening the session says what is wrong with it.
+   * Size of the transcript that a turn would resume; 0 if there is none. Takes nothing: whoever is
+   * refused by `claim` or `open` for what he asks for is refused here, before he costs anything.
    *
-   * @throws {AppError} `session_busy` when another replica has it; `store_unavailable`.
+   * @throws {AppError} `session_not_found`, `session_gone`, `too_many_sessions`, `session_busy` when
+   *   another replica has it; `storage_failed`, `store_unavailable`, `session_unreadable`.
    */
-  transcriptBytes(ref: SessionRef): Promise<number>;
+  transcriptBytes(input: SessionInput, nowMs: number): Promise<number>;
 
   /** Brings what this replica has of the session up to date, so that a process can resume it. */
   refresh(ref: SessionRef): Promise<void>;

@@ -173,13 +173,18 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     return this.#options.local.open(input, nowMs, options);
   }
 
-  async transcriptBytes(ref: SessionRef): Promise<number> {
-    const own = parseSessionRef(ref);
+  async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
+    const ref = sessionRefOf(input);
     this.#outbox.check();
-    const head = await this.#clock.asked(() => this.log.read(keyOf(own)));
-    if (head === null) return 0;
-    checkFree(head, this.#clock.terms(Date.now()));
-    return bytesOf(head);
+    const { head } = await this.#clock.asked(() => this.log.know(keyOf(ref)));
+    checkFree(head, this.#clock.terms(nowMs));
+    if (isThere(head)) {
+      if (recordOf(head, ref, nowMs).agentName !== input.agentName) throw sessionNotFound();
+      return bytesOf(head);
+    }
+    recordToBegin(head, head, input, nowMs);
+    await this.#clock.asked(() => this.counts.check(ref.tenant));
+    return 0;
   }
 
   /** A turn that comes meanwhile waits for it. */
