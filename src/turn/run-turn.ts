@@ -17,6 +17,7 @@ import type { Permit } from "../capacity/permit.ts";
 import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
+import { settlesWithin } from "../lib/settles-within.ts";
 import { soleClaim, type SessionClaim, type Sessions } from "../session/sessions.ts";
 import { countedOf } from "../session/session-process.ts";
 import { NO_TOTALS } from "../session/session-record.ts";
@@ -35,7 +36,8 @@ import { TurnHold } from "./turn-hold.ts";
 import type { TurnStarts } from "./turn-starts.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
-import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
+import type { TurnEvent, TurnRequest } from "./turn.ts";
+import { deadlineIn } from "./watch.ts";
 
 export interface TurnDeps {
   readonly agents: ReadonlyMap<string, ServedAgent>;
@@ -103,9 +105,11 @@ async function* runAdmitted(
   using coming = admitted.coming;
   hold.take(permit);
   const admittedAtMs = performance.now();
+  const { turnTimeMs } = agent.definition.limits;
+  using deadline = deadlineIn(turnTimeMs);
   await using lease = new ProcessLease(taken, deps.kept, permit);
   await using claim = ref === null ? soleClaim() : await deps.sessions.claim(input, Date.now());
-  const signal = AbortSignal.any([stop, claim.lost]);
+  const signal = AbortSignal.any([stop, claim.lost, deadline.signal]);
   const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);
   await using session = await openSession(agent.definition, request, deps, processStayed);
   const { sessionId, threadId } = session;
@@ -117,7 +121,7 @@ async function* runAdmitted(
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
-  await permit.roomFreed;
+  await settlesWithin(permit.roomFreed, turnTimeMs, signal);
   const process = await lease.open(
     session,
     signal,
@@ -276,7 +280,6 @@ function agentRunOf({ request, agent, deps }: TurnParts): TurnTerms {
     needsStructuredOutput: definition.outputSchema !== undefined,
     startTimeoutMs,
     stallTimeMs: definition.limits.stallTimeMs,
-    turnTimeMs: definition.limits.turnTimeMs,
     endGraceMs,
     postureFault: (init) => postureFault(definition, functionTools.names, init),
     mayStay: definition.hosting.stayMs > 0,

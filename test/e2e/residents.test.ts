@@ -197,6 +197,20 @@ describe("a process that lingers", () => {
     await noneLeft();
   });
 
+  it("is replaced when its session had a turn elsewhere", async () => {
+    const asking = { agent: "lingers", threadId: newThread() };
+    const { sessionId } = await ask(server, "My name is Emil.", asking);
+    const pids = agentPids(server);
+    await sayElsewhere(server, sessionId, "My name is Frida now.");
+    expect(await ask(server, "Go on", asking)).toMatchObject({ status: "completed" });
+    expect(lastAsked()).toContain("My name is Frida now.");
+    expect(agentPids(server)).toHaveLength(1);
+    expect(agentPids(server)).not.toEqual(pids);
+    expect(await keptEnded("resident", "outdated")).toBe(1);
+    await deleteSession(sessionId);
+    await noneLeft();
+  });
+
   it("leaves its session's sums right when it is killed", async () => {
     const asking = { agent: "lingers", threadId: newThread() };
     const { sessionId } = await ask(server, "One", asking);
@@ -213,20 +227,6 @@ describe("a process that lingers", () => {
     const { usage } = await ask(server, "Two", asking);
     expect(usage.outputTokens).toBeLessThanOrEqual(10);
     expect(await spent()).toBeCloseTo(before + usage.costUsd, 9);
-    await deleteSession(sessionId);
-    await noneLeft();
-  });
-
-  it("is replaced when its session had a turn elsewhere", async () => {
-    const asking = { agent: "lingers", threadId: newThread() };
-    const { sessionId } = await ask(server, "My name is Emil.", asking);
-    const pids = agentPids(server);
-    await sayElsewhere(server, sessionId, "My name is Frida now.");
-    expect(await ask(server, "Go on", asking)).toMatchObject({ status: "completed" });
-    expect(lastAsked()).toContain("My name is Frida now.");
-    expect(agentPids(server)).toHaveLength(1);
-    expect(agentPids(server)).not.toEqual(pids);
-    expect(await keptEnded("resident", "outdated")).toBe(1);
     await deleteSession(sessionId);
     await noneLeft();
   });
@@ -273,6 +273,16 @@ describe("a process whose turn waits for room", () => {
     expect(own?.predictedBytes).toBeGreaterThan(0);
     room.free();
     expect(await turn.outcome()).toMatchObject({ status: "completed" });
+  });
+
+  it("is a turn's no longer than a turn may take", async () => {
+    const hasty = `${LINGERS}limits: { turnTime: 2s }\n`;
+    await using small = await startServer({ script: SCRIPT, agents: [hasty] });
+    using _room = holdRoom(small);
+    const turn = await stream(small, "Hello", { agent: "lingers", threadId: newThread() });
+    expect(await turn.outcome()).toMatchObject({ status: "failed", code: "turn_timeout" });
+    await until(() => small.gate.snapshot(monotonicMs()).inflight === 0, "the permit to be back");
+    expect(small.asked).toEqual([]);
   });
 
   it("is replaced when it dies meanwhile", async () => {

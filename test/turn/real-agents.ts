@@ -155,7 +155,6 @@ export class AgentLab implements AsyncDisposable {
       needsStructuredOutput: agent.outputSchema !== undefined,
       startTimeoutMs: 20_000,
       stallTimeMs: 20_000,
-      turnTimeMs: 25_000,
       endGraceMs: 2_000,
       admittedAtMs: performance.now(),
       onStarted: () => {},

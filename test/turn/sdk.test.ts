@@ -17,6 +17,7 @@ import { addTotals, NO_TOTALS, type SessionTotals } from "../../src/session/sess
 import type { TurnEvent } from "../../src/turn/turn.ts";
 import { openHttpMcpServer } from "./http-mcp-server.ts";
 import { openSseMcpServer } from "./sse-mcp-server.ts";
+import { deadlineIn } from "../../src/turn/watch.ts";
 import { AgentLab, type LabEnd, type LabTurn } from "./real-agents.ts";
 
 const SLOW = { reply: [{ tokens: 500 }], tokensPerSecond: 20 };
@@ -168,7 +169,8 @@ describe("a turn's clocks", () => {
 
   it("end a turn that goes on for too long", async () => {
     await using lab = await AgentLab.open([SLOW]);
-    const { end } = await lab.turn({ run: { turnTimeMs: 2_500 } });
+    using deadline = deadlineIn(2_500);
+    const { end } = await lab.turn({ signal: deadline.signal });
     expect(end.outcome).toMatchObject({ status: "failed", code: "turn_timeout" });
   });
 
