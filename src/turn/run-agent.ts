@@ -270,7 +270,9 @@ class AgentTurn {
       return isOrderly && this.#run.connection.isAlive;
     }
     if (stopCause.kind === "failed" || this.#interrupted === null) return false;
-    return (await this.#interrupted) && this.#run.connection.isAlive;
+    // One that cannot be ended does not answer, either.
+    const gone = this.#run.connection.process?.exited.then(() => false);
+    return (await Promise.race([this.#interrupted, gone])) === true && this.#run.connection.isAlive;
   }
 
   /** What came between two turns belongs to none of them: each begins with `init`. */
