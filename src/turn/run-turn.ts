@@ -104,6 +104,9 @@ async function* runAdmitted(
   const { permit, taken } = admitted;
   using coming = admitted.coming;
   hold.take(permit);
+  // It is the turn's already, and may outlive one that is refused after all.
+  const stayed = taken?.process.connection.process ?? null;
+  if (stayed !== null) hold.outlive(stayed);
   const admittedAtMs = performance.now();
   const { turnTimeMs } = agent.definition.limits;
   using deadline = deadlineIn(turnTimeMs);
