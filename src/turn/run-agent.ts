@@ -52,6 +52,8 @@ export interface AgentRun extends WatchLimits {
 /** What is known when the turn is over, and its process tree gone but for survivors, or at rest. */
 export interface AgentRunEnd {
   readonly outcome: TurnOutcome;
+  /** Whether anything was asked of the model: else the turn may as well not have been. */
+  readonly hasRun: boolean;
   /** The last message that had text, also of a turn that did not complete. */
   readonly lastText: { readonly messageId: string; readonly text: string };
   /** Of this turn alone; null if the process did not say. */
@@ -239,6 +241,7 @@ class AgentTurn {
     const facts = { ...this.#facts, needsStructuredOutput, text };
     return {
       outcome: outcomeOf(facts, this.#usage(used)),
+      hasRun: this.#facts.hasStarted && this.#posture === null,
       lastText: { messageId, text },
       totals: after === null ? null : { costUsd: used.costUsd, byModel: used.byModel },
       startMs: this.#wasThere ? null : this.#startMs,

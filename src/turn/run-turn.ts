@@ -27,7 +27,7 @@ import type { Telemetry } from "../telemetry/start.ts";
 import { admitTurn } from "./admit-turn.ts";
 import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
-import type { KeptProcesses } from "./kept-processes.ts";
+import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import { checkHasNotRun } from "./kept-turn.ts";
 import { ProcessLease } from "./process-lease.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
@@ -76,21 +76,23 @@ export interface TurnDeps {
  *   `store_unavailable`. Later failures are the
  *   outcome in `turn_ended`, but for a disk that fails as an ephemeral session is removed.
  * @param signal Its reason becomes the outcome; see {@link runAgent}.
+ * @returns Whether anything of it has run: else the same request may be asked for again.
  */
 export async function* runTurn(
   request: TurnRequest,
   deps: TurnDeps,
   signal: AbortSignal,
-): AsyncGenerator<TurnEvent, void, undefined> {
-  const outcome = yield* runAdmitted(request, deps, signal);
+): AsyncGenerator<TurnEvent, boolean, undefined> {
+  const { outcome, hasRun } = yield* runAdmitted(request, deps, signal);
   yield { type: "turn_ended", outcome };
+  return hasRun;
 }
 
 async function* runAdmitted(
   request: TurnRequest,
   deps: TurnDeps,
   stop: AbortSignal,
-): AsyncGenerator<TurnEvent, TurnOutcome, undefined> {
+): AsyncGenerator<TurnEvent, Pick<AgentRunEnd, "outcome" | "hasRun">, undefined> {
   const agent = findAgent(deps.agents, request.agentName);
   const { turnId, agentName, caller, session: target } = request;
   const input = { tenant: caller.tenant, agentName, target };
@@ -104,12 +106,9 @@ async function* runAdmitted(
   const { permit, taken } = admitted;
   using coming = admitted.coming;
   hold.take(permit);
-  // It is the turn's already, and may outlive one that is refused after all.
-  const stayed = taken?.process.connection.process ?? null;
-  if (stayed !== null) hold.outlive(stayed);
+  holdTaken(taken, hold);
   const admittedAtMs = performance.now();
-  const { turnTimeMs } = agent.definition.limits;
-  using deadline = deadlineIn(turnTimeMs);
+  using deadline = deadlineIn(agent.definition.limits.turnTimeMs);
   await using lease = new ProcessLease(taken, deps.kept, permit);
   await using claim = ref === null ? soleClaim() : await deps.sessions.claim(input, Date.now());
   const signal = AbortSignal.any([stop, claim.lost, deadline.signal]);
@@ -124,14 +123,7 @@ async function* runAdmitted(
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
-  await settlesWithin(permit.roomFreed, turnTimeMs, signal);
-  const process = await lease.open(
-    session,
-    signal,
-    () => newProcess(parts),
-    (err) =>
-      observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process"),
-  );
+  const process = await openProcess(lease, parts, signal);
   using slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
   process.workFor(turnAtWork(parts));
   const run = {
@@ -152,7 +144,26 @@ async function* runAdmitted(
   const { source: processSource } = lease;
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
   if (ref !== null && end.stays && outcome === end.outcome) parkProcess(ref, lease, parts);
-  return outcome;
+  return { outcome, hasRun: end.hasRun };
+}
+
+/** It is the turn's already, and may outlive one that is refused after all. */
+function holdTaken(taken: TakenProcess | null, hold: TurnHold): void {
+  const process = taken?.process.connection.process ?? null;
+  if (process !== null) hold.outlive(process);
+}
+
+/** The process for the turn, as soon as there is room for it. */
+async function openProcess(
+  lease: ProcessLease,
+  parts: TurnParts,
+  signal: AbortSignal,
+): Promise<TurnProcess> {
+  const { agent, session, permit, observed } = parts;
+  await settlesWithin(permit.roomFreed, agent.definition.limits.turnTimeMs, signal);
+  const onRefused = (err: unknown) =>
+    observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process");
+  return lease.open(session, signal, () => newProcess(parts), onRefused);
 }
 
 /** For the session's next turn. */
