@@ -39,8 +39,6 @@ import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import {
   begun,
-  bytesOf,
-  checkFree,
   isThere,
   lastUseOf,
   released,
@@ -173,18 +171,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     return this.#options.local.open(input, nowMs, options);
   }
 
-  async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
-    const ref = sessionRefOf(input);
+  override async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
     this.#outbox.check();
-    const { head } = await this.#clock.asked(() => this.log.know(keyOf(ref)));
-    checkFree(head, this.#clock.terms(nowMs));
-    if (isThere(head)) {
-      if (recordOf(head, ref, nowMs).agentName !== input.agentName) throw sessionNotFound();
-      return bytesOf(head);
-    }
-    recordToBegin(head, head, input, nowMs);
-    await this.#clock.asked(() => this.counts.check(ref.tenant));
-    return 0;
+    return super.transcriptBytes(input, nowMs);
   }
 
   /** A turn that comes meanwhile waits for it. */
