@@ -99,7 +99,7 @@ export class StoredSessions {
   async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
     const ref = sessionRefOf(input);
     const { head } = await this.#asked(() => this.log.know(keyOf(ref)));
-    checkFree(head, this.#options.clock.terms(nowMs));
+    checkFree(head, this.#options.clock.terms(Date.now()));
     const bytes = bytesToResume(head, input, nowMs);
     if (bytes === null) await this.#asked(() => this.counts.check(ref.tenant));
     return bytes ?? 0;
