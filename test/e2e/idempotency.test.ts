@@ -233,7 +233,7 @@ describe("a key", () => {
 
 describe("a turn of which nothing has run", () => {
   it.each(["1s", "1ms"])(
-    "runs when its client comes back, who left while it waited: events held for %s",
+    "runs when it is asked for again, though it was cancelled as it waited: events held for %s",
     async (keepTime) => {
       const settings = { ...OPTIONS.settings, "journal.keepTime": keepTime };
       await using own = await startServer({ ...OPTIONS, settings });
@@ -243,9 +243,10 @@ describe("a turn of which nothing has run", () => {
       own.gate.useCache({ ...NO_CACHE, leavingBytes: () => 1, evict: () => freed });
       const first = await stream(own, "Hi", asking);
       await first.until("turn_started");
-      first.leave();
-      await until(() => own.gate.inflight === 0, "the turn to end");
+      await fetch(`${own.url}/v1/turns/${first.turnId}/cancel`, { method: "POST" });
       free();
+      expect(await first.outcome()).toMatchObject({ status: "cancelled" });
+      await until(() => own.gate.inflight === 0, "the turn to end");
       const again = await ask(own, "Hi", asking);
       expect(again).toMatchObject({ status: "completed", text: "You said: Hi" });
       expect(again.turnId).not.toBe(first.turnId);
