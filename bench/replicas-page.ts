@@ -120,6 +120,19 @@ const FAULTS = [
   ["Conversations that could not go on", (run) => sumOf(run.stuck)],
 ] as const satisfies readonly (readonly [string, (run: StoreRun) => number])[];
 
+function faultsIn(run: StoreRun): number {
+  return FAULTS.reduce((sum, [, of]) => sum + of(run), 0);
+}
+
+/** What there is to say of one store when its part is over: the whole takes more than an hour. */
+export function summaryOfRun(run: StoreRun): string {
+  const { store, acknowledged, found, kills, drains, wallMs } = run;
+  return (
+    `${store}: ${faultsIn(run)} faults in ${acknowledged + found} turns, ` +
+    `${kills} kills, ${drains} drains, ${Math.round(wallMs / 1_000)} s`
+  );
+}
+
 function faultRows(runs: readonly StoreRun[]): string[][] {
   return FAULTS.map(([label, of]) => [label, ...runs.map((run) => String(of(run)))]);
 }
@@ -140,10 +153,7 @@ function claimsOf(run: StoreRun, { conversations, turns }: RunPlan): Claim[] {
 function sizeClaim(runs: readonly StoreRun[], plan: RunPlan): Claim {
   const { conversations, promised, turns } = plan;
   const isRun = conversations >= promised;
-  const faults = runs.reduce(
-    (sum, run) => sum + FAULTS.reduce((all, [, of]) => all + of(run), 0),
-    0,
-  );
+  const faults = runs.reduce((sum, run) => sum + faultsIn(run), 0);
   return {
     claim: `All of this with ${promised} conversations of ${turns} turns on each store`,
     target: "0 faults",

@@ -30,7 +30,7 @@ import {
 import { MODEL_KEY, scratchDirectory } from "./processes.ts";
 import { settings } from "./replica.ts";
 import { startReplicaSet, type ReplicaSet } from "./replica-set.ts";
-import { outcomeOf, type StoreRun } from "./replicas-page.ts";
+import { outcomeOf, type StoreRun, summaryOfRun } from "./replicas-page.ts";
 import type { Benchmark, Size } from "./result.ts";
 import { hasStore, startStore, STORE_NAMES, type StoreName } from "./session-stores.ts";
 import { randomFrom } from "./statistics.ts";
@@ -88,7 +88,9 @@ export const replicas: Benchmark = {
     const runs: StoreRun[] = [];
     for (const name of plan.stores) {
       report(`${name}: ${plan.conversations} conversations of ${turns} turns`);
-      runs.push(await runOn(name, plan, report, signal));
+      const run = await runOn(name, plan, report, signal);
+      report(summaryOfRun(run));
+      runs.push(run);
     }
     return outcomeOf(runs, { ...plan, promised: PLANS[size].conversations, leaseTime: LEASE_TIME });
   },

@@ -18,7 +18,7 @@ import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
 import type { Admission, Demand, Permit } from "./permit.ts";
 import { PermitBook } from "./permit-book.ts";
 import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
-import { ReturnTimes } from "./return-times.ts";
+import { type Refused, ReturnTimes } from "./return-times.ts";
 import { admittedText, noneShed, type Shed, shedText } from "./shed.ts";
 import type { StartLane } from "./start-lane.ts";
 import type { Weights } from "./weights.ts";
@@ -42,9 +42,9 @@ export interface TurnGateOptions {
 }
 
 /** A decision on one demand, with what it was made from. */
-interface Judgement extends Verdict, Occasion {
+interface Judgement extends Verdict, Occasion, Refused {
+  readonly reason: Verdict["reason"];
   readonly predictedBytes: number;
-  readonly costBytes: number;
 }
 
 /** What sets how many turns there can be. */
@@ -62,14 +62,15 @@ interface Occasion {
  * Holds, whatever the order of calls:
  * - committed never crosses the load line by an admission, but for a first turn on an idle replica
  *   and for what was evicted for the turn and is on its way out;
- * - an idle replica admits a turn unless it drains, and a draining one admits none;
+ * - an idle replica admits a turn unless it drains, and a draining one admits none; idle is also one
+ *   on which nothing is but the session of that turn, at rest;
  * - admitted + shed = asked: each refusal is counted once;
  * - inflight = live permits that do not rest, and a permit disposed twice is given back once;
  * - `peek` says what `tryAdmit` would do, and changes nothing.
  */
 export class TurnGate {
   readonly #options: TurnGateOptions;
-  readonly #permits = new PermitBook((permit) => this.#turnEnded(permit));
+  readonly #permits: PermitBook;
   readonly #returns: ReturnTimes;
   readonly #fairShare = new FairShare();
   readonly #brake = new Brake();
@@ -82,7 +83,9 @@ export class TurnGate {
 
   constructor(options: TurnGateOptions) {
     this.#options = options;
-    this.#returns = new ReturnTimes(options.random ?? Math.random);
+    const { weights, lane = null, random = Math.random, now = monotonicMs } = options;
+    this.#permits = new PermitBook(now, (permit, nowMs) => this.#turnEnded(permit, nowMs));
+    this.#returns = new ReturnTimes({ permits: this.#permits, weights, lane, random });
   }
 
   get inflight(): number {
@@ -214,25 +217,27 @@ export class TurnGate {
     const costBytes = Math.max(0, predictedBytes - (there?.currentBytes ?? 0));
     const reserveBytes = isPriority === true ? 0 : priorityReserveBytes;
     const evictableBytes = this.#cache.evictableBytes();
-    const headroomBytes = load.headroomBytes + evictableBytes;
+    // What is reserved for others is no room to have a share of.
+    const leftBytes = load.headroomBytes + evictableBytes - reserveBytes;
     const memory = {
       of: "bytes" as const,
       asked: predictedBytes,
-      total: turnsBytes + headroomBytes,
-      left: headroomBytes,
+      total: Math.max(0, turnsBytes + leftBytes),
+      left: Math.max(0, leftBytes),
     };
-    const { inflight, resting } = this.#permits;
+    const { inflight } = this.#permits;
     const pressure = this.#pressureText(nowMs);
+    const shortBytes = shortageBytes(load, costBytes + reserveBytes);
     const { reason, detail } = judge({
       isDraining: this.#draining,
-      isIdle: inflight + resting === 0,
+      isIdle: !this.#permits.hasOthersThan(demand?.resting),
       pressure,
       inflight,
       maxTurns,
       ceiling: this.#brake.ceiling,
       startWaitMs: there === undefined ? (lane?.expectedWaitMs() ?? 0) : 0,
       maxStartWaitMs: lane?.maxWaitMs ?? 0,
-      shortBytes: shortageBytes(load, costBytes + reserveBytes),
+      shortBytes,
       evictableBytes,
       isKeptForOthers: () =>
         demand !== null &&
@@ -255,6 +260,8 @@ export class TurnGate {
       costBytes,
       reserveBytes,
       isHeld: pressure !== null,
+      lackBytes: Math.max(0, shortBytes - evictableBytes),
+      turnsTooMany: inflight + 1 - this.#maxInflight,
     };
   }
 
@@ -292,14 +299,10 @@ export class TurnGate {
     });
   }
 
-  #turnEnded({ admittedAtMs }: Permit): void {
-    const nowMs = (this.#options.now ?? monotonicMs)();
+  #turnEnded({ admittedAtMs, demand }: Permit, nowMs: number): void {
     this.#brake.completed(this.#permits.inflight, nowMs);
-    this.#returns.turnEnded(nowMs - admittedAtMs);
-  }
-
-  #meanTurnBytes(): number {
-    return Math.max(1, this.#permits.meanTurnBytes(this.#options.weights));
+    // What outlives SIGKILL keeps the permit for hours, and says nothing of how long turns take.
+    this.#returns.turnEnded(Math.min(nowMs - admittedAtMs, demand.turnTimeMs ?? Infinity));
   }
 
   #describeShed(
@@ -308,9 +311,19 @@ export class TurnGate {
     carriedBytes: number,
     nowMs: number,
   ): Shed {
-    const { load, detail, predictedBytes, costBytes } = judgement;
+    const { load, predictedBytes, costBytes, reserveBytes } = judgement;
     const { inflight } = this.#permits;
-    const told = { load, detail, predictedBytes, costBytes, carriedBytes, inflight };
+    const detail =
+      reason === "memory" ? this.#returns.restText(judgement, nowMs) : judgement.detail;
+    const told = {
+      load,
+      detail,
+      predictedBytes,
+      costBytes,
+      reserveBytes,
+      carriedBytes,
+      inflight,
+    };
     return {
       reason,
       // Another replica is the answer to a draining one, and it is there now.
@@ -321,26 +334,17 @@ export class TurnGate {
     };
   }
 
-  #retryAfter({ load, costBytes }: Judgement, nowMs: number): number {
-    const forBytes = Math.ceil(shortageBytes(load, costBytes) / this.#meanTurnBytes());
-    // After memory ran short there may be more in flight than may be.
-    const forPlace = this.#permits.inflight + 1 - this.#maxInflight;
-    const seconds = this.#returns.seconds({
-      elapsedMs: this.#permits.elapsedMs(nowMs),
-      turnsToEnd: Math.max(forBytes, forPlace),
-      nowMs,
-    });
+  #retryAfter(judgement: Judgement, nowMs: number): number {
+    const seconds = this.#returns.seconds(judgement, nowMs);
     return Math.max(seconds, Math.ceil(this.#brake.holdMs(nowMs) / 1000));
   }
 
-  #countShed(shed: Shed, { costBytes }: Judgement, party: Party, nowMs: number): void {
+  #countShed(shed: Shed, judgement: Judgement, party: Party, nowMs: number): void {
     const { reason, retryAfterSeconds, text } = shed;
     this.#shed[reason] += 1;
     this.#decided(true, `shed (${reason}): ${text}`, nowMs);
     if (reason === "draining") return;
-    // Sessions that rest give no measure.
-    const turns = this.inflight === 0 ? 1 : Math.round(costBytes / this.#meanTurnBytes());
-    this.#returns.promised(nowMs, retryAfterSeconds, Math.max(1, turns));
+    this.#returns.promised(judgement, nowMs, retryAfterSeconds);
     const leastBytes = this.#options.weights.leastTurnBytes();
     this.#fairShare.shed(party, leastBytes, nowMs + 1000 * retryAfterSeconds);
   }

@@ -19,7 +19,7 @@ import type { ShedReason } from "../telemetry/values.ts";
 
 export interface Case {
   readonly isDraining: boolean;
-  /** No turn in flight, and no session that keeps its process. */
+  /** No turn in flight, and no session that keeps its process but that of the turn itself. */
   readonly isIdle: boolean;
   /** Why memory is short, in words; null if it is not. */
   readonly pressure: string | null;

@@ -7,6 +7,7 @@
 
 import type { Holding } from "./fair-share.ts";
 import type { Demand, Permit } from "./permit.ts";
+import type { Leaving } from "./retry-after.ts";
 
 /** What the permits add up to. */
 export interface Sums {
@@ -39,11 +40,14 @@ export interface PermitWeights {
 /** Holds: a turn ends once, by `rest` or by disposal; a permit disposed twice is given back once. */
 export class PermitBook {
   readonly #inflight = new Set<Permit>();
-  readonly #resting = new Set<Permit>();
-  readonly #onTurnEnded: (permit: Permit) => void;
+  /** With the time until which they do; null where nobody knows. */
+  readonly #resting = new Map<Permit, number | null>();
+  readonly #now: () => number;
+  readonly #onTurnEnded: (permit: Permit, nowMs: number) => void;
 
   /** @param onTurnEnded Called once for each turn, while it still counts as in flight. */
-  constructor(onTurnEnded: (permit: Permit) => void) {
+  constructor(now: () => number, onTurnEnded: (permit: Permit, nowMs: number) => void) {
+    this.#now = now;
     this.#onTurnEnded = onTurnEnded;
   }
 
@@ -55,14 +59,21 @@ export class PermitBook {
     return this.#resting.size;
   }
 
+  /** @param consumed A resting permit that the turn in question would take the place of. */
+  hasOthersThan(consumed: Permit | undefined): boolean {
+    const own = consumed !== undefined && this.#resting.has(consumed) ? 1 : 0;
+    return this.#inflight.size + this.#resting.size > own;
+  }
+
   take(terms: PermitTerms): Permit {
     const { process, resting } = terms.demand;
     if (resting !== undefined) this.#resting.delete(resting);
     const permit: Permit = {
       ...terms,
       holder: process ?? resting?.holder ?? null,
-      rest: () => {
-        if (this.#endTurn(permit)) this.#resting.add(permit);
+      rest: (stayMs) => {
+        const untilMs = stayMs === undefined ? null : this.#now() + stayMs;
+        if (this.#endTurn(permit)) this.#resting.set(permit, untilMs);
       },
       [Symbol.dispose]: () => {
         this.#endTurn(permit);
@@ -102,6 +113,30 @@ export class PermitBook {
     return [...this.#inflight].map(({ admittedAtMs }) => Math.max(0, nowMs - admittedAtMs));
   }
 
+  /**
+   * The same of those that can be expected to end: not of one that has had all its time, whose
+   * processes outlive SIGKILL. Of all, where there are no others.
+   */
+  endingMs(nowMs: number): number[] {
+    const elapsedMs: number[] = [];
+    for (const { admittedAtMs, demand } of this.#inflight) {
+      const ms = Math.max(0, nowMs - admittedAtMs);
+      if (ms <= (demand.turnTimeMs ?? Infinity)) elapsedMs.push(ms);
+    }
+    return elapsedMs.length === 0 ? this.elapsedMs(nowMs) : elapsedMs;
+  }
+
+  /** Sessions at rest of which is known when they leave. */
+  leaving(weights: PermitWeights, nowMs: number): Leaving[] {
+    const leaving: Leaving[] = [];
+    for (const [permit, untilMs] of this.#resting) {
+      if (untilMs === null) continue;
+      const bytes = Math.max(weights.expectedBytes(permit), weights.heldBytes(permit));
+      leaving.push({ inMs: Math.max(0, untilMs - nowMs), bytes });
+    }
+    return leaving;
+  }
+
   holdings(): Holding[] {
     return this.#all().map((permit) => {
       const { bytes, demand } = permit;
@@ -111,13 +146,13 @@ export class PermitBook {
   }
 
   #all(): readonly Permit[] {
-    return [...this.#inflight, ...this.#resting];
+    return [...this.#inflight, ...this.#resting.keys()];
   }
 
   /** Whether it had not ended before. */
   #endTurn(permit: Permit): boolean {
     if (!this.#inflight.has(permit)) return false;
-    this.#onTurnEnded(permit);
+    this.#onTurnEnded(permit, this.#now());
     this.#inflight.delete(permit);
     return true;
   }

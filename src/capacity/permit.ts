@@ -18,6 +18,8 @@ export interface Demand extends Party {
   readonly agentName: string;
   /** Bytes of the transcript it resumes, and of its input. */
   readonly carriedBytes: number;
+  /** The longest that it may take; for ever without it. */
+  readonly turnTimeMs?: number;
   /** Whether it may use what is reserved for priority. */
   readonly isPriority: boolean;
   /** The process it would go on in, which is not in the cache any more; none to start one. */
@@ -41,8 +43,12 @@ export interface Permit extends Disposable {
   holder: Holder | null;
   /** Settles when what had to be evicted for the turn is gone, or was given up on. */
   readonly roomFreed: Promise<void>;
-  /** The turn is over, and its process stays: not in flight, but committed in full. */
-  rest(): void;
+  /**
+   * The turn is over, and its process stays: not in flight, but committed in full.
+   *
+   * @param stayMs For how long, unless it has a turn before; without it nobody knows.
+   */
+  rest(stayMs?: number): void;
 }
 
 export type Admission =

@@ -26,6 +26,11 @@ const DEVIATIONS_FOR_80_PERCENT = 0.8416;
 export const PRESUMED_TURN_MS = 15_000;
 /** Durations remembered: enough for a distribution, few enough to follow a change. */
 const WINDOW_SIZE = 256;
+/** The longest of them may have been stuck: up to this share, and one of at least so many. */
+const STUCK_SHARE = 1 / 64;
+const LEAST_TO_TELL_STUCK = 8;
+/** How much longer than the longest of the others one must be to be taken for stuck. */
+const STUCK_FACTOR = 8;
 
 export interface RetryInput {
   /** How long each turn in flight has run; one or more. */
@@ -51,8 +56,34 @@ export function retryAfterSeconds(input: RetryInput): number {
   const base = round * roundSeconds + secondsUntilEnded(input, (place % inflight) + 1);
   // The long turns of one round may outlast the short ones of the next: keep the order.
   const atLeast = round === 0 ? 0 : (round - 1) * roundSeconds + secondsUntilEnded(input, inflight);
-  const capped = Math.min(Math.max(base, atLeast), LONGEST_BASE_SECONDS);
-  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(capped * (1 + JITTER_RATIO * input.jitter)));
+  return spreadSeconds(Math.max(base, atLeast), input.jitter);
+}
+
+/** A wait in whole seconds, 1 to 120, stretched by chance. @param jitter In [0, 1). */
+export function spreadSeconds(seconds: number, jitter: number): number {
+  const capped = Math.min(seconds, LONGEST_BASE_SECONDS);
+  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(capped * (1 + JITTER_RATIO * jitter)));
+}
+
+/** A session at rest, whose memory is given back when it leaves. */
+export interface Leaving {
+  readonly inMs: number;
+  readonly bytes: number;
+}
+
+/**
+ * When sessions will have given back so many bytes, if none of them has a turn before; or all they
+ * have, since an idle replica takes any turn. Null where nobody knows when one leaves.
+ */
+export function msUntilGivenBack(leaving: readonly Leaving[], bytes: number): number | null {
+  let missing = bytes;
+  let lastMs: number | null = null;
+  for (const { inMs, bytes: given } of leaving.toSorted((a, b) => a.inMs - b.inMs)) {
+    lastMs = inMs;
+    missing -= given;
+    if (missing <= 0) break;
+  }
+  return lastMs;
 }
 
 /** Smallest whole number of seconds after which that many turns have ended, 80 % certain. */
@@ -142,11 +173,23 @@ type Described = Pick<DurationWindow, "sortedMs" | "meanMs" | "deviationMs">;
 
 function describe(durationsMs: readonly number[]): Described {
   const count = durationsMs.length;
-  const meanMs = durationsMs.reduce((total, ms) => total + ms, 0) / count;
-  const squares = durationsMs.reduce((total, ms) => total + (ms - meanMs) ** 2, 0);
   // As numbers, and not by a function that compares: several times as fast.
   const sortedMs = Float64Array.from(durationsMs).toSorted();
+  const mostMs = longestOf(sortedMs);
+  for (let at = count - 1; (sortedMs[at] ?? 0) > mostMs; at -= 1) sortedMs[at] = mostMs;
+  const meanMs = sortedMs.reduce((total, ms) => total + ms, 0) / count;
+  const squares = sortedMs.reduce((total, ms) => total + (ms - meanMs) ** 2, 0);
   return { sortedMs, meanMs, deviationMs: Math.sqrt(squares / count) };
+}
+
+/**
+ * The longest that a turn is taken to last. One in 256 that was stuck for an hour would otherwise
+ * make all rounds of promises several times as long, until it is forgotten.
+ */
+function longestOf(sortedMs: Float64Array): number {
+  const count = sortedMs.length;
+  if (count < LEAST_TO_TELL_STUCK) return Infinity;
+  return STUCK_FACTOR * (sortedMs[count - 1 - Math.ceil(count * STUCK_SHARE)] ?? Infinity);
 }
 
 /**

@@ -1,48 +1,149 @@
 /**
  * When those who are shed should come back: remembers how long turns took and what was promised,
- * and asks `retry-after.ts`.
+ * sees what is in the way of a turn, and asks `retry-after.ts`.
  *
  * @module
  */
 
-import { DurationWindow, PromiseBook, retryAfterSeconds } from "./retry-after.ts";
+import type { ShedReason } from "../telemetry/values.ts";
+import type { PermitBook, PermitWeights } from "./permit-book.ts";
+import {
+  DurationWindow,
+  type Leaving,
+  msUntilGivenBack,
+  PromiseBook,
+  retryAfterSeconds,
+  spreadSeconds,
+} from "./retry-after.ts";
+import { restText } from "./shed.ts";
+import type { StartLane } from "./start-lane.ts";
+
+/** How long a process takes to go when its session leaves. */
+const LEAVING_MS = 1_000;
+
+export interface ReturnTimesOptions {
+  readonly permits: Pick<
+    PermitBook,
+    "inflight" | "resting" | "endingMs" | "leaving" | "meanTurnBytes"
+  >;
+  readonly weights: PermitWeights;
+  /** In which turns start, if their starts are counted. */
+  readonly lane: Pick<StartLane, "expectedWaitMs" | "maxWaitMs"> | null;
+  /** In [0, 1), for the jitter. */
+  readonly random: () => number;
+}
+
+/** A turn that is refused, with what is in its way. */
+export interface Refused {
+  /** Null of one that is not. */
+  readonly reason: ShedReason | null;
+  /** What the turn takes itself. */
+  readonly costBytes: number;
+  /** What has to be given back for the turn, beyond what can be evicted for it. */
+  readonly lackBytes: number;
+  /** Turns that have to end for it to be one of as many as there may be; 0 or less for none. */
+  readonly turnsTooMany: number;
+}
+
+/** What sessions at rest have to give back, and which of them will. */
+interface Rest {
+  /** 0 where the turns in flight give back enough. */
+  readonly bytes: number;
+  /** Those of which is known when they leave. */
+  readonly leaving: readonly Leaving[];
+}
 
 export class ReturnTimes {
+  readonly #options: ReturnTimesOptions;
   readonly #durations = new DurationWindow();
   readonly #promises = new PromiseBook();
-  readonly #random: () => number;
+  /** Of starts alone: those who were refused for nothing else. */
+  readonly #starts = new PromiseBook();
 
-  /** @param random In [0, 1), for the jitter. */
-  constructor(random: () => number) {
-    this.#random = random;
+  constructor(options: ReturnTimesOptions) {
+    this.#options = options;
   }
 
   turnEnded(durationMs: number): void {
     this.#durations.add(durationMs);
   }
 
-  /** Somebody was told to come back then, who will take the room of so many turns as they are. */
-  promised(nowMs: number, seconds: number, turns: number): void {
-    this.#promises.add(nowMs, seconds, turns);
+  /** The turn was refused, and told to come back then. */
+  promised(refused: Refused, nowMs: number, seconds: number): void {
+    if (refused.reason === "start") this.#starts.add(nowMs, seconds);
+    if (needsStartOnly(refused)) return;
+    // It will take the room of so many turns as they are. Sessions that rest give no measure.
+    const { inflight } = this.#options.permits;
+    const turns = inflight === 0 ? 1 : Math.round(refused.costBytes / this.#meanTurnBytes());
+    this.#promises.add(nowMs, seconds, Math.max(1, turns));
   }
 
-  /** Whole seconds, 1 to 120. */
-  seconds(input: {
-    /** Of each turn in flight. */
-    readonly elapsedMs: readonly number[];
-    /** Turns that must end for one more to fit. */
-    readonly turnsToEnd: number;
-    readonly nowMs: number;
-  }): number {
-    const { elapsedMs, turnsToEnd, nowMs } = input;
-    return retryAfterSeconds({
-      // With sessions alone that rest, nothing tells when one gives its memory back: as good a guess
-      // as any is the time that a turn takes.
+  /** Whole seconds, 1 to 120, until all that is in the way is likely to be gone. */
+  seconds(refused: Refused, nowMs: number): number {
+    const jitter = this.#options.random();
+    const forStart = refused.reason === "start" ? this.#secondsToStart(nowMs, jitter) : 0;
+    if (needsStartOnly(refused)) return forStart;
+    const { lackBytes, turnsTooMany } = refused;
+    const elapsedMs = this.#options.permits.endingMs(nowMs);
+    const promises = this.#promises.outstanding(nowMs);
+    const forRest = this.#secondsToLeave(refused, nowMs, promises, jitter);
+    if (elapsedMs.length === 0 && forRest !== null) return Math.max(forStart, forRest);
+    const forTurns = retryAfterSeconds({
+      // With sessions alone that rest, and nothing known of when one gives its memory back, as good
+      // a guess as any is the time that a turn takes.
       elapsedMs: elapsedMs.length === 0 ? [0] : elapsedMs,
-      turnsToEnd: Math.max(1, turnsToEnd),
+      turnsToEnd: Math.max(1, turnsTooMany, Math.ceil(lackBytes / this.#meanTurnBytes())),
       durations: this.#durations,
-      promises: this.#promises.outstanding(nowMs),
-      jitter: this.#random(),
+      promises,
+      jitter,
     });
+    return Math.max(forStart, forTurns, forRest ?? 0);
   }
+
+  /** Until when sessions at rest keep what the turn lacks, in words; empty if they do not. */
+  restText({ lackBytes }: Refused, nowMs: number): string {
+    const { bytes, leaving } = this.#rest(lackBytes, nowMs);
+    const waitMs = msUntilGivenBack(leaving, bytes);
+    return waitMs === null ? "" : restText(this.#options.permits.resting, waitMs);
+  }
+
+  /** Until a process would start soon enough, after those who were told to come back for theirs. */
+  #secondsToStart(nowMs: number, jitter: number): number {
+    const { lane } = this.#options;
+    const waitMs = lane?.expectedWaitMs(this.#starts.outstanding(nowMs)) ?? 0;
+    return spreadSeconds((waitMs - (lane?.maxWaitMs ?? 0)) / 1000, jitter);
+  }
+
+  /** Null where sessions at rest are not in the way, or nobody knows when they leave. */
+  #secondsToLeave(
+    { lackBytes, costBytes }: Refused,
+    nowMs: number,
+    promises: number,
+    jitter: number,
+  ): number | null {
+    const { bytes, leaving } = this.#rest(lackBytes, nowMs);
+    if (bytes === 0) return null;
+    // While turns are in flight, the promises are of what these give back.
+    const before = this.#options.permits.inflight === 0 ? promises * costBytes : 0;
+    const waitMs = msUntilGivenBack(leaving, bytes + before);
+    return waitMs === null ? null : spreadSeconds((waitMs + LEAVING_MS) / 1000, jitter);
+  }
+
+  #rest(lackBytes: number, nowMs: number): Rest {
+    const { permits, weights } = this.#options;
+    const { inflight } = permits;
+    const endingBytes = inflight === 0 ? 0 : inflight * this.#meanTurnBytes();
+    if (lackBytes <= endingBytes) return { bytes: 0, leaving: [] };
+    return { bytes: lackBytes - endingBytes, leaving: permits.leaving(weights, nowMs) };
+  }
+
+  #meanTurnBytes(): number {
+    const { permits, weights } = this.#options;
+    return Math.max(1, permits.meanTurnBytes(weights));
+  }
+}
+
+/** Whether there is room for the turn, and all that it waits for is the start of its process. */
+function needsStartOnly({ reason, lackBytes, turnsTooMany }: Refused): boolean {
+  return reason === "start" && lackBytes === 0 && turnsTooMany <= 0;
 }

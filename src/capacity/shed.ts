@@ -31,9 +31,11 @@ export interface Told {
   /** By how much the turn would add to what is committed. */
   readonly costBytes: number;
   readonly predictedBytes: number;
+  /** Kept free for those who have priority, where this turn has none. */
+  readonly reserveBytes: number;
   readonly carriedBytes: number;
   readonly inflight: number;
-  /** Of the ceiling that was reached, or of the pressure. */
+  /** Of the ceiling that was reached, of the pressure, or of sessions at rest; empty for nothing. */
   readonly detail: string;
 }
 
@@ -50,8 +52,20 @@ export function shedText(reason: ShedReason, told: Told): string {
     case "share":
       return `this caller holds its share, and others are expected back; ${ofLine(load)}`;
     case "memory":
-      return `${ofLine(load)}; ${prediction(told)}`;
+      return [ofLine(load) + reserved(told), prediction(told), detail].filter(Boolean).join("; ");
   }
+}
+
+/** What there is to say where turns that end do not give back enough. */
+export function restText(resting: number, waitMs: number): string {
+  const seconds = Math.ceil(waitMs / 1000);
+  return `sessions at rest, which keep their memory: ${resting}; enough of them leave in ${seconds} s, if they have no turn before`;
+}
+
+function reserved({ reserveBytes }: Told): string {
+  return reserveBytes === 0
+    ? ""
+    : `, ${inMebibytes(reserveBytes)} MiB more are kept for those with priority`;
 }
 
 export function admittedText({ load, ...told }: Told): string {

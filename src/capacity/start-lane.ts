@@ -67,9 +67,9 @@ export class StartLane {
     return this.#meanStartMs;
   }
 
-  /** How long one who comes now would wait. */
-  expectedWaitMs(): number {
-    const before = this.#starting + this.#waiting.size + this.#coming - this.slots;
+  /** How long one would wait who comes now, after so many others. */
+  expectedWaitMs(others = 0): number {
+    const before = this.#starting + this.#waiting.size + this.#coming + others - this.slots;
     return before < 0 ? 0 : (Math.floor(before / this.slots) + 1) * this.#meanStartMs;
   }
 

@@ -64,7 +64,10 @@ export interface CapacityView extends GateSnapshot {
 
 /** One agent process with all it started: of a turn, or kept between turns. */
 export interface ProcessView {
-  readonly turnId: string;
+  /** Of the turn it was started for, or one of its own. */
+  readonly processId: string;
+  /** Of the turn it works for, or did to its end; null while it is kept. */
+  readonly turnId: string | null;
   /** Null where nobody watches it. */
   readonly kind: TreeKind | null;
   readonly ageMs: number;

@@ -104,7 +104,8 @@ export class CapacityReport {
     return Array.from(processes?.live ?? [], (agent) => {
       const facts = processes?.guard.factsOf(agent.turnId) ?? null;
       return {
-        turnId: agent.turnId,
+        processId: agent.turnId,
+        turnId: facts?.turnId ?? null,
         kind: facts?.kind ?? null,
         ageMs: Math.round(nowMs - agent.startedAtMs),
         bytes: agent.currentBytes,

@@ -226,7 +226,7 @@ function openAgentProcesses(options: {
 }): AgentProcesses {
   const { config, containment, guardLink } = options;
   const { metrics, log } = options.telemetry;
-  return new AgentProcesses({
+  const processes: AgentProcesses = new AgentProcesses({
     serverId: options.data.serverId,
     containment,
     guard: guardLink.guardOptions,
@@ -234,25 +234,39 @@ function openAgentProcesses(options: {
     onExit: (agent, exit) => {
       metrics.agentProcessExited(exit);
       guardLink.processEnded(exit);
-      if (exit.survivors > 0) void logSurvivors(agent, log);
+      if (exit.survivors > 0) void logSurvivors(agent, processes, log);
     },
     onAbandoned: (agent) =>
-      log.warn(survivorsOf(agent), "Processes outlive the server: even SIGKILL has not ended them"),
+      log.warn(
+        survivorsOf(agent, processes),
+        "Processes outlive the server: even SIGKILL has not ended them",
+      ),
     onNotice: (notice) => log.warn(notice),
   });
+  return processes;
 }
 
-async function logSurvivors(agent: AgentProcess, log: Logger): Promise<void> {
+async function logSurvivors(
+  agent: AgentProcess,
+  processes: AgentProcesses,
+  log: Logger,
+): Promise<void> {
   const sinceMs = Date.now();
+  const survivors = survivorsOf(agent, processes);
   log.warn(
-    survivorsOf(agent),
+    survivors,
     "Processes outlived SIGKILL: the permit and the session of their turn stay taken",
   );
   await agent.treeGone;
-  const { turnId } = agent;
-  log.info({ turnId, afterMs: Date.now() - sinceMs }, "Processes that outlived SIGKILL are gone");
+  const { turnId, processId } = survivors;
+  log.info(
+    { turnId, processId, afterMs: Date.now() - sinceMs },
+    "Processes that outlived SIGKILL are gone",
+  );
 }
 
-function survivorsOf({ turnId, tree }: AgentProcess) {
-  return { turnId, pids: tree.members.map(({ pid }) => pid) };
+/** @param processes Whose guard knows which turn a process that was kept works for. */
+function survivorsOf({ turnId: processId, tree }: AgentProcess, { guard }: AgentProcesses) {
+  const turnId = guard.factsOf(processId)?.turnId ?? processId;
+  return { turnId, processId, pids: tree.members.map(({ pid }) => pid) };
 }

@@ -94,11 +94,12 @@ export class GuardLink {
   #tell(verdict: EndVerdict): void {
     const { telemetry, gate } = this.#listeners();
     const { log, metrics } = telemetry;
-    const { id: turnId, what, bytes, predictedBytes, ceilingBytes, reason } = verdict;
+    const { id: processId, what, bytes, predictedBytes, ceilingBytes, reason } = verdict;
+    const turnId = this.#processes?.guard.factsOf(processId)?.turnId ?? processId;
     metrics.guardActed(what, reason);
     // A tool that balloons says nothing of how many turns fit.
     if (what === "turn" && reason !== "ceiling") gate.ranShort(monotonicMs());
-    const figures = { turnId, bytes, predictedBytes, ceilingBytes, reason };
+    const figures = { turnId, processId, bytes, predictedBytes, ceilingBytes, reason };
     log.warn(figures, `The memory guard has ended a ${what}: ${endText(verdict)}`);
   }
 }

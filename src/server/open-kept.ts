@@ -5,6 +5,7 @@
  */
 
 import { randomUUID } from "node:crypto";
+import type { StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { openSpareDirectories } from "../session/spare-directories.ts";
@@ -38,9 +39,11 @@ export function openKeptProcesses(
     maxResidents: config.capacity.maxResidents,
     startTimeoutMs: config.agentProcess.startTimeoutMs,
     wanted: new Map(wanted),
-    start: (agentName) => startSpare(agentName, config, deps),
-    mayStart: (bytes) =>
-      newSessionsMayCome() && lane.hasIdleSlot && gate.spareRoomBytes(monotonicMs()) >= bytes,
+    start: (agentName, slot) => startSpare(agentName, slot, config, deps),
+    tryEnter: (bytes) => {
+      const mayStart = newSessionsMayCome() && gate.spareRoomBytes(monotonicMs()) >= bytes;
+      return mayStart ? lane.tryEnter() : null;
+    },
     onEnded: (kind, reason) => telemetry.metrics.keptProcessEnded(kind, reason),
     onFailed: (agent, err) => telemetry.log.warn({ agent, err }, "Cannot start a spare"),
   });
@@ -49,15 +52,28 @@ export function openKeptProcesses(
   return kept;
 }
 
+/** Its start counts as one; that of a turn which comes meanwhile waits for it. */
 async function startSpare(
   agentName: string,
-  { agentProcess }: Config,
+  slot: StartSlot,
+  { agentProcess: { startTimeoutMs } }: Config,
   deps: KeptDeps,
 ): Promise<StartingSpare> {
+  let process: TurnProcess;
+  try {
+    process = await makeSpare(agentName, deps);
+  } catch (error) {
+    slot[Symbol.dispose]();
+    throw error;
+  }
+  return { process, ready: park(process, slot, startTimeoutMs) };
+}
+
+async function makeSpare(agentName: string, deps: KeptDeps): Promise<TurnProcess> {
   const agent = deps.agents.get(agentName);
   if (agent === undefined) throw new Error("a spare is wanted for an agent that is not served");
   const directories = await openSpareDirectories(deps.dataDirectory);
-  const process = new TurnProcess({
+  return new TurnProcess({
     ...deps,
     id: `spare-${randomUUID()}`,
     agent,
@@ -67,15 +83,9 @@ async function startSpare(
     spareDirectories: directories,
     telemetryEnvironment: deps.telemetry.agentEnvironment({ agentName }),
   });
-  return { process, ready: startInLane(process, agentProcess.startTimeoutMs, deps) };
 }
 
-/** Its start counts as one; that of a turn which comes meanwhile waits for it. */
-async function startInLane(
-  { connection }: TurnProcess,
-  startTimeoutMs: number,
-  { lane }: KeptDeps,
-): Promise<void> {
-  using _slot = await lane.enter(AbortSignal.timeout(startTimeoutMs));
-  await connection.park(startTimeoutMs);
+async function park({ connection }: TurnProcess, slot: StartSlot, timeoutMs: number) {
+  using _slot = slot;
+  await connection.park(timeoutMs);
 }

@@ -45,7 +45,7 @@ export async function admitTurn(
   session: SessionRef | null,
   { gate, sessions, kept, lane }: AdmissionDeps,
 ): Promise<AdmittedTurn> {
-  const { transcript: limit } = agent.limits;
+  const { transcript: limit, turnTimeMs } = agent.limits;
   const { agentName, caller, input } = request;
   const asked = { tenant: caller.tenant, agentName, target: request.session };
   if (session === null) threadToBegin(asked);
@@ -61,13 +61,14 @@ export async function admitTurn(
     callerId: caller.id,
     isPriority: caller.priority === "high",
     agentName,
+    turnTimeMs,
     carriedBytes: transcriptBytes + inputBytes(input),
     ...(resting !== null && { resting }),
     ...(taken !== null && resting === null && { process: taken.process }),
   };
   const decision = gate.tryAdmit(demand, monotonicMs());
   if (decision.admitted) {
-    taken?.process.admitted(decision.permit.bytes);
+    taken?.process.admitted({ turnId: request.turnId, predictedBytes: decision.permit.bytes });
     return { permit: decision.permit, taken, coming: taken === null ? lane.announce() : null };
   }
   if (taken !== null) kept.putBack(taken);

@@ -141,8 +141,8 @@ export class Residents {
    * one goes. A mere hint takes no place from another tenant.
    */
   park(resident: Resident): void {
-    const { permit, warming, ref } = resident;
-    permit?.rest();
+    const { permit, warming, ref, leavesAtMs } = resident;
+    permit?.rest(Math.max(0, leavesAtMs - performance.now()));
     this.#keep(resident);
     if (this.#parked.size <= this.#options.maxResidents) return;
     const [oldest] =

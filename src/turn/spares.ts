@@ -2,12 +2,13 @@
  * Agent processes that are started ahead, each waiting for the first turn of some session: as many
  * for each agent as its file says, and only in memory that nobody else needs.
  *
- *     (room, an idle start slot) ─▶ starting ─▶ waiting ─┬─ take ─▶ claimed by a turn
- *                                                        └─ evicted, died ─▶ replaced later
+ *     (room, an idle start slot) ─▶ booked ─▶ starting ─▶ waiting ─┬─ take ─▶ claimed by a turn
+ *                                      └──────────┴──────────────────┴─ evicted, died ─▶ replaced later
  *
  * @module
  */
 
+import type { StartSlot } from "../capacity/start-lane.ts";
 import type { KeptEndReason } from "../telemetry/values.ts";
 import { type Evictions, sumOfBytes } from "./evictions.ts";
 import type { TurnProcess } from "./turn-process.ts";
@@ -23,10 +24,14 @@ const RETRY_MAX_MS = 60_000;
 export interface SparesOptions {
   /** How many are wanted, by the name of the agent. */
   readonly wanted: ReadonlyMap<string, number>;
-  /** Makes a process that waits for its session; rejects when none can be started. */
-  readonly start: (agentName: string) => Promise<StartingSpare>;
-  /** Whether there is room for one that nobody waits for, and nobody is waiting to start. */
-  readonly mayStart: (bytes: number) => boolean;
+  /**
+   * Makes a process that waits for its session; rejects when none can be started.
+   *
+   * @param slot Its own now.
+   */
+  readonly start: (agentName: string, slot: StartSlot) => Promise<StartingSpare>;
+  /** Null where there is no room for one that nobody waits for, or others wait to start. */
+  readonly tryEnter: (bytes: number) => StartSlot | null;
   readonly evictions: Evictions;
   readonly onEnded: (reason: KeptEndReason) => void;
   /** Told of each start that failed. */
@@ -37,6 +42,12 @@ export interface StartingSpare {
   readonly process: TurnProcess;
   /** Settles when it can be claimed; rejects when it could not be started. */
   readonly ready: Promise<void>;
+}
+
+/** One that may start. */
+interface Booking {
+  /** Null until it is made, which may have to wait for the disk. */
+  process: TurnProcess | null;
 }
 
 interface FailedStart {
@@ -56,9 +67,11 @@ export class Spares {
   readonly #options: SparesOptions;
   /** In the order of their starts. */
   readonly #waiting = new Set<TurnProcess>();
+  readonly #watched = new WeakSet<TurnProcess>();
   /** The last start of an agent, where it failed: another agent need not wait for it. */
   readonly #failed = new Map<string, FailedStart>();
-  #starting: TurnProcess | null = null;
+  /** Null also when what starts was given up. */
+  #booking: Booking | null = null;
   #looking: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #bytesOfOne = PRESUMED_BYTES;
@@ -73,7 +86,8 @@ export class Spares {
   }
 
   get all(): readonly TurnProcess[] {
-    return this.#starting === null ? [...this.#waiting] : [...this.#waiting, this.#starting];
+    const starting = this.#booking?.process ?? null;
+    return starting === null ? [...this.#waiting] : [...this.#waiting, starting];
   }
 
   /** Private memory of all of them. */
@@ -81,9 +95,10 @@ export class Spares {
     return sumOfBytes(this.all);
   }
 
-  /** What the one that starts will hold, and does not hold yet. */
+  /** What the one that starts will hold, and does not hold yet: from the moment that it may. */
   promisedBytes(): number {
-    return this.#starting === null ? 0 : this.#promisedBytesOf(this.#starting);
+    if (this.#booking === null) return 0;
+    return Math.max(0, this.#bytesOfOne - (this.#booking.process?.currentBytes ?? 0));
   }
 
   /** Starts those that are missing, as room allows, until closed. */
@@ -112,9 +127,13 @@ export class Spares {
   /** Has them go until so many bytes will be free. @returns How many will be. */
   evict(bytes: number): number {
     let freed = 0;
-    for (const process of this.all.toReversed()) {
+    if (bytes > 0 && this.#booking !== null) {
+      freed += this.promisedBytes() + (this.#booking.process?.currentBytes ?? 0);
+      this.#giveUp("evicted");
+    }
+    for (const process of [...this.#waiting].toReversed()) {
       if (freed >= bytes) break;
-      freed += (process.currentBytes ?? 0) + this.#promisedBytesOf(process);
+      freed += process.currentBytes ?? 0;
       this.#drop(process, "evicted");
     }
     return freed;
@@ -130,39 +149,52 @@ export class Spares {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    for (const process of this.all) this.#drop(process, "draining");
+    this.#giveUp("draining");
+    for (const process of this.#waiting) this.#drop(process, "draining");
     await this.#looking;
     await this.#options.evictions.settled();
   }
 
   async #startOne(): Promise<void> {
     const agentName = this.#missing(performance.now());
-    const { start, mayStart, onFailed } = this.#options;
-    if (agentName === null || !mayStart(this.#bytesOfOne)) return;
-    let process: TurnProcess | null = null;
+    if (agentName === null) return;
+    // Without a wait: a turn that comes next finds the room and the slot taken.
+    const slot = this.#options.tryEnter(this.#bytesOfOne);
+    if (slot === null) return;
+    const booking: Booking = { process: null };
+    this.#booking = booking;
     try {
-      const { process: started, ready } = await start(agentName);
-      process = started;
-      this.#starting = started;
-      if (this.#isClosed) this.#drop(started, "draining");
+      const { process, ready } = await this.#options.start(agentName, slot);
+      booking.process = process;
+      // It was given up before there was anything to end.
+      if (this.#booking !== booking) this.#end(process);
       await ready;
       this.#failed.delete(agentName);
-      if (this.#starting === started) this.#keep(started);
+      if (this.#booking !== booking) return;
+      this.#booking = null;
+      this.#keep(process);
     } catch (error) {
-      // One that was evicted as it started has not failed.
-      if (process !== null && process !== this.#starting) return;
+      // One that was given up as it started has not failed.
+      if (this.#booking !== booking) return;
       this.#putOff(agentName);
-      if (process !== null) this.#drop(process, "died");
-      onFailed(agentName, error);
+      if (booking.process !== null) this.#giveUp("died");
+      this.#options.onFailed(agentName, error);
     } finally {
-      this.#starting = null;
+      if (this.#booking === booking) this.#booking = null;
     }
   }
 
-  /** One that waits for its session grows no more until it has one, and then by a turn's leave. */
-  #promisedBytesOf(process: TurnProcess): number {
-    if (process !== this.#starting) return 0;
-    return Math.max(0, this.#bytesOfOne - (process.currentBytes ?? 0));
+  /** The one that starts, if there is one; if it is not made yet it ends when it is. */
+  #giveUp(reason: KeptEndReason): void {
+    if (this.#booking === null) return;
+    const { process } = this.#booking;
+    this.#booking = null;
+    this.#options.onEnded(reason);
+    if (process !== null) this.#end(process);
+  }
+
+  #end(process: TurnProcess): void {
+    void this.#options.evictions.end(process, () => {});
   }
 
   #putOff(agentName: string): void {
@@ -187,16 +219,23 @@ export class Spares {
   #keep(process: TurnProcess): void {
     this.#waiting.add(process);
     this.#bytesOfOne = Math.max(this.#bytesOfOne, process.currentBytes ?? 0);
-    void process.connection.process?.gone.then(() => this.#drop(process, "died"));
+    this.#watch(process);
     if (this.#isClosed) this.#drop(process, "draining");
     else if (!process.connection.isAlive) this.#drop(process, "died");
   }
 
+  /** Once for each process, however often it is put back: a full replica does so for each refusal. */
+  #watch(process: TurnProcess): void {
+    if (this.#watched.has(process)) return;
+    this.#watched.add(process);
+    void process.connection.process?.gone.then(() => this.#drop(process, "died"));
+  }
+
   /** Ends one that is kept here; one that is not, any more, is somebody else's. */
   #drop(process: TurnProcess, reason: KeptEndReason): void {
-    if (process === this.#starting) this.#starting = null;
-    else if (!this.#waiting.delete(process)) return;
+    if (process === this.#booking?.process) return this.#giveUp(reason);
+    if (!this.#waiting.delete(process)) return;
     this.#options.onEnded(reason);
-    void this.#options.evictions.end(process, () => {});
+    this.#end(process);
   }
 }

@@ -27,6 +27,13 @@ export interface TurnAtWork {
   readonly onProcess: (process: AgentProcess) => void;
 }
 
+/** A turn, as the memory guard has to know it. */
+export interface Assignment {
+  readonly turnId: string;
+  /** What its process is predicted to hold, with all its tools. */
+  readonly predictedBytes: number;
+}
+
 export interface TurnProcessOptions {
   /** Marks the process tree. */
   readonly id: string;
@@ -53,8 +60,8 @@ export class TurnProcess {
   readonly connection: AgentConnection;
   readonly spareDirectories: SpareDirectories | null;
   #turn: TurnAtWork | null = null;
-  /** Of the turn that it is for, which may have yet to begin; null while it is for none. */
-  #predictedBytes: number | null = null;
+  /** The turn that it is for, which may have yet to begin; null while it is for none. */
+  #assignment: Assignment | null = null;
 
   /** Starts nothing: the first turn does, or `connection.park`, or `connection.warm`. */
   constructor(options: TurnProcessOptions) {
@@ -102,15 +109,16 @@ export class TurnProcess {
    * Is for an admitted turn from now on, that has yet to open its session and may wait for room. To
    * the guard it is cache no more: it would be the first to go, and the turn with it.
    */
-  admitted(predictedBytes: number): void {
-    this.#predictedBytes = predictedBytes;
+  admitted(assignment: Assignment): void {
+    this.#assignment = assignment;
     this.#tellGuard(this.#facts);
   }
 
   /** Works for this turn from now on. */
   workFor(turn: TurnAtWork): void {
     this.#turn = turn;
-    this.admitted(turn.predictedBytes);
+    const { predictedBytes, toolContext } = turn;
+    this.admitted({ turnId: toolContext.turnId, predictedBytes });
     const { process } = this.connection;
     if (process !== null) turn.onProcess(process);
   }
@@ -118,8 +126,8 @@ export class TurnProcess {
   /** Works for nobody. */
   rest(): void {
     this.#turn = null;
-    this.#predictedBytes = null;
-    this.#tellGuard({ kind: "resident" });
+    this.#assignment = null;
+    this.#tellGuard({ kind: "resident", turnId: null });
   }
 
   /** Resolves when nothing of it is left that can be ended. Idempotent, never rejects. */
@@ -139,9 +147,8 @@ export class TurnProcess {
 
   /** What the memory guard has to know of it as a turn begins, or before there was one. */
   get #facts(): Partial<TreeFacts> {
-    const predictedBytes = this.#predictedBytes;
-    if (predictedBytes === null) return { kind: this.#idleKind };
-    return { kind: "turn", predictedBytes, hasOutput: false };
+    if (this.#assignment === null) return { kind: this.#idleKind, turnId: null };
+    return { kind: "turn", ...this.#assignment, hasOutput: false };
   }
 
   #tellGuard(facts: Partial<TreeFacts>): void {

@@ -11,6 +11,7 @@ import { afterAll, expect } from "vitest";
 import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
 import type { SpawnAgentOptions } from "../../src/agent-process/spawn.ts";
 import { countStrays, sweepStrays } from "../../src/agent-process/strays.ts";
+import { LIVENESS_LIMIT_MS } from "../helpers/leaks.ts";
 
 export const PATH = process.env["PATH"] ?? "";
 
@@ -59,7 +60,7 @@ export async function printed(agent: AgentProcess, line: string): Promise<void> 
 }
 
 /** Looks until the condition holds. @throws when it does not in time. */
-export async function until(condition: () => boolean, limitMs = 5000): Promise<void> {
+export async function until(condition: () => boolean, limitMs = LIVENESS_LIMIT_MS): Promise<void> {
   const deadlineMs = performance.now() + limitMs;
   while (!condition()) {
     if (performance.now() > deadlineMs)
@@ -74,6 +75,15 @@ export function isRunning(pid: number): boolean {
     return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
   } catch {
     return false;
+  }
+}
+
+/** Empty when it ended meanwhile. */
+export function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return "";
   }
 }
 

@@ -137,7 +137,7 @@ const canMakeGroups = (() => {
   return group !== null && isRemoved(group.directory);
 })();
 
-describe.skipIf(!canMakeGroups)("the race with the kernel", { timeout: 90_000 }, () => {
+describe.skipIf(!canMakeGroups)("the race with the kernel", () => {
   it.each([
     ["a Bash tool that takes 1.5 GiB", ["session", "1536"]],
     ["an MCP server that does", ["child", "1536"]],

@@ -31,7 +31,15 @@ interface Guarded {
   readonly restarts: unknown[];
 }
 
-function guarded(more: { readonly mayEnd?: boolean; readonly thread?: URL } = {}): Guarded {
+/** @param more `onEvict` is told as soon as this thread hears of it: there is little time. */
+function guarded({
+  onEvict,
+  ...more
+}: {
+  readonly mayEnd?: boolean;
+  readonly thread?: URL;
+  readonly onEvict?: (id: string) => void;
+} = {}): Guarded {
   const verdicts: GuardVerdict[] = [];
   const evicted: string[] = [];
   const restarts: unknown[] = [];
@@ -44,7 +52,10 @@ function guarded(more: { readonly mayEnd?: boolean; readonly thread?: URL } = {}
       mayEnd: true,
       ...more,
       onVerdict: (verdict) => verdicts.push(verdict),
-      onEvict: ({ id }) => evicted.push(id),
+      onEvict: ({ id }) => {
+        evicted.push(id);
+        onEvict?.(id);
+      },
       onRestart: (thrown) => restarts.push(thrown),
     },
     onExit: () => {},
@@ -153,11 +164,15 @@ describe("MemoryGuard, measuring", () => {
     await start(agents, "polite.sh");
     await until(() => agents.guard.status.slackBytes === 300 * MIB);
     around.setFree(BRAKE + MIB);
-    await until(() => agents.guard.status.level === 1);
+    await until(() => agents.guard.status.level > 0);
+    expect(agents.guard.status.level, "1, and 2 when that is two seconds old").toBeLessThan(3);
     expect(agents.guard.seesRoom).toBe(false);
   });
 
   it("is not silent while its thread is being loaded, however late that is", async () => {
+    using memory = fakeMemory({ freeBytes: 2 ** 40 });
+    const isToStart = join(memory.directory, "starts");
+    process.env["STARTS_WITH"] = isToStart;
     const thread = new URL("../fixtures/starts-late.ts", import.meta.url);
     await using agents = guarded({ thread }).agents;
     agents.guard.setLimit(PLENTY, LINES);
@@ -165,6 +180,7 @@ describe("MemoryGuard, measuring", () => {
     await delay(3_000);
     expect(agents.guard.seesRoom).toBe(true);
     expect(agents.guard.status).toMatchObject({ isAlive: true, usedBytes: null });
+    writeFileSync(isToStart, "");
     await until(() => agents.guard.status.usedBytes !== null);
   });
 
@@ -197,10 +213,11 @@ describe("MemoryGuard, whose thread cannot be started", () => {
     const { agents, restarts } = guarded({ thread });
     await using _ = agents;
     agents.guard.setLimit(PLENTY, LINES);
-    const agent = await start(agents, "holds-100-mib.sh");
+    const agent = agents.spawn(optionsFor("holds-100-mib.sh", serverId));
     expect([...agents.live]).toEqual([agent]);
-    expect(restarts).toHaveLength(1);
+    expect(restarts, "it tries again after a pause").toHaveLength(1);
     expect(agents.guard.seesRoom, "nobody looks").toBe(false);
+    await printed(agent, "ready");
     await until(() => agents.guard.restarts >= 2);
     thread.href = new URL("../../src/agent-process/memory-guard-thread.ts", import.meta.url).href;
     await until(() => (agent.currentBytes ?? 0) > 100 * MIB, 20_000);
@@ -213,8 +230,10 @@ describe("MemoryGuard, whose thread cannot be started", () => {
       await using _ = agents;
       await start(agents, "polite.sh");
     }
+    const triedBefore = restarts.length;
+    expect(triedBefore).toBeGreaterThanOrEqual(1);
     await delay(1500);
-    expect(restarts).toHaveLength(1);
+    expect(restarts).toHaveLength(triedBefore);
   });
 });
 
@@ -320,8 +339,8 @@ describe("MemoryGuard, evicting", () => {
     const agent = await start(agents, "polite.sh");
     agents.guard.update(agent.turnId, { kind: "resident" });
     agents.guard.setLimit(memory.limit, LINES);
-    await until(() => agents.guard.status.level === 1);
-    expect(evicted).toEqual([]);
+    await until(() => agents.guard.status.level > 0);
+    if (agents.guard.status.level === 1) expect(evicted).toEqual([]);
     // After two seconds at level 1.
     const exit = await agent.exited;
     expect(exit).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
@@ -330,15 +349,19 @@ describe("MemoryGuard, evicting", () => {
   });
 
   it("leaves it to whoever ends it politely, and one that became a turn to its turn", async () => {
-    const { agents, evicted } = guarded();
+    const { agents, evicted } = guarded({
+      onEvict: (id) => {
+        if (id === polite.turnId) void polite.terminate(20_000);
+        else agents.guard.update(id, { kind: "turn" });
+      },
+    });
     await using _ = agents;
     using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
     const [polite, claimed] = [await start(agents, "polite.sh"), await start(agents, "polite.sh")];
     for (const { turnId } of [polite, claimed]) agents.guard.update(turnId, { kind: "spare" });
     agents.guard.setLimit(memory.limit, LINES);
     await until(() => evicted.length === 2);
-    agents.guard.update(claimed.turnId, { kind: "turn" });
-    expect(await polite.terminate(1000)).toMatchObject({ step: "stdin_closed", code: 0 });
+    expect(await polite.exited).toMatchObject({ step: "stdin_closed", code: 0 });
     blockFor(400);
     expect(isRunning(claimed.pid ?? 0)).toBe(true);
   });
@@ -346,17 +369,17 @@ describe("MemoryGuard, evicting", () => {
   it.each(["before", "after"])(
     "has no part in the end of a turn that claimed it %s that was heard of",
     async (when) => {
-      const { agents, evicted } = guarded();
+      const claim = (id: string) => agents.guard.update(id, { kind: "turn" });
+      const { agents, evicted } = guarded({ ...(when === "after" && { onEvict: claim }) });
       await using _ = agents;
       using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
       const agent = await start(agents, "polite.sh");
       agents.guard.update(agent.turnId, { kind: "spare" });
       agents.guard.setLimit(memory.limit, LINES);
-      await until(() => agents.guard.status.level === 1);
+      await until(() => agents.guard.status.level >= 1);
       // Verdicts are heard of between two steps of this thread.
       for (let ms = 0; agents.guard.status.level < 2 && ms < 10_000; ms += 5) blockFor(5);
-      if (when === "after") await until(() => evicted.length === 1);
-      agents.guard.update(agent.turnId, { kind: "turn" });
+      if (when === "before") claim(agent.turnId);
       await until(() => evicted.length === 1);
       process.kill(agent.pid ?? 0, "SIGKILL");
       const exit = await agent.exited;
@@ -390,7 +413,8 @@ describe("MemoryGuard, where others hold the memory", () => {
     expect(verdicts[0]).toMatchObject({ id: balloon.turnId, what: "tool" });
     blockFor(1500);
     expect([balloon, innocent].map(({ pid }) => isRunning(pid ?? 0))).toEqual([true, true]);
-    expect(agents.guard.status.reason).toContain("it is not the turns that hold it");
+    const { guard } = agents;
+    await until(() => guard.status.reason.includes("it is not the turns that hold it"));
   });
 
   it("ends nothing when the reading is gone, and says that it cannot tell", async () => {
@@ -416,7 +440,9 @@ describe("MemoryGuard, where others hold the memory", () => {
     await start(agents, "polite.sh");
     await until(() => agents.guard.status.slackBytes === 2 ** 40);
     agents.guard.setLimit({ ...memory.limit, bytes: USED_BYTES + BRAKE + MIB }, LINES);
-    await until(() => agents.guard.status.level === 1);
-    expect(agents.guard.status.reason).toBe("no admissions: 129 MiB are free");
+    await until(() => agents.guard.status.level > 0);
+    // It says more of what it does when that is two seconds old.
+    expect(agents.guard.status.level).toBeLessThan(3);
+    expect(agents.guard.status.reason).toMatch(/^no admissions\b.*: 129 MiB are free$/);
   });
 });

@@ -20,7 +20,8 @@ function agentProcesses(
   return new AgentProcesses({
     serverId,
     stderrTailBytes: 1000,
-    endGraceMs: 200,
+    // What is polite ends within it on a busy machine too, and what is not has to be waited for.
+    endGraceMs: 2_000,
     sampleIntervalMs: 20,
     ...(containment !== undefined && { containment }),
     onExit: (_agent, exit) => exits.push(exit),

@@ -55,7 +55,8 @@ describe("spawnAgentProcess", () => {
       wasShortForAll: false,
       survivors: 0,
     });
-    expect(agent.stderrTail()).toBe("why\n");
+    // What is read last of it is not waited for for long.
+    await until(() => agent.stderrTail() === "why\n");
   });
 
   it.each([
@@ -85,6 +86,7 @@ describe("spawnAgentProcess", () => {
     collectGarbage();
     const before = process.memoryUsage().arrayBuffers;
     expect(await agent.exited).toMatchObject({ code: 0, step: "exited" });
+    await until(() => agent.stderrTail().endsWith("last words\n"));
     expect(agent.stderrTail()).toBe(`${"x".repeat(100 - "last words\n".length)}last words\n`);
     await until(() => {
       collectGarbage();

@@ -18,12 +18,13 @@ async function start(name: string): Promise<AgentProcess> {
 
 describe("AgentProcess.terminate", () => {
   it.each([
-    ["polite.sh", { step: "stdin_closed", code: 0, signal: null }],
-    ["ignores-input-end.sh", { step: "sigterm", code: null, signal: "SIGTERM" }],
-    ["ignores-sigterm.sh", { step: "sigkill", code: null, signal: "SIGKILL" }],
-  ])("goes as far as it must: %s", async (name, expected) => {
+    ["polite.sh", 20_000, { step: "stdin_closed", code: 0, signal: null }],
+    // It has to sit out the first step, and to end within the second.
+    ["ignores-input-end.sh", 2_000, { step: "sigterm", code: null, signal: "SIGTERM" }],
+    ["ignores-sigterm.sh", 200, { step: "sigkill", code: null, signal: "SIGKILL" }],
+  ])("goes as far as it must: %s", async (name, graceMs, expected) => {
     const agent = await start(name);
-    expect(await agent.terminate(200)).toEqual(await agent.exited);
+    expect(await agent.terminate(graceMs)).toEqual(await agent.exited);
     expect(await agent.exited).toMatchObject({ ...expected, outOfMemory: false, survivors: 0 });
   });
 
@@ -41,7 +42,7 @@ describe("AgentProcess.terminate", () => {
 
   it("may be called on a process that has ended", async () => {
     const agent = await start("polite.sh");
-    await agent.terminate(5000);
+    await agent.terminate(20_000);
     expect(await agent.terminate(0)).toMatchObject({ step: "stdin_closed", code: 0 });
   });
 

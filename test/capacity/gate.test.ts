@@ -2,6 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TurnGate, type TurnGateOptions } from "../../src/capacity/gate.ts";
 import type { Demand, Permit } from "../../src/capacity/permit.ts";
+import { StartLane } from "../../src/capacity/start-lane.ts";
 import { staticWeights, type Weights } from "../../src/capacity/weights.ts";
 
 const MiB = 2 ** 20;
@@ -332,6 +333,15 @@ describe("TurnGate, with processes that are kept between turns", () => {
     expect(refuse(gate, 0, 1).reason).toBe("memory");
   });
 
+  it("tells nobody to wait for what can be evicted", () => {
+    const { gate } = open(300);
+    admit(gate, 0, 600).holder = { currentBytes: 600 * MiB };
+    admit(gate, 10_000, 400).holder = { currentBytes: 400 * MiB };
+    // 552 MiB are lacking, of which 300 can be evicted: the first turn has the rest, and ends in 5 s
+    // if it is as long as is presumed of turns. The second one ends in 15 s.
+    expect(refuse(gate, 10_000, 900)).toMatchObject({ reason: "memory", retryAfterSeconds: 5 });
+  });
+
   it("counts what one that starts will hold, and has it go for a turn", () => {
     const { gate, cache } = open(100);
     admit(gate, 0, 1300); // 400, 100 and 1300 of 2048.
@@ -389,6 +399,22 @@ describe("TurnGate, with processes that are kept between turns", () => {
     expect(gate.snapshot(0)).toMatchObject({ inflight: 1, resting: 1 });
     permit[Symbol.dispose]();
     expect(gate.snapshot(0).resting).toBe(0);
+  });
+
+  it("has the only session there is go on, however large its turn", () => {
+    const { gate } = open();
+    const permit = admit(gate, 0, 1000);
+    permit.holder = { currentBytes: 200 * MiB };
+    permit.rest();
+    const next = (predictedMiB: number) =>
+      gate.tryAdmit({ ...turn(predictedMiB), resting: permit }, 0);
+    const again = next(3000);
+    if (!again.admitted) throw new Error(again.shed.text);
+    expect(gate.snapshot(0)).toMatchObject({ inflight: 1, resting: 0 });
+    again.permit.rest();
+    // Whoever is a stranger to it is not alone, nor who brings a permit that was consumed.
+    expect(refuse(gate, 0, 3000).reason).toBe("memory");
+    expect(next(3000).admitted).toBe(false);
   });
 
   it("does not refuse early who might have a process", () => {
@@ -502,6 +528,102 @@ describe("TurnGate, when to come back", () => {
   });
 });
 
+describe("TurnGate, when to come back for a start", () => {
+  const STARTS_AT_ONCE = 2;
+  const PRESUMED_START_MS = 500;
+
+  /** A replica with room, that turns of two minutes were seen on, and a lane that is full. */
+  function busyLane() {
+    let nowMs = 0;
+    const lane = new StartLane({ cpus: STARTS_AT_ONCE, maxWaitMs: 10_000 });
+    const weights = weightsOf(256 * 1024);
+    const gate = new TurnGate({ ...DEFAULTS, weights, lane, now: () => nowMs });
+    for (let count = 0; count < 30; count += 1) {
+      const before = admit(gate, nowMs);
+      nowMs += 120_000;
+      before[Symbol.dispose]();
+    }
+    const coming: Disposable[] = [];
+    const ask = () => {
+      const admission = gate.tryAdmit(turn(), nowMs);
+      if (admission.admitted) coming.push(lane.announce());
+      return admission.admitted ? null : admission.shed;
+    };
+    while (gate.peek(nowMs, turn()) === null) ask();
+    /** Time passes, and so many have started in it. */
+    const wait = (ms: number) => {
+      for (let passed = 0; passed < ms; passed += PRESUMED_START_MS) {
+        nowMs += PRESUMED_START_MS;
+        for (const each of coming.splice(0, STARTS_AT_ONCE)) each[Symbol.dispose]();
+      }
+    };
+    return { ask, wait, now: () => nowMs };
+  }
+
+  it("waits for starts and not for the ends of turns", () => {
+    const { ask, wait } = busyLane();
+    // It would start half a second later than is worth being admitted for.
+    expect(ask()).toMatchObject({ reason: "start", retryAfterSeconds: 1 });
+    wait(1_000);
+    expect(ask()).toBeNull();
+  });
+
+  it("admits four of five at the time they were told, and tells nobody twice as much as needed", () => {
+    const { ask, wait, now } = busyLane();
+    const beganAtMs = now();
+    const told = Array.from({ length: 200 }, () => ask()?.retryAfterSeconds ?? 0);
+    // Four a second: the last of them starts in 50 s, were it not for those before.
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    told.forEach((seconds, place) => expect(seconds).toBeLessThanOrEqual(2 * ((place + 4) / 4)));
+    let admitted = 0;
+    for (const seconds of told) {
+      wait(beganAtMs + 1000 * seconds - now());
+      if (ask() === null) admitted += 1;
+    }
+    expect(admitted / told.length).toBeGreaterThanOrEqual(0.8);
+  });
+
+  it("waits for memory as well where that is lacking", () => {
+    const lane = new StartLane({ cpus: 1, maxWaitMs: 0 });
+    const gate = new TurnGate({ ...DEFAULTS, lane });
+    for (let count = 0; count < 3; count += 1) admit(gate);
+    using _coming = lane.announce();
+    expect(refuse(gate)).toMatchObject({ reason: "start", retryAfterSeconds: 15 });
+  });
+});
+
+describe("TurnGate, when to come back to sessions that rest", () => {
+  /** Two sessions, of which one leaves in 20 s and one in 40 s; turns took a second. */
+  function resting() {
+    let nowMs = 0;
+    const gate = new TurnGate({ ...DEFAULTS, now: () => nowMs });
+    const permits = [admit(gate, 0, 700), admit(gate, 0, 700)];
+    nowMs = 1_000;
+    permits.forEach((permit, at) => permit.rest(20_000 * (at + 1)));
+    return { gate, permits, nowMs };
+  }
+
+  it("waits until as many leave as have what the turn lacks, and says so", () => {
+    const { gate, nowMs } = resting();
+    const [first, second] = [refuse(gate, nowMs, 900), refuse(gate, nowMs, 1600)];
+    expect(first).toMatchObject({ reason: "memory", retryAfterSeconds: 21 });
+    expect(first.text).toContain("sessions at rest, which keep their memory: 2");
+    expect(first.text).toContain("enough of them leave in 20 s, if they have no turn before");
+    expect(second).toMatchObject({ retryAfterSeconds: 41 });
+  });
+
+  it("waits for those in a turn first, and says nothing of others while these are enough", () => {
+    const { gate, permits, nowMs } = resting();
+    permits[1]?.[Symbol.dispose]();
+    admit(gate, nowMs, 700);
+    const [first, second] = [refuse(gate, nowMs, 800), refuse(gate, nowMs, 1200)];
+    expect(first).toMatchObject({ reason: "memory", retryAfterSeconds: 1 });
+    expect(first.text).not.toContain("rest");
+    expect(second).toMatchObject({ reason: "memory", retryAfterSeconds: 21 });
+    expect(second.text).toContain("leave in 20 s");
+  });
+});
+
 describe("TurnGate, priority", () => {
   it("keeps the priority reserve for those who have priority", () => {
     const gate = new TurnGate({ ...DEFAULTS, priorityReserveBytes: 500 * MiB });
@@ -509,6 +631,30 @@ describe("TurnGate, priority", () => {
     admit(gate);
     expect(refuse(gate).reason).toBe("memory");
     expect(gate.tryAdmit({ ...turn(), isPriority: true }, 0).admitted).toBe(true);
+  });
+
+  it("tells the others of the reserve, and to come when that is free as well", () => {
+    let nowMs = 0;
+    const weights = weightsOf(4400);
+    const priorityReserveBytes = 2000 * MiB;
+    const gate = new TurnGate({ ...DEFAULTS, weights, priorityReserveBytes, now: () => nowMs });
+    const before = admit(gate);
+    nowMs = 80_000;
+    before[Symbol.dispose]();
+    const running: { readonly permit: Permit; readonly endsAtMs: number }[] = [];
+    for (; running.length < 8; nowMs += 10_000) {
+      const admission = gate.tryAdmit({ ...turn(), isPriority: true }, nowMs);
+      if (!admission.admitted) throw new Error("Expected a permit");
+      running.push({ permit: admission.permit, endsAtMs: nowMs + 80_000 });
+    }
+    nowMs -= 10_000;
+    // The first one ends in 10 s; five have to, for the turn and for the reserve.
+    const shed = refuse(gate, nowMs);
+    expect(shed).toMatchObject({ reason: "memory", retryAfterSeconds: 50 });
+    expect(shed.text).toContain("4,400 of 4,400 MiB committed, 2,000 MiB more are kept");
+    nowMs += 1000 * shed.retryAfterSeconds;
+    for (const { permit, endsAtMs } of running) if (endsAtMs <= nowMs) permit[Symbol.dispose]();
+    admit(gate, nowMs);
   });
 });
 

@@ -653,7 +653,7 @@ function holdsInEveryWorld(
   );
 }
 
-describe("in every world", { timeout: 120_000 }, () => {
+describe("in every world", () => {
   it("one is ended at a time, with a pause, and never twice", () => {
     holdsInEveryWorld(({ before, after, trees, actions }) => {
       const ends = actions.filter((action) => action.do === "end");

@@ -56,7 +56,7 @@ function runInside(group: LimitedGroup, filePath: string): Report {
   const args = [process.execPath, "--expose-gc", script, filePath, ...sizes, usageFile];
   const output = execFileSync("sh", ["-c", `${enter} && exec "$@"`, "sh", ...args], {
     encoding: "utf8",
-    timeout: 25_000,
+    timeout: 150_000,
   });
   const report: Report = JSON.parse(output);
   return report;

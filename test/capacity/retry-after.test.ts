@@ -99,6 +99,86 @@ describe("DurationWindow", () => {
   });
 });
 
+/**
+ * Goal: one turn that was stuck, or is, says little of when the others end.
+ * Method: eight turns in flight, of 4 to 6 s as those before them; told with one stuck and without.
+ */
+describe("Retry-After, beside a turn that is stuck", () => {
+  const HOUR_MS = 3_600_000;
+  const PROMISES = [0, 4, 8, 12, 16];
+  const lengthsMs = Array.from({ length: 255 }, (_, at) => 4000 + (at % 20) * 100);
+
+  it.each([0.05, 1, 10])("tells at most twice as long after one of %d hours", (hours) => {
+    const elapsedMs = Array.from({ length: 8 }, (_, at) => at * 600);
+    const told = (...stuckMs: number[]) => {
+      const durations = windowOf([...lengthsMs, ...stuckMs]);
+      return PROMISES.map((promises) =>
+        retryAfterSeconds({ elapsedMs, durations, turnsToEnd: 1, promises, jitter: 0 }),
+      );
+    };
+    const usual = told();
+    told(hours * HOUR_MS).forEach((seconds, at) => {
+      expect(seconds).toBeLessThanOrEqual(2 * (usual[at] ?? 0));
+    });
+  });
+
+  /** What 17 callers are told by a full gate, where of nine turns one was begun so long ago. */
+  function toldByGate(options: { readonly stuckMs: number | null; readonly hasEnded: boolean }) {
+    let nowMs = 0;
+    const gate = new TurnGate({
+      weights: staticWeights({
+        limit: () => ({ bytes: (400 + 9 * 500) * MiB, source: "a test" }),
+        parentReserveBytes: 400 * MiB,
+        turnReserveBytes: 500 * MiB,
+        safetyReserveBytes: null,
+      }),
+      maxTurns: null,
+      now: () => nowMs,
+      random: () => 0,
+    });
+    const party = { tenant: "t", callerId: "c", isPriority: false };
+    const ask = () =>
+      gate.tryAdmit({ ...party, agentName: "desk", carriedBytes: 0, turnTimeMs: 60_000 }, nowMs);
+    const admit = () => {
+      const admission = ask();
+      if (!admission.admitted) throw new Error(admission.shed.text);
+      return admission.permit;
+    };
+    const stuck = options.stuckMs === null ? null : admit();
+    nowMs += options.stuckMs ?? 0;
+    // Enough for a length, and few enough for none to stand out.
+    for (const lengthMs of lengthsMs.slice(0, options.hasEnded ? 6 : 255)) {
+      const permit = admit();
+      nowMs += lengthMs;
+      permit[Symbol.dispose]();
+    }
+    if (options.hasEnded) stuck?.[Symbol.dispose]();
+    const count = stuck === null || options.hasEnded ? 9 : 8;
+    for (let begun = 0; begun < count; begun += 1) {
+      admit();
+      nowMs += 400;
+    }
+    const told: number[] = [];
+    while (told.length < 17) {
+      const admission = ask();
+      if (!admission.admitted) told.push(admission.shed.retryAfterSeconds);
+    }
+    return told;
+  }
+
+  it("does not wait for one that has had all its time and is there still", () => {
+    const usual = toldByGate({ stuckMs: null, hasEnded: false });
+    const told = toldByGate({ stuckMs: 2 * HOUR_MS, hasEnded: false });
+    told.forEach((seconds, at) => expect(seconds).toBeLessThanOrEqual(2 * (usual[at] ?? 0)));
+  });
+
+  it("takes no turn for longer than its time, however long its permit was out", () => {
+    expect(toldByGate({ stuckMs: 10 * HOUR_MS, hasEnded: true })).toEqual(
+      toldByGate({ stuckMs: 35_000, hasEnded: true }),
+    );
+  });
+});
+
 describe("PromiseBook", () => {
   it("counts the promises that are not yet due, at any time, in any order", () => {
     const steps = fc.array(

@@ -67,7 +67,7 @@ export function start(args: readonly string[], options: RunOptions): Running {
     exited,
     stdout: () => stdout,
     stderr: () => stderr,
-    async prints(what, limitMs = 20_000) {
+    async prints(what, limitMs = 45_000) {
       await until(() => has(what) || hasExited, `the program to print ${String(what)}`, limitMs);
       if (!has(what)) throw new Error(`The program ended first:\n${stdout}${stderr}`);
     },

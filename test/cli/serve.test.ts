@@ -122,7 +122,8 @@ describe("plimsoll serve", () => {
     server.signal("SIGINT");
     const { code } = await server.exited;
     expect(code).toBe(130);
-    expect(performance.now() - beganAtMs).toBeLessThan(2_000);
+    // The drain would wait for the turn.
+    expect(performance.now() - beganAtMs).toBeLessThan(10_000);
     await expect(turn).rejects.toThrow();
   });
 });

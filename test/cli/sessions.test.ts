@@ -61,7 +61,7 @@ describe("plimsoll sessions, without a server", () => {
     await plimsoll("sessions", "release", sessionId);
     expect((await plimsoll("sessions", "delete", sessionId)).stdout).toMatch(/: [4-9] files, /);
     expect((await plimsoll("sessions", "list")).stdout).toContain("There is no session in ");
-  }, 90_000);
+  });
 });
 
 describe("plimsoll sessions export", () => {
@@ -152,7 +152,7 @@ describe("plimsoll sessions copy", () => {
     expect((await plimsoll("sessions", "list", ...inStore)).stdout).toContain(
       "There is no session",
     );
-  }, 120_000);
+  });
 
   it("leaves what is on hold, and names what it cannot read and copies the others", async () => {
     const shared = join(directory, "shared");
@@ -180,7 +180,7 @@ describe("plimsoll sessions copy", () => {
     expect(list).toMatchObject({ code: 69 });
     expect(list.stderr).toBe(`1 session could not be read: ${damaged}\n`);
     expect(list.stdout).toContain(held);
-  }, 90_000);
+  });
 
   it("does not copy from a directory that a server has", async () => {
     await mkdir(join(directory, "shared"));
@@ -198,7 +198,7 @@ describe("plimsoll sessions copy", () => {
     expect(refused.stderr).toContain("another server");
     await server[Symbol.asyncDispose]();
     expect(await plimsoll("sessions", "copy", ...to)).toMatchObject({ code: 0 });
-  }, 60_000);
+  });
 
   it("says what it needs, and never the password", async () => {
     expect(await plimsoll("sessions", "copy")).toMatchObject({ code: 64 });

@@ -45,13 +45,15 @@ tools: { functions: [$FIXTURES/tools.js] }
 hosting: { onDisconnect: continue }
 `;
 
+/** @param keepTime Of the events of a run. */
+function serverThatKeeps(keepTime: string) {
+  const settings = { "capacity.memoryLimit": "4GiB", "journal.keepTime": keepTime };
+  return startServer({ script: SCRIPT, agents: [AGENT], settings });
+}
+
 let server: TestServer;
 beforeAll(async () => {
-  server = await startServer({
-    script: SCRIPT,
-    agents: [AGENT],
-    settings: { "capacity.memoryLimit": "4GiB", "journal.keepTime": "3s" },
-  });
+  server = await serverThatKeeps("1m");
 });
 afterAll(async () => server[Symbol.asyncDispose]());
 
@@ -68,8 +70,8 @@ class Client extends HttpAgent {
   }
 }
 
-function open(threadId: string, fetching?: typeof fetch): Client {
-  const url = `${server.url}/agui`;
+function open(threadId: string, fetching?: typeof fetch, at = server): Client {
+  const url = `${at.url}/agui`;
   const client = new Client({
     url,
     threadId,
@@ -220,13 +222,16 @@ describe("a client that connects", () => {
   );
 
   it("after the run, and after its events are gone, finds the same", async () => {
-    const first = await say(open("ended"), "Please add");
+    await using brief = await serverThatKeeps("3s");
+    const openBrief = () => open("ended", undefined, brief);
+    const first = await say(openBrief(), "Please add");
     const said = first.messages.filter(({ role }) => role !== "reasoning");
-    const soon = open("ended");
+    const soon = openBrief();
     await soon.connectAgent();
     expect(shown(soon.messages.filter(({ role }) => role !== "reasoning"))).toEqual(shown(said));
-    await until(async () => (await connectTypes("ended")).length === 3, "the events to go", 8_000);
-    const late = open("ended");
+    const typesNow = () => connectTypes("ended", brief);
+    await until(async () => (await typesNow()).length === 3, "the events to go");
+    const late = openBrief();
     await late.connectAgent();
     expect(shown(late.messages)).toEqual(shown(said));
     // One that has all of it already has nothing twice.
@@ -312,8 +317,9 @@ function connect(
   threadId: string | undefined,
   headers: Record<string, string> = {},
   signal?: AbortSignal,
+  at = server,
 ) {
-  return fetch(`${server.url}/agui/connect`, {
+  return fetch(`${at.url}/agui/connect`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify({ threadId, runId: "c1", messages: [], protocolVersion: "1.0" }),
@@ -321,8 +327,8 @@ function connect(
   });
 }
 
-async function connectTypes(threadId: string): Promise<string[]> {
-  const text = await (await connect(threadId)).text();
+async function connectTypes(threadId: string, at: TestServer): Promise<string[]> {
+  const text = await (await connect(threadId, {}, undefined, at)).text();
   return [...text.matchAll(/"type":"([A-Z_]+)"/g)].map(([, type]) => type ?? "");
 }
 

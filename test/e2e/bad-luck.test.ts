@@ -61,7 +61,7 @@ const SETTINGS = { "drain.grace": "1s", "agentProcess.endGrace": "500ms" };
 const skipped = reasonForNoGroups1();
 const title = `a replica in its control group${skipped ? `: ${skipped}` : ""}`;
 
-describe.skipIf(skipped !== null)(title, { timeout: 120_000 }, () => {
+describe.skipIf(skipped !== null)(title, () => {
   it("follows its limit when that is lowered, with its figures and its ceilings", async () => {
     await using groups = testGroups1(2048 * MIB);
     await using server = await startServerProcess({
@@ -70,6 +70,8 @@ describe.skipIf(skipped !== null)(title, { timeout: 120_000 }, () => {
       settings: { ...SETTINGS, "capacity.admission": "static" },
     });
     await stream(server, "Hang");
+    // A turn is taken before it has a process.
+    await until(async () => (await server.capacity()).turns.length === 1, "its process");
     const before = await server.capacity();
     expect(before).toMatchObject({ limitBytes: 2048 * MIB, turnsThatFit: 3 });
     expect(before.turns).toMatchObject([{ ceilingBytes: 1024 * MIB }]);

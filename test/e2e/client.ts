@@ -106,7 +106,7 @@ export class TurnStream {
   ): Promise<Extract<TurnEvent, { type: Type }>> {
     const find = () =>
       this.events.find((event): event is Extract<TurnEvent, { type: Type }> => event.type === type);
-    await until(() => this.#isClosed || find() !== undefined, `the event ${type}`, 20_000);
+    await until(() => this.#isClosed || find() !== undefined, `the event ${type}`, 45_000);
     const found = find();
     if (found === undefined) expect.fail(`The stream ended without ${type}`);
     return found;

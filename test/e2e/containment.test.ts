@@ -60,7 +60,7 @@ const skipped = reasonForNoGroups1();
 
 const title = `a turn in its own group${skipped ? `: ${skipped}` : ""}`;
 
-describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
+describe.skipIf(skipped !== null)(title, () => {
   it("loses the tool that balloons and goes on, its siblings unharmed", async () => {
     await using server = await startServer(OPTIONS);
     const siblings = await Promise.all([stream(server, "Talk"), stream(server, "Talk")]);
@@ -82,7 +82,7 @@ describe.skipIf(skipped !== null)(title, { timeout: 90_000 }, () => {
     expect(warned).toMatchObject({ turnId: turn.turnId, killed: 1 });
     expect(await server.metrics()).toMatch(/^plimsoll_tool_oom_kills_total(\{[^}]*\})? 1$/m);
     await until(() => !existsSync(directory), "the group to be removed");
-    expect(groupsOf(server)).toEqual([]);
+    await until(() => groupsOf(server).length === 0, "no group to be left");
   });
 
   it("ends when Claude Code itself is over the ceiling, and its session goes on", async () => {

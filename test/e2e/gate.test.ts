@@ -93,7 +93,7 @@ describe("a server that carries two turns", () => {
     // Nothing of the body is ever sent, and the answer does not wait for it.
     let answer = "";
     socket.setEncoding("utf8").on("data", (text: string) => (answer += text));
-    await until(() => answer.includes('"code":"at_capacity"'), "the refusal", 2_000);
+    await until(() => answer.includes('"code":"at_capacity"'), "the refusal", 10_000);
     expect(answer).toMatch(/^HTTP\/1\.1 429 /);
     socket.destroy();
   });
@@ -133,7 +133,9 @@ describe("a server that carries two turns", () => {
     expect(now.shed.memory).toBe(before.shed.memory + 1);
     expect(now.lastDecision?.text).toMatch(/^shed \(memory\): 1,400 of 1,400 MiB committed/);
     const told = { kind: "turn", predictedBytes: 500 * 2 ** 20, ceilingBytes: expect.any(Number) };
-    expect(now.turns).toMatchObject([told, told]);
+    // It tells of processes, and a turn is taken before it has one.
+    await until(async () => (await server.capacity()).turns.length === 2, "both processes");
+    expect((await server.capacity()).turns).toMatchObject([told, told]);
     expect(now.headroomBytes).toBe(0);
     expect(await server.metrics()).toMatch(/^plimsoll_turn_shed_total\{.*"memory"\} [1-9]/m);
   });

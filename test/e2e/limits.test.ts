@@ -95,7 +95,7 @@ describe("a turn that reaches a limit of its agent", () => {
     const askedAtMs = performance.now();
     const problem = await refusal(post(server, "Hang", { agent: "hasty" }));
     expect(problem).toMatchObject({ status: 504, code: "turn_timeout" });
-    expect(performance.now() - askedAtMs).toBeLessThan(10_000);
+    expect(performance.now() - askedAtMs).toBeLessThan(50_000);
   });
 
   it("of time is answered with 504 also where it waits for its start", async () => {

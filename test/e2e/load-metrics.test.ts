@@ -68,8 +68,7 @@ describe("the figures of admission in /metrics", () => {
     });
     const turn = await stream(server, "Hang");
     await turn.until("text_delta");
-    const read = await reader(server);
-    const { poolBytes, loadLineBytes } = await server.capacity();
+    const [read, { poolBytes, loadLineBytes }] = await readAtOnce(server);
     expect(poolBytes).toBeGreaterThan(0);
     expect(read("plimsoll_memory_pool")).toBe(poolBytes);
     const committed = read("plimsoll_memory_committed");
@@ -104,6 +103,20 @@ describe("the figures of admission in /metrics", () => {
 });
 
 /** Values by name, all read at one moment; fails the test for a name that is not there. */
+/** What /metrics and /capacity say while nothing changes, so that they are of one moment. */
+async function readAtOnce(server: TestServer) {
+  for (let before = await server.capacity(); ;) {
+    const read = await reader(server);
+    const after = await server.capacity();
+    const figures = [before, after].map(({ poolBytes, loadLineBytes }) => [
+      poolBytes,
+      loadLineBytes,
+    ]);
+    if (String(figures[0]) === String(figures[1])) return [read, after] as const;
+    before = after;
+  }
+}
+
 async function reader(server: TestServer): Promise<(name: string) => number> {
   const text = await server.metrics();
   return (name) => {

@@ -45,7 +45,7 @@ const SETTINGS = {
   "journal.totalSize": "1GiB",
 };
 
-describe("the memory guard of a server", { timeout: 90_000 }, () => {
+describe("the memory guard of a server", () => {
   it("ends a tool that balloons, and the turn goes on, its siblings unharmed", async () => {
     const agents = [shell("512MiB")];
     await using server = await startServer({ script: SCRIPT, agents, settings: SETTINGS });
@@ -106,10 +106,19 @@ describe("the memory guard of a server", { timeout: 90_000 }, () => {
     const at = { threadId: "stays" };
     expect(await ask(server, "Hello", at)).toMatchObject({ status: "completed" });
     const { largestBytes: before = 0 } = (await learned()) ?? {};
+    const [resting] = (await server.capacity()).turns;
+    expect(resting).toMatchObject({ kind: "resident", turnId: null });
     const flooded = await stream(server, "Flood", at);
+    const [working] = (await server.capacity()).turns;
+    const { turnId } = flooded;
+    const { processId } = resting ?? {};
+    expect(working).toMatchObject({ kind: "turn", turnId, processId });
     expect(await flooded.outcome()).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
     const [ended] = server.logs.filter(({ msg }) => msg === "Turn failed");
     expect(ended).toMatchObject({ process: "resident" });
+    const [told] = server.logs.filter(({ msg }) => msg.startsWith("The memory guard has ended"));
+    expect(told).toMatchObject({ turnId, processId });
+    expect(processId).not.toBe(turnId);
     const { largestBytes: after = 0 } = (await learned()) ?? {};
     expect(after).toBeGreaterThan(before + 2 ** 25);
   });

@@ -27,7 +27,7 @@ rules:
   - when: { userText: slowly }
     tokensPerSecond: 20
     reply:
-      - tokens: 60
+      - tokens: 200
   - when: { userText: refused }
     error: { status: 400 }
   - when: { userText: count }
@@ -61,8 +61,12 @@ async function startProgram(more: Record<string, string> = {}, directory?: strin
 
 /** The first process with this mark, stopped: nothing that it is needed for can happen. */
 async function held(variable: string, value: string): Promise<number> {
-  await until(() => processesWith(variable, value).length > 0, "a process to hold");
-  const [pid = 0] = processesWith(variable, value);
+  let pid: number | undefined;
+  await until(() => {
+    [pid] = processesWith(variable, value);
+    return pid !== undefined;
+  }, "a process to hold");
+  if (pid === undefined) throw new Error("There is no process to hold");
   process.kill(pid, "SIGSTOP");
   return pid;
 }
@@ -110,7 +114,7 @@ describe("a server that gets SIGTERM", () => {
     expect(problem).toMatchObject({ status: 503, code: "draining", retryAfter: 1 });
 
     expect(await turn.outcome()).toMatchObject({ status: "completed" });
-    expect(turn.text().trim().split(" ")).toHaveLength(60);
+    expect(turn.text().trim().split(" ")).toHaveLength(200);
     expect(await server.exited).toEqual({ code: 0, signal: null });
     expect(server.logs.at(-1)?.msg).toBe("Stopped");
     expect(server.stderr()).toBe("");
@@ -159,8 +163,9 @@ describe("a server that gets SIGTERM", () => {
     const insistedAtMs = performance.now();
     server.signal("SIGTERM");
     await server.exited;
-    expect(performance.now() - insistedAtMs).toBeLessThan(5_000);
-    await until(() => processesOfTurn(turn.turnId).length === 0, "no process of the turn", 5_000);
+    // Half of the grace: it did not wait for that.
+    expect(performance.now() - insistedAtMs).toBeLessThan(30_000);
+    await until(() => processesOfTurn(turn.turnId).length === 0, "no process of the turn");
   });
 });
 
@@ -173,7 +178,7 @@ describe("a server that is killed", () => {
     await claudeOf(turn.turnId);
     server.signal("SIGKILL");
     await expect(turn.closed).rejects.toThrow();
-    await until(() => processesOfTurn(turn.turnId).length === 0, "claude to be gone", 5_000);
+    await until(() => processesOfTurn(turn.turnId).length === 0, "claude to be gone");
 
     const { serverId } = server;
     // Not every tool dies with its agent process.

@@ -59,7 +59,7 @@ beforeAll(async () => {
       "capacity.admission": "static",
       "capacity.memoryLimit": "900MiB",
       "agentProcess.endGrace": "500ms",
-      "agentProcess.startTime": "6s",
+      "agentProcess.startTime": "20s",
     },
   });
 });
@@ -67,7 +67,7 @@ afterAll(async () => server[Symbol.asyncDispose]());
 
 // Whatever a test did: the permit comes back, not before the last process is gone, and works.
 afterEach(async () => {
-  await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit", 15_000);
+  await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit");
   expect(processesWith("PLIMSOLL_SERVER_ID", server.serverId)).toEqual([]);
   const { committedBytes, usedBytes } = await server.capacity();
   expect(committedBytes).toBe(usedBytes);

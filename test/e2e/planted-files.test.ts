@@ -26,7 +26,7 @@ it.each([
     script: SCRIPT,
     ...(agents !== undefined && { agents }),
   });
-  const signal = AbortSignal.timeout(20_000);
+  const signal = AbortSignal.timeout(50_000);
   const { sessionId } = await ask(server, "Hello", { threadId: "planted", signal });
   const file = await transcriptOf(server.directory, sessionId);
   await rm(file);
@@ -49,7 +49,7 @@ it.each([
 
 it("a pipe in place of what is kept beside the transcript holds up nobody", async () => {
   await using server = await startServerProcess({ script: SCRIPT });
-  const signal = AbortSignal.timeout(20_000);
+  const signal = AbortSignal.timeout(50_000);
   const { sessionId } = await ask(server, "Hello", { threadId: "planted", signal });
   const names = readdirSync(server.directory, { recursive: true, encoding: "utf8" });
   const name = names.find((each) => each.endsWith(join(sessionId, "session.json"))) ?? "";

@@ -62,12 +62,12 @@ it("is told of a replica whose program is gone, until that is back", async () =>
   expect(await readyz(server)).toEqual([503, "broken"]);
   expect((await refusal(post(server, "Hello"))).code).toBe("not_ready");
   await rename(`${program}.away`, program);
-  await until(async () => (await readyz(server))[0] === 200, "the replica to be back", 30_000);
+  await until(async () => (await readyz(server))[0] === 200, "the replica to be back", 60_000);
   expect((await ask(server, "Hello")).status).toBe("completed");
 });
 
 it("is not told for an agent that never starts", async () => {
-  const settings = { "agentProcess.startTime": "3s" };
+  const settings = { "agentProcess.startTime": "10s" };
   const agents = [PLAIN, NEVER_STARTS];
   await using server = await startServerProcess({ script: SCRIPT, agents, settings });
   for (let turns = 0; turns < 4; turns += 1) {
@@ -75,7 +75,7 @@ it("is not told for an agent that never starts", async () => {
     expect(await readyz(server)).toEqual([200, "ready"]);
   }
   const tries = () => server.logs.filter(({ msg }) => msg === "Ready for turns").length;
-  await until(() => tries() > 1, "the replica to have tried");
+  await until(() => tries() > 1, "the replica to have tried", 60_000);
   expect(await readyz(server)).toEqual([200, "ready"]);
 });
 

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { NO_CACHE } from "../../src/capacity/process-cache.ts";
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
-import { processesWith, until } from "../helpers/leaks.ts";
+import { processesWith, programOf, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, textOfRequest } from "./client.ts";
 import { sayElsewhere } from "./transcripts.ts";
@@ -71,9 +71,10 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** Main processes of agents, without their tools. */
+/** Main processes of agents, without their tools and what else they start for a moment. */
 function agentPids({ serverId }: TestServer): readonly number[] {
-  return processesWith("PLIMSOLL_SERVER_ID", serverId);
+  const all = processesWith("PLIMSOLL_SERVER_ID", serverId);
+  return all.filter((pid) => programOf(pid).endsWith("/claude"));
 }
 
 function lastAsked(): string {
@@ -88,7 +89,8 @@ function newThread(): string {
 }
 
 async function noneLeft(): Promise<void> {
-  await until(() => agentPids(server).length === 0, "no agent process to be left");
+  const all = () => processesWith("PLIMSOLL_SERVER_ID", server.serverId);
+  await until(() => all().length === 0, "no agent process to be left");
 }
 
 async function deleteSession(sessionId: string): Promise<void> {

@@ -114,7 +114,7 @@ describe("the command line of an agent process", () => {
   it("holds no secret of an MCP server, no instructions and nothing that was said", async () => {
     const turn = await stream(server, "PROMPT-CANARY: hang", { agent: "secretive" });
     const pid = await claudeOf(turn.turnId);
-    await until(() => server.model.openRequestCount > 0, "the model to be asked", 20_000);
+    await until(() => server.model.openRequestCount > 0, "the model to be asked");
     const lines = processesOfTurn(turn.turnId).map((each) => commandLineOf(each).join(" "));
     expect(commandLineOf(pid).length).toBeGreaterThan(1);
     turn.leave();
@@ -222,11 +222,7 @@ describe("out of memory", () => {
     await until(() => tools().some((pid) => commandLineOf(pid)[0] === "sleep"), "the tool");
     const own = oomScoreOf(process.pid);
     expect(oomScoreOf(claude)).toBe(own + Math.round((1000 - own) * 0.3));
-    await until(
-      () => tools().every((pid) => oomScoreOf(pid) === 1000),
-      "every tool at 1000",
-      2_000,
-    );
+    await until(() => tools().every((pid) => oomScoreOf(pid) === 1000), "every tool at 1000");
     turn.leave();
   });
 });

@@ -40,6 +40,8 @@ const AGENTS = ["name: helper\ninstructions: You are a test.\nhosting: { linger:
 /** The shortest there is. */
 const LEASE_MS = 3_000;
 
+const EVENTS = "text/event-stream";
+
 interface Store extends AsyncDisposable {
   readonly url: string;
   readonly environment?: Readonly<Record<string, string>>;
@@ -130,64 +132,68 @@ async function connect(at: ServerProcess, threadId: string): Promise<string> {
 }
 
 describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
-  it.skipIf(!isThere)(
-    "moves between replicas, and survives what happens to them",
-    { timeout: 120_000 },
-    async () => {
-      const store = keep(await startStore());
-      const [one, two] = await Promise.all([
-        startServerProcess(optionsFor(store)).then(keep),
-        startServerProcess(optionsFor(store)).then(keep),
-      ]);
-      const threadId = randomUUID();
-      const said: string[] = [];
-      const turn = async (at: ServerProcess, input: string) => {
-        const { status } = await ask(at, input, { threadId });
-        expect(status).toBe("completed");
-        said.push(input);
-        expect(wordsOf(at)).toEqual(said);
-      };
-      await turn(one, "one: first");
-      await turn(two, "two: second");
-      // The process that lingers there has missed a turn.
-      await turn(one, "one: third");
-      await turn(one, "one: fourth");
+  it.skipIf(!isThere)("moves between replicas, and survives what happens to them", async () => {
+    const store = keep(await startStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const threadId = randomUUID();
+    const said: string[] = [];
+    const turn = async (at: ServerProcess, input: string) => {
+      const { status } = await ask(at, input, { threadId });
+      expect(status).toBe("completed");
+      said.push(input);
+      expect(wordsOf(at)).toEqual(said);
+    };
+    await turn(one, "one: first");
+    await turn(two, "two: second");
+    // The process that lingers there has missed a turn.
+    await turn(one, "one: third");
+    await turn(one, "one: fourth");
 
-      const running = await stream(one, "slowly", { threadId });
-      const busy = await refusal(post(two, "meanwhile", { threadId }));
-      expect(busy).toMatchObject({ status: 409, code: "session_busy" });
-      expect(Date.parse(String(busy["expiresAt"])) - Date.now()).toBeLessThanOrEqual(LEASE_MS);
-      const connected = await connect(two, threadId);
-      expect(connected).toContain("one: fourth");
-      expect(connected).toMatch(/"RUN_ERROR","code":"session_busy"[^\n]*\n\n$/);
-      // What it has said so far is in the store by its next renewal.
-      await until(() => running.text().length > 10, "the turn to say something");
-      one.signal("SIGKILL");
-      await one.exited;
-      const killedAtMs = performance.now();
-      await until(
-        async () => (await post(two, "two: after the kill", { threadId })).status === 200,
-        "the session to be taken over",
-        2 * LEASE_MS,
-      );
-      expect(performance.now() - killedAtMs).toBeLessThan(LEASE_MS + 2_500);
-      expect(wordsOf(two).filter((text) => text !== "slowly")).toEqual([
-        ...said,
-        "two: after the kill",
-      ]);
-      expect(wordsOf(two).at(-1)).toBe("two: after the kill");
+    const running = await stream(one, "slowly", { threadId });
+    const busy = await refusal(post(two, "meanwhile", { threadId }));
+    expect(busy).toMatchObject({ status: 409, code: "session_busy" });
+    expect(Date.parse(String(busy["expiresAt"])) - Date.now()).toBeLessThanOrEqual(LEASE_MS);
+    const connected = await connect(two, threadId);
+    expect(connected).toContain("one: fourth");
+    expect(connected).toMatch(/"RUN_ERROR","code":"session_busy"[^\n]*\n\n$/);
+    // What it has said so far is in the store by its next renewal.
+    await until(() => running.text().length > 10, "the turn to say something");
+    one.signal("SIGKILL");
+    await one.exited;
+    const killedAtMs = performance.now();
+    await until(
+      async () => {
+        const response = await post(two, "two: after the kill", { threadId, accept: EVENTS });
+        // It is taken over when the turn is taken; how long that turn lasts is another matter.
+        const tookMs = performance.now() - killedAtMs;
+        const body = await response.text();
+        if (response.status !== 200) return false;
+        expect(tookMs).toBeLessThan(LEASE_MS + 2_500);
+        expect(body).toContain('"status":"completed"');
+        return true;
+      },
+      "the session to be taken over",
+      45_000,
+    );
+    expect(wordsOf(two).filter((text) => text !== "slowly")).toEqual([
+      ...said,
+      "two: after the kill",
+    ]);
+    expect(wordsOf(two).at(-1)).toBe("two: after the kill");
 
-      const listed = (await (await fetch(`${two.url}/v1/sessions`)).json()) as {
-        sessions: { threadId: string; sessionId: string; isBusy: boolean }[];
-      };
-      expect(listed.sessions).toMatchObject([{ threadId, isBusy: false }]);
-      const address = `${two.url}/v1/sessions/${listed.sessions[0]?.sessionId}`;
-      const shown = (await (await fetch(address)).json()) as { messages: unknown[] };
-      expect(shown.messages.length).toBeGreaterThanOrEqual(10);
-      expect((await fetch(address, { method: "DELETE" })).status).toBe(204);
-      expect((await fetch(address)).status).toBe(410);
-    },
-  );
+    const listed = (await (await fetch(`${two.url}/v1/sessions`)).json()) as {
+      sessions: { threadId: string; sessionId: string; isBusy: boolean }[];
+    };
+    expect(listed.sessions).toMatchObject([{ threadId, isBusy: false }]);
+    const address = `${two.url}/v1/sessions/${listed.sessions[0]?.sessionId}`;
+    const shown = (await (await fetch(address)).json()) as { messages: unknown[] };
+    expect(shown.messages.length).toBeGreaterThanOrEqual(10);
+    expect((await fetch(address, { method: "DELETE" })).status).toBe(204);
+    expect((await fetch(address)).status).toBe(410);
+  });
 });
 
 const TWO_STORES = STORES.slice(0, 2);
@@ -218,7 +224,7 @@ it(
 );
 
 describe.each(TWO_STORES)("the same request twice, with %s", (_name, isThere, startStore) => {
-  it.skipIf(!isThere)("runs once, wherever it comes to", { timeout: 60_000 }, async () => {
+  it.skipIf(!isThere)("runs once, wherever it comes to", async () => {
     const store = keep(await startStore());
     const [one, two] = await Promise.all([
       startServerProcess(optionsFor(store)).then(keep),
@@ -244,19 +250,17 @@ describe.each(TWO_STORES)("the same request twice, with %s", (_name, isThere, st
     await until(
       async () => (await refusal(post(two, "slowly", late))).code === "turn_cut_off",
       "the other replica to say that the turn was cut off",
-      2 * LEASE_MS,
     );
     expect(two.asked).toEqual([]);
     await until(
       async () => (await post(two, "go on", { threadId })).status === 200,
       "the session to be free",
-      2 * LEASE_MS,
     );
     const takenOver = /^plimsoll_session_repairs_total\{[^}]*"taken_over"[^}]*\} (\d+)/m;
     expect(takenOver.exec(await two.metrics())?.[1]).toBe("1");
   });
 
-  it.skipIf(!isThere)("is one run of AG-UI by its run id", { timeout: 60_000 }, async () => {
+  it.skipIf(!isThere)("is one run of AG-UI by its run id", async () => {
     const store = keep(await startStore());
     const [one, two] = await Promise.all([
       startServerProcess(optionsFor(store)).then(keep),
@@ -291,7 +295,7 @@ describe.each(TWO_STORES)("the same request twice, with %s", (_name, isThere, st
 });
 
 describe("a deletion", () => {
-  it("takes the copy of another replica with its next sweep", { timeout: 60_000 }, async () => {
+  it("takes the copy of another replica with its next sweep", async () => {
     const store = keep(await directoryStore());
     const [one, two] = await Promise.all([
       startServerProcess(optionsFor(store)).then(keep),
@@ -300,7 +304,7 @@ describe("a deletion", () => {
     const { sessionId } = await ask(one, "a secret", {});
     const address = `${two.url}/v1/sessions/${sessionId}`;
     const deleted = async () => (await fetch(address, { method: "DELETE" })).status === 204;
-    await until(deleted, "the session to be free, and deleted", 5_000);
+    await until(deleted, "the session to be free, and deleted");
     const names = () => readdirSync(one.directory, { recursive: true, encoding: "utf8" });
     expect(names().some((name) => name.includes(sessionId))).toBe(true);
     await fetch(`${one.url}/v1/sessions/sweep`, { method: "POST" });
@@ -310,7 +314,7 @@ describe("a deletion", () => {
 });
 
 describe("a rolling deploy", () => {
-  it("drains one replica while the other takes over", { timeout: 60_000 }, async () => {
+  it("drains one replica while the other takes over", async () => {
     const store = keep(await directoryStore());
     const [one, two] = await Promise.all([
       startServerProcess(optionsFor(store)).then(keep),
@@ -336,74 +340,67 @@ describe("a rolling deploy", () => {
 });
 
 describe("a store that is silent: Redis", () => {
-  it.skipIf(!hasRedis())(
-    "does not hold up the end of a turn that is cancelled",
-    { timeout: 60_000 },
-    async () => {
-      const store = keep(await startRedis());
-      const options = optionsFor(store);
-      const settings = { ...options.settings, "sessions.storeTime": "5s" };
-      const [one, two] = await Promise.all([
-        startServerProcess({ ...options, settings }).then(keep),
-        startServerProcess({ ...options, settings }).then(keep),
-      ]);
-      const threadId = randomUUID();
-      await ask(one, "before", { threadId });
-      const running = await stream(one, "slowly", { threadId });
-      await until(() => running.text().length > 10, "the turn to say something");
-      store.freeze(true);
-      const cancelledAtMs = performance.now();
-      await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
-      expect(await running.outcome()).toMatchObject({ status: "cancelled" });
-      expect(performance.now() - cancelledAtMs).toBeLessThan(1_500);
-      // The session is not free before the store has the turn.
-      const refused = await Promise.all(
-        [one, two].map((at) => refusal(post(at, "too early", { threadId }))),
-      );
-      for (const each of refused) expect(each).toMatchObject({ code: "store_unavailable" });
-      store.freeze(false);
-      await until(
-        async () => (await post(two, "after", { threadId })).status === 200,
-        "the session to be free",
-        15_000,
-      );
-      expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
-    },
-  );
+  it.skipIf(!hasRedis())("does not hold up the end of a turn that is cancelled", async () => {
+    const store = keep(await startRedis());
+    const options = optionsFor(store);
+    const settings = { ...options.settings, "sessions.storeTime": "20s" };
+    const [one, two] = await Promise.all([
+      startServerProcess({ ...options, settings }).then(keep),
+      startServerProcess({ ...options, settings }).then(keep),
+    ]);
+    const threadId = randomUUID();
+    await ask(one, "before", { threadId });
+    const running = await stream(one, "slowly", { threadId });
+    await until(() => running.text().length > 10, "the turn to say something");
+    store.freeze(true);
+    const cancelledAtMs = performance.now();
+    await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
+    expect(await running.outcome()).toMatchObject({ status: "cancelled" });
+    // The store would be waited for twice as long.
+    expect(performance.now() - cancelledAtMs).toBeLessThan(10_000);
+    // The session is not free before the store has the turn.
+    const refused = await Promise.all(
+      [one, two].map((at) => refusal(post(at, "too early", { threadId }))),
+    );
+    for (const each of refused) expect(each).toMatchObject({ code: "store_unavailable" });
+    store.freeze(false);
+    await until(
+      async () => (await post(two, "after", { threadId })).status === 200,
+      "the session to be free",
+      45_000,
+    );
+    expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
+  });
 });
 
 describe.each(STORES.slice(1))("a store that is away: %s", (_name, isThere, startStore) => {
-  it.skipIf(!isThere)(
-    "lets a turn end, refuses the next, and hears of it afterwards",
-    { timeout: 120_000 },
-    async () => {
-      const store = keep(await startStore());
-      const [one, two] = await Promise.all([
-        startServerProcess(optionsFor(store)).then(keep),
-        startServerProcess(optionsFor(store)).then(keep),
-      ]);
-      const threadId = randomUUID();
-      await ask(one, "before", { threadId });
-      const running = await stream(one, "slowly", { threadId });
-      await until(() => running.text().length > 10, "the turn to say something");
-      await store.stop();
-      await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
-      expect((await running.outcome()).status).toBe("cancelled");
-      const refused = await refusal(post(one, "not now", { threadId }));
-      expect(refused).toMatchObject({ status: 503, code: "store_unavailable" });
-      expect(await refusal(post(two, "nor here", { threadId }))).toMatchObject({ status: 503 });
-      // Who has nothing to do with the store goes on.
-      expect((await fetch(`${one.url}/readyz`)).status).toBe(200);
-      await store.restart();
-      await until(
-        async () => (await post(two, "after", { threadId })).status === 200,
-        "the session to be free",
-        15_000,
-      );
-      expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
-      expect(one.logs.map(({ msg }) => msg)).toContain(
-        "The session store has heard of a turn that was kept here",
-      );
-    },
-  );
+  it.skipIf(!isThere)("lets a turn end, refuses the next, and hears of it afterwards", async () => {
+    const store = keep(await startStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const threadId = randomUUID();
+    await ask(one, "before", { threadId });
+    const running = await stream(one, "slowly", { threadId });
+    await until(() => running.text().length > 10, "the turn to say something");
+    await store.stop();
+    await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
+    expect((await running.outcome()).status).toBe("cancelled");
+    const refused = await refusal(post(one, "not now", { threadId }));
+    expect(refused).toMatchObject({ status: 503, code: "store_unavailable" });
+    expect(await refusal(post(two, "nor here", { threadId }))).toMatchObject({ status: 503 });
+    // Who has nothing to do with the store goes on.
+    expect((await fetch(`${one.url}/readyz`)).status).toBe(200);
+    await store.restart();
+    await until(
+      async () => (await post(two, "after", { threadId })).status === 200,
+      "the session to be free",
+      45_000,
+    );
+    expect(wordsOf(two)).toEqual(["before", "slowly", "after"]);
+    expect(one.logs.map(({ msg }) => msg)).toContain(
+      "The session store has heard of a turn that was kept here",
+    );
+  });
 });

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
-import { environmentOf, processesWith, until } from "../helpers/leaks.ts";
+import { environmentOf, processesWith, programOf, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, textOfRequest } from "./client.ts";
 
@@ -61,11 +61,13 @@ function newThread(): string {
   return `thread-${threads}`;
 }
 
-/** Processes that were started ahead, whether they wait or work. */
+/** Each Claude Code that was started ahead, at rest or at work, without what it starts itself. */
 function sparePids({ serverId }: TestServer): readonly number[] {
-  return processesWith("PLIMSOLL_SERVER_ID", serverId).filter((pid) =>
-    environmentOf(pid).some((entry) => entry.startsWith("PLIMSOLL_TURN_ID=spare-")),
-  );
+  return processesWith("PLIMSOLL_SERVER_ID", serverId)
+    .filter((pid) =>
+      environmentOf(pid).some((entry) => entry.startsWith("PLIMSOLL_TURN_ID=spare-")),
+    )
+    .filter((pid) => programOf(pid).endsWith("/claude"));
 }
 
 async function waiting(count: number, of: TestServer = server): Promise<void> {
@@ -280,7 +282,7 @@ describe("a session that began in a spare", () => {
     );
     const deleted = await fetch(`${second.url}/v1/sessions/${sessionId}`, { method: "DELETE" });
     expect(deleted.status).toBe(204);
-  }, 60_000);
+  });
 });
 
 describe("a spare for which there is no room", () => {

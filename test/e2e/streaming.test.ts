@@ -32,7 +32,7 @@ rules:
   - when: { userText: slowly }
     tokensPerSecond: 20
     reply:
-      - tokens: 30
+      - tokens: 100
   - when: { userText: silent }
     firstTokenMs: 2500
     reply:
@@ -86,9 +86,9 @@ describe("a streamed turn", () => {
       event.type === "text_delta" ? [turn.atMs[at] ?? 0] : [],
     );
     expect(deltas.length).toBeGreaterThan(10);
-    // 30 words at 20 a second: the first must not wait for the last.
+    // 100 words at 20 a second: the first must not wait for the last.
     expect((turn.atMs.at(-1) ?? 0) - (deltas[0] ?? 0)).toBeGreaterThan(1_000);
-    expect(turn.text().trim().split(" ")).toHaveLength(30);
+    expect(turn.text().trim().split(" ")).toHaveLength(100);
   });
 
   it("starts with the ids of the turn and its session, and is not to be cached", async () => {

@@ -33,15 +33,18 @@ const OPTIONS = {
   },
 };
 
-/** Interrupt, polite steps, SIGKILL and the sweep, all in vain, on a busy machine. */
-const BOUND_MS = 10_000;
+/**
+ * Interrupt, polite steps, SIGKILL and the sweep, all in vain, on a busy machine. What waits for
+ * those who are frozen waits for ever.
+ */
+const BOUND_MS = 40_000;
 
 const skipped = reasonNotToFreeze();
 
 const NAME = `a survivor${skipped ? `: ${skipped}` : ""}`;
 
 // Each test waits out a SIGKILL in vain, beside the start of a server.
-describe.skipIf(skipped !== null)(NAME, { timeout: 60_000 }, () => {
+describe.skipIf(skipped !== null)(NAME, () => {
   it("keeps permit and session, but not its caller", async () => {
     await using server = await startServer(OPTIONS);
     await using freezer = new Freezer();
@@ -66,7 +69,7 @@ describe.skipIf(skipped !== null)(NAME, { timeout: 60_000 }, () => {
     expect(warnings).toMatchObject([{ turnId: turn.turnId, pids: [expect.any(Number)] }]);
 
     freezer.thaw();
-    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit", 3000);
+    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit");
     expect(await server.metrics()).toMatch(/^plimsoll_agent_process_stray_live 0$/m);
     const next = await ask(server, "Still there?", { threadId: "frozen" });
     expect(next.text).toBe("You said: Still there?");
@@ -84,7 +87,7 @@ describe.skipIf(skipped !== null)(NAME, { timeout: 60_000 }, () => {
     expect((await ask(server, "Another thread", { threadId: "other" })).status).toBe("completed");
     expect(server.gate.snapshot(monotonicMs()).inflight).toBe(1);
     freezer.thaw();
-    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit", 3000);
+    await until(() => server.gate.snapshot(monotonicMs()).inflight === 0, "the permit");
   });
 
   it("does not keep the server from its end, which names it", async () => {

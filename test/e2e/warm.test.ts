@@ -464,7 +464,7 @@ describe("a start", () => {
   });
 
   it("that hangs holds up a turn no longer than its own could", async () => {
-    const settings = { "agentProcess.startTime": "8s" };
+    const settings = { "agentProcess.startTime": "20s" };
     await using hung = await startServer({ script: SCRIPT, agents: [SLOW], settings });
     const said = await begin("slow", "My name is Lea.", hung);
     expect(await warm(said, hung)).toBe("started");
@@ -494,7 +494,7 @@ describe("a start", () => {
     const cancelledAtMs = performance.now();
     await cancel(turnId ?? "", hung);
     expect(await next).toMatchObject({ status: "cancelled" });
-    expect(performance.now() - cancelledAtMs).toBeLessThan(10_000);
+    expect(performance.now() - cancelledAtMs).toBeLessThan(20_000);
     await noneLeft(hung);
   });
 });

@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { ROOT } from "../helpers/example.ts";
 import { type ServerProcess, startServerProcess } from "../helpers/server.ts";
+import { freePort } from "../helpers/service.ts";
 
 const EXAMPLE = join(ROOT, "examples/single-container");
 const NAMESPACE = "plimsoll";
@@ -57,7 +58,7 @@ export async function startFakeKubernetes(options: FakeKubernetesOptions): Promi
   const text = await readFile(join(EXAMPLE, "kubernetes/dispatcher.yaml"), "utf8");
   const documents = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
   const role = documents.find(({ kind }) => kind === "Role") as unknown as { rules: Rule[] };
-  const fake = new FakeKubernetes(options, role.rules, await freePort());
+  const fake = new FakeKubernetes(options, role.rules, await freePort("0.0.0.0"));
   await fake.listen();
   return fake;
 }
@@ -236,13 +237,4 @@ function found(object: unknown): readonly [number, unknown] {
 function hasLabel({ metadata }: Pick<Manifest, "metadata">, label: string): boolean {
   const [name = "", value] = label.split("=");
   return metadata.labels?.[name] === value;
-}
-
-/** Of all addresses of this machine. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, "0.0.0.0"), "listening");
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), "close");
-  return port;
 }

@@ -98,7 +98,7 @@ async function remove({ url }: { url: string }, { threadId, key }: typeof ada) {
   return fetch(`${url}/v1/threads/${threadId}`, { method: "DELETE", headers });
 }
 
-describe("the dispatcher", { timeout: 120_000 }, () => {
+describe("the dispatcher", () => {
   it("refuses who has no key, and what names no thread, before it starts anything", async () => {
     const dispatcher = await startDispatcher();
     const stranger = { agent, threadId: "ada", key: "guessed" };

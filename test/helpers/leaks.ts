@@ -8,11 +8,17 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 
+/**
+ * For what only has to happen at all: far from what it takes on a machine that has nothing else to
+ * do, and short of the time a test has.
+ */
+export const LIVENESS_LIMIT_MS = 30_000;
+
 /** Waits for a condition, looking every 20 ms; throws what was waited for when it does not come. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   waitedFor: string,
-  limitMs = 10_000,
+  limitMs = LIVENESS_LIMIT_MS,
 ): Promise<void> {
   const deadlineMs = performance.now() + limitMs;
   while (!(await condition())) {

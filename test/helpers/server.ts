@@ -337,5 +337,5 @@ function surfaceOf(
 /** Waits a little: a process that was killed is gone when the kernel has had its turn. */
 async function noProcessOf(serverId: string): Promise<void> {
   const left = () => processesWith("PLIMSOLL_SERVER_ID", serverId);
-  await until(() => left().length === 0, `no process of server ${serverId}`, 5_000);
+  await until(() => left().length === 0, `no process of server ${serverId}`);
 }

@@ -6,6 +6,7 @@
  */
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -55,15 +56,24 @@ export function makeCertificate(directory: string): Certificate {
   return { certificate, key };
 }
 
-/** One that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("The server has no port");
-  return address.port;
+/** Below those that the system gives to whoever asks for any, so that no one else is given it. */
+const PORTS = { from: 20_000, to: 32_000 } as const;
+const PORT_TRIES = 50;
+
+/** One that nobody listens on now, and that stays free while its server is stopped. */
+export async function freePort(host = "127.0.0.1"): Promise<number> {
+  for (let tries = 1; ; tries += 1) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    const server = createServer().listen(port, host);
+    try {
+      await once(server, "listening");
+    } catch (thrown) {
+      if (tries < PORT_TRIES) continue;
+      throw thrown;
+    }
+    await once(server.close(), "close");
+    return port;
+  }
 }
 
 export interface Program {

@@ -19,15 +19,13 @@ rules:
   - reply: [{ text: "Hello." }]
 `;
 
+const SETTINGS = { "capacity.maxTurns": "1", "http.heartbeat": "1s" };
 const TURNS = "/v1/agents/helper/turns";
 let server: InProcessServer;
 let host: string;
 
 beforeAll(async () => {
-  server = await startServer({
-    script: SCRIPT,
-    settings: { "capacity.maxTurns": "1", "http.requestTime": "1s", "http.heartbeat": "1s" },
-  });
+  server = await startServer({ script: SCRIPT, settings: SETTINGS });
   host = new URL(server.url).host;
 });
 
@@ -114,7 +112,9 @@ describe("what is no request", () => {
       `POST ${TURNS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{`,
     ],
   ])("answers a sender that is too slow with %s, and hangs up", async (_name, bytes) => {
-    using connection = new RawConnection(server.url);
+    const settings = { ...SETTINGS, "http.requestTime": "1s" };
+    await using hasty = await startServer({ script: SCRIPT, settings });
+    using connection = new RawConnection(hasty.url);
     await connection.send(bytes);
     const [answer] = await connection.answers();
     expect(answer?.status).toBe(408);

@@ -6,6 +6,7 @@
 
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { LIVENESS_LIMIT_MS } from "../helpers/leaks.ts";
 
 export interface RawAnswer {
   readonly status: number;
@@ -41,7 +42,7 @@ export class RawConnection implements Disposable {
   }
 
   /** Waits until `count` whole answers are there. */
-  async answers(count = 1, timeoutMs = 10_000): Promise<RawAnswer[]> {
+  async answers(count = 1, timeoutMs = LIVENESS_LIMIT_MS): Promise<RawAnswer[]> {
     const deadline = Date.now() + timeoutMs;
     while (Date.now() < deadline) {
       const answers = parseAnswers(this.received);

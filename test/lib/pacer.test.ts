@@ -13,6 +13,13 @@ async function timeOf(job: () => Promise<void>): Promise<number> {
   return performance.now() - beganAtMs;
 }
 
+/** Of five, each of which a busy machine may hold up. */
+async function leastTimeOf(job: () => Promise<void>): Promise<number> {
+  let leastMs = Infinity;
+  for (let times = 0; times < 5; times += 1) leastMs = Math.min(leastMs, await timeOf(job));
+  return leastMs;
+}
+
 describe("Pacer", () => {
   it("rests so long that the work is its share of the time", async () => {
     const pacer = new Pacer(0.25);
@@ -28,13 +35,12 @@ describe("Pacer", () => {
 
   it("does not rest at all at 1, nor after next to no work", async () => {
     const all = new Pacer(1);
-    const restMs = await timeOf(async () => {
+    const restMs = await leastTimeOf(async () => {
       work(20);
       await all.pause();
     });
     expect(restMs).toBeLessThan(150);
-    const lazy = new Pacer(0.001);
-    expect(await timeOf(() => lazy.pause())).toBeLessThan(100);
+    expect(await leastTimeOf(() => new Pacer(0.001).pause())).toBeLessThan(100);
   });
 
   it("ends its rest when the signal aborts", async () => {

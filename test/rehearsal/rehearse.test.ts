@@ -8,11 +8,14 @@ describe("runRehearse()", () => {
     let text = "";
     const output = { write: (more: string) => void (text += more) };
     const running = runRehearse({ port: 0 }, output, stop.signal);
-    const url = await vi.waitFor(() => {
-      const found = /export ANTHROPIC_BASE_URL=(http:\/\/127\.0\.0\.1:\d+)\n/.exec(text)?.[1];
-      if (found === undefined) throw new Error("Nothing was printed yet");
-      return found;
-    });
+    const url = await vi.waitFor(
+      () => {
+        const found = /export ANTHROPIC_BASE_URL=(http:\/\/127\.0\.0\.1:\d+)\n/.exec(text)?.[1];
+        if (found === undefined) throw new Error("Nothing was printed yet");
+        return found;
+      },
+      { timeout: 10_000 },
+    );
     const body = JSON.stringify({ model: "a", messages: [{ role: "user", content: "hi" }] });
     const response = await fetch(`${url}/v1/messages`, { method: "POST", body });
     expect(response.status).toBe(200);

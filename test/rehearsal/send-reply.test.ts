@@ -80,7 +80,7 @@ describe("streamReply()", () => {
     incoming.pause();
     // Long enough to write all of the 24 MB, were nobody waited for.
     await new Promise((resolve) => setTimeout(resolve, 700));
-    expect(exchange.response.writableLength).toBeGreaterThan(0);
+    await expect.poll(() => exchange.response.writableLength).toBeGreaterThan(0);
     expect(exchange.response.writableLength).toBeLessThan(256 * 1_024);
     let text = "";
     for await (const chunk of incoming) text = text.slice(-999) + String(chunk);

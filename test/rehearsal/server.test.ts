@@ -152,7 +152,7 @@ describe("startRehearsal()", () => {
     expect(rehearsal.openRequestCount).toBe(1);
     client.abort();
     expect((await reading).events.at(-1)?.type).toBe("content_block_delta");
-    await vi.waitFor(() => expect(rehearsal.openRequestCount).toBe(0));
+    await vi.waitFor(() => expect(rehearsal.openRequestCount).toBe(0), { timeout: 10_000 });
   });
 
   it("serves fifty streams at once, none sooner than it is due", async () => {

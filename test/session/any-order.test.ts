@@ -72,7 +72,7 @@ describe("FileSessions, for any order of calls", () => {
       }),
       { numRuns: 60 },
     );
-  }, 60_000);
+  });
 });
 
 async function expectDelete(

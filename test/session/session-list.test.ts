@@ -86,7 +86,7 @@ describe("FileSessions.list", () => {
         `filter no session fits ${rare.elapsedMs} ms, heap ${Math.round(grownBytes / 1024)} KiB\n`,
     );
     expect(grownBytes).toBeLessThan(2 * 1024 * 1024);
-  }, 60_000);
+  });
 });
 
 function writeSession(data: string, threadId: string, lastTurnAtMs: number): void {

@@ -279,12 +279,12 @@ describe("the sessions that a tenant may have", () => {
 
 describe("a replica that is killed", () => {
   it("is followed by another as soon as its lease is over", async () => {
-    const { one, two } = await replicas({ leaseTimeMs: 3_000 });
+    const { one, two } = await replicas();
     await takeTurn(one, thread("t"), "acknowledged");
     const killed = await begin(one, threadWithHistory("t"));
     await killed.say("never acknowledged");
     // Nothing of it renews the lease any more.
-    const nowMs = Date.now() + 3_001;
+    const nowMs = Date.now() + LEASE_MS + 1;
     expect(await codeOf(begin(two, threadWithHistory("t")))).toBe("session_busy");
     const next = await begin(two, threadWithHistory("t"), nowMs).catch((thrown: unknown) => thrown);
     // A look is by the clock of this test's machine, a claim by the time it is given.
@@ -347,18 +347,17 @@ describe("a replica that stands still", () => {
     await using paused = await begin(one, threadWithHistory("t"));
     const claim = await two.sessions.claim(threadWithHistory("t"), Date.now() + 1000);
     await claim[Symbol.asyncDispose]();
-    await delay(200);
-    expect(paused.claim.lost.aborted).toBe(true);
+    await expect.poll(() => paused.claim.lost.aborted).toBe(true);
     expect(paused.claim.lost.reason).toMatchObject({ code: "session_taken_over" });
   });
 });
 
 describe("a turn that lasts", () => {
   it("keeps its lease, and what it says is in the store soon after", async () => {
-    const { one, two } = await replicas({ leaseTimeMs: 300 });
+    const { one, two } = await replicas({ leaseTimeMs: 3_000 });
     await using turn = await begin(one, thread("t"));
     await turn.say("while it runs");
-    await delay(700);
+    await delay(7_000);
     expect(await codeOf(begin(two, thread("t")))).toBe("session_busy");
     expect(await saidIn(two, thread("t"))).toEqual(["while it runs"]);
     await turn.say("at its end");
@@ -980,7 +979,7 @@ describe("a copy", () => {
   });
 });
 
-it("loses and repeats nothing, whatever happens to whom", { timeout: 120_000 }, async () => {
+it("loses and repeats nothing, whatever happens to whom", async () => {
   const happening = fc.constantFrom("turn", "crash", "outage", "lost copy", "lost answers");
   const steps = fc.array(fc.record({ at: fc.nat(2), what: happening }), { maxLength: 14 });
   await fc.assert(

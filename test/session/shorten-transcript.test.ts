@@ -132,7 +132,7 @@ describe("a transcript that is too large", () => {
       }),
       { numRuns: 60 },
     );
-  }, 60_000);
+  });
 
   it("is resumed by Claude Code, which is told the rest of it and no more", async () => {
     const asked: RehearsalRequest[] = [];
@@ -169,5 +169,5 @@ describe("a transcript that is too large", () => {
     const shown = await sessions.transcript(ref, 8);
     expect(shown.messages.at(-2)?.parts).toEqual([{ type: "text", text: "still there?" }]);
     expect(await readFile(earlierFileOf(file?.path ?? ""), "utf8")).toContain("my name is Ada");
-  }, 60_000);
+  });
 });

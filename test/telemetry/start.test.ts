@@ -145,7 +145,8 @@ describe("startTelemetry, with a collector", () => {
     expect(await telemetry.metrics.renderPrometheus()).toContain("plimsoll_turn_in_flight 3");
     const beganMs = performance.now();
     await telemetry[Symbol.asyncDispose]();
-    expect(performance.now() - beganMs).toBeLessThan(3_000);
+    // Two seconds are the promise, and five what the export itself would wait.
+    expect(performance.now() - beganMs).toBeLessThan(4_500);
     expect(lines.join("")).toMatch(/"level":"warn".*Cannot send the last telemetry/);
     if (how === "mute") await collector[Symbol.asyncDispose]();
   });

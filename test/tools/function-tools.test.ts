@@ -321,7 +321,7 @@ describe("a function tool", () => {
       agent: { tools: { functions: [await module("waits.js", WAITS)] } },
       signal: controller.signal,
     });
-    await vi.waitFor(() => expect(state.waiting).toBe(true), { timeout: 10_000 });
+    await vi.waitFor(() => expect(state.waiting).toBe(true), { timeout: 30_000 });
     controller.abort("client_gone");
     const { end } = await turn;
     expect(end.outcome).toMatchObject({ status: "cancelled", cause: "client_gone" });

@@ -82,7 +82,7 @@ describe("LiveTurns", () => {
     expect(turns.size).toBe(1);
     expect(turns.find(turn.request.turnId, ADA)).toBe(turn);
     const events = collect(read());
-    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1), { timeout: 10_000 });
     fake.finish[0]?.();
     expect(await events).toEqual([
       STARTED,
@@ -97,7 +97,7 @@ describe("LiveTurns", () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
     const { turn } = await turns.start(request(), never);
-    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1), { timeout: 10_000 });
     fake.finish[0]?.();
     await turn.ended;
     expect({ size: turns.size, given: fake.given }).toEqual({ size: 0, given: 1 });
@@ -134,7 +134,7 @@ describe("LiveTurns", () => {
     const gone = new AbortController();
     const { turn: waiting, events: read } = await turns.start(request(), gone.signal);
     const events = collect(read());
-    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1), { timeout: 10_000 });
     gone.abort();
     await events;
     await waiting.ended;
@@ -258,7 +258,7 @@ describe("the readers of a turn", () => {
     const fake = new FakeTurns();
     const turns = open(fake.start, { clientWaitMsOf: () => null });
     const { turn } = await turns.start(request(), AbortSignal.abort());
-    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1), { timeout: 10_000 });
     fake.finish[0]?.();
     await turn.ended;
     expect(turn.outcome).toEqual(COMPLETED);
@@ -280,7 +280,7 @@ describe("the readers of a turn", () => {
     const turns = open(fake.start, { journal: { ...JOURNAL, keepMs: 60_000 } });
     const asked = { ...request(), input: [{ type: "text", text: "a secret" }] as const };
     const { turn, events } = await turns.start(asked, never);
-    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1), { timeout: 10_000 });
     fake.finish[0]?.();
     const seen = await collect(events());
     await turn.ended;
@@ -426,7 +426,7 @@ describe("LiveTurns.drain", () => {
     const fake = new FakeTurns();
     const turns = open(fake.start);
     const turn = await turns.start(request(), never);
-    await vi.waitFor(() => expect(fake.finish).toHaveLength(1));
+    await vi.waitFor(() => expect(fake.finish).toHaveLength(1), { timeout: 10_000 });
     const drained = turns.drain(60_000, never);
     fake.finish[0]?.();
     await drained;

@@ -42,7 +42,7 @@ function openReplica(usedBytes: () => number) {
     startTimeoutMs: 1_000,
     wanted: new Map(),
     start: () => Promise.reject(new Error("none is wanted")),
-    mayStart: () => false,
+    tryEnter: () => null,
     onEnded: () => {},
     onFailed: () => {},
   });

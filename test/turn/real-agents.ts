@@ -153,8 +153,9 @@ export class AgentLab implements AsyncDisposable {
       connection,
       input: [{ type: "text", text: turn.say ?? "Hello" }],
       needsStructuredOutput: agent.outputSchema !== undefined,
-      startTimeoutMs: 20_000,
-      stallTimeMs: 20_000,
+      // For a busy machine that starts five at once; who tests one of them has one of his own.
+      startTimeoutMs: 60_000,
+      stallTimeMs: 60_000,
       endGraceMs: 2_000,
       admittedAtMs: performance.now(),
       onStarted: () => {},

@@ -17,14 +17,14 @@ function watched(limits: Partial<Parameters<typeof watchTurn>[0]>): StopCause[] 
 describe("watchTurn", () => {
   it("stops a turn that does not start", async () => {
     const stops = watched({ startTimeoutMs: 30, stallTimeMs: 10 });
-    await vi.waitFor(() => expect(stops).toHaveLength(1));
+    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
     expect(stops).toMatchObject([{ kind: "failed", code: "agent_start_failed" }]);
   });
 
   it("stops a turn that falls silent, once", async () => {
     const stops = watched({ startTimeoutMs: 30, stallTimeMs: 40 });
     watch?.started();
-    await vi.waitFor(() => expect(stops).toHaveLength(1));
+    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(stops).toMatchObject([{ kind: "failed", code: "turn_stalled" }]);
   });
@@ -37,7 +37,7 @@ describe("watchTurn", () => {
     await new Promise((resolve) => setTimeout(resolve, 400));
     clearInterval(talk);
     expect(stops).toEqual([]);
-    await vi.waitFor(() => expect(stops).toHaveLength(1));
+    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
     expect(performance.now() - beganMs).toBeGreaterThan(500);
   });
 
@@ -55,7 +55,7 @@ describe("deadlineIn", () => {
     using deadline = deadlineIn(20);
     const other = deadlineIn(20);
     other[Symbol.dispose]();
-    await vi.waitFor(() => expect(deadline.signal.aborted).toBe(true));
+    await vi.waitFor(() => expect(deadline.signal.aborted).toBe(true), { timeout: 10_000 });
     await new Promise((resolve) => setTimeout(resolve, 40));
     expect(deadline.signal.reason).toMatchObject({ code: "turn_timeout" });
     expect(other.signal.aborted).toBe(false);

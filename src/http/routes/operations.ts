@@ -124,7 +124,11 @@ const capacitySchema = z.object({
   turns: z
     .array(
       z.object({
-        turnId: z.string(),
+        processId: z.string().describe("Of the turn it was started for, or one of its own."),
+        turnId: z
+          .string()
+          .nullable()
+          .describe("Of the turn it works for, or did to its end; null while it is kept."),
         kind: z
           .enum(["turn", "resident", "spare", "closing"])
           .nullable()

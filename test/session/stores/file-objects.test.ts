@@ -53,10 +53,14 @@ describe("objects as files", () => {
     let most = 0;
     for (let round = 0; round < 3; round += 1) {
       const countings = [0, 1].map(() => startCounting(url, "k/count", 100_000));
-      await until(async () => {
-        const found = await store.get("k/count");
-        return countOf(found?.body) > most + 20;
-      }, "the processes to count");
+      await until(
+        async () => {
+          const found = await store.get("k/count");
+          return countOf(found?.body) > most + 20;
+        },
+        "the processes to count",
+        60_000,
+      );
       for (const { kill } of countings) kill();
       for (const { counted } of await Promise.all(countings.map(({ ended }) => ended))) {
         least += counted;

@@ -22,7 +22,7 @@ export interface Outages {
 
 const TIMEOUT_MS = 1_500;
 /** For a machine that is busy with other things. */
-const GRACE_MS = 1_500;
+const GRACE_MS = 6_000;
 
 export function describeOutages({ start, urlOf }: Outages): void {
   describe("that is gone", () => {
@@ -58,8 +58,8 @@ export function describeOutages({ start, urlOf }: Outages): void {
         );
       }
       await delay(5);
-      const beganAtMs = performance.now();
       await server.kill();
+      const beganAtMs = performance.now();
       const ends = new Set(await Promise.all(outcomes));
       expect(performance.now() - beganAtMs).toBeLessThan(TIMEOUT_MS + GRACE_MS);
       expect([...ends].filter((end) => end !== "written")).toEqual(
@@ -113,7 +113,7 @@ export function describeOutages({ start, urlOf }: Outages): void {
       const unknown = new URL(nobody);
       if (unknown.protocol === "s3:") unknown.searchParams.set("endpoint", "http://none.invalid");
       else unknown.hostname = "none.invalid";
-      const unresolved = await errorOf(openObjectStore({ url: unknown, timeoutMs: 10_000 }));
+      const unresolved = await errorOf(openObjectStore({ url: unknown, timeoutMs: 30_000 }));
       expect(unresolved.code).toBe("store_unavailable");
       expect(unresolved.message).toContain("its host name cannot be resolved");
     });
@@ -140,5 +140,5 @@ async function untilUp(store: ObjectStore): Promise<void> {
       () => true,
       () => false,
     );
-  await until(isUp, "the store to answer again", 20_000);
+  await until(isUp, "the store to answer again");
 }

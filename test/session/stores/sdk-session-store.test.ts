@@ -100,7 +100,7 @@ describe.each([
   ["PGlite", true, pglite],
   ["S3", true, s3],
 ] as const)("the SDK's session store on %s", (_name, isHere, start) => {
-  describe.runIf(isHere)("keeps the contract:", { timeout: 60_000 }, () => {
+  describe.runIf(isHere)("keeps the contract:", () => {
     let opened: Opened;
     let objects: ObjectStore;
     let store: SdkSessionStore;
@@ -290,7 +290,7 @@ describe.each([
 });
 
 describe("the SDK", () => {
-  it("takes a turn with it, and the next one on another machine", { timeout: 60_000 }, async () => {
+  it("takes a turn with it, and the next one on another machine", async () => {
     const objects = new MemoryObjects();
     const script = { ...BUILT_IN_SCRIPT, defaults: { firstTokenMs: 1, tokensPerSecond: 5_000 } };
     await using rehearsal = await startRehearsal({ script });
