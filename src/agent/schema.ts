@@ -168,7 +168,9 @@ const limits = z.strictObject({
     .max(10_000)
     .optional()
     .describe("Most that one turn may cost, in US dollars; checked between steps."),
-  turnTime: durationSchema("1s", "24h").prefault("10m").describe("Longest time of a turn."),
+  turnTime: durationSchema("1s", "24h")
+    .prefault("10m")
+    .describe("Longest time of a turn, with what it waits for its start."),
   stallTime: durationSchema("1s", "24h")
     .prefault("5m")
     .describe("Longest silence of the agent process within a turn; `turnTime` if that is less."),

@@ -120,8 +120,9 @@ export async function attach(
   lastEventId?: string,
 ): Promise<Attached | Read> {
   const place = placeOf(lastEventId, turn.request.turnId);
-  const { journal } = turn;
-  if (journal.isClosed && place.after > 0 && place.after === journal.lastId) return { is: "done" };
+  // Of one that broke the end is told each time: it has no number, and the client has missed it.
+  const isWhole = turn.journal.isClosed && turn.outcome !== null;
+  if (isWhole && place.after > 0 && place.after === turn.journal.lastId) return { is: "done" };
   const reader = await turn.attach(gone, place.after).admitted();
   return { is: "read", reader, place };
 }

@@ -111,10 +111,7 @@ export async function withEngine<Result>(
   await using _footprints = await openFootprintFile(learned);
   const { serverId } = data;
   await using containment = await detectContainment({ ...config.agentProcess, serverId });
-  if (containment.killsAll) capacity.reserve.kernelKillsAll();
-  for (const note of containment.notes) log.info({ note }, "About containment");
-  const { note } = capacity.reserve;
-  if (note !== null) log.warn({ note }, "About the memory limit");
+  heedContainment(containment, capacity.reserve, log);
   await using processes = openAgentProcesses({ config, data, containment, telemetry, guardLink });
   guardLink.watch(processes);
   guardLink.setLimit(memoryLimit.current, capacity.reserve);
@@ -141,6 +138,17 @@ export async function withEngine<Result>(
   const parts = { capacity, containment, report, telemetry, data, processes };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
   return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, starts, warm });
+}
+
+function heedContainment(
+  { killsAll, notes }: Containment,
+  reserve: OpenGate["reserve"],
+  log: Telemetry["log"],
+): void {
+  if (killsAll) reserve.kernelKillsAll();
+  for (const note of notes) log.info({ note }, "About containment");
+  const { note } = reserve;
+  if (note !== null) log.warn({ note }, "About the memory limit");
 }
 
 function memoryNotes({ notes, group }: MemoryLimit): readonly string[] {

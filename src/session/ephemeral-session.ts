@@ -11,8 +11,19 @@ import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import type { OpenSession } from "./sessions.ts";
 import { type SessionInput, sessionNotFound, sessionRefOf } from "./session-id.ts";
 import { dataPathsOf } from "./session-paths.ts";
-import { NO_TOTALS } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
+
+/**
+ * The thread of a turn that can do without what was said before.
+ *
+ * @throws {AppError} `session_not_found` for anything that asks for history.
+ */
+export function threadToBegin(input: SessionInput): string {
+  sessionRefOf(input);
+  const { target } = input;
+  if (target.by !== "thread" || target.expectsHistory) throw sessionNotFound();
+  return target.threadId;
+}
 
 /**
  * Makes the directories of a turn; disposing removes them. Takes no lock: two turns of one thread
@@ -25,10 +36,7 @@ export async function openEphemeralSession(
   dataDirectory: string,
   input: SessionInput,
 ): Promise<OpenSession & AsyncDisposable> {
-  sessionRefOf(input);
-  const { target } = input;
-  if (target.by !== "thread" || target.expectsHistory) throw sessionNotFound();
-
+  const threadId = threadToBegin(input);
   const { run } = dataPathsOf(dataDirectory);
   const sessionId = randomUUID();
   const name = sessionId.replaceAll("-", "").slice(0, 16);
@@ -56,12 +64,11 @@ export async function openEphemeralSession(
   });
   return {
     sessionId,
-    threadId: target.threadId,
+    threadId,
     transcriptId: sessionId,
     isNew: true,
     directories,
     transcriptBytes: 0,
-    totals: NO_TOTALS,
     repairedLines: 0,
     wasSetAside: false,
     shortened: null,

@@ -30,14 +30,10 @@ import { exportOf } from "./session-export.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { SessionOrder } from "./session-order.ts";
 import { makeSessionDirectories } from "./session-process.ts";
-import {
-  recordForTurn,
-  requireRecord,
-  transcriptFileOf,
-  transcriptIfAny,
-} from "./session-lookup.ts";
+import { recordForTurn, requireRecord, transcriptFileOf } from "./session-lookup.ts";
 import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
 import {
+  addTotals,
   newRecord,
   type SessionRecord,
   lastUseOf,
@@ -146,15 +142,19 @@ export class FileSessions implements Sessions {
         directories,
         transcriptBytes: shortened?.keptBytes ?? repaired?.bytes ?? 0,
         shortened,
-        totals: record.totals,
         repairedLines: repair?.repairedLines ?? 0,
         wasSetAside: repair?.wasSetAside ?? false,
       };
     });
   }
 
-  async transcriptBytes(ref: SessionRef): Promise<number> {
-    return (await transcriptIfAny(this.#data, parseSessionRef(ref)))?.bytes ?? 0;
+  async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
+    const ref = sessionRefOf(input);
+    return storing("read the session", async () => {
+      const record = await recordForTurn(this.#data, input, ref, nowMs);
+      if (record === undefined) await this.#counts.check(ref.tenant);
+      return (record && (await transcriptFileOf(this.#data, record)))?.bytes ?? 0;
+    });
   }
 
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
@@ -170,7 +170,7 @@ export class FileSessions implements Sessions {
         lastTurnAtMs: endedAtMs,
         turns: record.turns + (totals !== null && wasWritten ? 1 : 0),
         transcriptBytes: transcript?.bytes ?? 0,
-        totals: totals ?? record.totals,
+        totals: totals === null ? record.totals : addTotals(record.totals, totals),
         ...(keyed && { keptTurns: withEnded(record.keptTurns, keyed.key, keyed.answer) }),
       });
       if (!processStays) await removeTree(sessionPathsOf(this.#data, own).tmp);

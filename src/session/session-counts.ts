@@ -45,15 +45,15 @@ export class SessionCounts {
    * @throws {AppError} `too_many_sessions`
    */
   async take(tenant: string): Promise<void> {
-    const { maxPerTenant } = this.#options;
-    let counter = await this.#counterOf(tenant, COUNT_TIME_MS);
-    if (counter.sessions >= maxPerTenant) counter = await this.#counterOf(tenant, REFUSAL_TIME_MS);
+    const counter = await this.#newestOf(tenant);
     // No await from here on: two new sessions cannot share the last place.
-    if (counter.sessions >= maxPerTenant) {
-      const state = `the tenant has ${counter.sessions}, and may have ${maxPerTenant}`;
-      throw new AppError("too_many_sessions", `Cannot start the session: ${state}`);
-    }
+    this.#mustHavePlace(counter);
     counter.sessions += 1;
+  }
+
+  /** Whether a new session would find a place now. @throws {AppError} `too_many_sessions` */
+  async check(tenant: string): Promise<void> {
+    this.#mustHavePlace(await this.#newestOf(tenant));
   }
 
   /** A session has gone. Where nothing was counted yet, the next count will not find it. */
@@ -61,6 +61,20 @@ export class SessionCounts {
     const counter = await this.#counters.get(tenant);
     // It may be of a session that another replica has begun, and this one has not counted.
     if (counter !== undefined) counter.sessions = Math.max(0, counter.sessions - 1);
+  }
+
+  /** As new as it takes to begin a session, or to refuse one. */
+  async #newestOf(tenant: string): Promise<Counter> {
+    const counter = await this.#counterOf(tenant, COUNT_TIME_MS);
+    if (counter.sessions < this.#options.maxPerTenant) return counter;
+    return this.#counterOf(tenant, REFUSAL_TIME_MS);
+  }
+
+  #mustHavePlace({ sessions }: Counter): void {
+    const { maxPerTenant } = this.#options;
+    if (sessions < maxPerTenant) return;
+    const state = `the tenant has ${sessions}, and may have ${maxPerTenant}`;
+    throw new AppError("too_many_sessions", `Cannot start the session: ${state}`);
   }
 
   /** @param timeMs How old a count may be. */

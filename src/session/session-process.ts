@@ -6,11 +6,12 @@
  */
 
 import { removeTree } from "./remove-tree.ts";
+import { countedIn } from "./counted-totals.ts";
 import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
 import { requireRecord, transcriptFileOf, transcriptIfAny } from "./session-lookup.ts";
 import { dataPathsOf, type SessionDirectories, sessionPathsOf } from "./session-paths.ts";
-import { transcriptIdOf, writeRecord } from "./session-record.ts";
+import { NO_TOTALS, type SessionTotals, transcriptIdOf, writeRecord } from "./session-record.ts";
 import { moveToSession, type SpareDirectories } from "./spare-directories.ts";
 import { storing } from "./storage-errors.ts";
 import {
@@ -62,6 +63,8 @@ export async function makeSessionDirectories(
 export interface ReadySession extends Pick<TranscriptRepair, "repairedLines"> {
   /** Id of the last message that the process will know. */
   readonly lastMessageId: string;
+  /** From which it will count. */
+  readonly counted: SessionTotals;
 }
 
 /**
@@ -79,10 +82,11 @@ export async function readyToResume(
     const found = await transcriptFileOf(dataDirectory, record);
     if (found === undefined) return null;
     const { transcript, repairedLines } = await repairTranscript(found);
-    const lastId = transcript === undefined ? null : await lastMessageId(transcript);
+    if (transcript === undefined) return null;
+    const lastId = await lastMessageId(transcript);
     if (lastId === null) return null;
     await makeSessionDirectories(dataDirectory, ref, false);
-    return { lastMessageId: lastId, repairedLines };
+    return { lastMessageId: lastId, counted: await countedIn(transcript), repairedLines };
   });
 }
 
@@ -117,6 +121,14 @@ export async function lastMessageIdOf(
 ): Promise<string | null> {
   const transcript = await transcriptIfAny(dataDirectory, parseSessionRef(ref));
   return transcript === undefined ? null : lastMessageId(transcript).catch(() => null);
+}
+
+/** From which a process counts that resumes the session as it is. @throws {AppError} `storage_failed` */
+export async function countedOf(dataDirectory: string, ref: SessionRef): Promise<SessionTotals> {
+  return storing("read the session", async () => {
+    const transcript = await transcriptIfAny(dataDirectory, parseSessionRef(ref));
+    return transcript === undefined ? NO_TOTALS : countedIn(transcript);
+  });
 }
 
 /** Removes the scratch directory, once a process that stayed after its turn is gone. */

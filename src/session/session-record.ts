@@ -28,14 +28,33 @@ const ModelUsage = z.object({
   costUsd: z.number(),
 });
 
-/**
- * Running totals of the session, as the SDK reported them at the end of the last turn. It never
- * resets them on resume: what one turn cost is the difference.
- */
+/** What was used: by all turns of the session, where it stands in its record. */
 const SessionTotals = z.object({ costUsd: z.number(), byModel: z.array(ModelUsage).readonly() });
 export type SessionTotals = Readonly<z.infer<typeof SessionTotals>>;
 
 export const NO_TOTALS: SessionTotals = { costUsd: 0, byModel: [] };
+
+/** The totals with what one more turn has used. */
+export function addTotals(totals: SessionTotals, used: SessionTotals): SessionTotals {
+  const byModel = new Map(totals.byModel.map((usage) => [usage.model, usage]));
+  for (const { model, ...more } of used.byModel) {
+    const before = byModel.get(model);
+    byModel.set(model, {
+      model,
+      inputTokens: (before?.inputTokens ?? 0) + more.inputTokens,
+      outputTokens: (before?.outputTokens ?? 0) + more.outputTokens,
+      cacheReadTokens: (before?.cacheReadTokens ?? 0) + more.cacheReadTokens,
+      cacheWriteTokens: (before?.cacheWriteTokens ?? 0) + more.cacheWriteTokens,
+      costUsd: roundUsd((before?.costUsd ?? 0) + more.costUsd),
+    });
+  }
+  return { costUsd: roundUsd(totals.costUsd + used.costUsd), byModel: [...byModel.values()] };
+}
+
+/** Sums carry noise of the last binary digits; a nanodollar is far below what anything costs. */
+export function roundUsd(usd: number): number {
+  return Math.round(usd * 1e9) / 1e9;
+}
 
 const VERSION = 1;
 

@@ -33,8 +33,6 @@ export interface OpenSession extends TranscriptRepair {
   readonly directories: SessionDirectories;
   /** What is continued; 0 for a new session. */
   readonly transcriptBytes: number;
-  /** As they stood before this turn. */
-  readonly totals: SessionTotals;
   /** What was done so that the agent can carry it; null if nothing. */
   readonly shortened: Shortened | null;
 }
@@ -47,7 +45,7 @@ export interface OpenOptions {
 }
 
 export interface TurnEnd {
-  /** The session's running totals; null when the agent process ended without a result. */
+  /** Of this turn alone; null when the agent process ended without a result. */
   readonly totals: SessionTotals | null;
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */
@@ -120,12 +118,13 @@ export interface Sessions {
   open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession>;
 
   /**
-   * Size of the transcript that a turn of the session would resume; 0 if there is none, or none
-   * that can be read: opening the session says what is wrong with it.
+   * Size of the transcript that a turn would resume; 0 if there is none. Takes nothing: whoever is
+   * refused by `claim` or `open` for what he asks for is refused here, before he costs anything.
    *
-   * @throws {AppError} `session_busy` when another replica has it; `store_unavailable`.
+   * @throws {AppError} `session_not_found`, `session_gone`, `too_many_sessions`, `session_busy` when
+   *   another replica has it; `storage_failed`, `store_unavailable`, `session_unreadable`.
    */
-  transcriptBytes(ref: SessionRef): Promise<number>;
+  transcriptBytes(input: SessionInput, nowMs: number): Promise<number>;
 
   /** Brings what this replica has of the session up to date, so that a process can resume it. */
   refresh(ref: SessionRef): Promise<void>;

@@ -36,14 +36,7 @@ import type { StoreNotice } from "./store-notice.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
-import {
-  bytesOf,
-  checkFree,
-  isThere,
-  lastUseOf,
-  released,
-  type SessionHead,
-} from "./stores/session-head.ts";
+import { isThere, lastUseOf, released, type SessionHead } from "./stores/session-head.ts";
 import type { KnownHead } from "./stores/session-log.ts";
 import { TakingSessions } from "./taking-sessions.ts";
 import type { TreeSize } from "./tree-size.ts";
@@ -174,13 +167,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     return this.#options.local.open(input, nowMs, options);
   }
 
-  async transcriptBytes(ref: SessionRef): Promise<number> {
-    const own = parseSessionRef(ref);
+  override async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
     this.#outbox.check();
-    const head = await this.#clock.asked(() => this.log.read(keyOf(own)));
-    if (head === null) return 0;
-    checkFree(head, this.#clock.terms(Date.now()));
-    return bytesOf(head);
+    return super.transcriptBytes(input, nowMs);
   }
 
   /** A turn that comes meanwhile waits for it. */

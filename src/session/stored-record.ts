@@ -12,7 +12,7 @@ import { type SessionInput, sessionNotFound, type SessionRef, sessionRefOf } fro
 import { newRecord, recordFrom, type SessionRecord } from "./session-record.ts";
 import { type LogKey, ownerOf } from "./stores/names.ts";
 import { unreadable } from "./stores/readable.ts";
-import type { SessionHead } from "./stores/session-head.ts";
+import { bytesOf, isThere, type SessionHead } from "./stores/session-head.ts";
 import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 import { withoutKey } from "./turn-keys.ts";
 
@@ -64,6 +64,25 @@ export function recordToBegin(
     throw new AppError("session_busy", message, { retryAfterSeconds: 1 });
   }
   return newRecord(sessionRefOf(input), agentName, target.threadId, nowMs);
+}
+
+/**
+ * Bytes of the transcript that a turn resumes; null for a session that it may begin.
+ *
+ * @throws {AppError} `session_gone`, `session_not_found`, `session_unreadable`, `session_newer`.
+ */
+export function bytesToResume(
+  head: SessionHead,
+  input: SessionInput,
+  nowMs: number,
+): number | null {
+  if (!isThere(head)) {
+    recordToBegin(head, head, input, nowMs);
+    return null;
+  }
+  const { agentName } = recordOf(head, sessionRefOf(input), nowMs);
+  if (agentName !== input.agentName) throw sessionNotFound();
+  return bytesOf(head);
 }
 
 /**

@@ -13,13 +13,19 @@ import { SessionCounts } from "./session-counts.ts";
 import { finishDeletions, forgetOld } from "./gone-sessions.ts";
 import { LeftNames } from "./left-names.ts";
 import { exportOf } from "./session-export.ts";
-import { parseSessionRef, sessionNotFound, type SessionRef } from "./session-id.ts";
+import {
+  parseSessionRef,
+  type SessionInput,
+  sessionNotFound,
+  type SessionRef,
+  sessionRefOf,
+} from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
 import { heldRecord, recordFrom, type SessionRecord } from "./session-record.ts";
 import { type SessionSummary, summaryOf } from "./sessions.ts";
 import { shownTranscript } from "./shown-transcript.ts";
 import { listStored, storedAt, storedNames } from "./stored-list.ts";
-import { keyOf, recordOf } from "./stored-record.ts";
+import { bytesToResume, keyOf, recordOf } from "./stored-record.ts";
 import {
   deletingNameOf,
   goneNameOf,
@@ -88,6 +94,16 @@ export class StoredSessions {
     const head = await this.#asked(() => this.log.read(keyOf(ref)));
     if (head === null) throw sessionNotFound();
     return { head, record: recordOf(head, ref, nowMs) };
+  }
+
+  /** As `Sessions.transcriptBytes`. */
+  async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
+    const ref = sessionRefOf(input);
+    const { head } = await this.#asked(() => this.log.know(keyOf(ref)));
+    checkFree(head, this.#options.clock.terms(Date.now()));
+    const bytes = bytesToResume(head, input, nowMs);
+    if (bytes === null) await this.#asked(() => this.counts.check(ref.tenant));
+    return bytes ?? 0;
   }
 
   /** As `Sessions.keptTurn`. */

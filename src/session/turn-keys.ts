@@ -84,6 +84,8 @@ export interface TurnAnswer {
   readonly outcome: TurnOutcome;
   readonly text: string;
   readonly messageId: string;
+  /** Whether anything was asked of the model. */
+  readonly hasRun: boolean;
 }
 
 export function keptTurnOf(
@@ -111,19 +113,24 @@ export function withBegun(
 }
 
 /**
- * With what came of a turn. One that never began is forgotten, so that it can be asked for again.
+ * With what came of a turn. One of which nothing has run is forgotten, so that it can be asked for
+ * again; one that a drain has cut off stays as it is: begun, without an end.
  */
 export function withEnded(
   turns: readonly KeptTurn[] | undefined,
   { hash }: Pick<TurnKey, "hash">,
   answer: TurnAnswer,
 ): KeptTurn[] {
-  const { outcome } = answer;
   const others = withoutKey(turns, { hash });
   const own = keptTurnOf(turns, { hash });
-  const neverBegan = outcome.status === "failed" && outcome.code === "agent_start_failed";
-  if (own === undefined || neverBegan) return others;
+  if (own === undefined || !answer.hasRun) return others;
+  if (isCutOff(answer.outcome)) return [...(turns ?? [])];
   return withinLimit([{ ...own, end: endOf(answer) }, ...others]);
+}
+
+/** Whether the server ended the turn for its own sake: what it said so far answers nobody. */
+export function isCutOff(outcome: TurnOutcome): boolean {
+  return outcome.status === "cancelled" && outcome.cause === "draining";
 }
 
 /** Without the turn of that key. */

@@ -10,6 +10,7 @@ import { shedError } from "../capacity/shed-error.ts";
 import type { StartLane } from "../capacity/start-lane.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
+import { threadToBegin } from "../session/ephemeral-session.ts";
 import { checkTranscriptSize } from "../session/shorten-transcript.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { SessionRef } from "../session/session-id.ts";
@@ -32,10 +33,10 @@ export interface AdmittedTurn {
 }
 
 /**
- * Asks the gate for a turn.
+ * Asks the gate for a turn: who is refused for what he asks for takes no permit, and no process.
  *
  * @param session Of which the transcript is resumed; null for a turn that resumes nothing.
- * @throws {AppError} `at_capacity`, `draining`, `transcript_too_large`, and what
+ * @throws {AppError} `at_capacity`, `draining`, `transcript_too_large`, `session_not_found`, and what
  *   `Sessions.transcriptBytes` throws.
  */
 export async function admitTurn(
@@ -45,11 +46,13 @@ export async function admitTurn(
   { gate, sessions, kept, lane }: AdmissionDeps,
 ): Promise<AdmittedTurn> {
   const { transcript: limit, turnTimeMs } = agent.limits;
-  const storedBytes = session === null ? 0 : await sessions.transcriptBytes(session);
+  const { agentName, caller, input } = request;
+  const asked = { tenant: caller.tenant, agentName, target: request.session };
+  if (session === null) threadToBegin(asked);
+  const storedBytes = session === null ? 0 : await sessions.transcriptBytes(asked, Date.now());
   checkTranscriptSize(storedBytes, limit);
   // A larger one is shortened before a process reads it.
   const transcriptBytes = Math.min(storedBytes, limit.maxBytes);
-  const { agentName, caller, input } = request;
   // From here on without a wait: what is taken is not evicted for the turn itself.
   const taken = kept.take(session, agentName, transcriptBytes > 0);
   const resting = taken?.resident?.permit ?? null;

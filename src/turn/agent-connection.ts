@@ -25,6 +25,8 @@ import {
 import type { AgentExit, AgentProcess } from "../agent-process/agent-process.ts";
 import type { StartAgentOptions } from "../agent-process/registry.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
+import type { ReadySession } from "../session/session-process.ts";
+import { NO_TOTALS, type SessionTotals } from "../session/session-record.ts";
 import type { InputPart } from "./turn.ts";
 import { openInput } from "./open-input.ts";
 
@@ -41,6 +43,8 @@ export interface ConnectionOptions {
   /** The whole environment of the process. */
   readonly environment: Readonly<Record<string, string>>;
   readonly spawn: (options: StartAgentOptions) => AgentProcess;
+  /** What Claude Code will count from; nothing, or not yet known, without it. */
+  readonly counted?: SessionTotals;
 }
 
 export class AgentConnection {
@@ -49,6 +53,8 @@ export class AgentConnection {
   #spare: SpareProcess | null = null;
   #query: Query | null = null;
   #process: AgentProcess | null = null;
+  /** The running totals of the process as its last turn left them, or as it begins. */
+  counted: SessionTotals;
   #isAlive = false;
   #isEnded = false;
   #hasHadTurns = false;
@@ -58,6 +64,7 @@ export class AgentConnection {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    this.counted = options.counted ?? NO_TOTALS;
   }
 
   /** Null until the first turn begins, or the process is started ahead. */
@@ -114,11 +121,15 @@ export class AgentConnection {
    * The SDK's `startup()` and not `query()`, which initialises only once there is a message. The
    * query is made as soon as there is a process, so that it can be asked, interrupted and ended.
    *
-   * @param lastMessageId Of the transcript: what others say after it, this process has missed.
+   * @param ready What is said after its last message, this process has missed.
    * @throws what the SDK or the spawn throws; whoever called has to end the connection then.
    */
-  async warm(lastMessageId: string, startTimeoutMs: number): Promise<void> {
-    this.#lastMessageId = lastMessageId;
+  async warm(
+    ready: Pick<ReadySession, "lastMessageId" | "counted">,
+    startTimeoutMs: number,
+  ): Promise<void> {
+    this.#lastMessageId = ready.lastMessageId;
+    this.counted = ready.counted;
     const options = this.#sdkOptions();
     const started = await startup({ options, initializeTimeoutMs: startTimeoutMs });
     this.#query = started.query(this.#input.messages);

@@ -11,11 +11,11 @@ import type { Journals } from "./journals.ts";
 import type { EndedTurn } from "./kept-turn.ts";
 import type { CancelCause, TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 
-/** Starts a turn's work; the generator of `runTurn`. */
+/** Starts a turn's work; the generator of `runTurn`, which tells whether anything of it has run. */
 export type StartTurn = (
   request: TurnRequest,
   signal: AbortSignal,
-) => AsyncGenerator<TurnEvent, void, undefined>;
+) => AsyncGenerator<TurnEvent, boolean, undefined>;
 
 export interface LiveTurnOptions {
   readonly start: StartTurn;
@@ -67,6 +67,7 @@ export class LiveTurn {
   #request: TurnRequest;
   #facts: TurnStarted | null = null;
   #outcome: TurnOutcome | null = null;
+  #hasRun = true;
   #endedAtMs: number | null = null;
   #abandoned: NodeJS.Timeout | undefined;
 
@@ -95,6 +96,11 @@ export class LiveTurn {
   /** Null while it runs, and for one that broke. */
   get outcome(): TurnOutcome | null {
     return this.#outcome;
+  }
+
+  /** False for one that has ended before anything of it ran. */
+  get hasRun(): boolean {
+    return this.#hasRun;
   }
 
   /** Null while it runs. */
@@ -176,17 +182,17 @@ export class LiveTurn {
     else this.#abandoned = setTimeout(() => this.cancel("client_gone"), this.#clientWaitMs);
   }
 
-  async #admit(events: AsyncGenerator<TurnEvent, void, undefined>): Promise<TurnEvent> {
+  async #admit(events: ReturnType<StartTurn>): Promise<TurnEvent> {
     const first = await events.next();
     if (first.done === true) throw new Error("a turn ended without an event");
     this.#take(first.value);
     return first.value;
   }
 
-  async #drive(events: AsyncGenerator<TurnEvent, void, undefined>): Promise<void> {
+  async #drive(events: ReturnType<StartTurn>): Promise<void> {
     try {
       await this.admitted;
-      for await (const event of events) this.#take(event);
+      for await (const event of this.#heeded(events)) this.#take(event);
       this.journal.close();
     } catch (thrown) {
       // Who was refused is told by `admitted` and reads no events.
@@ -196,6 +202,11 @@ export class LiveTurn {
     this.#endedAtMs = Date.now();
     // Images and documents may be large, and nobody asks for them any more.
     this.#request = { ...this.#request, input: [] };
+  }
+
+  /** The events, and what is said after them. */
+  async *#heeded(events: ReturnType<StartTurn>): AsyncGenerator<TurnEvent, void, undefined> {
+    this.#hasRun = yield* events;
   }
 
   #take(event: TurnEvent): void {

@@ -9,6 +9,7 @@
 import { AppError } from "../lib/errors.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
+import { isCutOff } from "../session/turn-keys.ts";
 import { Journals, type JournalLimits } from "./journals.ts";
 import { LiveTurn, type LiveTurnOptions, type TurnReader } from "./live-turn.ts";
 import { TurnIndex } from "./turn-index.ts";
@@ -155,8 +156,8 @@ export class LiveTurns implements AsyncDisposable {
       forget();
       return;
     }
-    // Nothing of it has run, so it may be asked for again.
-    if (isUnbegun(turn)) this.#index.forgetKey(turn);
+    // Where nothing of it has run it may be asked for again; the record knows one that was cut off.
+    if (!turn.hasRun || wasCutOff(turn)) this.#index.forgetKey(turn);
     this.#journals.end(turn.journal, forget);
   }
 
@@ -180,8 +181,8 @@ function refOf({ caller, agentName, session }: TurnRequest): SessionRef {
   return sessionRefOf({ tenant: caller.tenant, agentName, target: session });
 }
 
-function isUnbegun({ outcome }: LiveTurn): boolean {
-  return outcome?.status === "failed" && outcome.code === "agent_start_failed";
+function wasCutOff({ outcome }: LiveTurn): boolean {
+  return outcome !== null && isCutOff(outcome);
 }
 
 function visible(turn: LiveTurn | undefined, caller: Caller): LiveTurn {

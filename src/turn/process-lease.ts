@@ -74,7 +74,7 @@ export class ProcessLease implements AsyncDisposable {
   async open(
     session: TurnSession,
     stop: AbortSignal,
-    make: () => TurnProcess,
+    make: () => Promise<TurnProcess>,
     onRefused: (error: unknown) => void,
   ): Promise<TurnProcess> {
     const kept = this.#process;
@@ -83,7 +83,7 @@ export class ProcessLease implements AsyncDisposable {
       this.#startAnew();
       await this.#kept.end(kept);
     }
-    this.#process ??= make();
+    this.#process ??= await make();
     return this.#process;
   }
 

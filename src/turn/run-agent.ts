@@ -20,7 +20,7 @@ import { outcomeOf, type StopCause, type TurnFacts } from "./outcome.ts";
 import type { AgentConnection } from "./agent-connection.ts";
 import { Translator } from "./translate.ts";
 import type { CancelCause, InputPart, TurnEvent, TurnOutcome, TurnUsage } from "./turn.ts";
-import { difference, totalsOf } from "./usage.ts";
+import { difference, type TokensAndCost, totalsOf } from "./usage.ts";
 import { watchTurn, type TurnWatch, type WatchLimits } from "./watch.ts";
 
 /** How long an interrupted process may take to end its turn by itself before it is ended. */
@@ -37,8 +37,6 @@ export interface AgentRun extends WatchLimits {
   /** Not yet started, or at rest. Nobody else uses it. */
   readonly connection: AgentConnection;
   readonly input: readonly InputPart[];
-  /** The session's running totals before this turn. */
-  readonly totalsBefore: SessionTotals;
   readonly needsStructuredOutput: boolean;
   readonly endGraceMs: number;
   /** By `performance.now()`: the turn waited since then for its start. */
@@ -54,9 +52,11 @@ export interface AgentRun extends WatchLimits {
 /** What is known when the turn is over, and its process tree gone but for survivors, or at rest. */
 export interface AgentRunEnd {
   readonly outcome: TurnOutcome;
+  /** Whether anything was asked of the model: else the turn may as well not have been. */
+  readonly hasRun: boolean;
   /** The last message that had text, also of a turn that did not complete. */
   readonly lastText: { readonly messageId: string; readonly text: string };
-  /** The session's running totals after this turn; null if the process did not say. */
+  /** Of this turn alone; null if the process did not say. */
   readonly totals: SessionTotals | null;
   /** From the spawn until the process was initialised; null if it never was, or long ago. */
   readonly startMs: number | null;
@@ -231,16 +231,19 @@ class AgentTurn {
   }
 
   summary(): AgentRunEnd {
-    const { needsStructuredOutput, totalsBefore, connection } = this.#run;
+    const { needsStructuredOutput, connection } = this.#run;
     const { result, exit } = this.#facts;
-    const totals = result === null ? null : totalsOf(result, totalsBefore);
+    const after = result === null ? null : totalsOf(result, connection.counted);
+    const used = difference(after ?? connection.counted, connection.counted);
+    connection.counted = after ?? connection.counted;
     const cpuMs = connection.process?.tree.sample?.cpuMs;
     const { text, textMessageId: messageId } = this.#translator;
     const facts = { ...this.#facts, needsStructuredOutput, text };
     return {
-      outcome: outcomeOf(facts, this.#usage(totals)),
+      outcome: outcomeOf(facts, this.#usage(used)),
+      hasRun: this.#facts.hasStarted && this.#posture === null,
       lastText: { messageId, text },
-      totals,
+      totals: after === null ? null : { costUsd: used.costUsd, byModel: used.byModel },
       startMs: this.#wasThere ? null : this.#startMs,
       peakBytes: connection.process?.peakBytes ?? null,
       cpuMs: cpuMs === undefined ? null : cpuMs - this.#earlierCpuMs,
@@ -270,7 +273,9 @@ class AgentTurn {
       return isOrderly && this.#run.connection.isAlive;
     }
     if (stopCause.kind === "failed" || this.#interrupted === null) return false;
-    return (await this.#interrupted) && this.#run.connection.isAlive;
+    // One that cannot be ended does not answer, either.
+    const gone = this.#run.connection.process?.exited.then(() => false);
+    return (await Promise.race([this.#interrupted, gone])) === true && this.#run.connection.isAlive;
   }
 
   /** What came between two turns belongs to none of them: each begins with `init`. */
@@ -299,10 +304,9 @@ class AgentTurn {
     }
   }
 
-  #usage(totals: SessionTotals | null): TurnUsage {
-    const before = this.#run.totalsBefore;
+  #usage(used: TokensAndCost): TurnUsage {
     return {
-      ...difference(totals ?? before, before),
+      ...used,
       // The SDK's own count has the calls that it refused to make, and those of its own tools.
       steps: this.#modelMessages.size,
       durationMs: Math.round(performance.now() - this.#run.admittedAtMs),

@@ -17,14 +17,17 @@ import type { Permit } from "../capacity/permit.ts";
 import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
+import { settlesWithin } from "../lib/settles-within.ts";
 import { soleClaim, type SessionClaim, type Sessions } from "../session/sessions.ts";
+import { countedOf } from "../session/session-process.ts";
+import { NO_TOTALS } from "../session/session-record.ts";
 import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { admitTurn } from "./admit-turn.ts";
 import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
-import type { KeptProcesses } from "./kept-processes.ts";
+import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import { checkHasNotRun } from "./kept-turn.ts";
 import { ProcessLease } from "./process-lease.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
@@ -33,7 +36,8 @@ import { TurnHold } from "./turn-hold.ts";
 import type { TurnStarts } from "./turn-starts.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
-import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
+import type { TurnEvent, TurnRequest } from "./turn.ts";
+import { deadlineIn } from "./watch.ts";
 
 export interface TurnDeps {
   readonly agents: ReadonlyMap<string, ServedAgent>;
@@ -72,21 +76,23 @@ export interface TurnDeps {
  *   `store_unavailable`. Later failures are the
  *   outcome in `turn_ended`, but for a disk that fails as an ephemeral session is removed.
  * @param signal Its reason becomes the outcome; see {@link runAgent}.
+ * @returns Whether anything of it has run: else the same request may be asked for again.
  */
 export async function* runTurn(
   request: TurnRequest,
   deps: TurnDeps,
   signal: AbortSignal,
-): AsyncGenerator<TurnEvent, void, undefined> {
-  const outcome = yield* runAdmitted(request, deps, signal);
+): AsyncGenerator<TurnEvent, boolean, undefined> {
+  const { outcome, hasRun } = yield* runAdmitted(request, deps, signal);
   yield { type: "turn_ended", outcome };
+  return hasRun;
 }
 
 async function* runAdmitted(
   request: TurnRequest,
   deps: TurnDeps,
   stop: AbortSignal,
-): AsyncGenerator<TurnEvent, TurnOutcome, undefined> {
+): AsyncGenerator<TurnEvent, Pick<AgentRunEnd, "outcome" | "hasRun">, undefined> {
   const agent = findAgent(deps.agents, request.agentName);
   const { turnId, agentName, caller, session: target } = request;
   const input = { tenant: caller.tenant, agentName, target };
@@ -100,10 +106,12 @@ async function* runAdmitted(
   const { permit, taken } = admitted;
   using coming = admitted.coming;
   hold.take(permit);
+  holdTaken(taken, hold);
   const admittedAtMs = performance.now();
+  using deadline = deadlineIn(agent.definition.limits.turnTimeMs);
   await using lease = new ProcessLease(taken, deps.kept, permit);
   await using claim = ref === null ? soleClaim() : await deps.sessions.claim(input, Date.now());
-  const signal = AbortSignal.any([stop, claim.lost]);
+  const signal = AbortSignal.any([stop, claim.lost, deadline.signal]);
   const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);
   await using session = await openSession(agent.definition, request, deps, processStayed);
   const { sessionId, threadId } = session;
@@ -115,14 +123,7 @@ async function* runAdmitted(
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
-  await permit.roomFreed;
-  const process = await lease.open(
-    session,
-    signal,
-    () => newProcess(parts),
-    (err) =>
-      observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process"),
-  );
+  const process = await openProcess(lease, parts, signal);
   using slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
   process.workFor(turnAtWork(parts));
   const run = {
@@ -143,7 +144,26 @@ async function* runAdmitted(
   const { source: processSource } = lease;
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
   if (ref !== null && end.stays && outcome === end.outcome) parkProcess(ref, lease, parts);
-  return outcome;
+  return { outcome, hasRun: end.hasRun };
+}
+
+/** It is the turn's already, and may outlive one that is refused after all. */
+function holdTaken(taken: TakenProcess | null, hold: TurnHold): void {
+  const process = taken?.process.connection.process ?? null;
+  if (process !== null) hold.outlive(process);
+}
+
+/** The process for the turn, as soon as there is room for it. */
+async function openProcess(
+  lease: ProcessLease,
+  parts: TurnParts,
+  signal: AbortSignal,
+): Promise<TurnProcess> {
+  const { agent, session, permit, observed } = parts;
+  await settlesWithin(permit.roomFreed, agent.definition.limits.turnTimeMs, signal);
+  const onRefused = (err: unknown) =>
+    observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process");
+  return lease.open(session, signal, () => newProcess(parts), onRefused);
 }
 
 /** For the session's next turn. */
@@ -232,12 +252,17 @@ interface TurnParts {
   readonly toolSignal: AbortSignal;
 }
 
-function newProcess({ request, agent, session, observed, deps }: TurnParts): TurnProcess {
+async function newProcess(parts: TurnParts): Promise<TurnProcess> {
+  const { request, agent, session, observed, deps } = parts;
+  const { tenant } = request.caller;
+  const ref = { tenant, sessionId: session.sessionId };
   return new TurnProcess({
     id: request.turnId,
     agent,
     transcriptId: session.transcriptId,
     isNew: session.isNew,
+    // Not as the session is opened: the process before may have been there still.
+    counted: session.isNew ? NO_TOTALS : await countedOf(deps.dataDirectory, ref),
     directories: session.directories,
     spareDirectories: null,
     telemetryEnvironment: observed.environment,
@@ -261,16 +286,14 @@ function turnAtWork(parts: TurnParts): TurnAtWork {
 
 type TurnTerms = Omit<AgentRun, "connection" | "admittedAtMs" | "onStarted">;
 
-function agentRunOf({ request, agent, session, deps }: TurnParts): TurnTerms {
+function agentRunOf({ request, agent, deps }: TurnParts): TurnTerms {
   const { definition, functionTools } = agent;
   const { startTimeoutMs, endGraceMs } = deps.config.agentProcess;
   return {
     input: request.input,
-    totalsBefore: session.totals,
     needsStructuredOutput: definition.outputSchema !== undefined,
     startTimeoutMs,
     stallTimeMs: definition.limits.stallTimeMs,
-    turnTimeMs: definition.limits.turnTimeMs,
     endGraceMs,
     postureFault: (init) => postureFault(definition, functionTools.names, init),
     mayStay: definition.hosting.stayMs > 0,

@@ -11,6 +11,7 @@ import type { AgentProcesses } from "../agent-process/registry.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
 import { AGENT_PROCESS_SETTINGS, sdkOptionsOf } from "../agent/sdk-options.ts";
 import type { SessionDirectories } from "../session/session-paths.ts";
+import type { SessionTotals } from "../session/session-record.ts";
 import type { SpareDirectories } from "../session/spare-directories.ts";
 import type { ToolContext } from "../tools/function-tools.ts";
 import { AgentConnection } from "./agent-connection.ts";
@@ -43,6 +44,8 @@ export interface TurnProcessOptions {
   readonly directories: SessionDirectories;
   /** Those of `directories` that no session has; null when all are a session's. */
   readonly spareDirectories: SpareDirectories | null;
+  /** What Claude Code counts from; without it nothing, or what `connection.warm` says. */
+  readonly counted?: SessionTotals;
   /** Joins its telemetry to ours. */
   readonly telemetryEnvironment: Readonly<Record<string, string>>;
   /** The program that Bash tools are run through; null where there is none. */
@@ -62,7 +65,7 @@ export class TurnProcess {
 
   /** Starts nothing: the first turn does, or `connection.park`, or `connection.warm`. */
   constructor(options: TurnProcessOptions) {
-    const { id, agent, transcriptId, isNew, directories } = options;
+    const { id, agent, transcriptId, isNew, directories, counted } = options;
     const { definition, functionTools } = agent;
     this.agentName = definition.name;
     this.spareDirectories = options.spareDirectories;
@@ -73,6 +76,7 @@ export class TurnProcess {
     const place = { sessionId: transcriptId, isNew, workDirectory: directories.work };
     this.connection = new AgentConnection({
       id,
+      ...(counted !== undefined && { counted }),
       options: sdkOptionsOf(definition, place, toolServer),
       environment: {
         ...agent.providerEnvironment,

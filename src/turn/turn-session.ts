@@ -91,8 +91,8 @@ async function openKeptSession(
       opened.transcriptId = spare.transcriptId;
       return true;
     },
-    async finish({ totals, outcome, lastText, stays: processStays }) {
-      const keyed = key && { key, answer: { outcome, ...lastText } };
+    async finish({ totals, outcome, hasRun, lastText, stays: processStays }) {
+      const keyed = key && { key, answer: { outcome, hasRun, ...lastText } };
       try {
         const isAwaited = outcome.status === "cancelled" && outcome.cause === "cancel_requested";
         const end = { totals, endedAtMs: Date.now(), processStays, isAwaited };

@@ -1,17 +1,17 @@
 /**
- * What one turn used. The SDK reports running totals of the session (a resumed session goes on
- * counting where its transcript stopped), so a turn's own share is a difference. Pure.
+ * What one turn used. The SDK reports running totals of its process, which begins with those that
+ * the transcript has (`session/counted-totals.ts`), so a turn's own share is a difference. Pure.
  *
  * @module
  */
 
 import type { SDKResultMessage } from "@anthropic-ai/claude-agent-sdk";
 import { promptTokens } from "../lib/tokens.ts";
-import type { SessionTotals } from "../session/session-record.ts";
+import { roundUsd, type SessionTotals } from "../session/session-record.ts";
 import type { ModelUsage } from "./turn.ts";
 
 /**
- * The session's totals as a result tells them, after a turn that began at `before`; null when it
+ * The process's totals as a result tells them, after a turn that began at `before`; null when it
  * does not: a process that failed to start reports zeros.
  */
 export function totalsOf(result: SDKResultMessage, before: SessionTotals): SessionTotals | null {
@@ -30,7 +30,7 @@ export function totalsOf(result: SDKResultMessage, before: SessionTotals): Sessi
 
 export type TokensAndCost = Omit<ModelUsage, "model"> & { readonly byModel: readonly ModelUsage[] };
 
-/** The share of the turn that took the session's totals from `before` to `after`. */
+/** The share of the turn that took the process's totals from `before` to `after`. */
 export function difference(after: SessionTotals, before: SessionTotals): TokensAndCost {
   // Totals that shrank were counted afresh, e.g. because the transcript had lost its counters.
   const startedAfresh = after.costUsd < before.costUsd;
@@ -60,9 +60,4 @@ function minus(total: ModelUsage, earlier: ModelUsage): ModelUsage {
     cacheWriteTokens: Math.max(0, total.cacheWriteTokens - earlier.cacheWriteTokens),
     costUsd: roundUsd(Math.max(0, total.costUsd - earlier.costUsd)),
   };
-}
-
-/** Differences of sums carry noise of the last binary digits; a nanodollar is far below it. */
-function roundUsd(usd: number): number {
-  return Math.round(usd * 1e9) / 1e9;
 }

@@ -141,12 +141,12 @@ async function start(
   try {
     const session = await readyToResume(dataDirectory, ref);
     if (session === null) throw new Error("there is nothing to resume any more");
-    const { lastMessageId, repairedLines } = session;
+    const { repairedLines } = session;
     if (repairedLines > 0) {
       metrics.sessionRepaired("torn_line");
       log.warn({ sessionId, repairedLines }, "Repaired a transcript");
     }
-    await connection.warm(lastMessageId, config.agentProcess.startTimeoutMs);
+    await connection.warm(session, config.agentProcess.startTimeoutMs);
   } catch (err) {
     // One that was given up as it started has not failed.
     if (!connection.isEnded) log.warn({ agent, sessionId, err }, "Cannot start a process ahead");

@@ -1,9 +1,10 @@
 /**
- * The clocks of a turn: it must start, must not fall silent, and must end.
+ * The clocks of a turn: it must end, and once it has its process, that must start and not fall silent.
  *
  * @module
  */
 
+import { AppError } from "../lib/errors.ts";
 import type { StopCause } from "./outcome.ts";
 
 export interface TurnWatch extends Disposable {
@@ -16,12 +17,22 @@ export interface TurnWatch extends Disposable {
 export interface WatchLimits {
   readonly startTimeoutMs: number;
   readonly stallTimeMs: number;
-  readonly turnTimeMs: number;
+}
+
+export interface Deadline extends Disposable {
+  /** Aborts with an {@link AppError}, unless the deadline is disposed of before. */
+  readonly signal: AbortSignal;
+}
+
+/** When a turn that begins now must be over, whatever it waits for: room, its start, or the model. */
+export function deadlineIn(turnTimeMs: number): Deadline {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(TOO_LONG), turnTimeMs);
+  return { signal: controller.signal, [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 /** Calls `stop` once for each limit that is passed, until disposed. */
 export function watchTurn(limits: WatchLimits, stop: (cause: StopCause) => void): TurnWatch {
-  const deadline = setTimeout(() => stop(TOO_LONG), limits.turnTimeMs);
   let silence = setTimeout(() => stop(NOT_STARTED), limits.startTimeoutMs);
   let heardAtMs = performance.now();
 
@@ -42,17 +53,12 @@ export function watchTurn(limits: WatchLimits, stop: (cause: StopCause) => void)
       heardAtMs = performance.now();
     },
     [Symbol.dispose]() {
-      clearTimeout(deadline);
       clearTimeout(silence);
     },
   };
 }
 
-const TOO_LONG: StopCause = {
-  kind: "failed",
-  code: "turn_timeout",
-  message: "Cannot finish the turn: it ran longer than it may",
-};
+const TOO_LONG = new AppError("turn_timeout", "Cannot finish the turn: it ran longer than it may");
 const STALLED: StopCause = {
   kind: "failed",
   code: "turn_stalled",

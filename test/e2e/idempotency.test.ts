@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { HttpAgent } from "@ag-ui/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { NO_CACHE } from "../../src/capacity/process-cache.ts";
 import type { RestOutcome } from "../../src/protocol/rest.ts";
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { until } from "../helpers/leaks.ts";
@@ -43,6 +44,9 @@ const OPTIONS = {
   agents: [
     "name: helper\ninstructions: You are a test.\nhosting: { onDisconnect: continue }\n",
     "name: passing\ninstructions: You are a test.\nhosting: { pattern: ephemeral }\n",
+    "name: careful\ninstructions: You are a test.\n",
+    "name: lonely\ninstructions: You are a test.\n" +
+      "tools: { mcp: { none: { type: stdio, command: 'false' } } }\n",
   ],
   settings: { "capacity.memoryLimit": "4GiB", "journal.keepTime": "5s", "capacity.maxTurns": "2" },
 } as const satisfies TestServerOptions;
@@ -233,6 +237,41 @@ describe("a key", () => {
   });
 });
 
+describe("a turn of which nothing has run", () => {
+  it.each(["1s", "1ms"])(
+    "runs when it is asked for again, though it was cancelled as it waited: events held for %s",
+    async (keepTime) => {
+      const settings = { ...OPTIONS.settings, "journal.keepTime": keepTime };
+      await using own = await startServer({ ...OPTIONS, settings });
+      const asking = withKey({ agent: "careful" });
+      let free = () => {};
+      const freed = new Promise<void>((resolve) => (free = resolve));
+      own.gate.useCache({ ...NO_CACHE, leavingBytes: () => 1, evict: () => freed });
+      const first = await stream(own, "Hi", asking);
+      await first.until("turn_started");
+      await fetch(`${own.url}/v1/turns/${first.turnId}/cancel`, { method: "POST" });
+      free();
+      expect(await first.outcome()).toMatchObject({ status: "cancelled" });
+      await until(() => own.gate.inflight === 0, "the turn to end");
+      const again = await ask(own, "Hi", asking);
+      expect(again).toMatchObject({ status: "completed", text: "You said: Hi" });
+      expect(again.turnId).not.toBe(first.turnId);
+    },
+  );
+
+  it("is tried again when its MCP server could not be reached", async () => {
+    const asking = withKey({ agent: "lonely" });
+    const tried: (string | null)[] = [];
+    for (let time = 0; time < 2; time++) {
+      const response = await post(server, "Hi", asking);
+      expect(response.headers.get("idempotent-replayed")).toBeNull();
+      tried.push(response.headers.get("x-turn-id"));
+      expect(await refusal(response)).toMatchObject({ code: "mcp_server_unavailable" });
+    }
+    expect(new Set(tried).size).toBe(2);
+  });
+});
+
 describe("after a restart", () => {
   it("the same request is answered from the record", async () => {
     const asking = withKey();
@@ -245,6 +284,20 @@ describe("after a restart", () => {
     const next = await ask(after, "And now?", { threadId: asking.threadId });
     expect(next.sessionId).toBe(first.sessionId);
     expect(await ask(after, "Hi", asking)).toEqual(first);
+  });
+
+  it("a turn that a drain cut off is not run again under its key, nor said to be elsewhere", async () => {
+    const asking = withKey();
+    const settings = { ...OPTIONS.settings, "drain.grace": "0s" };
+    const before = await startServer({ ...OPTIONS, settings });
+    const first = await stream(before, "Now hang", asking);
+    await first.until("text_delta");
+    await before.stop();
+    expect(await first.outcome()).toMatchObject({ status: "cancelled", cause: "draining" });
+    await using after = await startServer({ ...OPTIONS, directory: before.directory });
+    const problem = await refusal(post(after, "Now hang", asking));
+    expect(problem).toMatchObject({ status: 409, code: "turn_cut_off", turnId: first.turnId });
+    expect(after.asked).toHaveLength(0);
   });
 
   it("a turn that a crash cut off is not run again under its key", async () => {

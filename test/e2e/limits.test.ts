@@ -49,6 +49,8 @@ const AGENTS = [
   `name: stepper\ninstructions: You are a test.\n${TOOLS}\nlimits: { steps: 2 }\n`,
   `name: saver\ninstructions: You are a test.\n${TOOLS}\nlimits: { budgetUsd: 0.03 }\n`,
   "name: hasty\ninstructions: You are a test.\nlimits: { turnTime: 3s }\n",
+  "name: slow\ninstructions: You are a test.\nlimits: { turnTime: 4s }\ntools: { mcp: { silent: " +
+    "{ type: stdio, command: sleep, args: ['60'], required: false } } }\n",
   "name: nervous\ninstructions: You are a test.\nlimits: { stallTime: 1s }\n",
 ];
 
@@ -94,6 +96,16 @@ describe("a turn that reaches a limit of its agent", () => {
     const problem = await refusal(post(server, "Hang", { agent: "hasty" }));
     expect(problem).toMatchObject({ status: 504, code: "turn_timeout" });
     expect(performance.now() - askedAtMs).toBeLessThan(50_000);
+  });
+
+  it("of time is answered with 504 also where it waits for its start", async () => {
+    const askedAtMs = performance.now();
+    const asked = Array.from({ length: 6 }, () => refusal(post(server, "Hi", { agent: "slow" })));
+    for (const problem of await Promise.all(asked)) {
+      expect(problem).toMatchObject({ status: 504, code: "turn_timeout" });
+    }
+    // One after the other they would take three times as long, where two start at a time.
+    expect(performance.now() - askedAtMs).toBeLessThan(9_000);
   });
 
   it("of silence is answered with 504", async () => {

@@ -21,6 +21,8 @@ rules:
   - when: { userText: "/slowly$/" }
     reply: [{ tokens: 400 }]
     tokensPerSecond: 20
+  - when: { userText: "/at length$/" }
+    reply: [{ tokens: 300 }]
   - when: { userText: "/refuse me$/" }
     error: { status: 400 }
   - when: { userText: "/who am I\\\\?$/", afterTool: false }
@@ -211,6 +213,26 @@ describe("a process that lingers", () => {
     await noneLeft();
   });
 
+  it("leaves its session's sums right when it is killed", async () => {
+    const asking = { agent: "lingers", threadId: newThread() };
+    const { sessionId } = await ask(server, "One", asking);
+    const spent = async () => {
+      const response = await fetch(`${server.url}/v1/sessions/${sessionId}`);
+      return ((await response.json()) as { costUsd: number }).costUsd;
+    };
+    // Where it missed a turn it ends in order, and the transcript has what it counted.
+    await sayElsewhere(server, sessionId, "Something else");
+    await ask(server, "Speak at length", asking);
+    const before = await spent();
+    process.kill(agentPids(server)[0] ?? 0, "SIGKILL");
+    await noneLeft();
+    const { usage } = await ask(server, "Two", asking);
+    expect(usage.outputTokens).toBeLessThanOrEqual(10);
+    expect(await spent()).toBeCloseTo(before + usage.costUsd, 9);
+    await deleteSession(sessionId);
+    await noneLeft();
+  });
+
   it("makes room for a turn that needs it", async () => {
     const settings = { "capacity.memoryLimit": "960MiB", "capacity.admission": "static" };
     await using small = await startServer({ script: SCRIPT, agents: [LINGERS], settings });
@@ -253,6 +275,16 @@ describe("a process whose turn waits for room", () => {
     expect(own?.predictedBytes).toBeGreaterThan(0);
     room.free();
     expect(await turn.outcome()).toMatchObject({ status: "completed" });
+  });
+
+  it("is a turn's no longer than a turn may take", async () => {
+    const hasty = `${LINGERS}limits: { turnTime: 2s }\n`;
+    await using small = await startServer({ script: SCRIPT, agents: [hasty] });
+    using _room = holdRoom(small);
+    const turn = await stream(small, "Hello", { agent: "lingers", threadId: newThread() });
+    expect(await turn.outcome()).toMatchObject({ status: "failed", code: "turn_timeout" });
+    await until(() => small.gate.snapshot(monotonicMs()).inflight === 0, "the permit to be back");
+    expect(small.asked).toEqual([]);
   });
 
   it("is replaced when it dies meanwhile", async () => {

@@ -198,6 +198,31 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
 
 const TWO_STORES = STORES.slice(0, 2);
 
+it(
+  "counts what each turn has used, on whichever replica it runs",
+  { timeout: 90_000 },
+  async () => {
+    const store = keep(await directoryStore());
+    const [one, two] = await Promise.all([
+      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(optionsFor(store)).then(keep),
+    ]);
+    const threadId = randomUUID();
+    let sumUsd = 0;
+    for (const at of [one, two, one, one, two]) {
+      const { usage } = await ask(at, "please", { threadId });
+      expect(usage.outputTokens).toBeGreaterThan(0);
+      expect(usage.outputTokens).toBeLessThan(40);
+      expect(usage.costUsd).toBeGreaterThan(0);
+      sumUsd += usage.costUsd;
+      const page = (await (await fetch(`${at.url}/v1/sessions`)).json()) as {
+        readonly sessions: readonly { readonly costUsd: number }[];
+      };
+      expect(page.sessions[0]?.costUsd).toBeCloseTo(sumUsd, 9);
+    }
+  },
+);
+
 describe.each(TWO_STORES)("the same request twice, with %s", (_name, isThere, startStore) => {
   it.skipIf(!isThere)("runs once, wherever it comes to", async () => {
     const store = keep(await startStore());

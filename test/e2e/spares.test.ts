@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { environmentOf, processesWith, programOf, until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
-import { ask, stream, textOfRequest } from "./client.ts";
+import { ask, post, refusal, stream, textOfRequest } from "./client.ts";
 
 const SCRIPT = `
 defaults: { firstTokenMs: 1, tokensPerSecond: 2000 }
@@ -51,6 +51,9 @@ tools: { builtin: [Bash] }
 hosting: { linger: 10m, spares: 1 }
 `;
 
+/** Its sessions are its own. */
+const THIRD = BOTH.replace("name: both", "name: third").replace(", spares: 1", "");
+
 let server: InProcessServer;
 let threads = 0;
 function newThread(): string {
@@ -83,6 +86,48 @@ function metric(page: string, start: string): number {
 function sourceOf(turnId: string): unknown {
   return server.logs.find((line) => line["turnId"] === turnId && "process" in line)?.["process"];
 }
+
+describe("a request that is refused for what it asks for", () => {
+  it(
+    "takes no permit, and leaves every process that is kept where it is",
+    { timeout: 90_000 },
+    async () => {
+      await using small = await startServer({
+        script: SCRIPT,
+        agents: [PASSING, BOTH, THIRD],
+        settings: { "sessions.maxPerTenant": "1", "capacity.memoryLimit": "8GiB" },
+      });
+      await waiting(2, small);
+      const { sessionId: gone } = await ask(small, "Bye", { agent: "both", threadId: "gone" });
+      await fetch(`${small.url}/v1/sessions/${gone}`, { method: "DELETE" });
+      const { sessionId } = await ask(small, "Hello", { agent: "both", threadId: "stays" });
+      await waiting(2, small);
+      const kept = () =>
+        processesWith("PLIMSOLL_SERVER_ID", small.serverId).toSorted((a, b) => a - b);
+      // A resident and two spares.
+      await until(() => kept().length === 3, "no other process to be left");
+      const pids = kept();
+      const { admitted } = await small.capacity();
+      const unknown = "11111111-2222-5333-8444-555555555555";
+      for (const [agent, asking, status, code] of [
+        ["both", { sessionId: unknown }, 404, "session_not_found"],
+        ["both", { sessionId: gone }, 410, "session_gone"],
+        ["passing", { sessionId: unknown }, 404, "session_not_found"],
+        ["passing", { sessionId }, 404, "session_not_found"],
+        ["third", { sessionId }, 404, "session_not_found"],
+        ["both", { threadId: "one too many" }, 429, "too_many_sessions"],
+      ] as const) {
+        const answer = await refusal(post(small, "Hello", { agent, ...asking }));
+        expect(answer).toMatchObject({ status, code });
+        expect({ code, pids: kept() }).toEqual({ code, pids });
+        expect((await small.capacity()).admitted).toBe(admitted);
+      }
+      const next = await ask(small, "Still there?", { agent: "both", sessionId });
+      expect(next.text).toBe("Yes: Still there?");
+      expect(kept()).toEqual(pids);
+    },
+  );
+});
 
 describe("a spare", () => {
   // Not for all tests: what it starts meanwhile would count as left behind by another server.

@@ -25,19 +25,18 @@ describe("FileSessions.open", () => {
     const { sessions, data } = await openSessions();
     const session = await sessions.open(thread("t"), 5);
     expect(session).toMatchObject({ threadId: "t", isNew: true, transcriptBytes: 0 });
-    expect(session.totals).toEqual({ costUsd: 0, byModel: [] });
     for (const directory of Object.values(session.directories)) {
       expect(directory.startsWith(data)).toBe(true);
       expect((await stat(directory)).mode & 0o777).toBe(0o700);
     }
   });
 
-  it("continues it under the same paths, with the totals of the turn before", async () => {
+  it("continues it under the same paths", async () => {
     const { sessions } = await openSessions();
     const first = await takeTurn(sessions, thread("t"), 5);
     for (const input of [thread("t"), threadWithHistory("t"), byId(first.sessionId)]) {
       const next = await sessions.open(input, 6);
-      expect(next).toMatchObject({ isNew: false, sessionId: first.sessionId, totals: TOTALS });
+      expect(next).toMatchObject({ isNew: false, sessionId: first.sessionId });
       expect(next.directories).toEqual(first.directories);
       expect(next.transcriptBytes).toBeGreaterThan(0);
     }
@@ -141,6 +140,24 @@ describe("FileSessions.open", () => {
 });
 
 describe("FileSessions.finish", () => {
+  it("adds to the totals what each turn has used", async () => {
+    const { sessions } = await openSessions();
+    await takeTurn(sessions, thread("t"), 5);
+    const { sessionId } = await takeTurn(sessions, thread("t"), 6);
+    const ref = { tenant: "acme", sessionId };
+    const other = { ...TOTALS, byModel: [{ ...TOTALS.byModel[0]!, model: "other" }] };
+    await sessions.finish(ref, { totals: other, endedAtMs: 7 });
+    expect(await sessions.read(ref, 8)).toMatchObject({
+      totals: {
+        costUsd: 0.75,
+        byModel: [
+          { model: "m", inputTokens: 20, outputTokens: 10, costUsd: 0.5 },
+          { model: "other", inputTokens: 10, outputTokens: 5, costUsd: 0.25 },
+        ],
+      },
+    });
+  });
+
   it("counts a turn with a result, and keeps the totals after one without", async () => {
     const { sessions } = await openSessions();
     const { sessionId } = await takeTurn(sessions, thread("t"), 5);
@@ -163,7 +180,9 @@ describe("FileSessions.finish", () => {
     const { sessions } = await openSessions();
     const { sessionId } = await sessions.open(thread("t"), 5);
     await sessions.finish({ tenant: "acme", sessionId }, { totals: TOTALS, endedAtMs: 6 });
-    expect(await sessions.open(thread("t"), 7)).toMatchObject({ isNew: true, totals: TOTALS });
+    expect(await sessions.open(thread("t"), 7)).toMatchObject({ isNew: true });
+    const ref = { tenant: "acme", sessionId };
+    expect(await sessions.read(ref, 8)).toMatchObject({ turns: 0, totals: TOTALS });
   });
 });
 

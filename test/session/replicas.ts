@@ -91,7 +91,7 @@ export async function begin(at: Replica, input: SessionInput, nowMs = Date.now()
   const ref = sessionRefOf(input);
   const lock = at.locks.lock(ref);
   try {
-    await at.sessions.transcriptBytes(ref);
+    await at.sessions.transcriptBytes(input, nowMs);
     const claim = await at.sessions.claim(input, nowMs);
     try {
       const session = await at.sessions.open(input, nowMs);

@@ -61,7 +61,9 @@ describe("replicas that take turns", () => {
     ]);
     for (const at of [one, two]) {
       const summary = await at.sessions.read(sessionRefOf(thread("t")), Date.now());
-      expect(summary).toMatchObject({ turns: 4, threadId: "t", isBusy: false, totals: TOTALS });
+      expect(summary).toMatchObject({ turns: 4, threadId: "t", isBusy: false });
+      // Those of four turns.
+      expect(summary.totals).toMatchObject({ costUsd: 1, byModel: [{ inputTokens: 40 }] });
       expect(summary.transcriptBytes).toBeGreaterThan(100);
       expect(at.notices).toEqual([]);
     }
@@ -480,7 +482,7 @@ describe("a turn that has a key", () => {
       expect(await at.sessions.keptTurn(ref, "another", key)).toBeUndefined();
     }
     await running.say("hello");
-    const answer = { outcome: CANCELLED, text: "so far", messageId: "m1" };
+    const answer = { outcome: CANCELLED, hasRun: true, text: "so far", messageId: "m1" };
     await one.sessions.finish(ref, { totals: TOTALS, endedAtMs: 9, keyed: { key, answer } });
     await running[Symbol.asyncDispose]();
     const kept = await two.sessions.keptTurn(ref, "helper", key);
@@ -1049,4 +1051,26 @@ it("loses and repeats nothing, whatever happens to whom", async () => {
     }),
     { numRuns: 40 },
   );
+});
+
+describe("a turn that asks for what is not there", () => {
+  it("is refused before it takes anything", async () => {
+    const { one, two } = await replicas({ maxPerTenant: 1 });
+    const input = thread("t");
+    const first = await begin(one, input);
+    await first.say("hello");
+    await first.finish();
+    await first[Symbol.asyncDispose]();
+    const { sessionId } = sessionRefOf(input);
+    const size = (asked: SessionInput) => two.sessions.transcriptBytes(asked, Date.now());
+    expect(await size(byId(sessionId))).toBeGreaterThan(0);
+    for (const [asked, code] of [
+      [byId(sessionId, { agentName: "another" }), "session_not_found"],
+      [byId("11111111-2222-5333-8444-555555555555"), "session_not_found"],
+      [threadWithHistory("new"), "session_not_found"],
+      [thread("new"), "too_many_sessions"],
+    ] as const) {
+      expect(await codeOf(size(asked))).toBe(code);
+    }
+  });
 });

@@ -22,7 +22,7 @@ function begun(hash: string) {
 
 function answer(text: string, outcome: Partial<TurnOutcome> = {}): TurnAnswer {
   const completed = { status: "completed", usage: USAGE, stopReason: "end_turn", text, ...outcome };
-  return { outcome: completed as TurnOutcome, text, messageId: "m1" };
+  return { outcome: completed as TurnOutcome, hasRun: true, text, messageId: "m1" };
 }
 
 /** As it comes back from the disk. */
@@ -56,16 +56,21 @@ describe("the keys in a record", () => {
     expect(end?.text).toBe("Half");
   });
 
-  it("forget a turn whose agent never started: nothing of it ran", () => {
-    const failed = {
-      status: "failed",
-      usage: USAGE,
-      code: "agent_start_failed",
-      message: "",
-    } as const;
+  it.each<TurnOutcome>([
+    { status: "failed", usage: USAGE, code: "agent_start_failed", message: "" },
+    { status: "failed", usage: USAGE, code: "mcp_server_unavailable", message: "" },
+    { status: "cancelled", usage: USAGE, cause: "client_gone" },
+    { status: "cancelled", usage: USAGE, cause: "draining" },
+  ])("forget a turn of which nothing ran: $code$cause", (outcome) => {
     const turns = withBegun(withBegun([], begun("a")), begun("b"));
-    const left = withEnded(turns, { hash: "b" }, { ...answer(""), outcome: failed });
+    const left = withEnded(turns, { hash: "b" }, { ...answer(""), outcome, hasRun: false });
     expect(left.map(({ hash }) => hash)).toEqual(["a"]);
+  });
+
+  it("keep a turn that a drain has cut off as one that never came to its end", () => {
+    const turns = withBegun(withBegun([], begun("a")), begun("b"));
+    const outcome = { status: "cancelled", usage: USAGE, cause: "draining" } as const;
+    expect(stored(withEnded(turns, { hash: "a" }, { ...answer("Half"), outcome }))).toEqual(turns);
   });
 
   it("take a code that they do not know for an internal error", () => {

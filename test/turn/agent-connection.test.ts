@@ -8,11 +8,15 @@ import { randomUUID } from "node:crypto";
 import { expect, it } from "vitest";
 
 import { sdkOptionsOf } from "../../src/agent/sdk-options.ts";
+import { NO_TOTALS } from "../../src/session/session-record.ts";
 import { AgentConnection } from "../../src/turn/agent-connection.ts";
 import { AgentLab, definitionOf } from "./real-agents.ts";
 
 it.each<[how: string, start: (connection: AgentConnection) => Promise<void>]>([
-  ["for a session", (connection) => connection.warm(randomUUID(), 10_000)],
+  [
+    "for a session",
+    (connection) => connection.warm({ lastMessageId: randomUUID(), counted: NO_TOTALS }, 10_000),
+  ],
   ["as a spare", (connection) => connection.park(10_000)],
 ])("a process that would start ahead %s is not started once it was ended", async (_how, start) => {
   await using lab = await AgentLab.open([]);

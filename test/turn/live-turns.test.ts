@@ -27,7 +27,7 @@ class FakeTurns {
   given = 0;
   readonly start: StartTurn = (_request, signal) => this.#run(signal);
 
-  async *#run(signal: AbortSignal): AsyncGenerator<TurnEvent, void, undefined> {
+  async *#run(signal: AbortSignal): AsyncGenerator<TurnEvent, boolean, undefined> {
     try {
       yield STARTED;
       yield* text("m1", "Hello");
@@ -39,12 +39,15 @@ class FakeTurns {
       }
       const outcome = signal.aborted ? outcomeOf(signal.reason) : COMPLETED;
       yield { type: "turn_ended", outcome };
+      return true;
     } finally {
       this.given += 1;
     }
   }
 }
 
+const FAILED = { status: "failed", usage: USAGE, message: "" } as const;
+const CANCELLED = { status: "cancelled", usage: USAGE } as const;
 const COMPLETED: TurnOutcome = { status: "completed", usage: USAGE, stopReason: "end", text: "" };
 
 function outcomeOf(reason: unknown): TurnOutcome {
@@ -185,7 +188,8 @@ describe("LiveTurns", () => {
   it("keeps nothing of a turn that is refused", async () => {
     const refusal = new AppError("at_capacity", "Cannot start the turn: full");
     const turns = open(async function* () {
-      yield await Promise.reject(refusal);
+      yield await Promise.reject<TurnEvent>(refusal);
+      return true;
     });
     for (let n = 0; n < 10; n++) {
       await expect(turns.start(request(), never)).rejects.toBe(refusal);
@@ -350,7 +354,7 @@ describe("a key", () => {
     const turns = open(async function* (asked, signal) {
       await delay(10);
       if (isFull) throw refusal;
-      yield* fake.start(asked, signal);
+      return yield* fake.start(asked, signal);
     });
     const asking = [1, 2].map(() => turns.start(keyed(), never));
     const told = await Promise.allSettled(asking);
@@ -364,17 +368,17 @@ describe("a key", () => {
     await turn.ended;
   });
 
-  it("is free again when nothing of its turn has run", async () => {
-    const outcome = {
-      status: "failed",
-      usage: USAGE,
-      code: "agent_start_failed",
-      message: "",
-    } as const;
+  it.each<[what: string, hasRun: boolean, outcome: TurnOutcome]>([
+    ["nothing of its turn has run", false, { ...FAILED, code: "agent_start_failed" }],
+    ["its turn was refused as it started", false, { ...FAILED, code: "mcp_server_unavailable" }],
+    ["its turn was cancelled as it waited", false, { ...CANCELLED, cause: "client_gone" }],
+    ["a drain cut its turn off", true, { ...CANCELLED, cause: "draining" }],
+  ])("is free again when %s", async (_what, hasRun, outcome) => {
     const turns = open(
       async function* () {
         yield STARTED;
         yield { type: "turn_ended", outcome };
+        return hasRun;
       },
       { journal: { ...JOURNAL, keepMs: 60_000 } },
     );
@@ -404,6 +408,7 @@ describe("whatever breaks, and wherever", () => {
       }
       await Promise.resolve();
       if (at === events.length) throw fault;
+      return true;
     };
   }
 

@@ -91,7 +91,7 @@ describe("ProcessLease, of a process that cannot have the turn", () => {
       "a spare that could not be claimed",
       (process: TurnProcess): TakenProcess => ({ process, resident: null }),
       (lease: ProcessLease) => {
-        const make = () => processOf120().process;
+        const make = async () => processOf120().process;
         return lease.open({} as TurnSession, NEVER, make, () => {});
       },
     ],

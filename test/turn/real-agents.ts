@@ -36,7 +36,8 @@ export interface LabTurn {
   readonly agent?: DeepPartial<AgentDefinition>;
   readonly sessionId?: string;
   readonly isNew?: boolean;
-  readonly totals?: SessionTotals;
+  /** What the process counts from. */
+  readonly counted?: SessionTotals;
   readonly environment?: Readonly<Record<string, string>>;
   readonly run?: Partial<AgentRun & ConnectionOptions>;
   readonly signal?: AbortSignal;
@@ -46,6 +47,8 @@ export interface LabTurn {
 export interface LabEnd {
   readonly events: readonly TurnEvent[];
   readonly end: AgentRunEnd;
+  /** What a process counts from that resumes its transcript, if this one wrote it down. */
+  readonly counted: SessionTotals;
   readonly tookMs: number;
 }
 
@@ -94,13 +97,15 @@ export class AgentLab implements AsyncDisposable {
     const beganAtMs = performance.now();
     const events: TurnEvent[] = [];
     const never = new AbortController().signal;
-    const stream = runAgent(await this.#runOf(turn), turn.signal ?? never);
+    const run = await this.#runOf(turn);
+    const stream = runAgent(run, turn.signal ?? never);
     for (;;) {
       const next = await stream.next();
       if (next.done === true) {
         expect(this.processes.live.size).toBe(0);
         expect(countStrays(this.#serverId)).toBe(0);
-        return { events, end: next.value, tookMs: performance.now() - beganAtMs };
+        const { counted } = run.connection;
+        return { events, end: next.value, counted, tookMs: performance.now() - beganAtMs };
       }
       events.push(next.value);
       turn.onEvent?.(next.value);
@@ -141,17 +146,16 @@ export class AgentLab implements AsyncDisposable {
       ),
       environment: this.environment(turn.environment),
       spawn: (options) => this.processes.spawn(options),
+      counted: turn.counted ?? NO_TOTALS,
       ...turn.run,
     });
     return {
       connection,
       input: [{ type: "text", text: turn.say ?? "Hello" }],
-      totalsBefore: turn.totals ?? NO_TOTALS,
       needsStructuredOutput: agent.outputSchema !== undefined,
       // For a busy machine that starts five at once; who tests one of them has one of his own.
       startTimeoutMs: 60_000,
       stallTimeMs: 60_000,
-      turnTimeMs: 120_000,
       endGraceMs: 2_000,
       admittedAtMs: performance.now(),
       onStarted: () => {},

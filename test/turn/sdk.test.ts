@@ -13,10 +13,11 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
-import { NO_TOTALS, type SessionTotals } from "../../src/session/session-record.ts";
+import { addTotals, NO_TOTALS, type SessionTotals } from "../../src/session/session-record.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 import { openHttpMcpServer } from "./http-mcp-server.ts";
 import { openSseMcpServer } from "./sse-mcp-server.ts";
+import { deadlineIn } from "../../src/turn/watch.ts";
 import { AgentLab, type LabEnd, type LabTurn } from "./real-agents.ts";
 
 const SLOW = { reply: [{ tokens: 500 }], tokensPerSecond: 20 };
@@ -184,7 +185,8 @@ describe("a turn's clocks", () => {
 
   it("end a turn that goes on for too long", async () => {
     await using lab = await AgentLab.open([SLOW]);
-    const { end } = await lab.turn({ run: { turnTimeMs: 2_500 } });
+    using deadline = deadlineIn(2_500);
+    const { end } = await lab.turn({ signal: deadline.signal });
     expect(end.outcome).toMatchObject({ status: "failed", code: "turn_timeout" });
   });
 
@@ -234,7 +236,7 @@ describe.concurrent("a turn that cannot start", () => {
 
   it("has an outcome when the transcript is not there, and keeps the totals", async () => {
     await using lab = await AgentLab.open([SLOW]);
-    const { end } = await lab.turn({ isNew: false, totals: { costUsd: 1, byModel: [] } });
+    const { end } = await lab.turn({ isNew: false, counted: { costUsd: 1, byModel: [] } });
     expect(end.outcome).toMatchObject({ status: "failed", code: "agent_start_failed" });
     expect(end.totals).toBeNull();
     expect(end.diagnosis.stderrTail).toContain("No conversation found");
@@ -357,11 +359,13 @@ describe("usage", () => {
       { reply: [{ text: "Hi" }], usage },
     ]);
     const sessionId = randomUUID();
+    let counted: SessionTotals = NO_TOTALS;
     let totals: SessionTotals = NO_TOTALS;
     let isNew = true;
     const say = async (text: string, more: LabTurn = {}): Promise<LabEnd> => {
-      const turn = await lab.turn({ say: text, sessionId, isNew, totals, ...more });
-      totals = turn.end.totals ?? totals;
+      const turn = await lab.turn({ say: text, sessionId, isNew, counted, ...more });
+      ({ counted } = turn);
+      totals = addTotals(totals, turn.end.totals ?? NO_TOTALS);
       isNew = false;
       return turn;
     };

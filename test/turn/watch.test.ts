@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 
 import type { StopCause } from "../../src/turn/outcome.ts";
-import { watchTurn, type TurnWatch } from "../../src/turn/watch.ts";
+import { deadlineIn, watchTurn, type TurnWatch } from "../../src/turn/watch.ts";
 
 const LONG_MS = 60_000;
 let watch: TurnWatch | undefined;
@@ -9,7 +9,7 @@ afterEach(() => watch?.[Symbol.dispose]());
 
 function watched(limits: Partial<Parameters<typeof watchTurn>[0]>): StopCause[] {
   const stops: StopCause[] = [];
-  const all = { startTimeoutMs: LONG_MS, stallTimeMs: LONG_MS, turnTimeMs: LONG_MS, ...limits };
+  const all = { startTimeoutMs: LONG_MS, stallTimeMs: LONG_MS, ...limits };
   watch = watchTurn(all, (cause) => stops.push(cause));
   return stops;
 }
@@ -41,20 +41,23 @@ describe("watchTurn", () => {
     expect(performance.now() - beganMs).toBeGreaterThan(500);
   });
 
-  it("stops a turn that talks for too long", async () => {
-    const stops = watched({ turnTimeMs: 60 });
-    watch?.started();
-    const talk = setInterval(() => watch?.heard(), 10);
-    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
-    clearInterval(talk);
-    expect(stops).toMatchObject([{ kind: "failed", code: "turn_timeout" }]);
-  });
-
   it("stops nothing once it is disposed", async () => {
-    const stops = watched({ startTimeoutMs: 20, stallTimeMs: 20, turnTimeMs: 20 });
+    const stops = watched({ startTimeoutMs: 20, stallTimeMs: 20 });
     watch?.started();
     watch?.[Symbol.dispose]();
     await new Promise((resolve) => setTimeout(resolve, 80));
     expect(stops).toEqual([]);
+  });
+});
+
+describe("deadlineIn", () => {
+  it("aborts when the time is over, and never once it is disposed", async () => {
+    using deadline = deadlineIn(20);
+    const other = deadlineIn(20);
+    other[Symbol.dispose]();
+    await vi.waitFor(() => expect(deadline.signal.aborted).toBe(true), { timeout: 10_000 });
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    expect(deadline.signal.reason).toMatchObject({ code: "turn_timeout" });
+    expect(other.signal.aborted).toBe(false);
   });
 });
