@@ -265,12 +265,12 @@ describe("a process whose turn waits for room", () => {
     const kind = said === null ? "spare" : "resident";
     const waiting = async () => (await small.capacity()).turns.find((each) => each.kind === kind);
     await until(async () => (await waiting()) !== undefined, `a ${kind} that waits`);
-    const { turnId } = (await waiting())!;
+    const { processId } = (await waiting())!;
     using room = holdRoom(small);
     const turn = await stream(small, "Go on", asking);
     await turn.until("turn_started");
     const { turns } = await small.capacity();
-    const own = turns.find((each) => each.turnId === turnId);
+    const own = turns.find((each) => each.processId === processId);
     expect(own?.kind).toBe("turn");
     expect(own?.predictedBytes).toBeGreaterThan(0);
     room.free();
