@@ -15,6 +15,8 @@ interface Markers {
   readonly startTicks: number;
   /** What only forked has the environment of its parent, until its exec. */
   readonly hasOwnProgram: boolean;
+  /** `env A=b setsid sleep` is three programs one after the other, and not all have the same. */
+  readonly nameHash: number;
   readonly turnId: string | null;
   readonly serverId: string | null;
 }
@@ -38,17 +40,19 @@ export class KnownMarkers {
     return (marker === TURN_ID_MARKER ? markers?.turnId : markers?.serverId) ?? null;
   }
 
-  #markersOf({ pid, startTicks, hasOwnProgram, waitsInKernel }: ProcessStat): Markers | null {
+  #markersOf(stat: ProcessStat): Markers | null {
+    const { pid, startTicks, hasOwnProgram, nameHash, waitsInKernel } = stat;
     const known = this.#known.get(pid);
     const isSame = known?.startTicks === startTicks;
-    if (isSame && known.hasOwnProgram === hasOwnProgram) return known;
+    const hadExec = known?.hasOwnProgram !== hasOwnProgram || known.nameHash !== nameHash;
+    if (isSame && !hadExec) return known;
     if (waitsInKernel) return isSame ? known : null;
     const environment = this.#read(pid);
     // Cannot be read now, or is in the middle of an exec.
     if (environment === null || environment === "") return isSame ? known : null;
     const turnId = variableIn(environment, TURN_ID_MARKER);
     const serverId = variableIn(environment, SERVER_ID_MARKER);
-    const markers = { startTicks, hasOwnProgram, turnId, serverId };
+    const markers = { startTicks, hasOwnProgram, nameHash, turnId, serverId };
     this.#known.set(pid, markers);
     return markers;
   }

@@ -24,6 +24,8 @@ export interface ProcessStat extends ProcessIdentity {
   readonly cpuMs: number;
   /** False between fork and exec, and for a process that only forked: it shows another's pages. */
   readonly hasOwnProgram: boolean;
+  /** A hash of the name of its program, which is another after most execs. */
+  readonly nameHash: number;
   /**
    * Waits for what cannot be interrupted (state D): whoever asks for what is guarded by a lock of its
    * memory may wait with it, for ever on a dead network disk.
@@ -92,8 +94,16 @@ export function parseProcessStat(line: Uint8Array): ProcessStat | null {
     cpuMs: (number(14) + number(15)) * TICK_MS,
     startTicks: number(22),
     hasOwnProgram: (flags & FORKED_ONLY) === 0,
+    nameHash: hashOf(line, line.indexOf(OPENING_PARENTHESIS) + 1, nameEnd),
     waitsInKernel: state === STATE_UNINTERRUPTIBLE,
   };
+}
+
+/** FNV-1a. */
+function hashOf(bytes: Uint8Array, from: number, to: number): number {
+  let hash = 0x811c9dc5;
+  for (let at = from; at < to; at += 1) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
+  return hash >>> 0;
 }
 
 /** Fields 4 to 22 as proc(5) counts them, of the line that was read last. */
@@ -132,7 +142,8 @@ function digitAt(line: Uint8Array, at: number): number {
   return code <= NINE ? code - ZERO : -1;
 }
 
-const [SPACE, CLOSING_PARENTHESIS, MINUS, ZERO, NINE] = [0x20, 0x29, 0x2d, 0x30, 0x39];
+const [SPACE, MINUS, ZERO, NINE] = [0x20, 0x2d, 0x30, 0x39];
+const [OPENING_PARENTHESIS, CLOSING_PARENTHESIS] = [0x28, 0x29];
 const [STATE_UNINTERRUPTIBLE, STATE_DEAD, STATE_ZOMBIE] = [0x44, 0x58, 0x5a];
 /** Of the state behind the parenthesis. */
 const STATE_OFFSET = 2;

@@ -9,6 +9,7 @@ const forkedStat = (pid: number, more: Partial<ProcessStat> = {}): ProcessStat =
   parentPid: 1,
   startTicks: 10,
   hasOwnProgram: false,
+  nameHash: 1,
   waitsInKernel: false,
   groupId: pid,
   sessionId: pid,

@@ -6,7 +6,7 @@ import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../../src/lib/process-markers.
 
 const process = (pid: number, more: Partial<ProcessStat> = {}): ProcessStat => {
   const ids = { pid, parentPid: 1, groupId: pid, sessionId: pid, startTicks: 10, cpuMs: 0 };
-  return { ...ids, hasOwnProgram: true, waitsInKernel: false, ...more };
+  return { ...ids, hasOwnProgram: true, nameHash: 1, waitsInKernel: false, ...more };
 };
 
 /** Who carries the mark of the turn `t` among these, and whose environments were read for it. */
@@ -35,6 +35,14 @@ describe("markedProcesses", () => {
     expect(look([process(2), process(3)])).toEqual({ found: [2], asked: [] });
     const stats = [process(2, { waitsInKernel: true }), process(3)];
     expect(look(stats, SERVER_ID_MARKER, "s")).toEqual({ found: [2], asked: [] });
+  });
+
+  it("asks again when one program has become another, which may have another environment", () => {
+    const { environments, look } = countingLook();
+    environments.set(2, MARKED);
+    expect(look([process(2)])).toEqual({ found: [2], asked: [2] });
+    environments.set(2, "A=1\0");
+    expect(look([process(2, { nameHash: 2 })])).toEqual({ found: [], asked: [2] });
   });
 
   it("asks none that waits in the kernel before it has come out", () => {

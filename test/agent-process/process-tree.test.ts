@@ -24,6 +24,7 @@ const stat = (pid: number, parentPid: number, startTicks: number): ProcessStat =
   parentPid,
   startTicks,
   hasOwnProgram: true,
+  nameHash: 1,
   waitsInKernel: false,
   groupId: pid,
   sessionId: pid,
@@ -177,6 +178,7 @@ describe("parseProcessStat", () => {
       pid: 42,
       parentPid: 5,
       hasOwnProgram: true,
+      nameHash: expect.any(Number) as number,
       groupId: 5,
       sessionId: 5,
       cpuMs: 30,
@@ -201,10 +203,18 @@ describe("parseProcessStat", () => {
           cpuMs: ((numbers[10] ?? 0) + (numbers[11] ?? 0)) * 10,
           startTicks: numbers[18],
           hasOwnProgram: true,
+          nameHash: expect.any(Number) as number,
           waitsInKernel: false,
         });
       }),
     );
+  });
+
+  it("tells one program from another", () => {
+    const hashOf = (name: string) => parse(`42 (${name}) S 5 ${rest}`)?.nameHash;
+    expect(hashOf("env")).toBe(hashOf("env"));
+    const names = ["env", "setsid", "sleep", "sh", "", "a) S 7"];
+    expect(new Set(names.map(hashOf)).size).toBe(names.length);
   });
 
   it("tells a process that only forked", () => {

@@ -45,7 +45,7 @@ async function startProcess(turnId: string): Promise<number> {
 /** Of a pid that no kernel gives. */
 function madeUp(pid: number, more: Partial<ProcessStat> = {}): ProcessStat {
   const ids = { pid, parentPid: 1, groupId: pid, sessionId: pid, startTicks: 10, cpuMs: 0 };
-  return { ...ids, hasOwnProgram: true, waitsInKernel: false, ...more };
+  return { ...ids, hasOwnProgram: true, nameHash: 1, waitsInKernel: false, ...more };
 }
 
 function watch(trees: WatchedTrees, id: string, pid: number): void {

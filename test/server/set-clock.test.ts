@@ -49,7 +49,8 @@ function replica(turns: number) {
     lane: { announce: () => ({ [Symbol.dispose]: () => {} }) },
   };
   const admitted = async (name: string): Promise<Permit> => {
-    const request = { agentName: "desk", caller: caller(name), input: [] };
+    const session = { by: "thread", threadId: name, expectsHistory: false };
+    const request = { agentName: "desk", caller: caller(name), input: [], session };
     const agent = { limits: { transcript: { maxBytes: MiB } } } as unknown as AgentDefinition;
     return (await admitTurn(request as never, agent, null, deps)).permit;
   };

@@ -36,7 +36,7 @@ const USAGE = {
 async function endWithKey(at: Replica, turn: Turn): Promise<void> {
   await turn.say("the answer");
   const outcome = { status: "completed", text: "the answer", usage: USAGE, stopReason: "end_turn" };
-  const answer = { outcome, text: "the answer", messageId: "m" } as const;
+  const answer = { outcome, hasRun: true, text: "the answer", messageId: "m" } as const;
   const keyed = { key: KEY, answer: { ...answer, outcome: { ...outcome, status: "completed" } } };
   await at.sessions.finish(REF, { totals: TOTALS, endedAtMs: Date.now(), keyed } as never);
   await turn[Symbol.asyncDispose]();

@@ -87,11 +87,12 @@ export interface Turn extends AsyncDisposable {
 
 let turns = 0;
 
-export async function begin(at: Replica, input: SessionInput, nowMs = Date.now()): Promise<Turn> {
+export async function begin(at: Replica, input: SessionInput, atMs?: number): Promise<Turn> {
   const ref = sessionRefOf(input);
   const lock = at.locks.lock(ref);
   try {
-    await at.sessions.transcriptBytes(input, nowMs);
+    await at.sessions.transcriptBytes(input, atMs ?? Date.now());
+    const nowMs = atMs ?? Date.now();
     const claim = await at.sessions.claim(input, nowMs);
     try {
       const session = await at.sessions.open(input, nowMs);
