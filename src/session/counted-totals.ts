@@ -63,7 +63,14 @@ async function totalsAt(file: FileHandle, position: number): Promise<SessionTota
     .split("\n", 1);
   const { data } = CostState.safeParse(parseObject(line));
   if (data === undefined) return null;
-  const byModel = Object.entries(data.modelUsage).map(([model, usage]) => ({
+  return totalsFrom(data.totalCostUSD, data.modelUsage);
+}
+
+type CountedUsage = Readonly<z.infer<typeof CostState>["modelUsage"]>;
+
+/** Totals as Claude Code names them, in a transcript or a result. */
+export function totalsFrom(costUsd: number, modelUsage: CountedUsage): SessionTotals {
+  const byModel = Object.entries(modelUsage).map(([model, usage]) => ({
     model,
     inputTokens: usage.inputTokens,
     outputTokens: usage.outputTokens,
@@ -71,5 +78,5 @@ async function totalsAt(file: FileHandle, position: number): Promise<SessionTota
     cacheWriteTokens: usage.cacheCreationInputTokens,
     costUsd: usage.costUSD,
   }));
-  return { costUsd: data.totalCostUSD, byModel };
+  return { costUsd, byModel };
 }

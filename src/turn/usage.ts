@@ -6,6 +6,7 @@
  */
 
 import type { SDKResultMessage } from "@anthropic-ai/claude-agent-sdk";
+import { totalsFrom } from "../session/counted-totals.ts";
 import { promptTokens } from "../lib/tokens.ts";
 import { roundUsd, type SessionTotals } from "../session/session-record.ts";
 import type { ModelUsage } from "./turn.ts";
@@ -17,15 +18,7 @@ import type { ModelUsage } from "./turn.ts";
 export function totalsOf(result: SDKResultMessage, before: SessionTotals): SessionTotals | null {
   if (result.num_turns === 0) return null;
   if (result.total_cost_usd === 0 && before.costUsd > 0) return null;
-  const byModel = Object.entries(result.modelUsage).map(([model, usage]) => ({
-    model,
-    inputTokens: usage.inputTokens,
-    outputTokens: usage.outputTokens,
-    cacheReadTokens: usage.cacheReadInputTokens,
-    cacheWriteTokens: usage.cacheCreationInputTokens,
-    costUsd: usage.costUSD,
-  }));
-  return { costUsd: result.total_cost_usd, byModel };
+  return totalsFrom(result.total_cost_usd, result.modelUsage);
 }
 
 export type TokensAndCost = Omit<ModelUsage, "model"> & { readonly byModel: readonly ModelUsage[] };

@@ -69,12 +69,7 @@ describe("the key of a turn", () => {
   it("that never began is free, whenever the store hears of it, and on any replica", async () => {
     const { store, one, two } = await replicas();
     const turn = await begin(one, thread("t"));
-    let puts = 0;
-    store.faultOf = (call) => {
-      if (call === "put") puts += 1;
-      // The key is written, and nothing that follows.
-      return puts === 1 ? "after" : "before";
-    };
+    losesAllAfterOnePut(store);
     expect(await codeOf(one.sessions.keepBegun(REF, BEGUN))).toBe("store_unavailable");
     await turn[Symbol.asyncDispose]();
     store.faultOf = () => null;
@@ -86,11 +81,7 @@ describe("the key of a turn", () => {
   it("that never began is free also after its replica was started again", async () => {
     const { store, one, two } = await replicas();
     const turn = await begin(one, thread("t"));
-    let puts = 0;
-    store.faultOf = (call) => {
-      if (call === "put") puts += 1;
-      return puts === 1 ? "after" : "before";
-    };
+    losesAllAfterOnePut(store);
     expect(await codeOf(one.sessions.keepBegun(REF, BEGUN))).toBe("store_unavailable");
     await turn[Symbol.asyncDispose]();
     await one.sessions[Symbol.asyncDispose]();
@@ -99,6 +90,15 @@ describe("the key of a turn", () => {
     await expect.poll(async () => codeOf(askedAgain(two)).catch(() => "free"), POLL).toBe("free");
   });
 });
+
+/** The key is written, though nobody hears of it, and nothing that follows. */
+function losesAllAfterOnePut(store: MemoryObjects): void {
+  let puts = 0;
+  store.faultOf = (call) => {
+    if (call === "put") puts += 1;
+    return puts === 1 ? "after" : "before";
+  };
+}
 
 const isPiece = (name: string) => /^sessions\/.+(?<!\/head)$/.test(name);
 const piecesIn = (store: MemoryObjects) => [...store.objects.keys()].filter(isPiece);
