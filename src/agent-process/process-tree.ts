@@ -17,6 +17,7 @@ import {
   type ProcessStat,
   type ProcessTable,
   readPrivateBytes,
+  readProcessStat,
 } from "./proc.ts";
 
 /** A tool of an agent process, or an MCP server, a hook: what it started, with all below it. */
@@ -81,6 +82,18 @@ export class ProcessTree {
   /** The last measurement; null before it. */
   get sample(): TreeSample | null {
     return this.#sample;
+  }
+
+  /**
+   * CPU time of the members that are known, read now; null where it cannot be told, and while one of
+   * them waits in the kernel, as for a disk.
+   */
+  cpuNowMs(): number | null {
+    const stats = this.members
+      .map(({ pid }) => readProcessStat(pid))
+      .filter((stat) => stat !== null);
+    if (stats.length === 0 || stats.some(({ waitsInKernel }) => waitsInKernel)) return null;
+    return stats.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
   }
 
   /** Private memory of all members at the last measurement; null before it. */

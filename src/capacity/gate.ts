@@ -11,7 +11,7 @@
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ShedReason } from "../telemetry/values.ts";
 import { Brake } from "./brake.ts";
-import { FairShare, type Party, type Room } from "./fair-share.ts";
+import { FairShare, type Party } from "./fair-share.ts";
 import type { GateSnapshot } from "./gate-snapshot.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
@@ -20,6 +20,7 @@ import { PermitBook } from "./permit-book.ts";
 import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
 import { type Refused, ReturnTimes } from "./return-times.ts";
 import { admittedText, noneShed, type Shed, shedText } from "./shed.ts";
+import { roomsFor } from "./rooms.ts";
 import type { StartLane } from "./start-lane.ts";
 import type { Weights } from "./weights.ts";
 
@@ -217,14 +218,6 @@ export class TurnGate {
     const costBytes = Math.max(0, predictedBytes - (there?.currentBytes ?? 0));
     const reserveBytes = isPriority === true ? 0 : priorityReserveBytes;
     const evictableBytes = this.#cache.evictableBytes();
-    // What is reserved for others is no room to have a share of.
-    const leftBytes = load.headroomBytes + evictableBytes - reserveBytes;
-    const memory = {
-      of: "bytes" as const,
-      asked: predictedBytes,
-      total: Math.max(0, turnsBytes + leftBytes),
-      left: Math.max(0, leftBytes),
-    };
     const { inflight } = this.#permits;
     const pressure = this.#pressureText(nowMs);
     const shortBytes = shortageBytes(load, costBytes + reserveBytes);
@@ -244,8 +237,14 @@ export class TurnGate {
         this.#options.fairShare === true &&
         this.#fairShare.exceeds({
           party: demand,
-          holdings: this.#permits.holdings(),
-          rooms: [memory, ...this.#places()],
+          holdings: this.#permits.holdings(weights, demand.resting),
+          rooms: roomsFor(demand, {
+            askedBytes: predictedBytes,
+            heldBytes: turnsBytes,
+            leftBytes: load.headroomBytes + evictableBytes - reserveBytes,
+            inflight,
+            maxTurns: this.#maxInflight,
+          }),
           nowMs,
         }),
     });
@@ -263,13 +262,6 @@ export class TurnGate {
       lackBytes: Math.max(0, shortBytes - evictableBytes),
       turnsTooMany: inflight + 1 - this.#maxInflight,
     };
-  }
-
-  /** Turns at once, where there is a ceiling. */
-  #places(): Room[] {
-    const total = this.#maxInflight;
-    if (total === Infinity) return [];
-    return [{ of: "turns", asked: 1, total, left: total - this.#permits.inflight }];
   }
 
   get #maxInflight(): number {
@@ -299,7 +291,9 @@ export class TurnGate {
     });
   }
 
-  #turnEnded({ admittedAtMs, demand }: Permit, nowMs: number): void {
+  #turnEnded({ admittedAtMs, demand, holder }: Permit, nowMs: number): void {
+    // It was refused after all, and no process was there for it: it teaches nothing of turns.
+    if (holder === null) return;
     this.#brake.completed(this.#permits.inflight, nowMs);
     // What outlives SIGKILL keeps the permit for hours, and says nothing of how long turns take.
     this.#returns.turnEnded(Math.min(nowMs - admittedAtMs, demand.turnTimeMs ?? Infinity));
@@ -363,6 +357,7 @@ export class TurnGate {
       inflight,
       turnBytes: this.#nextTurnBytes(),
       maxTurns: isHeld ? Math.min(this.#maxInflight, inflight) : this.#maxInflight,
+      isIdle: !this.#permits.hasOthersThan(undefined),
       poolBytesWith: (more) => {
         const added = agentName === null ? [] : Array<string>(more).fill(agentName);
         return weights.poolBytes([...agentNames, ...added]);

@@ -51,18 +51,19 @@ export function shortageBytes(load: Load, costBytes: number): number {
  * How many turns there are in all when as many of that size are added as fit. Takes time
  * logarithmic in their number, and none where not one fits.
  *
- * At least 1: an idle replica takes a turn whatever the figures say, or it would be wedged by a
- * wrong one. With 400 MiB for the server and 500 MiB a turn it is 1, 3, 7 and 15 on 1, 2, 4 and
- * 8 GiB.
- *
- * @param maxTurns A ceiling; null for none.
+ * At least 1 where nothing is on board: an idle replica takes a turn whatever the figures say, or it
+ * would be wedged by a wrong one. With 400 MiB for the server and 500 MiB a turn it is 1, 3, 7 and 15
+ * on 1, 2, 4 and 8 GiB.
  */
 export function turnsThatFit(
   load: Load,
   turns: {
     readonly inflight: number;
     readonly turnBytes: number;
+    /** A ceiling; null for none. */
     readonly maxTurns: number | null;
+    /** No turn in flight, and no session that rests: those leave no room to anyone else. */
+    readonly isIdle: boolean;
     /** The pool with so many more turns; it never becomes smaller with one. */
     readonly poolBytesWith?: (more: number) => number;
     /** What can be evicted, less what is reserved for others. */
@@ -79,5 +80,5 @@ export function turnsThatFit(
     if (more * turnBytes + poolBytesWith(more) <= freeBytes) fits = more;
     else most = more - 1;
   }
-  return Math.max(1, Math.min(inflight + fits, maxTurns));
+  return Math.max(turns.isIdle ? 1 : 0, Math.min(inflight + fits, maxTurns));
 }

@@ -137,12 +137,20 @@ export class PermitBook {
     return leaving;
   }
 
-  holdings(): Holding[] {
-    return this.#all().map((permit) => {
-      const { bytes, demand } = permit;
-      const turns = this.#inflight.has(permit) ? 1 : 0;
-      return { tenant: demand.tenant, callerId: demand.callerId, bytes, turns };
-    });
+  /**
+   * Who holds what, by what is known now: what was predicted at an admission may be long refuted.
+   *
+   * @param consumed A resting permit that the turn in question would take the place of.
+   */
+  holdings(weights: PermitWeights, consumed: Permit | undefined): Holding[] {
+    const holdings: Holding[] = [];
+    for (const permit of this.#all()) {
+      if (permit === consumed) continue;
+      const { tenant, callerId } = permit.demand;
+      const bytes = Math.max(weights.expectedBytes(permit), weights.heldBytes(permit));
+      holdings.push({ tenant, callerId, bytes, turns: this.#inflight.has(permit) ? 1 : 0 });
+    }
+    return holdings;
   }
 
   #all(): readonly Permit[] {

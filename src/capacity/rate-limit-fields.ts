@@ -8,7 +8,7 @@
 import { serializeItem } from "structured-headers";
 
 export interface RateLimitInput {
-  /** Turns at once. */
+  /** Turns at once; a quota of none is told as one. */
   readonly capacity: number;
   readonly retryAfterSeconds: number;
 }
@@ -17,7 +17,7 @@ export interface RateLimitInput {
 export function rateLimitHeaders(input: RateLimitInput): Record<string, string> {
   const { capacity, retryAfterSeconds } = input;
   return {
-    "RateLimit-Policy": policyField(capacity),
+    "RateLimit-Policy": policyField(Math.max(1, capacity)),
     RateLimit: nothingLeftField(retryAfterSeconds),
   };
 }

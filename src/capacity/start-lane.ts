@@ -22,8 +22,10 @@ const PRESUMED_START_MS = 500;
 const SMOOTHING_RATIO = 0.2;
 
 /**
- * Holds: `starting <= slots`, but for starts that were under way as it got fewer; whoever waits is served in order; one that gives up, or whose start
- * fails, gives its place to the next.
+ * Holds: no more than `slots` start of those that somebody waits for, but for starts that were under
+ * way as the slots got fewer; whoever waits is served in order; one that gives up, or whose start
+ * fails, gives its place to the next. A start that nobody waits for begins in an idle slot, and then
+ * is in nobody's way.
  */
 export class StartLane {
   readonly maxWaitMs: number;
@@ -31,6 +33,8 @@ export class StartLane {
   #slots: number;
   #coming = 0;
   #starting = 0;
+  /** Of those, the ones that nobody waits for. */
+  #unawaited = 0;
   #meanStartMs = PRESUMED_START_MS;
 
   constructor({ cpus, maxWaitMs }: StartLaneOptions) {
@@ -69,7 +73,7 @@ export class StartLane {
 
   /** How long one would wait who comes now, after so many others. */
   expectedWaitMs(others = 0): number {
-    const before = this.#starting + this.#waiting.size + this.#coming + others - this.slots;
+    const before = this.#awaited + this.#waiting.size + this.#coming + others - this.slots;
     return before < 0 ? 0 : (Math.floor(before / this.slots) + 1) * this.#meanStartMs;
   }
 
@@ -91,7 +95,7 @@ export class StartLane {
   /** Waits for a slot. @throws the signal's reason; the place is then another's. */
   async enter(signal: AbortSignal): Promise<StartSlot> {
     signal.throwIfAborted();
-    if (this.#starting < this.slots) return this.#take();
+    if (this.#awaited < this.slots) return this.#take();
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
         this.#waiting.delete(go);
@@ -106,9 +110,23 @@ export class StartLane {
     });
   }
 
-  /** A slot that is idle; null if there is none. Waits for nothing. */
+  /** A slot that is idle, for a start that nobody waits for; null if there is none. */
   tryEnter(): StartSlot | null {
-    return this.hasIdleSlot ? this.#take() : null;
+    if (!this.hasIdleSlot) return null;
+    this.#unawaited += 1;
+    const slot = this.#take();
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (isHeld) this.#unawaited -= 1;
+        isHeld = false;
+        slot[Symbol.dispose]();
+      },
+    };
+  }
+
+  get #awaited(): number {
+    return this.#starting - this.#unawaited;
   }
 
   #take(): StartSlot {
@@ -129,7 +147,7 @@ export class StartLane {
   /** A Set keeps the order of coming. */
   #letIn(): void {
     for (const next of this.#waiting) {
-      if (this.#starting >= this.#slots) return;
+      if (this.#awaited >= this.#slots) return;
       this.#waiting.delete(next);
       next();
     }

@@ -49,7 +49,7 @@ export interface CapacityView extends GateSnapshot {
   /** What else the kernel tells of it; nothing is decided on most of it. */
   readonly account: MemoryAccount & MemoryPressure;
   /** Which of the two sets how many turns there can be, as far as is known. */
-  readonly binds: "memory" | "cpu";
+  readonly binds: "memory" | "cpu" | "maxTurns";
   readonly cpu: CpuView;
   /** What keeps one turn from taking the memory of all. */
   readonly containment: Pick<Containment, "kind" | "text" | "killsAll">;

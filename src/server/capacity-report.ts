@@ -52,7 +52,7 @@ export class CapacityReport {
       ...shownTimes(snapshot, nowMs),
       memory: meter.read(limit),
       account: { ...readMemoryPressure({ limit }), ...readMemoryAccount({ limit }) },
-      binds: (cpu.turnsThatFit ?? Infinity) < snapshot.turnsThatFit ? "cpu" : "memory",
+      binds: bindsOf(snapshot, cpu),
       cpu,
       containment: { kind, text, killsAll },
       guard: { level: this.#guard.level, text: this.#guard.status?.reason ?? "the guard is off" },
@@ -63,7 +63,7 @@ export class CapacityReport {
   }
 
   numbers(): CapacityNumbers {
-    const { gate, memoryLimit, meter, lane } = this.#capacity;
+    const { gate, lane } = this.#capacity;
     const kept = this.#server?.kept.summary();
     const snapshot = gate.snapshot(monotonicMs());
     return {
@@ -71,7 +71,7 @@ export class CapacityReport {
       turnsThatFit: snapshot.turnsThatFit,
       memoryLimitBytes: snapshot.limitBytes,
       loadLineBytes: snapshot.loadLineBytes,
-      memoryUsedBytes: meter.read(memoryLimit.current).bytes,
+      memoryUsedBytes: snapshot.usedBytes,
       committedBytes: snapshot.committedBytes,
       promisedBytes: snapshot.promisedBytes,
       poolBytes: snapshot.poolBytes,
@@ -115,6 +115,12 @@ export class CapacityReport {
       };
     });
   }
+}
+
+/** What sets how many turns there can be. */
+function bindsOf({ turnsThatFit, maxTurns }: GateSnapshot, cpu: CpuView): CapacityView["binds"] {
+  if ((cpu.turnsThatFit ?? Infinity) < turnsThatFit) return "cpu";
+  return maxTurns !== null && turnsThatFit >= maxTurns ? "maxTurns" : "memory";
 }
 
 /** The gate's clock says nothing to people, nor do parts of a millisecond. */

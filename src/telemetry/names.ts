@@ -210,7 +210,7 @@ export const METRICS = {
     name: "plimsoll.memory.used",
     kind: "gauge",
     unit: "By",
-    description: "Memory in use that cannot be reclaimed",
+    description: "Memory in use that cannot be reclaimed, as the gate counts it",
     attributes: [],
   },
   committedBytes: {

@@ -14,7 +14,7 @@ import type { CpuMeter } from "../capacity/cpu-meter.ts";
 import type { FootprintBook } from "../capacity/footprint.ts";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { Permit } from "../capacity/permit.ts";
-import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
+import type { StartLane } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
@@ -32,6 +32,7 @@ import { checkHasNotRun } from "./kept-turn.ts";
 import { ProcessLease } from "./process-lease.ts";
 import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
+import { releaseWhenIdle, takeStartSlot } from "./start-slot.ts";
 import { TurnHold } from "./turn-hold.ts";
 import type { TurnStarts } from "./turn-starts.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
@@ -124,14 +125,16 @@ async function* runAdmitted(
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
   const process = await openProcess(lease, parts, signal);
-  using slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
+  const slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
+  const { connection } = process;
+  using starting = slot && releaseWhenIdle(slot, () => connection.process?.tree.cpuNowMs() ?? null);
   process.workFor(turnAtWork(parts));
   const run = {
     ...agentRunOf(parts),
-    connection: process.connection,
+    connection,
     admittedAtMs,
     onStarted: () => {
-      slot?.[Symbol.dispose]();
+      starting?.[Symbol.dispose]();
       if (lease.source === "started") deps.starts.worked();
     },
   };
@@ -228,16 +231,6 @@ function learnFrom(end: AgentRunEnd, permit: Permit, { footprints }: TurnDeps): 
 
 function isStartFailure({ outcome }: AgentRunEnd): boolean {
   return outcome.status === "failed" && outcome.code === "agent_start_failed";
-}
-
-/** Null for a turn that was ended while it waited: it need not start any more. */
-async function takeStartSlot(
-  lane: StartLane,
-  coming: Disposable | null,
-  signal: AbortSignal,
-): Promise<StartSlot | null> {
-  coming?.[Symbol.dispose]();
-  return lane.enter(signal).catch(() => null);
 }
 
 interface TurnParts {

@@ -273,3 +273,76 @@ describe("fair share, beside what is reserved for priority", () => {
     expect(a + b).toBeGreaterThan(0.9 * (900 / 2));
   });
 });
+
+describe("fair share and processes that are there", () => {
+  const party = (tenant: string) => ({ tenant, callerId: "key", isPriority: false });
+  const demand = (tenant: string) => ({ ...party(tenant), agentName: "desk", carriedBytes: 0 });
+
+  function measuredGate(turns: number, predictedMiB = () => 125) {
+    const weights = staticWeights({
+      limit: () => ({ bytes: (400 + 125 * turns) * MiB, source: "a test" }),
+      parentReserveBytes: 400 * MiB,
+      turnReserveBytes: 125 * MiB,
+      safetyReserveBytes: null,
+    });
+    return new TurnGate({
+      weights: {
+        ...weights,
+        predictBytes: () => predictedMiB() * MiB,
+        expectedBytes: () => predictedMiB() * MiB,
+        heldBytes: ({ holder }) => holder?.currentBytes ?? 0,
+        usedBytes: ({ turnsBytes, cacheBytes }) => 400 * MiB + turnsBytes + cacheBytes,
+      },
+      maxTurns: null,
+      fairShare: true,
+      now: () => 0,
+      random: () => 0,
+    });
+  }
+
+  function take(gate: TurnGate, tenant: string): Permit {
+    const admission = gate.tryAdmit(demand(tenant), 0);
+    if (!admission.admitted) throw new Error(admission.shed.text);
+    return admission.permit;
+  }
+
+  it("let a session at rest go on: it has its memory, whether or not it has a turn", () => {
+    const gate = measuredGate(4);
+    const resting = Array.from({ length: 4 }, () => take(gate, "a"));
+    for (const permit of resting) {
+      permit.holder = { currentBytes: 122 * MiB };
+      permit.rest();
+    }
+    expect(gate.tryAdmit(demand("b"), 0)).toMatchObject({ shed: { reason: "memory" } });
+    const [first] = resting;
+    if (first === undefined) throw new Error("Expected a session");
+    expect(gate.peek(0, { ...demand("a"), resting: first })).toBeNull();
+    // A new session of the same tenant is another matter.
+    first[Symbol.dispose]();
+    expect(gate.peek(0, demand("a"))?.reason).toBe("share");
+    expect(gate.peek(0, demand("b"))).toBeNull();
+  });
+
+  it("count the process that lingered for the turn as room that others could have had", () => {
+    const gate = measuredGate(5);
+    const turns = Array.from({ length: 5 }, () => take(gate, "a"));
+    expect(gate.tryAdmit(demand("b"), 0)).toMatchObject({ shed: { reason: "memory" } });
+    const process = { currentBytes: 105 * MiB };
+    turns.pop()?.[Symbol.dispose]();
+    expect(gate.peek(0, { ...demand("a"), process })?.reason).toBe("share");
+    // With one turn's room for each of them, the process is a part of a's.
+    turns.pop()?.[Symbol.dispose]();
+    expect(gate.peek(0, { ...demand("a"), process })).toBeNull();
+  });
+
+  it("weigh what is held by what is known now, and not as it was predicted once", () => {
+    let predicted = 266;
+    const gate = measuredGate(8, () => predicted);
+    for (let turn = 0; turn < 3; turn += 1) take(gate, "a");
+    predicted = 300;
+    expect(gate.tryAdmit(demand("b"), 0)).toMatchObject({ shed: { reason: "memory" } });
+    predicted = 125;
+    // 1,000 MiB for two: three turns of 125, and one more, are within a's half of it.
+    expect(gate.peek(0, demand("a"))).toBeNull();
+  });
+});

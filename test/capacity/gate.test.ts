@@ -40,12 +40,15 @@ function turn(predictedMiB = 500): Demand {
 
 const ANN = { callerId: "ann", tenant: "acme", isPriority: false };
 
-/** A permit where the test expects one. */
+/** A permit where the test expects one, of a turn that has its process. */
 function admit(gate: TurnGate, nowMs = 0, reserveMiB = 500): Permit {
   const admission = gate.tryAdmit(turn(reserveMiB), nowMs);
   if (!admission.admitted) throw new Error(`Expected a permit: ${admission.shed.text}`);
+  admission.permit.holder = NOT_MEASURED;
   return admission.permit;
 }
+
+const NOT_MEASURED = { currentBytes: null };
 
 /** A refusal where the test expects one. */
 function refuse(gate: TurnGate, nowMs = 0, reserveMiB = 500) {
@@ -390,6 +393,15 @@ describe("TurnGate, with processes that are kept between turns", () => {
     expect(gate.snapshot(0)).toMatchObject({ inflight: 1, resting: 0 });
   });
 
+  it("has room for nobody else where sessions rest, and says so", () => {
+    const { gate } = open();
+    expect(gate.snapshot(0).turnsThatFit).toBe(3);
+    for (const permit of [admit(gate, 0, 800), admit(gate, 0, 800)]) permit.rest();
+    // No turn is in flight, and one is still none too few.
+    expect(refuse(gate)).toMatchObject({ reason: "memory", inflight: 0, capacity: 0 });
+    expect(gate.snapshot(0).turnsThatFit).toBe(0);
+  });
+
   it("leaves a session at rest that is shed", () => {
     const { gate } = open();
     const permit = admit(gate, 0, 600);
@@ -624,6 +636,28 @@ describe("TurnGate, when to come back to sessions that rest", () => {
   });
 });
 
+describe("TurnGate, how long turns take", () => {
+  it("is not learned from one that was admitted and never had a process", () => {
+    let nowMs = 0;
+    const gate = new TurnGate({ ...DEFAULTS, maxTurns: 1, now: () => nowMs });
+    const last = (ms: number) => {
+      const admission = gate.tryAdmit(turn(), nowMs);
+      if (!admission.admitted) throw new Error(admission.shed.text);
+      nowMs += ms;
+      return admission.permit;
+    };
+    for (let count = 0; count < 8; count += 1) {
+      const permit = last(60_000);
+      permit.holder = NOT_MEASURED;
+      permit[Symbol.dispose]();
+    }
+    // A store that is away refuses them as they begin.
+    for (let count = 0; count < 256; count += 1) last(5)[Symbol.dispose]();
+    admit(gate, nowMs);
+    expect(refuse(gate, nowMs).retryAfterSeconds).toBe(60);
+  });
+});
+
 describe("TurnGate, priority", () => {
   it("keeps the priority reserve for those who have priority", () => {
     const gate = new TurnGate({ ...DEFAULTS, priorityReserveBytes: 500 * MiB });
@@ -645,6 +679,7 @@ describe("TurnGate, priority", () => {
     for (; running.length < 8; nowMs += 10_000) {
       const admission = gate.tryAdmit({ ...turn(), isPriority: true }, nowMs);
       if (!admission.admitted) throw new Error("Expected a permit");
+      admission.permit.holder = NOT_MEASURED;
       running.push({ permit: admission.permit, endsAtMs: nowMs + 80_000 });
     }
     nowMs -= 10_000;

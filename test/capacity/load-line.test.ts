@@ -26,21 +26,25 @@ describe("turnsThatFit", () => {
     [1024, 400, 200, 3],
     [512, 400, 200, 1],
     [2048, 1024, 200, 5],
-    [100, 400, 500, 1], // Never 0.
+    [100, 400, 500, 1], // Never 0 where nothing is on board.
   ])(
     "on %d MiB with %d for the server and %d MiB a turn: %d turns",
     (limit, parent, turn, turns) => {
       const load = idleLoad(limit, parent);
-      expect(turnsThatFit(load, { inflight: 0, turnBytes: turn * MiB, maxTurns: null })).toBe(
-        turns,
-      );
+      expect(
+        turnsThatFit(load, { inflight: 0, turnBytes: turn * MiB, maxTurns: null, isIdle: true }),
+      ).toBe(turns);
     },
   );
 
   it("takes maxTurns as a ceiling only", () => {
     const load = idleLoad(4096);
-    expect(turnsThatFit(load, { inflight: 0, turnBytes: 500 * MiB, maxTurns: 2 })).toBe(2);
-    expect(turnsThatFit(load, { inflight: 0, turnBytes: 500 * MiB, maxTurns: 99 })).toBe(7);
+    expect(
+      turnsThatFit(load, { inflight: 0, turnBytes: 500 * MiB, maxTurns: 2, isIdle: true }),
+    ).toBe(2);
+    expect(
+      turnsThatFit(load, { inflight: 0, turnBytes: 500 * MiB, maxTurns: 99, isIdle: true }),
+    ).toBe(7);
   });
 
   it("counts the turns in flight, whatever they turned out to hold", () => {
@@ -51,13 +55,17 @@ describe("turnsThatFit", () => {
       promisedBytes: 60 * MiB,
       poolBytes: 0,
     });
-    expect(turnsThatFit(load, { inflight: 2, turnBytes: 500 * MiB, maxTurns: null })).toBe(4);
+    expect(
+      turnsThatFit(load, { inflight: 2, turnBytes: 500 * MiB, maxTurns: null, isIdle: false }),
+    ).toBe(4);
   });
 
   it("loses turns to the safety reserve", () => {
     const load = idleLoad(4096, 400, 512);
     expect(load.loadLineBytes).toBe(3584 * MiB);
-    expect(turnsThatFit(load, { inflight: 0, turnBytes: 500 * MiB, maxTurns: null })).toBe(6);
+    expect(
+      turnsThatFit(load, { inflight: 0, turnBytes: 500 * MiB, maxTurns: null, isIdle: true }),
+    ).toBe(6);
   });
 });
 

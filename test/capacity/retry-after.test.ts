@@ -19,6 +19,9 @@ function windowOf(durationsMs: readonly number[]): DurationWindow {
   return window;
 }
 
+/** Of a turn that has its process. */
+const NOT_MEASURED = { currentBytes: null };
+
 describe("retryAfterSeconds", () => {
   const always10s = windowOf(Array.from({ length: 50 }, () => 10_000));
   const one = { durations: always10s, turnsToEnd: 1, promises: 0, jitter: 0 };
@@ -142,6 +145,7 @@ describe("Retry-After, beside a turn that is stuck", () => {
     const admit = () => {
       const admission = ask();
       if (!admission.admitted) throw new Error(admission.shed.text);
+      admission.permit.holder = NOT_MEASURED;
       return admission.permit;
     };
     const stuck = options.stuckMs === null ? null : admit();
@@ -277,6 +281,7 @@ function replayOnce(
   const arrive = (): number | null => {
     const admission = gate.tryAdmit(demand, nowMs);
     if (!admission.admitted) return admission.shed.retryAfterSeconds;
+    admission.permit.holder = NOT_MEASURED;
     running.push({ permit: admission.permit, endsAtMs: nowMs + sample(random) });
     return null;
   };

@@ -58,6 +58,21 @@ describe("StartLane", () => {
     expect(starts.hasIdleSlot).toBe(true);
   });
 
+  it("has turns start beside a start that nobody waits for, as if that were not there", async () => {
+    const starts = lane(1, 0);
+    using ahead = starts.tryEnter();
+    expect(ahead).not.toBeNull();
+    expect(starts.expectedWaitMs()).toBe(0);
+    const turn = await starts.enter(NEVER);
+    expect([starts.starting, starts.expectedWaitMs() > 0]).toEqual([2, true]);
+    const next = starts.enter(NEVER);
+    ahead?.[Symbol.dispose]();
+    expect([starts.starting, starts.waiting]).toEqual([1, 1]);
+    turn[Symbol.dispose]();
+    (await next)[Symbol.dispose]();
+    expect([starts.starting, starts.waiting, starts.hasIdleSlot]).toEqual([0, 0, true]);
+  });
+
   it("lets nobody in who has left before", async () => {
     const starts = lane();
     await expect(starts.enter(AbortSignal.abort("gone"))).rejects.toBe("gone");

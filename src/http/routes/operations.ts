@@ -79,7 +79,9 @@ const capacitySchema = z.object({
       stallMs: reading.describe("Time in which nothing got on for want of memory (PSI, full)."),
     })
     .describe("What the kernel tells of the group that sets the limit, or of the machine."),
-  binds: z.enum(["memory", "cpu"]).describe("Which of them sets how many turns there can be."),
+  binds: z
+    .enum(["memory", "cpu", "maxTurns"])
+    .describe("Which of them sets how many turns there can be."),
   cpu: z.object({
     cpus: z.number(),
     source: z.string(),
