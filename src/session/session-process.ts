@@ -11,7 +11,13 @@ import { makeDirectoriesBelow, makeDirectory } from "./durable-file.ts";
 import { parseSessionRef, type SessionRef } from "./session-id.ts";
 import { requireRecord, transcriptFileOf, transcriptIfAny } from "./session-lookup.ts";
 import { dataPathsOf, type SessionDirectories, sessionPathsOf } from "./session-paths.ts";
-import { NO_TOTALS, type SessionTotals, transcriptIdOf, writeRecord } from "./session-record.ts";
+import {
+  NO_TOTALS,
+  readRecord,
+  type SessionTotals,
+  transcriptIdOf,
+  writeRecord,
+} from "./session-record.ts";
 import { moveToSession, type SpareDirectories } from "./spare-directories.ts";
 import { storing } from "./storage-errors.ts";
 import {
@@ -123,10 +129,16 @@ export async function lastMessageIdOf(
   return transcript === undefined ? null : lastMessageId(transcript).catch(() => null);
 }
 
-/** From which a process counts that resumes the session as it is. @throws {AppError} `storage_failed` */
+/**
+ * From which a process counts that resumes the session as it is.
+ *
+ * @throws {AppError} `storage_failed`: counted from nothing, all of the session would be the turn's.
+ */
 export async function countedOf(dataDirectory: string, ref: SessionRef): Promise<SessionTotals> {
   return storing("read the session", async () => {
-    const transcript = await transcriptIfAny(dataDirectory, parseSessionRef(ref));
+    const paths = sessionPathsOf(dataDirectory, parseSessionRef(ref));
+    const record = await readRecord(paths.record, ref);
+    const transcript = record && (await transcriptFileOf(dataDirectory, record));
     return transcript === undefined ? NO_TOTALS : countedIn(transcript);
   });
 }
