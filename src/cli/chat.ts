@@ -87,6 +87,7 @@ class Chat implements Disposable {
     this.#deps = deps;
     this.#paint = painter(deps.io.color);
     this.#forgetSignals = onSignals((signal) => this.#onSignal(signal));
+    deps.io.readerGone.addEventListener("abort", () => this.#end(), { once: true });
   }
 
   greet(): void {
@@ -159,11 +160,20 @@ class Chat implements Disposable {
 
   /** Ctrl-C: the turn, else the chat; twice in a turn: at once. SIGTERM ends both. */
   #onSignal(signal: NodeJS.Signals): void {
-    if (signal === "SIGTERM" || this.#turn === null) this.#over.abort();
-    else if (this.#isCancelled) {
+    if (signal === "SIGTERM" || this.#turn === null) return this.#end();
+    if (this.#isCancelled) {
       this.#deps.engine.processes.killAllNow();
       process.exit(EXIT.interrupted);
     }
+    this.#cancel();
+  }
+
+  #end(): void {
+    this.#over.abort();
+    this.#cancel();
+  }
+
+  #cancel(): void {
     this.#isCancelled = true;
     this.#turn?.cancel("cancel_requested");
   }

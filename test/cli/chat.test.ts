@@ -3,9 +3,10 @@
  * as it is told.
  * Method: the built program as a child process, with scripted models; no terminal is attached.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { processesWith } from "../helpers/leaks.ts";
 import { HELLO_AGENT, run, start } from "./plimsoll.ts";
@@ -90,6 +91,21 @@ describe("plimsoll chat", () => {
     expect(code).toBe(0);
     const serverId = (await readFile(join(directory, "cancel", "server-id"), "utf8")).trim();
     expect(processesWith("PLIMSOLL_SERVER_ID", serverId)).toEqual([]);
+  });
+
+  it("cancels the turn and ends when nobody reads what it prints", async () => {
+    const script = "rules:\n- hangAfterTokens: 4\n  reply: [{ tokens: 20 }]\n";
+    const agent = await writeAgent("unread", script);
+    // It does not end: neither does the chat by itself.
+    const input = new PassThrough();
+    await using chat = start(["chat", agent, "--data", "unread"], { directory, input });
+    await chat.prints("REHEARSAL");
+    await chat.closeOutput();
+    input.write("Hello\nNever asked\n");
+    expect(await chat.exited).toMatchObject({ code: 0, stderr: "" });
+    const serverId = (await readFile(join(directory, "unread", "server-id"), "utf8")).trim();
+    expect(processesWith("PLIMSOLL_SERVER_ID", serverId)).toEqual([]);
+    expect(await readdir(join(directory, "unread"))).not.toContain("server.lock");
   });
 
   it("goes on with the next line after Ctrl-C", async () => {
