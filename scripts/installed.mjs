@@ -33,7 +33,8 @@ export function ensureInstalled() {
   if (hasCompiler() && installed >= modifiedMs("package-lock.json")) return;
   console.error("Installing…");
   const npm = process.env.npm_execpath;
-  const flags = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
+  // Without the compiler nothing can be built: NODE_ENV=production would leave it out.
+  const flags = ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
   // Under `npm start` the npm that runs us is the one to use; else the one of the PATH.
   if (npm?.endsWith(".js")) run(process.execPath, [npm, ...flags]);
   else run("npm", flags);

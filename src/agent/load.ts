@@ -63,7 +63,7 @@ async function findAgentFiles(path: string) {
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
     const nested = join(path, entry.name, "agent.yaml");
-    if (entry.isDirectory()) {
+    if (entry.isDirectory() || (entry.isSymbolicLink() && (await isFolder(dirname(nested))))) {
       if (await exists(nested)) files.push(nested);
     } else if (/\.ya?ml$/u.test(entry.name) && !/^plimsoll\.ya?ml$/u.test(entry.name)) {
       files.push(join(path, entry.name));
@@ -75,6 +75,14 @@ async function findAgentFiles(path: string) {
       ? ["holds no agent file", "Put a file `agent.yaml` there"]
       : [`holds ${files.length} agent files, more than ${MAX_AGENTS}`, "Spread them over servers"];
   return { files: [], diagnostics: [placeless(path, message, remedy)] };
+}
+
+/** Follows links. */
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (kind) => kind.isDirectory(),
+    () => false,
+  );
 }
 
 async function exists(path: string): Promise<boolean> {

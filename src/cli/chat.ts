@@ -20,6 +20,7 @@ import type { Io } from "./io.ts";
 import { loadAll, type LoadOptions } from "./load.ts";
 import { painter } from "./paint.ts";
 import { readPipe, readTerminal } from "./read-lines.ts";
+import { givenFlags, programName, quoted } from "./shell-command.ts";
 import { onSignals } from "./signals.ts";
 import { failureLines, TurnPrinter } from "./turn-printer.ts";
 
@@ -49,7 +50,7 @@ export async function runChat(options: ChatOptions, io: Io): Promise<number> {
     using chat = new Chat({ engine, agent, threadId, io });
     chat.greet();
     const failures = await chat.converse();
-    chat.sayGoodbye({ ...options, threadId });
+    chat.sayGoodbye(options);
     if (failures === 0) return EXIT.ok;
     io.stderr(`The log of this chat: ${relative(io.workingDirectory, log.path)}\n`);
     return io.isInteractive ? EXIT.ok : EXIT.turnFailed;
@@ -87,6 +88,7 @@ class Chat implements Disposable {
     this.#deps = deps;
     this.#paint = painter(deps.io.color);
     this.#forgetSignals = onSignals((signal) => this.#onSignal(signal));
+    deps.io.readerGone.addEventListener("abort", () => this.#end(), { once: true });
   }
 
   greet(): void {
@@ -121,10 +123,13 @@ class Chat implements Disposable {
     return failures;
   }
 
-  sayGoodbye({ path, threadId }: { readonly path: string; readonly threadId: string }): void {
-    const { agent, io } = this.#deps;
+  sayGoodbye(options: ChatOptions): void {
+    const { agent, threadId, io } = this.#deps;
     if (this.#turns === 0 || agent.hosting.pattern === "ephemeral") return;
-    const command = `plimsoll chat ${path} --thread ${threadId}`;
+    const { path, agentName } = options;
+    const which = agentName === undefined ? [] : ["--agent", agentName];
+    const words = ["chat", path, ...which, ...givenFlags(options), "--thread", threadId];
+    const command = `${programName(io.environment)} ${words.map(quoted).join(" ")}`;
     io.stdout(this.#paint("dim", `\nTo go on: ${command}\n`));
   }
 
@@ -159,11 +164,20 @@ class Chat implements Disposable {
 
   /** Ctrl-C: the turn, else the chat; twice in a turn: at once. SIGTERM ends both. */
   #onSignal(signal: NodeJS.Signals): void {
-    if (signal === "SIGTERM" || this.#turn === null) this.#over.abort();
-    else if (this.#isCancelled) {
+    if (signal === "SIGTERM" || this.#turn === null) return this.#end();
+    if (this.#isCancelled) {
       this.#deps.engine.processes.killAllNow();
       process.exit(EXIT.interrupted);
     }
+    this.#cancel();
+  }
+
+  #end(): void {
+    this.#over.abort();
+    this.#cancel();
+  }
+
+  #cancel(): void {
     this.#isCancelled = true;
     this.#turn?.cancel("cancel_requested");
   }

@@ -26,7 +26,7 @@ export interface CheckOptions extends LoadOptions {
   readonly format: DiagnosticsFormat;
 }
 
-export type CheckIo = Omit<Io, "write" | "isTerminal" | "isInteractive">;
+export type CheckIo = Omit<Io, "write" | "readerGone" | "isTerminal" | "isInteractive">;
 
 /**
  * The exit code: 0 if everything fits, 78 if not.

@@ -12,6 +12,7 @@ import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
+import { programName, quoted } from "./shell-command.ts";
 
 const TEMPLATE = fileURLToPath(new URL("../../templates/agent/", import.meta.url));
 
@@ -117,9 +118,8 @@ function nextSteps(
   { workingDirectory, environment }: Io,
 ): string {
   const place = relative(workingDirectory, directory);
-  // Whoever came here by npx has no `plimsoll` of their own.
-  const program = environment["npm_command"] === "exec" ? "npx plimsoll" : "plimsoll";
-  const enter = place === "" ? [] : [`  cd ${/\s/u.test(place) ? JSON.stringify(place) : place}`];
+  const program = programName(environment);
+  const enter = place === "" ? [] : [`  cd ${quoted(place)}`];
   return [
     `The agent ${name} is in ${place === "" ? "this folder" : place}:`,
     ...files.map(({ to }) => `  ${to}`),

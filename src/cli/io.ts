@@ -6,6 +6,7 @@
 
 import { isatty } from "node:tty";
 import { readEnvironment } from "../config/environment.ts";
+import { errnoOf } from "../lib/errno.ts";
 import type { Environment } from "../lib/substitute.ts";
 
 export interface Io {
@@ -16,6 +17,8 @@ export interface Io {
    * Rejects with `EPIPE` when the reader has gone.
    */
   readonly write: (bytes: Uint8Array) => Promise<void>;
+  /** Aborts when the reader of the standard output, such as `head`, has gone. */
+  readonly readerGone: AbortSignal;
   readonly environment: Environment;
   readonly workingDirectory: string;
   /** Whether to colour what people read. */
@@ -29,11 +32,14 @@ export interface Io {
 export function processIo(): Io {
   const environment = readEnvironment();
   const isTerminal = isatty(1);
+  // What is told there is told to nobody; the work goes on for whoever reads the output.
+  untilReaderGone(process.stderr);
   const isInteractive = isTerminal && isatty(0);
   return {
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
     write,
+    readerGone: untilReaderGone(process.stdout),
     environment,
     workingDirectory: process.cwd(),
     // https://no-color.org
@@ -43,13 +49,25 @@ export function processIo(): Io {
   };
 }
 
+/** Failures of which whoever wrote has heard: their event comes after the answer to the write. */
+const TOLD = new WeakSet<Error>();
+
 async function write(bytes: Uint8Array): Promise<void> {
-  const { stdout } = process;
-  const ignore = (): void => {};
-  // Its event comes after the answer to the write; nobody else listens, and it would end the process.
-  stdout.on("error", ignore);
   await new Promise<void>((resolve, reject) => {
-    stdout.write(bytes, (error) => (error == null ? resolve() : reject(error)));
+    process.stdout.write(bytes, (error) => {
+      if (error == null) return resolve();
+      TOLD.add(error);
+      reject(error);
+    });
   });
-  stdout.off("error", ignore);
+}
+
+/** A reader that has had enough is no failure: without a listener it would end the process. */
+function untilReaderGone(stream: NodeJS.WriteStream): AbortSignal {
+  const gone = new AbortController();
+  stream.on("error", (error) => {
+    if (errnoOf(error) === "EPIPE") gone.abort();
+    else if (!TOLD.has(error)) throw error;
+  });
+  return gone.signal;
 }

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Environment } from "../lib/substitute.ts";
 
 /** A copy of the process's environment. */
@@ -75,6 +77,7 @@ const BY_PROVIDER = {
     "AZURE_TENANT_ID",
     "AZURE_FEDERATED_TOKEN_FILE",
     "AZURE_AUTHORITY_HOST",
+    "AZURE_CONFIG_DIR",
     "CLAUDE_CODE_SKIP_FOUNDRY_AUTH",
   ],
   // The server gives the address of its own scripted model, and there is no key.
@@ -90,9 +93,30 @@ const SWITCHES: Readonly<Partial<Record<Provider, string>>> = {
   foundry: "CLAUDE_CODE_USE_FOUNDRY",
 };
 
+/** Where the tools of the clouds keep credentials below `HOME`, and the variable that names the place. */
+const CREDENTIALS_AT_HOME = {
+  AWS_CONFIG_FILE: ".aws/config",
+  AWS_SHARED_CREDENTIALS_FILE: ".aws/credentials",
+  GOOGLE_APPLICATION_CREDENTIALS: ".config/gcloud/application_default_credentials.json",
+  AZURE_CONFIG_DIR: ".azure",
+} as const;
+
 /** What agent processes may see together: the union over all providers. */
 export function agentEnvironmentOf(environment: Environment): Readonly<Record<string, string>> {
-  return pick([...COMMON, ...Object.values(BY_PROVIDER).flat()], environment);
+  const allowed = pick([...COMMON, ...Object.values(BY_PROVIDER).flat()], environment);
+  return { ...allowed, ...credentialsAtHome(environment) };
+}
+
+/** An agent process has a `HOME` of its session: without this it would look for them there. */
+function credentialsAtHome(environment: Environment): Record<string, string> {
+  const home = environment["HOME"] ?? "";
+  if (home === "") return {};
+  const found = Object.entries(CREDENTIALS_AT_HOME)
+    .filter(([name]) => (environment[name] ?? "") === "")
+    .map(([name, place]) => [name, join(home, place)] as const)
+    // Named and not there, Google's would fail where the machine itself has credentials.
+    .filter(([, path]) => existsSync(path));
+  return Object.fromEntries(found);
 }
 
 /** What an agent gets for its own provider, with the switch that selects it: nothing of others. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { deepFreeze } from "../lib/deep-freeze.ts";
 import {
@@ -28,6 +29,7 @@ import { ServerFile, type ServerSettings } from "./schema.ts";
 import { PLAIN_SETTINGS, SETTINGS, type Setting, textOf, valueOf } from "./settings.ts";
 
 const DEFAULT_FILE = "plimsoll.yaml";
+const MISNAMED_FILE = "plimsoll.yml";
 const MAX_FILE_BYTES = 1024 * 1024;
 
 export interface ConfigInput {
@@ -93,7 +95,8 @@ async function readServerFile({ file, workingDirectory, environment }: ConfigInp
     return { path, document: document.isEmpty ? undefined : document, diagnostics: [] };
   }
   if (read.missing && file === undefined) {
-    return { path: null, document: undefined, diagnostics: [] };
+    const isMisnamed = existsSync(resolve(workingDirectory, MISNAMED_FILE));
+    return { path: null, document: undefined, diagnostics: isMisnamed ? [MISNAMED] : [] };
   }
   return {
     path,
@@ -101,6 +104,13 @@ async function readServerFile({ file, workingDirectory, environment }: ConfigInp
     diagnostics: [placeless(name, `the server file ${read.message}`, read.remedy)],
   };
 }
+
+/** The folder scan of agents leaves it out as well: nobody else would tell of it. */
+const MISNAMED = placeless(
+  MISNAMED_FILE,
+  `is not read: the server file is called \`${DEFAULT_FILE}\``,
+  `Rename it to \`${DEFAULT_FILE}\`, or name it by --config`,
+);
 
 /** A text somebody gave outside of the file. */
 interface Given {

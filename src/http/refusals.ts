@@ -12,6 +12,14 @@ import { PROBLEM_MEDIA_TYPE, toProblem } from "../protocol/problem.ts";
 import { isLeaving, type ServerParts } from "./server-parts.ts";
 import { discardRest, isUnread } from "./unread-body.ts";
 
+/** Answers of turns that have begun: what these fail with is counted with the turns. */
+const OF_TURNS = new WeakSet<FastifyReply>();
+
+/** No error of this answer is a refusal any more. */
+export function turnHasBegun(reply: FastifyReply): void {
+  OF_TURNS.add(reply);
+}
+
 export class Refusals {
   readonly #parts: Pick<ServerParts, "config" | "telemetry" | "readiness">;
 
@@ -32,7 +40,7 @@ export class Refusals {
   /** Answers past Fastify: refusals are what there may be thousands of, just when it is busy. */
   send(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const { config, telemetry } = this.#parts;
-    telemetry.metrics.requestRefused(refusal.code);
+    if (!OF_TURNS.has(reply)) telemetry.metrics.requestRefused(refusal.code);
     const { shedStatus } = config.capacity;
     const status = refusal.code === "at_capacity" ? shedStatus : ERRORS[refusal.code].status;
     const problem = toProblem(refusal, { instance: `urn:uuid:${request.id}`, status });

@@ -108,7 +108,7 @@ export const ERRORS = {
     fault: "caller",
     retryable: false,
     title: "None of the accepted media types can be produced",
-    remedy: "Accept `application/json` or `text/event-stream`",
+    remedy: "Accept one of the media types that `detail` names",
   },
   session_busy: {
     status: 409,

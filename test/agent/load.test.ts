@@ -3,7 +3,7 @@
  * Method: real files in a temporary folder; at the end, chance spoils a good file 500 times.
  */
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -221,6 +221,17 @@ describe("loadAgents, a folder", () => {
     await write(".hidden/agent.yaml", "no: agent\n");
     await write("notes.md", "no agent");
     expect((await loadAgents(folder, {})).map(({ name }) => name)).toEqual(["b", "c"]);
+  });
+
+  it("takes the agents of folders that are links", async () => {
+    await write("shared/support/agent.yaml", MINIMAL);
+    await write("agents/b.yaml", "name: b\ninstructions: x\n");
+    await symlink("../shared/support", join(folder, "agents", "support"));
+    await symlink("../shared/none", join(folder, "agents", "broken"));
+    await symlink("b.yaml", join(folder, "agents", "a-link"));
+    const agents = await loadAgents(join(folder, "agents"), {});
+    expect(agents.map(({ name }) => name)).toEqual(["b", "a"]);
+    expect(agents[1]?.file).toBe(join(folder, "agents", "support", "agent.yaml"));
   });
 
   it("tells the problems of all files, and names that are there twice", async () => {

@@ -3,15 +3,18 @@
  * as it is told.
  * Method: the built program as a child process, with scripted models; no terminal is attached.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { processesWith } from "../helpers/leaks.ts";
-import { HELLO_AGENT, run, start } from "./plimsoll.ts";
+import { HELLO_AGENT, ROOT, run, start } from "./plimsoll.ts";
 
 const FIGURES =
   /^[\d,]+ tokens in(?: \([\d,]+ from cache\))?, \d+ out, \$0\.\d{4}, \d steps?, [\d.]+ m?s, first token after [\d.]+ m?s$/mu;
+
+const MAIN = join(ROOT, "build", "main.js");
 
 let directory: string;
 beforeAll(async () => {
@@ -44,6 +47,42 @@ describe("plimsoll chat", () => {
     expect(again.code).toBe(0);
     expect(again.stdout).toContain("This is message 3 of our conversation");
     expect(again.stdout).toContain("You began with: “My name is Ada”");
+  });
+
+  it("says how to go on, with all that was given", async () => {
+    const agent = await writeAgent("goes-on", "rules:\n- reply: [{ text: Well. }]\n");
+    await mkdir(join(directory, "my agents"));
+    const text = await readFile(join(directory, agent), "utf8");
+    for (const name of ["here", "there"]) {
+      const named = text.replace("name: goes-on", `name: ${name}`).replace(": goes-", ": ../goes-");
+      await writeFile(join(directory, "my agents", `${name}.yaml`), named);
+    }
+    await writeFile(join(directory, "$server.yaml"), "capacity: { maxTurns: 2 }\n");
+    const flags = [
+      "--agent",
+      "there",
+      "--data",
+      "my data",
+      "--config",
+      "$server.yaml",
+      "--rehearse",
+    ];
+    const settings = ["--model", "some-model", "--set", "telemetry.otlpHeaders=a=hidden"];
+    const environment = { npm_command: "exec" };
+    const args = ["chat", "my agents", ...flags, ...settings];
+    const first = await run(args, { directory, environment, input: "Hello\n" });
+    expect(first.stderr).toBe("");
+    expect(first.stdout).not.toContain("hidden");
+    const command = /^To go on: npx plimsoll (.*)$/mu.exec(first.stdout)?.[1] ?? "";
+    expect(command).toContain(' "telemetry.otlpHeaders=***" ');
+    const typed = `exec "${process.execPath}" "${MAIN}" ${command.replace("***", "a=hidden")}`;
+    const program = ["sh", "-c", typed] as const;
+    const again = await run([], { directory, program, input: "Hello again\n" });
+    expect(again.stderr).toBe("");
+    // Nor does it begin another: the same words go on with this one.
+    expect(again.stdout).toContain(`To go on: plimsoll ${command}\n`);
+    const list = ["sessions", "list", "--json", "--data", "my data"];
+    expect(JSON.parse((await run(list, { directory })).stdout)).toMatchObject({ turns: 2 });
   });
 
   it("shows calls of tools with their input and result", async () => {
@@ -90,6 +129,21 @@ describe("plimsoll chat", () => {
     expect(code).toBe(0);
     const serverId = (await readFile(join(directory, "cancel", "server-id"), "utf8")).trim();
     expect(processesWith("PLIMSOLL_SERVER_ID", serverId)).toEqual([]);
+  });
+
+  it("cancels the turn and ends when nobody reads what it prints", async () => {
+    const script = "rules:\n- hangAfterTokens: 4\n  reply: [{ tokens: 20 }]\n";
+    const agent = await writeAgent("unread", script);
+    // It does not end: neither does the chat by itself.
+    const input = new PassThrough();
+    await using chat = start(["chat", agent, "--data", "unread"], { directory, input });
+    await chat.prints("REHEARSAL");
+    await chat.closeOutput();
+    input.write("Hello\nNever asked\n");
+    expect(await chat.exited).toMatchObject({ code: 0, stderr: "" });
+    const serverId = (await readFile(join(directory, "unread", "server-id"), "utf8")).trim();
+    expect(processesWith("PLIMSOLL_SERVER_ID", serverId)).toEqual([]);
+    expect(await readdir(join(directory, "unread"))).not.toContain("server.lock");
   });
 
   it("goes on with the next line after Ctrl-C", async () => {

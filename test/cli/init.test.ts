@@ -72,6 +72,15 @@ describe("plimsoll init", () => {
     expect(await readdir(directory)).toEqual([]);
   });
 
+  it("makes an agent that fits of a name that YAML takes for no text", async () => {
+    const names = ["007", "1e3", "2026", "null", "true"];
+    for (const name of names)
+      expect(await run(["init", name], { directory })).toMatchObject({ code: 0 });
+    const { code, stdout, stderr } = await run(["check", "."], { directory });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    for (const name of names) expect(stdout).toContain(`${name}  ${name}/agent.yaml\n`);
+  });
+
   it("takes this folder, and a name of its own", async () => {
     const { code, stdout } = await run(["init", ".", "--name", "helper"], { directory });
     expect(code).toBe(0);

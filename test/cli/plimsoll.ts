@@ -9,6 +9,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { until } from "../helpers/leaks.ts";
 
 export const ROOT = join(import.meta.dirname, "..", "..");
@@ -16,8 +17,8 @@ export const HELLO_AGENT = join(ROOT, "examples", "hello-agent", "agent.yaml");
 
 export interface RunOptions {
   readonly directory: string;
-  /** What is written to its standard input, which then ends. */
-  readonly input?: string;
+  /** What is written to its standard input, which then ends; of a stream, as it comes. */
+  readonly input?: string | Readable;
   readonly environment?: Readonly<Record<string, string>>;
   /** Instead of the built program. */
   readonly program?: readonly [command: string, ...args: string[]];
@@ -29,6 +30,8 @@ export interface Running extends AsyncDisposable {
   stderr(): string;
   /** Waits until the standard output has the text or fits the pattern. */
   prints(what: string | RegExp, limitMs?: number): Promise<void>;
+  /** Resolves when nobody can read its standard output any more. */
+  closeOutput(): Promise<void>;
   signal(name: NodeJS.Signals): void;
 }
 
@@ -55,7 +58,8 @@ export function start(args: readonly string[], options: RunOptions): Running {
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   // It may be gone before it has read all.
   child.stdin.on("error", () => undefined);
-  child.stdin.end(input ?? "");
+  if (input instanceof Readable) input.pipe(child.stdin);
+  else child.stdin.end(input ?? "");
 
   let hasExited = false;
   const exited = once(child, "close").then(([code, signal]): Exit => {
@@ -71,6 +75,10 @@ export function start(args: readonly string[], options: RunOptions): Running {
     async prints(what, limitMs = 45_000) {
       await until(() => has(what) || hasExited, `the program to print ${String(what)}`, limitMs);
       if (!has(what)) throw new Error(`The program ended first:\n${stdout}${stderr}`);
+    },
+    async closeOutput() {
+      child.stdout.destroy();
+      if (!child.stdout.closed) await once(child.stdout, "close");
     },
     signal: (name) => void child.kill(name),
     async [Symbol.asyncDispose]() {

@@ -64,6 +64,15 @@ describe("plimsoll sessions, without a server", () => {
   });
 });
 
+describe("plimsoll sessions list", () => {
+  it("says nothing of a reader that has had enough", async () => {
+    const { data } = await openSessions();
+    await using list = start(["sessions", "list", "--data", data], { directory });
+    await list.closeOutput();
+    expect(await list.exited).toMatchObject({ code: 0, stderr: "" });
+  });
+});
+
 describe("plimsoll sessions export", () => {
   it("reads no faster than it can write, and no more than is taken", async () => {
     const { data, sessions } = await openSessions();
@@ -83,6 +92,7 @@ describe("plimsoll sessions export", () => {
         waiting -= 1;
         written += Buffer.from(bytes).toString("utf8");
       },
+      readerGone: new AbortController().signal,
       environment: {},
       workingDirectory: directory,
       color: false,

@@ -331,6 +331,18 @@ describe("loadConfig, problems", () => {
     ]);
   });
 
+  it("does not pass over a server file whose name is nearly right", async () => {
+    await writeFile(join(folder, "plimsoll.yml"), "listen: { port: 1 }\n");
+    const told =
+      "plimsoll.yml:1:1  is not read: the server file is called `plimsoll.yaml` | Rename it to `plimsoll.yaml`, or name it by --config";
+    expect(await problems({})).toEqual([told]);
+    expect(await problems({ flags: { "listen.prot": "1" } })).toHaveLength(2);
+    const named = await load({ file: "plimsoll.yml" });
+    expect(named.config.listen.port).toBe(1);
+    // Whoever has both has the right one.
+    expect((await load({ yaml: "listen: { port: 2 }\n" })).config.listen.port).toBe(2);
+  });
+
   it("also holds defaults to the relations between settings", async () => {
     expect(await problems({ flags: { "listen.host": "0.0.0.0" } })).toEqual([
       '--set listen.host:1:1 listen.host needs `auth.keys`, as other machines can reach this address: got "0.0.0.0" | Make a key by `plimsoll keys new`, or say `auth.allowAnyone: true` (--allow-anyone), or listen on 127.0.0.1',

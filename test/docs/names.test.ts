@@ -9,6 +9,7 @@ import { AgentFile } from "../../src/agent/schema.ts";
 import { keyTable } from "../../src/config/reference.ts";
 import { ServerFile } from "../../src/config/schema.ts";
 import { ERRORS } from "../../src/lib/errors.ts";
+import { ATTRIBUTES, METRICS, type MetricSpec } from "../../src/telemetry/names.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const pages = [
@@ -49,6 +50,32 @@ describe.each(pages)("%s", (page) => {
     const isKnown = (name: string) =>
       known.includes(`\`${base(name)}\``) || known.includes(`\`${name.replaceAll("_", ".")}\``);
     expect(named.filter((name) => !isKnown(name) && !isAttribute(known, name))).toEqual([]);
+  });
+});
+
+describe("queries of metrics", () => {
+  it.each(pages)("%s asks for labels and values that there are", (page) => {
+    const content = text.get(page) ?? "";
+    const ofMetric = [...content.matchAll(/\b((?:plimsoll|gen_ai)_[a-z_]+)\{([^}]*)\}/g)];
+    const wrong = ofMetric.flatMap(([, metric = "", labels = ""]) =>
+      matchersIn(labels).filter((matcher) => !fits(matcher, attributesOf(metric))),
+    );
+    const alone = [...content.matchAll(/`([a-z_.]+=~?"[^"`]*")`/g)].flatMap(([, labels = ""]) =>
+      matchersIn(labels).filter((matcher) => !fits(matcher, Object.values(ATTRIBUTES))),
+    );
+    expect([...wrong, ...alone]).toEqual([]);
+  });
+
+  it("would not pass with a label that there is not", () => {
+    const guard = attributesOf("plimsoll_guard_actions_total");
+    const [right, wrong, never] = matchersIn(
+      'plimsoll_guard_target="tool",target="tool",plimsoll_guard_target="tol"',
+    );
+    expect([right, wrong, never].map((each) => each !== undefined && fits(each, guard))).toEqual([
+      true,
+      false,
+      false,
+    ]);
   });
 });
 
@@ -96,6 +123,41 @@ describe("docs/operations.md", () => {
     expect(named.length).toBeGreaterThan(15);
   });
 });
+
+interface Matcher {
+  readonly label: string;
+  readonly operator: string;
+  readonly value: string;
+}
+
+type Attribute = (typeof ATTRIBUTES)[keyof typeof ATTRIBUTES];
+
+/** Of a query in Prometheus' language, what stands between its braces. */
+function matchersIn(labels: string): Matcher[] {
+  return [...labels.matchAll(/([\w.]+)(=~?|!=|!~)"([^"]*)"/g)].map(
+    ([, label = "", operator = "", value = ""]) => ({ label, operator, value }),
+  );
+}
+
+/** By the name that Prometheus has for the metric. */
+function attributesOf(metric: string): readonly Attribute[] {
+  const base = metric.replace(/_(total|bucket|sum|count)$/, "");
+  const specs: readonly MetricSpec[] = Object.values(METRICS);
+  const spec = specs.find(({ name }) => name.replaceAll(".", "_") === base);
+  return (spec?.attributes ?? []).map((key) => ATTRIBUTES[key]);
+}
+
+/** Whether there is such a label, with values of which the matcher takes one. */
+function fits({ label, operator, value }: Matcher, attributes: readonly Attribute[]): boolean {
+  const attribute = attributes.find(({ name }) => name.replaceAll(".", "_") === label);
+  if (attribute === undefined) return false;
+  const { values } = attribute;
+  if (!Array.isArray(values)) return true;
+  const pattern = new RegExp(`^(?:${value})$`, "u");
+  return values.some((each: string) =>
+    operator.endsWith("~") ? pattern.test(each) : each === value,
+  );
+}
 
 /** What looks like a setting or a key of an agent file and is none. */
 function unknownKeys(content: string): string[] {

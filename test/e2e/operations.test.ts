@@ -236,6 +236,11 @@ describe("what a server tells about itself", () => {
     expect(value(/^gen_ai_invoke_agent_duration_count\{.*"completed".*\}/)).toBe(2);
     expect(value(/^gen_ai_invoke_agent_duration_count\{.*"model_request_refused".*\}/)).toBe(1);
     expect(value(/^plimsoll_request_refused_total\{.*"session_not_found"\}/)).toBe(1);
+    const refused = [...metrics.matchAll(/^plimsoll_request_refused_total\{(.*)\}/gm)];
+    expect(
+      refused.map(([, labels = ""]) => labels).join(),
+      "what a turn failed with is none",
+    ).not.toContain("model_");
     expect(value(/^plimsoll_memory_limit/)).toBe(1400 * 2 ** 20);
     expect(value(/^plimsoll_memory_used/)).toBeGreaterThan(0);
     expect(value(/^plimsoll_agent_process_stray_live/)).toBe(0);

@@ -132,6 +132,19 @@ const all: readonly (readonly [string, Manifest])[] = [
   claimOf({ name: SETTINGS.name, size: "1Gi" }),
 ].map((manifest, at) => [`${at + 1}: ${manifest.kind}`, manifest]);
 
+describe("the image of single-container", () => {
+  it("has the data directory of the user that it runs as: a new volume takes its owner from there", async () => {
+    const lines = (await readFile(join(EXAMPLE, "Dockerfile"), "utf8")).split("\n");
+    const user = lines.findIndex((line) => line.startsWith("USER "));
+    const [, owner = "", group = ""] = /^USER (\d+):(\d+)$/u.exec(lines[user] ?? "") ?? [];
+    const data = lines.indexOf(`RUN install -d -o ${owner} -g ${group} /data`);
+    expect(data).toBeGreaterThan(0);
+    expect(data, "only root can").toBeLessThan(user);
+    const { spec } = jobOf({ ...SETTINGS, hasClaim: true });
+    expect(JSON.stringify(spec)).toContain('"--data","/data"');
+  });
+});
+
 describe("the manifests of single-container", () => {
   it.each(all)("%s fits its schema, and a mistake in it would be seen", (_name, manifest) => {
     validate(manifest);

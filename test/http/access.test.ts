@@ -87,6 +87,31 @@ describe("the route table", () => {
   });
 });
 
+describe("types that cannot be had", () => {
+  it.each(["/v1/agents/test/turns", "/agui", "/v1/agents/test/agui/connect"])(
+    "are answered by %s with those that can",
+    async (path) => {
+      const asking = async (accept: string) => {
+        const headers = {
+          authorization: `Bearer ${KEYS.caller}`,
+          accept,
+          "content-type": "application/json",
+        };
+        const response = await fetch(locked.url + path, { method: "POST", headers, body: "{}" });
+        return { status: response.status, body: (await response.json()) as Record<string, string> };
+      };
+      const { status, body } = await asking("text/html");
+      expect({ status, code: body["code"] }).toEqual({ status: 406, code: "not_acceptable" });
+      const typesIn = (text = "") => [...text.matchAll(/[a-z]+\/[a-z.+-]+/g)].map(([type]) => type);
+      const offered = typesIn(body["detail"]);
+      expect(offered.length).toBeGreaterThan(1);
+      expect(typesIn(body["remedy"]).filter((type) => !offered.includes(type))).toEqual([]);
+      // The body does not fit, or the agent is not there, but that is another matter.
+      for (const type of offered) expect([400, 404], type).toContain((await asking(type)).status);
+    },
+  );
+});
+
 describe("keys", () => {
   it.each([
     ["", 401],

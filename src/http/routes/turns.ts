@@ -23,6 +23,7 @@ import type { LiveTurn, TurnReader } from "../../turn/live-turn.ts";
 import { threadIdOfKey, turnKeyOf } from "../../turn/turn-key.ts";
 import { clientGone } from "../client-gone.ts";
 import { idempotencyKeyOf, keyNameOf } from "../idempotency-key.ts";
+import { turnHasBegun } from "../refusals.ts";
 import { jsonAnswer, type RequestContext, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 import { askForTurn, attach, lastEventIdOf, type Asked } from "../turn-asking.ts";
@@ -220,6 +221,7 @@ async function startTurn(parts: ServerParts, context: RequestContext): Promise<u
   if (answer === "events" || found.is === "done") {
     return sendRestEvents(parts, context, found, gone);
   }
+  turnHasBegun(reply);
   return found.is === "ended" ? restEndedBody(found.turn) : collected(found.reader, gone);
 }
 
