@@ -132,7 +132,8 @@ async function importModule(file: string): Promise<Record<string, unknown>> {
   try {
     if (/\.[cm]?ts$/.test(file)) {
       const { createJiti } = await import("jiti");
-      return await createJiti(import.meta.url).import(file);
+      // Its cache would be in a folder of all users, from which it runs what any of them puts there.
+      return await createJiti(import.meta.url, { fsCache: false }).import(file);
     }
     return (await import(pathToFileURL(file).href)) as Record<string, unknown>;
   } catch (cause) {

@@ -4,7 +4,7 @@
  * the real Claude Code.
  */
 
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -204,6 +204,18 @@ describe("loadFunctionTools", () => {
     expect([code, stderr]).toEqual([0, ""]);
     const { call } = await connect([join(directory, "orders.ts")]);
     expect((await call("orders", {})).text).toBe("1 open");
+  });
+
+  it("leaves no translated code where other users could put theirs", async () => {
+    const temporary = join(directory, "temporary");
+    await mkdir(temporary);
+    vi.stubEnv("TMPDIR", temporary);
+    try {
+      await loadFunctionTools([await module("fresh.ts", ADD_TS)]);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    expect(await readdir(temporary)).toEqual([]);
   });
 
   it.each([
