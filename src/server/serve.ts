@@ -4,6 +4,7 @@
  * @module
  */
 
+import { lookup } from "node:dns/promises";
 import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
@@ -144,7 +145,10 @@ async function drain(engine: Engine, graceMs: number, hurry: AbortSignal): Promi
 
 async function listen(app: FastifyInstance, { host, port }: Config["listen"]): Promise<string> {
   try {
-    return await app.listen({ host, port });
+    // Given the name `localhost`, Fastify opens a server more for each of its other addresses, with
+    // none of our limits and handlers.
+    const { address } = await lookup(host);
+    return await app.listen({ host: address, port });
   } catch (cause) {
     const reason = errnoOf(cause) ?? "unknown";
     throw new AppError("cannot_listen", `Cannot listen on ${host}:${port}: ${reason}`, { cause });
