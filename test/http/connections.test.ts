@@ -366,6 +366,16 @@ describe("at capacity", () => {
     expect(connection.received).not.toContain("100 Continue");
   });
 
+  it("refuses a page of another origin first, so that it is promised no place", async () => {
+    using _full = await fill();
+    const { shed } = await server.capacity();
+    for (const origin of ["https://evil.example", "null"]) {
+      const answer = await rawRequest(server.url, turn("hi", `Origin: ${origin}\r\n`));
+      expect([answer.status, codeOf(answer)]).toEqual([403, "foreign_origin"]);
+    }
+    expect((await server.capacity()).shed).toEqual(shed);
+  });
+
   it("answers pipelined requests in their order", async () => {
     using _full = await fill();
     using connection = new RawConnection(server.url);
