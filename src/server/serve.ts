@@ -9,6 +9,7 @@ import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
+import { OpenExports } from "../http/open-exports.ts";
 import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
@@ -101,7 +102,9 @@ async function serveEngine(
   const over = single?.over.reason as unknown;
   if (over !== undefined) log.info({ reason: over }, "The session of this replica is over");
   Object.assign(readiness, { state: "draining", reason: "the server is shutting down" });
+  const exported = parts.exports.drain(config.drain.graceMs, signals.hurry);
   await drain(engine, config.drain.graceMs, signals.hurry);
+  await exported;
   await ready;
   log.info("Stopped");
 }
@@ -119,6 +122,7 @@ function serverParts(
     gate: capacity.gate,
     sessions,
     reads: new TranscriptReads(given.config.sessions),
+    exports: new OpenExports(),
     warm,
     telemetry,
     capacity: () => report.view(),
