@@ -19,6 +19,7 @@ import { didYouMean } from "../lib/did-you-mean.ts";
 import { isObject } from "../lib/is-object.ts";
 import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { checkValue, type SchemaIssue, valueAt } from "../lib/schema-issues.ts";
+import { shownBy } from "../lib/shown-values.ts";
 import type { Environment } from "../lib/substitute.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import { YamlDocument } from "../lib/yaml-document.ts";
@@ -90,7 +91,11 @@ async function readServerFile({ file, workingDirectory, environment }: ConfigInp
   const path = resolve(workingDirectory, name);
   const read = await readTextFile(path, MAX_FILE_BYTES);
   if (read.ok) {
-    const document = new YamlDocument({ file: name, text: read.text }, environment);
+    const document = new YamlDocument(
+      { file: name, text: read.text },
+      environment,
+      shownBy(ServerFile),
+    );
     // Every setting has a default: whoever has made all lines comments wants them.
     return { path, document: document.isEmpty ? undefined : document, diagnostics: [] };
   }

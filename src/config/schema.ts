@@ -26,7 +26,8 @@ const listen = z.strictObject({
     .max(255)
     .default("127.0.0.1")
     .describe(
-      "Address to listen on. Beyond loopback, `auth.keys` or `auth.allowAnyone` must be there.",
+      "Address to listen on; of a name, the first that it has. Beyond loopback, `auth.keys` or " +
+        "`auth.allowAnyone` must be there.",
     ),
   port: z.int().min(0).max(65_535).default(8080).describe("TCP port; 0 lets the system choose."),
 });

@@ -187,19 +187,13 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
             if (!authenticator.isOn) checkHost(request.headers.host, allowedHosts);
             request.caller = authenticator.authenticate(request.headers.authorization, access);
           }
+          // Before the load: who is refused for that is counted, and moves the answers of others.
+          if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
           const asker = request.caller ?? NOBODY;
           const isWeighed = route.startsTurn === true && !isContinuation(parts, request, asker);
           const refusal = isWeighed ? loadRefusal(parts, asker) : null;
           if (refusal === null) done();
           else refusals.send(refusal, request, reply);
-        } catch (error) {
-          done(error as Error);
-        }
-      },
-      preHandler: (request, _reply, done) => {
-        try {
-          if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
-          done();
         } catch (error) {
           done(error as Error);
         }

@@ -21,6 +21,7 @@ import type { KeptSummary } from "../turn/kept-processes.ts";
 import type { LiveTurns } from "../turn/live-turns.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
 import type { WarmReason } from "../turn/warm-session.ts";
+import type { OpenExports } from "./open-exports.ts";
 
 export interface ServerParts {
   readonly config: Config;
@@ -31,6 +32,7 @@ export interface ServerParts {
   readonly sessions: Sessions;
   /** Whoever reads a transcript begins here. */
   readonly reads: TranscriptReads;
+  readonly exports: OpenExports;
   /** Starts a process for the session's next turn, if it can, and says what came of it. */
   readonly warm: (ref: SessionRef) => Promise<WarmReason>;
   /** Deletes the sessions that have to go now, or says which those are. */

@@ -25,3 +25,16 @@ export function sendStream(
     })
     .send(Readable.from(chunks, { objectMode: true, highWaterMark: 1 }));
 }
+
+/**
+ * The chunks, with the head of the response sent before the first of them, which may be long in
+ * coming: who comes back to a silent turn learns at once that it is there.
+ */
+export async function* afterHead<Chunk>(
+  { raw }: FastifyReply,
+  chunks: AsyncIterable<Chunk>,
+): AsyncGenerator<Chunk, void, undefined> {
+  // Asked for its first chunk only when Fastify has set all headers.
+  raw.flushHeaders();
+  yield* chunks;
+}

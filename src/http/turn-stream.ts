@@ -25,7 +25,7 @@ import {
 import { eventsOfEnded } from "../turn/kept-turn.ts";
 import type { RequestContext } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
-import { sendStream } from "./stream-reply.ts";
+import { afterHead, sendStream } from "./stream-reply.ts";
 import type { Attached, Ended, Read } from "./turn-asking.ts";
 
 /** What starting a turn can be refused with. */
@@ -68,7 +68,7 @@ export function sendRestEvents(
   if (asked.is === "done") return reply.status(204).send();
   const { turnId } = asked.is === "ended" ? asked.turn : asked.reader.turn.request;
   const frames = encodeRestEvents(entriesOf(asked), turnId, reporter(parts, turnId, gone));
-  return sendStream(reply, SSE_MEDIA_TYPE, beating(parts, frames, gone));
+  return sendStream(reply, SSE_MEDIA_TYPE, afterHead(reply, beating(parts, frames, gone)));
 }
 
 /** The same as the events of a run of AG-UI. */
@@ -101,7 +101,7 @@ export function sendAguiFrames(
   const { heartbeatMs } = parts.config.http;
   const chunks =
     format === "sse"
-      ? beating(parts, encodeAguiBytes(frames, format), gone)
+      ? afterHead(reply, beating(parts, encodeAguiBytes(frames, format), gone))
       : encodeAguiBytes(withHeartbeatOnceBegun(frames, heartbeatMs, AGUI_HEARTBEAT, gone), format);
   return sendStream(reply, AGUI_MEDIA_TYPES[format], chunks);
 }

@@ -39,6 +39,11 @@ export function substitute(written: string, environment: Environment): Substitut
         problems.push({ reference, ...MALFORMED });
         return reference;
       }
+      // It ends at the first `}`, so the rest would stay behind, whether the variable is set or not.
+      if (fallback?.includes("${") === true) {
+        problems.push({ reference, ...nested(name) });
+        return reference;
+      }
       substituted = true;
       whole = reference === written;
       const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
@@ -54,6 +59,13 @@ const MALFORMED = {
   message: "has a `${` that does not name a variable",
   remedy: "Write `${NAME}` or `${NAME:-default}`, or `$${` for a literal `${`",
 } as const;
+
+function nested(name: string): { message: string; remedy: string } {
+  return {
+    message: `has a \`\${\` within the default of ${name}, where none is read`,
+    remedy: `Write a default without it, such as \`\${${name}:-default}\`, or none and set ${name}`,
+  };
+}
 
 function unset(name: string): { message: string; remedy: string } {
   return {

@@ -13,9 +13,11 @@ import {
   LineCounter,
   type Alias,
   type ParsedNode,
+  type Scalar,
   type YAMLMap,
 } from "yaml";
 import { type Diagnostic, formatPath, frameAt, printable } from "./diagnostics.ts";
+import type { Shown } from "./shown-values.ts";
 import type { Environment } from "./substitute.ts";
 import { DataReader, keyName } from "./yaml-data.ts";
 import { EMPTY, parseYaml, type Path, type Problem } from "./yaml-parse.ts";
@@ -39,20 +41,23 @@ export class YamlDocument {
   readonly isEmpty: boolean;
   /** Where the text before the first syntax error ends: what follows may be read wrongly. */
   readonly trustedUntil: number;
-  readonly #text: string;
+  /** What frames are cut from: values that may not be shown are stars, each where it was. */
+  readonly #shownText: string;
+  readonly #shownAt: (path: Path) => Shown;
   readonly #file: string;
   readonly #lines: LineCounter;
   readonly #root: ParsedNode | null;
   readonly #targets: ReadonlyMap<Alias, ParsedNode>;
 
-  constructor(source: YamlSource, environment: Environment) {
+  constructor(source: YamlSource, environment: Environment, shownAt: (path: Path) => Shown) {
     const text = source.text.replace(/^\uFEFF/u, "");
     this.#file = source.file;
-    this.#text = text;
+    this.#shownAt = shownAt;
     this.#lines = new LineCounter();
     const { root, errors } = parseYaml(text, this.#lines);
     const reader = new DataReader(text, environment);
     this.#root = root;
+    this.#shownText = this.#masked(text);
     this.isEmpty = root === null && errors.every((error) => error === EMPTY);
     this.value = reader.read(root, []);
     this.#targets = reader.targets;
@@ -97,6 +102,31 @@ export class YamlDocument {
     return typeof node.value === "string" ? JSON.stringify(short) : short;
   }
 
+  /** Whether a value may be repeated in a message. */
+  shows(path: Path): boolean {
+    const node = this.#nodeAt(path);
+    return !isText(node) || this.#shownAt(path) === "shown";
+  }
+
+  #masked(text: string): string {
+    const pieces: string[] = [];
+    let end = 0;
+    const mask = (node: unknown, path: Path): void => {
+      const shown = this.#shownAt(path);
+      if (isMap(node) && shown !== "secret") {
+        for (const { key, value } of node.items) mask(value, [...path, keyName(key) ?? ""]);
+      } else if (isSeq(node) && shown !== "secret") {
+        for (const [index, item] of node.items.entries()) mask(item, [...path, index]);
+      } else if (shown !== "shown" && (isText(node) || isMap(node) || isSeq(node))) {
+        const [from, to] = node.range ?? [end, end];
+        pieces.push(text.slice(end, from), text.slice(from, to).replaceAll(/\S/gu, "*"));
+        end = to;
+      }
+    };
+    mask(this.#root, []);
+    return pieces.join("") + text.slice(end);
+  }
+
   #nodeAt(path: Path): ParsedNode | undefined {
     let node: ParsedNode | undefined = this.#root ?? undefined;
     for (const part of path) {
@@ -111,9 +141,15 @@ export class YamlDocument {
   #diagnostic({ path, message, remedy, offset }: Problem): Diagnostic {
     const { line, col } = this.#lines.linePos(offset);
     const place = { line: Math.max(1, line), column: Math.max(1, col) };
-    const frame = frameAt(this.#text, place.line, place.column);
+    const frame = frameAt(this.#shownText, place.line, place.column);
     return { file: this.#file, ...place, path: formatPath(path), message, remedy, frame };
   }
+}
+
+/** And not merely a reference, which says nothing of what stands in its place. */
+function isText(node: unknown): node is Scalar {
+  if (!isScalar(node) || node.value === null) return false;
+  return typeof node.value !== "string" || !/^\$\{\w+\}$/u.test(node.value);
 }
 
 function pairOf(map: YAMLMap.Parsed, key: PropertyKey | undefined) {

@@ -11,6 +11,7 @@ import type { z } from "zod";
 import type { Diagnostic } from "./diagnostics.ts";
 import { didYouMean, nearest } from "./did-you-mean.ts";
 import { checkValue, type SchemaIssue } from "./schema-issues.ts";
+import { shownBy } from "./shown-values.ts";
 import type { Environment } from "./substitute.ts";
 import { MAX_DIAGNOSTICS, YamlDocument, type YamlSource } from "./yaml-document.ts";
 import type { Path } from "./yaml-parse.ts";
@@ -33,7 +34,7 @@ export function readYaml<S extends z.ZodType>(
   schema: S,
   environment: Environment,
 ): YamlResult<z.output<S>> {
-  const document = new YamlDocument(source, environment);
+  const document = new YamlDocument(source, environment, shownBy(schema));
   // Nothing to check: the document says itself that it is empty or could not be parsed.
   if (document.value === null) return { ok: false, diagnostics: document.diagnostics, document };
   const checked = checkValue(schema, document.value);
@@ -87,7 +88,8 @@ function diagnosticOf(issue: SchemaIssue, document: YamlDocument): Diagnostic {
   }
   const got = document.asWritten(path);
   const remedy = issue.remedy === "" ? remedyFor(issue, got) : issue.remedy;
-  return document.diagnosticAt(path, `${message}: got ${got ?? "nothing"}`, remedy);
+  const shown = document.shows(path) ? `: got ${got ?? "nothing"}` : "";
+  return document.diagnosticAt(path, `${message}${shown}`, remedy);
 }
 
 /** The cure for a value whose schema names none. `got` is the value as written. */

@@ -4,10 +4,12 @@
  * @module
  */
 
+import { lookup } from "node:dns/promises";
 import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
+import { OpenExports } from "../http/open-exports.ts";
 import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
@@ -100,7 +102,9 @@ async function serveEngine(
   const over = single?.over.reason as unknown;
   if (over !== undefined) log.info({ reason: over }, "The session of this replica is over");
   Object.assign(readiness, { state: "draining", reason: "the server is shutting down" });
+  const exported = parts.exports.drain(config.drain.graceMs, signals.hurry);
   await drain(engine, config.drain.graceMs, signals.hurry);
+  await exported;
   await ready;
   log.info("Stopped");
 }
@@ -118,6 +122,7 @@ function serverParts(
     gate: capacity.gate,
     sessions,
     reads: new TranscriptReads(given.config.sessions),
+    exports: new OpenExports(),
     warm,
     telemetry,
     capacity: () => report.view(),
@@ -144,7 +149,10 @@ async function drain(engine: Engine, graceMs: number, hurry: AbortSignal): Promi
 
 async function listen(app: FastifyInstance, { host, port }: Config["listen"]): Promise<string> {
   try {
-    return await app.listen({ host, port });
+    // Given the name `localhost`, Fastify opens a server more for each of its other addresses, with
+    // none of our limits and handlers.
+    const { address } = await lookup(host);
+    return await app.listen({ host: address, port });
   } catch (cause) {
     const reason = errnoOf(cause) ?? "unknown";
     throw new AppError("cannot_listen", `Cannot listen on ${host}:${port}: ${reason}`, { cause });

@@ -124,15 +124,16 @@ async function call(
   }
 }
 
-/** TypeScript is loaded by Node itself where it can, else by jiti. */
+/**
+ * TypeScript is loaded by jiti, also where Node could strip the types: that takes neither an enum nor
+ * `./db.js` for a `db.ts`, so what a module may say would depend on who runs it.
+ */
 async function importModule(file: string): Promise<Record<string, unknown>> {
   try {
-    if (
-      /\.[cm]?ts$/.test(file) &&
-      !("typescript" in process.features && process.features.typescript)
-    ) {
+    if (/\.[cm]?ts$/.test(file)) {
       const { createJiti } = await import("jiti");
-      return await createJiti(import.meta.url).import(file);
+      // Its cache would be in a folder of all users, from which it runs what any of them puts there.
+      return await createJiti(import.meta.url, { fsCache: false }).import(file);
     }
     return (await import(pathToFileURL(file).href)) as Record<string, unknown>;
   } catch (cause) {

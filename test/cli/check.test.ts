@@ -76,6 +76,40 @@ describe("runCheck", () => {
     );
   });
 
+  it.each([
+    ["plimsoll.yaml", "auth: { keys: [{ id: a, sha256: plk_hush }] }"],
+    ["plimsoll.yaml", "auth: { keys: [{ id: a, key: plk_hush }] }"],
+    ["plimsoll.yaml", "auth: { keys: [{ id: a, role: kaller, sha256: plk_hush }] }"],
+    ["plimsoll.yaml", "auth: { keys: [plk_hush] }"],
+    ["plimsoll.yaml", "auth: plk_hush"],
+    ["plimsoll.yaml", 'sessions: { store: "postgress://u:hush@h/db" }'],
+    ["plimsoll.yaml", 'sessions: "postgres://u:hush@h/db"'],
+    ["plimsoll.yaml", 'sesions: { store: "postgres://u:hush@h/db" }'],
+    ["plimsoll.yaml", 'sessions: { store: "postgres://u:hush@${NONE}/db" }'],
+    ["plimsoll.yaml", "sessions: { stor: &a hush, store: *a }"],
+    ["plimsoll.yaml", "sessions:\n  store: >-\n    postgress://u:hush@h/db\n"],
+    ["plimsoll.yaml", "sessions:\n  store: postgres://u:hush@h/db: x\n"],
+    ["plimsoll.yaml", "sessions:\n\tstore: postgres://u:hush@h/db\n"],
+    ["plimsoll.yaml", "sessions:\n  store: 'postgres://u:hush@h/db\n"],
+    ["plimsoll.yaml", "sessions:\n  store: @hush\n"],
+    ["plimsoll.yaml", "telemetry: { otlpHeaders: [hush] }"],
+    ["agent.yaml", "tools: { mcp: { docs: { type: http, url: x, headers: { a: hush } } } }"],
+    ["agent.yaml", "tools: { mcp: { docs: { type: http, headers: Bearer hush } } }"],
+    ["agent.yaml", "tools: { mcp: { docs: { type: http, header: { a: hush } } } }"],
+    ["agent.yaml", "tools: { mcp: { docs: { type: stdio, env: { TOKEN: [hush] } } } }"],
+    ["agent.yaml", "tools: { mcp: { docs: { type: stido, env: { TOKEN: hush } } } }"],
+    ["agent.yaml", "tools: { mcp: { docs: { env: hush } } }"],
+  ])("repeats no secret of %s: %s", async (name, lines) => {
+    const text = name === "agent.yaml" ? `name: hello\ninstructions: Be kind.\n${lines}\n` : lines;
+    for (const format of ["text", "json", "github"] as const) {
+      const files = { "agent.yaml": "name: hello\ninstructions: Be kind.\n", [name]: text };
+      const { code, stdout, stderr } = await check(files, { format });
+      expect(code).toBe(78);
+      expect(stdout + stderr).toContain(name);
+      expect(stdout + stderr).not.toContain("hush");
+    }
+  });
+
   it("tells of the agent file and the server file together, on stderr, and exits with 78", async () => {
     const files = {
       "agent.yaml": "nam: a\ninstructions: x\n",

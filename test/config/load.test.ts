@@ -270,7 +270,7 @@ describe("loadConfig, problems", () => {
     ],
     [
       "auth: {keys: [{id: a, sha256: secret}]}",
-      'plimsoll.yaml:1:31 auth.keys[0].sha256 needs a SHA-256 in 64 lower-case hex digits: got "secret" | Make it with `printf %s "$KEY" | sha256sum`',
+      'plimsoll.yaml:1:31 auth.keys[0].sha256 needs a SHA-256 in 64 lower-case hex digits | Make it with `printf %s "$KEY" | sha256sum`',
     ],
     [
       `auth: {keys: [{id: a, sha256: ${SHA}}], allowAnyone: true}`,
@@ -286,7 +286,7 @@ describe("loadConfig, problems", () => {
     ],
     [
       "telemetry: {otlpEndpoint: localhost:4318}",
-      'plimsoll.yaml:1:27 telemetry.otlpEndpoint needs an http or https URL: got "localhost:4318" | Write for example `http://localhost:4318`',
+      "plimsoll.yaml:1:27 telemetry.otlpEndpoint needs an http or https URL | Write for example `http://localhost:4318`",
     ],
     ["listen: 3", "plimsoll.yaml:1:9 listen needs a map of keys: got 3 | "],
   ])("%s", async (yaml, ...expected) => expect(await problems({ yaml })).toEqual(expected));

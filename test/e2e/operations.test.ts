@@ -4,6 +4,7 @@
  */
 
 import { spawn } from "node:child_process";
+import { appendFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 
@@ -16,6 +17,7 @@ import {
   type TestServerOptions,
 } from "../helpers/server.ts";
 import { ask, post, refusal, stream } from "./client.ts";
+import { transcriptOf } from "./transcripts.ts";
 
 const SCRIPT = `
 defaults: { firstTokenMs: 10, tokensPerSecond: 500 }
@@ -123,6 +125,25 @@ describe("a server that gets SIGTERM", () => {
     expect(await server.exited).toEqual({ code: 0, signal: null });
     expect(server.logs.at(-1)?.msg).toBe("Stopped");
     expect(server.stderr()).toBe("");
+  });
+
+  it("lets an export end that has begun, and is there as long", async () => {
+    const server = await startProgram({ "drain.grace": "1m" });
+    const { sessionId } = await ask(server, "Hi");
+    const message = { role: "user", content: "x".repeat(2 ** 20) };
+    const line = `${JSON.stringify({ type: "user", message })}\n`;
+    // More than all sockets and buffers between the two hold.
+    await appendFile(await transcriptOf(server.directory, sessionId), line.repeat(64));
+    const answer = await fetch(`${server.url}/v1/sessions/${sessionId}/export`);
+    server.signal("SIGTERM");
+    await until(async () => (await fetch(`${server.url}/readyz`)).status === 503, "unready");
+    // With no turn to wait for it would close at once.
+    for (let count = 0; count < 50; count += 1) {
+      expect((await fetch(`${server.url}/livez`)).status).toBe(200);
+    }
+    // Rejects if it was cut off.
+    expect((await answer.arrayBuffer()).byteLength).toBeGreaterThan(64 * line.length);
+    expect(await server.exited).toEqual({ code: 0, signal: null });
   });
 
   it("ends what outlasts the grace with an event and a clean close, never with a reset", async () => {

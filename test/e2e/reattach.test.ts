@@ -78,6 +78,8 @@ beforeAll(async () => {
       "journal.keepTime": "4s",
       "journal.turnSize": "64KiB",
       "http.streamsPerCaller": "1000",
+      // What is sent in the meantime is no heartbeat.
+      "http.heartbeat": "10m",
     },
   });
 });
@@ -162,6 +164,21 @@ describe("a turn whose client was cut off", () => {
     expect(await second).toEqual(whole);
   });
 
+  it("says at once that it is there, also while nothing happens in it", async () => {
+    const first = await begin("Now hang", "lasting");
+    const seen: Frame[] = [];
+    const isSilent = () => textOf(seen).trim().split(" ").length === 3;
+    while (!isSilent()) seen.push((await first.frames.next()).value as Frame);
+    const again = await comeBack(first.turnId, lastIdOf(seen));
+    expect([again.response.status, again.response.headers.get("content-type")]).toEqual([
+      200,
+      "text/event-stream",
+    ]);
+    await cancel(first.turnId);
+    expectWhole([...seen, ...(await take(again))], "cancelled");
+    first.cut();
+  });
+
   it("is there after its end, and tells who has read all of it to stay away", async () => {
     const first = await begin("Hi", "helper");
     const seen = await take(first);
@@ -192,6 +209,34 @@ describe("a turn whose client was cut off", () => {
     const isGone = async () => (await read(first.turnId))["code"] === "turn_not_found";
     await until(isGone, "the turn to be forgotten", 8_000);
     expect((await comeBack(first.turnId)).response.status).toBe(404);
+  });
+});
+
+describe("a run of AG-UI that is picked up again", () => {
+  it("says at once that it is there, also while nothing happens in it", async () => {
+    const input = { threadId: "silent", runId: "silent-run", state: {}, tools: [], context: [] };
+    const message = { id: "one", role: "user", content: "Now hang" };
+    const body = JSON.stringify({ ...input, messages: [message], forwardedProps: {} });
+    const run = (more: Record<string, string> = {}) =>
+      openFrames(`${server.url}/v1/agents/lasting/agui`, {
+        method: "POST",
+        headers: headers({ "content-type": "application/json", ...more }),
+        body,
+      });
+    const first = await run();
+    const seen: Frame[] = [];
+    const words = () =>
+      seen
+        .map(({ data }) => (data as { delta?: string }).delta ?? "")
+        .join("")
+        .trim()
+        .split(" ");
+    while (words().length < 3) seen.push((await first.frames.next()).value as Frame);
+    const again = await run({ "last-event-id": lastIdOf(seen) ?? "" });
+    expect(again.response.status).toBe(200);
+    await cancel(again.response.headers.get("x-turn-id") ?? "");
+    expect((await take(again)).at(-1)?.data).toMatchObject({ type: "RUN_ERROR" });
+    first.cut();
   });
 });
 

@@ -3,7 +3,8 @@
  * no permit is lost.
  * Method: bytes on sockets against a whole server with the real `claude`.
  */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import dns from "node:dns";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { until } from "../helpers/leaks.ts";
 import { type InProcessServer, startServer } from "../helpers/server.ts";
 import { RawConnection, type RawAnswer, rawRequest } from "./raw.ts";
@@ -135,6 +136,32 @@ describe("what is no request", () => {
     connection.socket.end();
     await connection.closed;
     expect(connection.received).toBe("");
+  });
+});
+
+describe("a server on localhost", () => {
+  it("is at one address, with all its rules, where the name has two", async () => {
+    const real = dns.lookup;
+    const both = ["127.0.0.1", "127.0.0.2"].map((address) => ({ address, family: 4 }));
+    const lookup = (name: string, ...rest: unknown[]): unknown => {
+      if (name !== "localhost") return Reflect.apply(real, dns, [name, ...rest]);
+      const done = rest.at(-1) as (error: null, ...found: unknown[]) => void;
+      const { all = false } = typeof rest[0] === "object" ? (rest[0] as { all?: boolean }) : {};
+      return all ? done(null, both) : done(null, "127.0.0.1", 4);
+    };
+    const spy = vi.spyOn(dns, "lookup").mockImplementation(lookup);
+    try {
+      const settings = { ...SETTINGS, "listen.host": "localhost" };
+      await using named = await startServer({ script: SCRIPT, settings });
+      using other = new RawConnection(`http://127.0.0.2:${new URL(named.url).port}`);
+      await other.send("hello\r\n\r\n");
+      await other.closed;
+      // What is refused by the system is by nobody else's rules.
+      expect([other.isReset, other.received]).toEqual([true, ""]);
+      expect((await fetch(`${named.url}/livez`)).status).toBe(200);
+    } finally {
+      spy.mockRestore();
+    }
   });
 });
 
@@ -337,6 +364,16 @@ describe("at capacity", () => {
     );
     expect((await connection.answers())[0]?.status).toBe(429);
     expect(connection.received).not.toContain("100 Continue");
+  });
+
+  it("refuses a page of another origin first, so that it is promised no place", async () => {
+    using _full = await fill();
+    const { shed } = await server.capacity();
+    for (const origin of ["https://evil.example", "null"]) {
+      const answer = await rawRequest(server.url, turn("hi", `Origin: ${origin}\r\n`));
+      expect([answer.status, codeOf(answer)]).toEqual([403, "foreign_origin"]);
+    }
+    expect((await server.capacity()).shed).toEqual(shed);
   });
 
   it("answers pipelined requests in their order", async () => {

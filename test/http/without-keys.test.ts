@@ -81,7 +81,7 @@ describe("a server without keys", () => {
       headers: { "content-type": "text/plain", origin: "https://evil.example" },
       body: JSON.stringify({ input: "Hi" }),
     });
-    expect(simple.status).toBe(415);
+    expect(simple.status).toBe(403);
     expect(simple.headers.get("access-control-allow-origin")).toBeNull();
   });
 

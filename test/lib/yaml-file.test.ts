@@ -227,6 +227,16 @@ describe("readYaml, variables", () => {
     expect(value("name: a $${B} $$ $C", { B: "b" })).toEqual({ name: "a ${B} $$ $C" });
   });
 
+  it.each([{}, { TOKEN: "abc" }, { TOKEN: "abc", FALLBACK: "def" }])(
+    "takes no reference within a default, whatever is set: %j",
+    (environment) => {
+      expect(problems('name: "Bearer ${TOKEN:-${FALLBACK}}"', environment)).toEqual([
+        "1:15 name has a `${` within the default of TOKEN, where none is read | " +
+          "Write a default without it, such as `${TOKEN:-default}`, or none and set TOKEN",
+      ]);
+    },
+  );
+
   it("does not look into keys and comments, nor into what was put in", () => {
     expect(value('# ${NONE}\nheaders: {"${NONE}": a} # ${NONE}\n')).toEqual({
       headers: { "${NONE}": "a" },

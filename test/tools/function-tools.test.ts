@@ -4,7 +4,7 @@
  * the real Claude Code.
  */
 
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,6 +14,7 @@ import { InMemoryTransport } from "@modelcontextprotocol/sdk/inMemory.js";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { defineTool, loadFunctionTools, type ToolContext } from "../../src/tools/function-tools.ts";
+import { ROOT, run } from "../cli/plimsoll.ts";
 import { AgentLab } from "../turn/real-agents.ts";
 
 const CONTEXT: ToolContext = {
@@ -182,6 +183,41 @@ describe("loadFunctionTools", () => {
     }
   });
 
+  it("loads TypeScript as people write it, also where Node strips types by itself", async () => {
+    await mkdir(join(directory, "node_modules", "shop"), { recursive: true });
+    const tool = (name: string, result: string) =>
+      `export const ${name} = { description: "d", input: { type: "object" }, run: () => ${result} };`;
+    await module("db.ts", "export enum State { open = 'open' }\nexport const rows: number = 1;");
+    const orders = `import { rows } from "./db.js";\nimport { State } from "./db";\n`;
+    await module("orders.ts", orders + tool("orders", "`${rows} ${State.open}`"));
+    await module("node_modules/shop/index.ts", tool("shop", '"open" as string'));
+    const functions = "[orders.ts, node_modules/shop/index.ts]";
+    const file = await module(
+      "typed.yaml",
+      `name: typed\ninstructions: x\ntools: { functions: ${functions} }\n`,
+    );
+    // From 22.18 on a Node says so of itself.
+    const strips = `Reflect.defineProperty(process.features, "typescript", { value: "strip" })`;
+    const node = [process.execPath, "--import", `data:text/javascript,${strips}`] as const;
+    const program = [...node, join(ROOT, "build", "main.js")] as const;
+    const { code, stderr } = await run(["check", file], { directory, program });
+    expect([code, stderr]).toEqual([0, ""]);
+    const { call } = await connect([join(directory, "orders.ts")]);
+    expect((await call("orders", {})).text).toBe("1 open");
+  });
+
+  it("leaves no translated code where other users could put theirs", async () => {
+    const temporary = join(directory, "temporary");
+    await mkdir(temporary);
+    vi.stubEnv("TMPDIR", temporary);
+    try {
+      await loadFunctionTools([await module("fresh.ts", ADD_TS)]);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    expect(await readdir(temporary)).toEqual([]);
+  });
+
   it.each([
     ["{ minProperties: 1 }", 'input has "minProperties", which cannot be checked'],
     ['{ anyOf: [{ required: ["a"] }], not: {} }', 'input has "anyOf", "not", which cannot'],
@@ -200,16 +236,19 @@ describe("loadFunctionTools", () => {
     });
   });
 
-  it("loads a module once, however many agents use it", async () => {
-    const file = await module(
-      "counter.js",
-      `let n = 0;
+  it.each(["counter.js", "counter.ts"])(
+    "loads %s once, however many agents use it",
+    async (name) => {
+      const file = await module(
+        name,
+        `let n = 0;
        export const count = { description: "Counts", input: { type: "object" }, run: () => ++n };`,
-    );
-    const [first, second] = [await connect([file]), await connect([file])];
-    expect((await first.call("count", {})).text).toBe("1");
-    expect((await second.call("count", {})).text).toBe("2");
-  });
+      );
+      const [first, second] = [await connect([file]), await connect([file])];
+      expect((await first.call("count", {})).text).toBe("1");
+      expect((await second.call("count", {})).text).toBe("2");
+    },
+  );
 
   const tool = (fields: string) => `export const it = { ${fields} };`;
   const whole = 'description: "d", input: { type: "object" }, run() {}';

@@ -153,7 +153,7 @@ const exportQuerySchema = z.strictObject({
     .describe("Whose session it is; the caller's without it. Another one's is for operators."),
 });
 
-function exportSession({ sessions }: ServerParts): Route {
+function exportSession({ sessions, exports }: ServerParts): Route {
   return {
     method: "GET",
     path: "/v1/sessions/:sessionId/export",
@@ -193,6 +193,7 @@ function exportSession({ sessions }: ServerParts): Route {
         );
       }
       const chunks = await sessions.exported({ tenant, sessionId: param("sessionId") }, Date.now());
+      exports.track(reply);
       return sendStream(reply, "application/x-ndjson", chunks);
     },
   };
