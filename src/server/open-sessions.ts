@@ -131,6 +131,7 @@ function sharedSessions(
     holder: data.serverId,
     leaseTimeMs,
     maxPerTenant,
+    maxIdleMs: config.retention.maxIdleMs,
     outboxBytes,
     beforeDelete,
     onNotice: (notice) => tell(notice, telemetry),

@@ -11,7 +11,7 @@ import type { FileSessions } from "./file-sessions.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import { isMarkOf, type LoadPath, LocalCopy, type Mark } from "./local-copy.ts";
 import type { StoredSession } from "./retention.ts";
-import { parseSessionRef, type SessionRef } from "./session-id.ts";
+import { parseSessionRef, type SessionRef, textOf } from "./session-id.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import type { SessionRecord } from "./session-record.ts";
 import type { Sessions } from "./sessions.ts";
@@ -27,6 +27,8 @@ export interface SessionCopiesOptions {
   readonly log: SessionLog;
   readonly clock: LeaseClock;
   readonly locks: SessionLocks;
+  /** How long after its last use one stays of which the store knows nothing; null for ever. */
+  readonly maxIdleMs: number | null;
   /** Whether the store has yet to hear of a turn that only the copy has. */
   readonly isNeeded: (ref: SessionRef) => boolean;
   /** Ends what is kept in memory for a session whose lock is held. */
@@ -35,6 +37,8 @@ export interface SessionCopiesOptions {
 
 export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   readonly #options: SessionCopiesOptions;
+  /** Of which the store, when it was last asked, knew nothing that can be read. */
+  readonly #unknown = new Set<string>();
 
   constructor(options: SessionCopiesOptions) {
     this.#options = options;
@@ -96,8 +100,13 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return copy.isWithin(record, this.#loadOf(ref, head));
   }
 
-  look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
-    return this.#options.local.look(needsBytes);
+  async *look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    for await (const some of this.#options.local.look(needsBytes)) {
+      yield some.map((each) => {
+        const isUnknown = each !== "unreadable" && this.#unknown.has(textOf(each));
+        return isUnknown ? { ...each, goesByTimeAlone: true } : each;
+      });
+    }
   }
 
   async deleteUnused(
@@ -107,10 +116,11 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     const own = parseSessionRef(seen);
     const { locks, local, isNeeded, beforeDelete } = this.#options;
     using _lock = locks.lock(own);
-    if (isNeeded(own) || !(await storing("read the session", () => this.#isUnused(seen))))
+    if (isNeeded(own) || !(await storing("read the session", () => this.#mayGo(seen, nowMs))))
       return false;
     await beforeDelete(own);
     await local.discard(own, nowMs);
+    this.#unknown.delete(textOf(own));
     return true;
   }
 
@@ -130,7 +140,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
         if (seen === "unreadable" || seen.isBusy) continue;
         const stored = await this.#storedOf(seen);
         // If the store cannot say, the copy may be worth a rescue.
-        if (stored === null) continue;
+        if (stored === "unknown") continue;
         const work = isOf(stored, seen)
           ? this.#learn(seen, stored)
           : this.deleteUnused(seen, nowMs);
@@ -140,17 +150,18 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return dropped;
   }
 
-  /** Null where the store knows nothing of it, or nothing that can be read. */
-  async #storedOf(ref: SessionRef): Promise<SessionRecord | "deleted" | null> {
+  /** Unknown where the store knows nothing of it, or nothing that can be read. */
+  async #storedOf(ref: SessionRef): Promise<SessionRecord | "deleted" | "unknown"> {
     const { log, clock } = this.#options;
-    try {
+    const known = async (): Promise<SessionRecord | "deleted" | "unknown"> => {
       const head = await clock.asked(() => log.read(keyOf(ref)));
-      if (head === null) return null;
+      if (head === null) return "unknown";
       return isThere(head) ? recordOf(head, ref, Date.now()) : "deleted";
-    } catch (thrown) {
-      if (isUnreadable(thrown)) return null;
-      throw thrown;
-    }
+    };
+    const stored = await known().catch(unknownIfUnreadable);
+    if (stored === "unknown") this.#unknown.add(textOf(ref));
+    else this.#unknown.delete(textOf(ref));
+    return stored;
   }
 
   /** Has the copy know whether the session is on hold: for when the store is away. */
@@ -162,14 +173,26 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return false;
   }
 
-  /** Whether it had no turn since it was seen, and is not on hold. */
-  async #isUnused(seen: SessionRef & { readonly lastUseAtMs: number }): Promise<boolean> {
+  /** Whether it had no turn since it was seen, is not on hold, and is not to be missed. */
+  async #mayGo(
+    seen: SessionRef & { readonly lastUseAtMs: number },
+    nowMs: number,
+  ): Promise<boolean> {
     const copy = this.of(seen);
     const record = await copy.record();
     if (record === undefined || (await copy.lastUseAtMs(record)) !== seen.lastUseAtMs) return false;
-    // While the store is away, as far as is known here: the disk fills up all the same.
-    const stored = (await this.#storedOf(seen).catch(nullIfAway)) ?? record;
+    const stored = await this.#storedOf(seen).catch(awayIfSilent);
+    if (stored === "unknown" || stored === "away") {
+      // While the store is away, as far as is known here: the disk fills up all the same.
+      if (record.onHoldSinceMs !== undefined) return false;
+      return !this.#unknown.has(textOf(seen)) || this.#isIdleForLong(seen.lastUseAtMs, nowMs);
+    }
     return !isOf(stored, record) || stored.onHoldSinceMs === undefined;
+  }
+
+  #isIdleForLong(lastUseAtMs: number, nowMs: number): boolean {
+    const { maxIdleMs } = this.#options;
+    return maxIdleMs !== null && nowMs - lastUseAtMs > maxIdleMs;
   }
 
   #loadOf(ref: SessionRef, head: SessionHead): LoadPath {
@@ -185,8 +208,13 @@ function isOf(
   return stored !== "deleted" && stored.createdAtMs === createdAtMs;
 }
 
-function nullIfAway(thrown: unknown): null {
-  if (hasCode(thrown, "store_unavailable")) return null;
+function unknownIfUnreadable(thrown: unknown): "unknown" {
+  if (isUnreadable(thrown)) return "unknown";
+  throw thrown;
+}
+
+function awayIfSilent(thrown: unknown): "away" {
+  if (hasCode(thrown, "store_unavailable")) return "away";
   throw thrown;
 }
 

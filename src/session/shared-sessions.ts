@@ -56,6 +56,8 @@ export interface SharedSessionsOptions {
   readonly holder: string;
   readonly leaseTimeMs: number;
   readonly maxPerTenant: number;
+  /** As of `SessionCopiesOptions`. */
+  readonly maxIdleMs: number | null;
   /** Bytes of turns that may wait to be brought over; beyond, no new turn is taken. */
   readonly outboxBytes: number;
   /** Ends what is kept in memory for a session that is about to be deleted, whose lock is held. */
@@ -78,7 +80,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   #watch: Disposable | undefined;
 
   constructor(options: SharedSessionsOptions) {
-    const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes } = options;
+    const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes, maxIdleMs } = options;
     const clock = new LeaseClock(options.holder, options.leaseTimeMs);
     const isBusyHere = (ref: SessionRef) => locks.isLocked(ref);
     super({ store, clock, maxPerTenant, isBusyHere });
@@ -86,7 +88,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     this.#clock = clock;
     const { local, beforeDelete } = options;
     const isNeeded = (ref: SessionRef) => this.#outbox.has(ref);
-    const parts = { dataDirectory, local, locks, isNeeded, beforeDelete };
+    const parts = { dataDirectory, local, locks, maxIdleMs, isNeeded, beforeDelete };
     this.copies = new SessionCopies({ ...parts, clock, log: this.log });
     this.#taking = new TakingSessions({
       log: this.log,

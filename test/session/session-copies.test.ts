@@ -27,6 +27,7 @@ import {
   required,
   takeTurn,
 } from "./replicas.ts";
+import type { MemoryObjects } from "./stores/memory-objects.ts";
 
 const REF = sessionRefOf(thread("t"));
 
@@ -213,10 +214,7 @@ describe("a sweep of copies", () => {
   it("leaves one alone that had a turn since it was looked at", async () => {
     const { one } = await replicas();
     await takeTurn(one, thread("t"), "first");
-    const seen: StoredSession[] = [];
-    for await (const some of one.sessions.copies.look(false)) {
-      seen.push(...some.filter((each) => each !== "unreadable"));
-    }
+    const seen = await seenAt(one);
     await delay(5);
     const turn = await begin(one, threadWithHistory("t"));
     await writeFile(join(turn.session.directories.work, "report"), "made by a tool");
@@ -261,6 +259,57 @@ describe("a sweep of copies", () => {
     expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(1);
     expect(await allOf(one)).toBe("");
     expect(await allTextIn(sessionPathsOf(one.data, lost).directory)).toContain("secret");
+  });
+});
+
+/** What a sweep sees of the copies. */
+async function seenAt(at: Replica): Promise<StoredSession[]> {
+  const seen: StoredSession[] = [];
+  for await (const some of at.sessions.copies.look(false)) {
+    seen.push(...some.filter((each) => each !== "unreadable"));
+  }
+  return seen;
+}
+
+const isHeadOf = (ref: { readonly sessionId: string }) => (name: string) =>
+  name.endsWith(`/${ref.sessionId}/head`);
+
+describe("a copy of which the store knows nothing", () => {
+  const DAY_MS = 86_400_000;
+
+  it.each<[string, (store: MemoryObjects, head: string) => unknown]>([
+    ["it came back empty", (store) => store.objects.clear()],
+    ["its head is damaged", (store, head) => store.put(head, Buffer.from("{"), "any")],
+  ])("goes when it was idle for long, and for no room before: %s", async (_what, harm) => {
+    const { store, one } = await replicas({ maxIdleMs: 30 * DAY_MS });
+    await takeTurn(one, thread("t"), "all that is left");
+    await harm(store, required([...store.objects.keys()].find(isHeadOf(REF))));
+    const [seen] = await seenAt(one);
+    const copy = required(seen);
+    const atMs = copy.lastUseAtMs + 30 * DAY_MS;
+    expect(await one.sessions.copies.deleteUnused(copy, atMs)).toBe(false);
+    expect(await seenAt(one)).toEqual([{ ...copy, goesByTimeAlone: true }]);
+    // Nor as the store is away by now.
+    store.faultOf = () => "before";
+    expect(await one.sessions.copies.deleteUnused(copy, atMs)).toBe(false);
+    store.faultOf = () => null;
+    expect(await allOf(one)).toContain("all that is left");
+    expect(await one.sessions.copies.deleteUnused(copy, atMs + 1)).toBe(true);
+    expect(await allOf(one)).toBe("");
+  });
+
+  it("stays where none goes for its time, and makes room again once the store knows it", async () => {
+    const { store, one } = await replicas();
+    await takeTurn(one, thread("t"), "all that is left");
+    const objects = [...store.objects];
+    store.objects.clear();
+    const [seen] = await seenAt(one);
+    const copy = required(seen);
+    expect(await one.sessions.copies.deleteUnused(copy, Date.now() + 9_999 * DAY_MS)).toBe(false);
+    for (const [name, object] of objects) store.objects.set(name, object);
+    await one.sessions.copies.dropDeleted(Date.now(), pace());
+    expect(await seenAt(one)).toEqual([copy]);
+    expect(await one.sessions.copies.deleteUnused(copy, Date.now())).toBe(true);
   });
 });
 
