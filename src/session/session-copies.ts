@@ -33,6 +33,8 @@ export interface SessionCopiesOptions {
   readonly isNeeded: (ref: SessionRef) => boolean;
   /** Ends what is kept in memory for a session whose lock is held. */
   readonly beforeDelete: (ref: SessionRef) => Promise<void>;
+  /** Told of one on hold that was in the way of the store's, and lies beside it now. */
+  readonly onHeldAside: (ref: SessionRef) => void;
 }
 
 export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
@@ -87,9 +89,25 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
       }
       // It was deleted and began anew: nothing of before may come into it, nor of who knows when.
       const isOfIt = (await copy.createdAtMs()) === record.createdAtMs;
-      if (!isOfIt) await this.#options.local.discard(ref, nowMs);
+      if (!isOfIt) await this.discard(ref, record.createdAtMs, nowMs);
       return copy.follow(record, head, this.#loadOf(ref, head));
     });
+  }
+
+  /**
+   * Takes away what there is here of a session, whose lock is held. What is on hold, and not the session
+   * of the store, is only moved: the store cannot know that it must not go.
+   *
+   * @param createdAtMs Of the session in the store, or the one that was deleted there.
+   */
+  async discard(ref: SessionRef, createdAtMs: number | undefined, nowMs: number): Promise<void> {
+    const record = await this.of(ref).record();
+    const isHeld = record?.onHoldSinceMs !== undefined && record.createdAtMs !== createdAtMs;
+    if (isHeld) {
+      await this.#options.local.setAside({ ...ref, createdAtMs: record.createdAtMs });
+      this.#options.onHeldAside(ref);
+    } else await this.#options.local.discard(ref, nowMs);
+    this.#unknown.delete(textOf(ref));
   }
 
   /** Whether the store has all that the copy's transcript says. */
@@ -114,13 +132,13 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     nowMs: number,
   ): Promise<boolean> {
     const own = parseSessionRef(seen);
-    const { locks, local, isNeeded, beforeDelete } = this.#options;
+    const { locks, isNeeded, beforeDelete } = this.#options;
     using _lock = locks.lock(own);
-    if (isNeeded(own) || !(await storing("read the session", () => this.#mayGo(seen, nowMs))))
-      return false;
+    if (isNeeded(own)) return false;
+    const fate = await storing("read the session", () => this.#fateOf(seen, nowMs));
+    if (fate === "stays") return false;
     await beforeDelete(own);
-    await local.discard(own, nowMs);
-    this.#unknown.delete(textOf(own));
+    await this.discard(own, fate.createdAtMs, nowMs);
     return true;
   }
 
@@ -173,21 +191,28 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return false;
   }
 
-  /** Whether it had no turn since it was seen, is not on hold, and is not to be missed. */
-  async #mayGo(
+  /**
+   * What becomes of it, if it had no turn since it was seen: it stays, or makes room for, or goes with,
+   * the session that the store has, or had.
+   */
+  async #fateOf(
     seen: SessionRef & { readonly lastUseAtMs: number },
     nowMs: number,
-  ): Promise<boolean> {
+  ): Promise<"stays" | { readonly createdAtMs: number | undefined }> {
     const copy = this.of(seen);
     const record = await copy.record();
-    if (record === undefined || (await copy.lastUseAtMs(record)) !== seen.lastUseAtMs) return false;
+    if (record === undefined || (await copy.lastUseAtMs(record)) !== seen.lastUseAtMs)
+      return "stays";
     const stored = await this.#storedOf(seen).catch(awayIfSilent);
+    // What was never there was not deleted there, either.
+    if (stored === "deleted") return { createdAtMs: (await copy.readMark())?.createdAtMs };
     if (stored === "unknown" || stored === "away") {
       // While the store is away, as far as is known here: the disk fills up all the same.
-      if (record.onHoldSinceMs !== undefined) return false;
-      return !this.#unknown.has(textOf(seen)) || this.#isIdleForLong(seen.lastUseAtMs, nowMs);
+      const isDue =
+        !this.#unknown.has(textOf(seen)) || this.#isIdleForLong(seen.lastUseAtMs, nowMs);
+      return isDue && record.onHoldSinceMs === undefined ? record : "stays";
     }
-    return !isOf(stored, record) || stored.onHoldSinceMs === undefined;
+    return isOf(stored, record) && stored.onHoldSinceMs !== undefined ? "stays" : stored;
   }
 
   #isIdleForLong(lastUseAtMs: number, nowMs: number): boolean {

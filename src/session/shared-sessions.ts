@@ -89,7 +89,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const { local, beforeDelete } = options;
     const isNeeded = (ref: SessionRef) => this.#outbox.has(ref);
     const parts = { dataDirectory, local, locks, maxIdleMs, isNeeded, beforeDelete };
-    this.copies = new SessionCopies({ ...parts, clock, log: this.log });
+    const onHeldAside = ({ sessionId }: SessionRef) =>
+      options.onNotice({ what: "held", sessionId });
+    this.copies = new SessionCopies({ ...parts, clock, log: this.log, onHeldAside });
     this.#taking = new TakingSessions({
       log: this.log,
       clock,
@@ -303,13 +305,13 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     mayGo: (head: SessionHead, record: SessionRecord) => boolean,
   ): Promise<TreeSize | null> {
     const own = parseSessionRef(ref);
-    const { locks, beforeDelete, local } = this.#options;
+    const { locks, beforeDelete } = this.#options;
     using _lock = locks.lock(own);
     const { head, record } = await this.require(own, nowMs);
     if (!mayGo(head, record)) return null;
     await beforeDelete(own);
     const removed = await this.remove(own, head, nowMs, mayGo);
-    if (removed !== null) await local.discard(own, nowMs);
+    if (removed !== null) await this.copies.discard(own, record.createdAtMs, nowMs);
     return removed;
   }
 

@@ -12,11 +12,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 
 import { openDataDirectory } from "../../src/session/data-directory.ts";
+import { FileSessions } from "../../src/session/file-sessions.ts";
 import type { StoredSession } from "../../src/session/retention.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
+import { SessionLocks } from "../../src/session/session-locks.ts";
 import { dataPathsOf, sessionPathsOf } from "../../src/session/session-paths.ts";
-import { codeOf, thread, threadWithHistory, TOTALS, userLine } from "./fixture.ts";
+import { codeOf, thread, threadWithHistory, TOTALS, userLine, writeTranscript } from "./fixture.ts";
 import {
   allTextIn,
   begin,
@@ -310,6 +312,94 @@ describe("a copy of which the store knows nothing", () => {
     await one.sessions.copies.dropDeleted(Date.now(), pace());
     expect(await seenAt(one)).toEqual([copy]);
     expect(await one.sessions.copies.deleteUnused(copy, Date.now())).toBe(true);
+  });
+});
+
+describe("a session on hold that is not the one in the store", () => {
+  /** Those that lie aside, as a command would open them. */
+  async function heldAt(at: Replica): Promise<FileSessions> {
+    const [name] = await readdir(join(at.data, "held"));
+    const dataDirectory = join(at.data, "held", required(name));
+    const locks = new SessionLocks();
+    return new FileSessions({ dataDirectory, maxPerTenant: 9, locks });
+  }
+
+  async function mustBeKept(at: Replica): Promise<void> {
+    const held = await heldAt(at);
+    expect(await allTextIn(join(at.data, "held"))).toContain("evidence");
+    expect((await held.read(REF, Date.now())).onHoldSinceMs).toBeDefined();
+    expect(await codeOf(held.delete(REF, Date.now()))).toBe("session_on_hold");
+    expect(at.notices).toEqual(["held"]);
+    await held.hold(REF, false, Date.now());
+    await held.delete(REF, Date.now());
+    expect(await allTextIn(join(at.data, "held"))).not.toContain("evidence");
+  }
+
+  /** As of a replica that had its sessions for itself, and of which none was taken along. */
+  async function notTakenAlong() {
+    const made = await replicas();
+    const { data: dataDirectory, locks } = made.one;
+    const own = new FileSessions({ dataDirectory, maxPerTenant: 9, locks });
+    const session = await own.open(thread("t"), 1);
+    await writeTranscript(session, userLine("evidence", "u-evidence"));
+    await own.finish(REF, { totals: TOTALS, endedAtMs: 1 });
+    await own.hold(REF, true, 1);
+    return made;
+  }
+
+  it.each<[string, (made: Awaited<ReturnType<typeof replicas>>) => Promise<unknown>]>([
+    ["a turn here", async ({ one }) => takeTurn(one, thread("t"), "anew")],
+    [
+      "a turn elsewhere, and a sweep here",
+      async ({ one, two }) => {
+        await takeTurn(two, thread("t"), "anew");
+        await one.sessions.copies.dropDeleted(Date.now(), pace());
+      },
+    ],
+    [
+      "a turn elsewhere, and a deletion here",
+      async ({ one, two }) => {
+        await takeTurn(two, thread("t"), "anew");
+        await one.sessions.delete(REF, Date.now());
+      },
+    ],
+    [
+      "a turn and a deletion elsewhere, and a sweep here",
+      async ({ one, two }) => {
+        await takeTurn(two, thread("t"), "anew");
+        await two.sessions.delete(REF, Date.now());
+        await one.sessions.copies.dropDeleted(Date.now(), pace());
+      },
+    ],
+  ])("is set aside, as it was not taken along, by %s", async (_what, work) => {
+    const made = await notTakenAlong();
+    await work(made);
+    await mustBeKept(made.one);
+    expect(await allOf(made.one)).not.toContain("evidence");
+  });
+
+  it("is set aside where the store has lost it, and the thread goes on without it", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "evidence");
+    await two.sessions.hold(REF, true, Date.now());
+    await one.sessions.copies.dropDeleted(Date.now(), pace());
+    store.objects.clear();
+    await one.sessions.copies.dropDeleted(Date.now(), pace());
+    await takeTurn(two, thread("t"), "anew");
+    expect(await takeTurn(one, threadWithHistory("t"), "on")).toEqual(["anew"]);
+    await mustBeKept(one);
+  });
+
+  it("goes with the session that it is a copy of, which had been released before", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "evidence");
+    await two.sessions.hold(REF, true, Date.now());
+    await one.sessions.copies.dropDeleted(Date.now(), pace());
+    await two.sessions.hold(REF, false, Date.now());
+    await two.sessions.delete(REF, Date.now());
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(1);
+    expect(await allTextIn(one.data)).not.toContain("evidence");
+    expect(one.notices).toEqual([]);
   });
 });
 
