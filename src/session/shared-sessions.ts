@@ -36,7 +36,13 @@ import type { StoreNotice } from "./store-notice.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
-import { isThere, lastUseOf, released, type SessionHead } from "./stores/session-head.ts";
+import {
+  isLeasedElsewhere,
+  isThere,
+  lastUseOf,
+  released,
+  type SessionHead,
+} from "./stores/session-head.ts";
 import type { KnownHead } from "./stores/session-log.ts";
 import { TakingSessions } from "./taking-sessions.ts";
 import type { TreeSize } from "./tree-size.ts";
@@ -189,7 +195,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
 
   async #refresh(ref: SessionRef): Promise<void> {
     const head = await this.#clock.asked(() => this.log.read(keyOf(ref)));
-    if (head === null || !isThere(head) || head.lease !== null) return;
+    if (head === null || !isThere(head)) return;
+    // One that nobody renews is of a replica that is gone: whoever comes next takes the session, too.
+    if (isLeasedElsewhere(head, this.#clock.terms(Date.now()))) return;
     await this.#bringUpToDate(ref, head);
   }
 
