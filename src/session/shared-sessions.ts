@@ -315,6 +315,8 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const own = parseSessionRef(ref);
     const { locks, beforeDelete } = this.#options;
     using _lock = locks.lock(own);
+    // How long it was idle, and all that goes, is known once its last turn is in it.
+    await this.#outbox.settle(own);
     const { head, record } = await this.require(own, nowMs);
     if (!mayGo(head, record)) return null;
     await beforeDelete(own);

@@ -12,6 +12,7 @@ import { describe, expect, it, vi } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
 import { LeaseClock } from "../../src/session/lease-clock.ts";
+import type { StoredSession } from "../../src/session/retention.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
@@ -229,6 +230,40 @@ function slowDown(store: MemoryObjects, ms: number): void {
     return put(name, ...rest);
   };
 }
+
+describe("a session whose last turn waits for the store", () => {
+  async function waiting() {
+    const { store, one, two } = await replicas();
+    await endDuringOutage(store, await begin(one, thread("t")));
+    // It answers, but takes nothing yet.
+    store.faultOf = (call) => (call === "put" ? "before" : null);
+    return { store, one, two };
+  }
+
+  it("is not swept for what it was idle before that", async () => {
+    const { store, one, two } = await waiting();
+    const seen: StoredSession[] = [];
+    for await (const some of one.sessions.look()) {
+      seen.push(...some.filter((each) => each !== "unreadable"));
+    }
+    expect(seen).toMatchObject([{ isBusy: false }]);
+    store.faultOf = () => null;
+    for (const each of seen) {
+      expect(await one.sessions.deleteUnused(each, Date.now())).toBe(false);
+    }
+    expect(one.notices).toEqual(["unavailable", "kept", "delivered"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
+  });
+
+  it("is deleted with it, and no turn is told to be lost", async () => {
+    const { store, one } = await waiting();
+    store.faultOf = () => null;
+    await one.sessions.delete(sessionRefOf(thread("t")), Date.now());
+    expect(await outboxOf(one)).toEqual([]);
+    expect(one.notices).toEqual(["unavailable", "kept", "delivered"]);
+    expect(await codeOf(begin(one, threadWithHistory("t")))).toBe("session_gone");
+  });
+});
 
 describe("turns that wait for the store", () => {
   it("are not tried again when the next turn of one has not waited for the others", async () => {
