@@ -220,7 +220,14 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       if (isSoon) await delivery;
       else await this.#outbox.add(own, lease.token, { delivery, onFailed });
     } catch (error) {
-      if (hasCode(error, "session_taken_over")) onNotice({ what: "superseded", sessionId });
+      if (hasCode(error, "session_taken_over")) {
+        // Where that fails, the next turn here does it, and tells it once more.
+        await this.copies
+          .of(own)
+          .setAside()
+          .catch(() => {});
+        onNotice({ what: "superseded", sessionId });
+      }
       if (!hasCode(error, "store_unavailable")) throw error;
       await this.#outbox.add(own, lease.token);
       onFailed(error);

@@ -231,6 +231,47 @@ function slowDown(store: MemoryObjects, ms: number): void {
   };
 }
 
+describe("a turn that its session will never have", () => {
+  it("is told once, as it ends while others have the session", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await using late = await begin(one, threadWithHistory("t"));
+    await late.say("late");
+    letLeasesEnd(store);
+    await takeTurn(two, threadWithHistory("t"), "second");
+    expect(await codeOf(late.finish())).toBe("session_taken_over");
+    await late[Symbol.asyncDispose]();
+    await mustBeToldOnce(one, "late");
+  });
+
+  it("is told once, as it was brought over too late", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await endDuringOutage(store, await begin(one, threadWithHistory("t")));
+    await one.sessions[Symbol.asyncDispose]();
+    store.faultOf = () => null;
+    letLeasesEnd(store);
+    await takeTurn(two, threadWithHistory("t"), "second");
+    const again = await one.restarted();
+    await expect.poll(() => again.notices, POLL).toContain("superseded");
+    await mustBeToldOnce(again, "during");
+  });
+
+  function letLeasesEnd(store: MemoryObjects): void {
+    for (const object of store.objects.values()) {
+      const text = object.body.toString("utf8");
+      object.body = Buffer.from(text.replace(/"expiresAtMs":\d+/, '"expiresAtMs":0'));
+    }
+  }
+
+  async function mustBeToldOnce(at: Replica, said: string): Promise<void> {
+    expect(await takeTurn(at, threadWithHistory("t"), "next")).toEqual(["first", "second"]);
+    expect(at.notices.filter((what) => what === "superseded")).toHaveLength(1);
+    const { directory } = sessionPathsOf(at.data, sessionRefOf(thread("t")));
+    expect(await allTextIn(join(directory, "superseded"))).toContain(said);
+  }
+});
+
 describe("a session whose last turn waits for the store", () => {
   async function waiting() {
     const { store, one, two } = await replicas();
