@@ -4,7 +4,7 @@
  * Method: replicas over a store in memory, with a clock that is set forward.
  */
 
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -270,6 +270,25 @@ describe("a turn that its session will never have", () => {
     const { directory } = sessionPathsOf(at.data, sessionRefOf(thread("t")));
     expect(await allTextIn(join(directory, "superseded"))).toContain(said);
   }
+});
+
+describe("a letter whose write was cut off", () => {
+  it("is none, and goes with the next start", async () => {
+    const { store, one, two } = await replicas();
+    await endDuringOutage(store, await begin(one, thread("t")));
+    const [name = ""] = await outboxOf(one);
+    const directory = join(one.data, "outbox");
+    const draft = `${name}.8a1b.tmp`;
+    await copyFile(join(directory, name), join(directory, draft));
+    await writeFile(join(directory, "notes"), "of an operator");
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, POLL).toContain("delivered");
+    await takeTurn(two, threadWithHistory("t"), "second");
+    const again = await one.restarted();
+    expect(await outboxOf(again)).toEqual(["notes"]);
+    expect(await takeTurn(again, threadWithHistory("t"), "third")).toEqual(["during", "second"]);
+    expect(again.notices).toEqual([]);
+  });
 });
 
 describe("a session whose last turn waits for the store", () => {
