@@ -116,6 +116,17 @@ describe("a claim", () => {
   });
 });
 
+describe("a turn whose files cannot be read as it ends", () => {
+  it("fails for the disk, and not for a bug", async () => {
+    const { one } = await replicas();
+    await using turn = await begin(one, thread("t"));
+    await turn.say("first");
+    const beside = await besideAt(one);
+    await symlink(beside, beside);
+    expect(await codeOf(turn.finish())).toBe("storage_failed");
+  });
+});
+
 describe("files beside a transcript", () => {
   it("go from the store when a turn has removed them", async () => {
     const { one, two, results } = await withResult();
