@@ -74,6 +74,8 @@ export interface SharedSessionsOptions {
 /** Who cancels a turn waits no longer for the store: with the end of its process, about a second. */
 const AWAITED_STORE_TIME_MS = 300;
 
+const NOTHING: TreeSize = { files: 0, bytes: 0, diskBytes: 0 };
+
 export class SharedSessions extends StoredSessions implements Sessions, AsyncDisposable {
   /** What this replica keeps on its disk: each can be made again from the store. */
   readonly copies: SessionCopies;
@@ -264,11 +266,17 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   }
 
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
-    const removed = await this.#delete(ref, nowMs, (_head, record) => {
+    const mayGo = (_head: SessionHead, record: SessionRecord): boolean => {
       mustNotBeOnHold(record);
       return true;
-    });
-    return removed ?? { files: 0, bytes: 0, diskBytes: 0 };
+    };
+    try {
+      return (await this.#delete(ref, nowMs, mayGo)) ?? NOTHING;
+    } catch (thrown) {
+      if (!hasCode(thrown, "session_unreadable")) throw thrown;
+      await this.#deleteUnreadable(parseSessionRef(ref), nowMs);
+      return NOTHING;
+    }
   }
 
   async deleteUnused(
@@ -330,6 +338,17 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const removed = await this.remove(own, head, nowMs, mayGo);
     if (removed !== null) await this.copies.discard(own, record.createdAtMs, nowMs);
     return removed;
+  }
+
+  async #deleteUnreadable(own: SessionRef, nowMs: number): Promise<void> {
+    const { locks, beforeDelete } = this.#options;
+    using _lock = locks.lock(own);
+    const record = await this.copies.of(own).record();
+    // What has been heard of that here may be all that is left of it.
+    mustNotBeOnHold(record ?? {});
+    await beforeDelete(own);
+    await this.removeUnreadable(own, nowMs);
+    await this.copies.discard(own, record?.createdAtMs, nowMs);
   }
 
   #leaseOf(ref: SessionRef): SessionLease {
