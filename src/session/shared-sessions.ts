@@ -19,6 +19,7 @@ import { LateTurns } from "./late-turns.ts";
 import { LeaseClock } from "./lease-clock.ts";
 import { Outbox } from "./outbox.ts";
 import { SessionCopies } from "./session-copies.ts";
+import { RefreshingCopies } from "./refreshing-copies.ts";
 import {
   parseSessionRef,
   type SessionInput,
@@ -36,13 +37,7 @@ import type { StoreNotice } from "./store-notice.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
-import {
-  isLeasedElsewhere,
-  isThere,
-  lastUseOf,
-  released,
-  type SessionHead,
-} from "./stores/session-head.ts";
+import { lastUseOf, released, type SessionHead } from "./stores/session-head.ts";
 import type { KnownHead } from "./stores/session-log.ts";
 import { TakingSessions } from "./taking-sessions.ts";
 import type { TreeSize } from "./tree-size.ts";
@@ -84,7 +79,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   readonly #outbox: Outbox;
   readonly #taking: TakingSessions;
   readonly #leases = new Map<string, SessionLease>();
-  readonly #refreshing = new Map<string, Promise<void>>();
+  readonly #refreshing: RefreshingCopies;
   #watch: Disposable | undefined;
 
   constructor(options: SharedSessionsOptions) {
@@ -106,6 +101,11 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       counts: this.counts,
       enlist: (key, atMs) => this.enlist(key, atMs),
       unlist: (key, atMs) => this.unlist(key, atMs),
+    });
+    this.#refreshing = new RefreshingCopies({
+      log: this.log,
+      clock,
+      bringUpToDate: (ref, head) => this.#bringUpToDate(ref, head),
     });
     const { leaseTimeMs, onNotice } = options;
     const late = new LateTurns({
@@ -144,7 +144,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const ref = sessionRefOf(input);
     const beganAtMs = monotonicMs();
     this.#outbox.check();
-    await this.#refreshing.get(textOf(ref))?.catch(() => {});
+    await this.#refreshing.settle(ref);
     // A turn that has ended here, and not there, comes first.
     await this.#outbox.settle(ref);
     // What this replica's own disk may refuse comes before anything is taken.
@@ -187,20 +187,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   /** A turn that comes meanwhile waits for it. */
   async refresh(ref: SessionRef): Promise<void> {
     const own = parseSessionRef(ref);
-    const name = textOf(own);
     // What the store has not heard of is not to be replaced by what it has.
     if (this.#options.locks.isLocked(own) || this.#outbox.has(own)) return;
-    const refresh = this.#refreshing.get(name) ?? this.#refresh(own);
-    this.#refreshing.set(name, refresh);
-    await refresh.finally(() => this.#refreshing.delete(name));
-  }
-
-  async #refresh(ref: SessionRef): Promise<void> {
-    const head = await this.#clock.asked(() => this.log.read(keyOf(ref)));
-    if (head === null || !isThere(head)) return;
-    // One that nobody renews is of a replica that is gone: whoever comes next takes the session, too.
-    if (isLeasedElsewhere(head, this.#clock.terms(Date.now()))) return;
-    await this.#bringUpToDate(ref, head);
+    await this.#refreshing.refresh(own);
   }
 
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
