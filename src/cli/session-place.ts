@@ -112,6 +112,7 @@ async function openStore({ sessions, retention }: Config, url: URL): Promise<Ses
     holder: `command-${randomUUID()}`,
     leaseTimeMs,
     maxPerTenant: NO_LIMIT,
+    maxIdleMs: null,
     outboxBytes,
     beforeDelete: async () => {},
     onNotice: () => {},

@@ -131,6 +131,7 @@ function sharedSessions(
     holder: data.serverId,
     leaseTimeMs,
     maxPerTenant,
+    maxIdleMs: config.retention.maxIdleMs,
     outboxBytes,
     beforeDelete,
     onNotice: (notice) => tell(notice, telemetry),
@@ -169,6 +170,11 @@ function tell(notice: StoreNotice, { log, metrics }: Pick<Telemetry, "log" | "me
       "A turn that is kept here cannot be brought to the session store, though that answers: " +
       "it is tried again, and others may go on without it";
     log.error({ sessionId, err: notice.error }, text);
+  } else if (what === "held") {
+    const text =
+      "A session on hold is not the one of its thread in the session store: it is set aside here, " +
+      "under held/ in the data directory, and nothing deletes it";
+    log.error({ sessionId }, text);
   } else if (what === "delivered") {
     log.info({ sessionId }, "The session store has heard of a turn that was kept here");
   } else {

@@ -298,6 +298,14 @@ export class FileSessions implements Sessions {
     });
   }
 
+  /** Moves one that is on hold out of the way of another one of its thread; its lock is held. */
+  async setAside({
+    createdAtMs,
+    ...ref
+  }: SessionRef & { readonly createdAtMs: number }): Promise<void> {
+    await storing("set the session aside", () => this.#removal.setAside(ref, createdAtMs));
+  }
+
   /** Makes the directory and the record of a new session. */
   async #start(input: SessionInput, ref: SessionRef, nowMs: number): Promise<SessionRecord> {
     if (input.target.by !== "thread") throw sessionNotFound();

@@ -103,7 +103,11 @@ export class LateTurns {
 
   /** The store may have heard of it after all, where what it answered was lost. */
   async #tellLate(ref: SessionRef, head: SessionHead): Promise<void> {
-    this.#tell(ref, (await this.#options.copies.isKnown(ref, head)) ? "delivered" : "superseded");
+    const { copies } = this.#options;
+    const isKnown = await copies.isKnown(ref, head);
+    // Else the next turn here would find it, and tell it once more.
+    if (!isKnown) await storing("set the turn aside", () => copies.of(ref).setAside());
+    this.#tell(ref, isKnown ? "delivered" : "superseded");
   }
 
   #tell({ sessionId }: SessionRef, what: "delivered" | "superseded"): void {

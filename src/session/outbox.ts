@@ -58,6 +58,7 @@ const Letter = z.object({
   leaseId: z.string().optional(),
 });
 type Letter = Readonly<z.infer<typeof Letter>>;
+const LETTER_SUFFIX = ".json";
 /** A tenant's name may be long. */
 const MAX_LETTER_BYTES = 16_384;
 
@@ -99,6 +100,8 @@ export class Outbox implements AsyncDisposable {
     await storing("read the outbox", async () => {
       for (const name of (await ifPresent(readdir(this.#directory))) ?? []) {
         const file = join(this.#directory, name);
+        if (isDraft(name)) await rm(file, { force: true });
+        if (!name.endsWith(LETTER_SUFFIX)) continue;
         const letter = parseLetter((await readRegularFile(file, MAX_LETTER_BYTES)) ?? "");
         if (letter !== undefined) await this.#keep(letter);
       }
@@ -287,8 +290,13 @@ export class Outbox implements AsyncDisposable {
   }
 
   #fileOf({ sessionId, fence }: Letter): string {
-    return join(this.#directory, `${sessionId}.${fence}.json`);
+    return join(this.#directory, `${sessionId}.${fence}${LETTER_SUFFIX}`);
   }
+}
+
+/** Of a write that was cut off: its turn had not been acknowledged, or another letter tells of it. */
+function isDraft(name: string): boolean {
+  return name.includes(LETTER_SUFFIX) && name.endsWith(".tmp");
 }
 
 function refOf({ tenant, sessionId }: Letter): SessionRef {

@@ -26,6 +26,8 @@ export interface StoredSession extends SessionRef {
   readonly isOnHold: boolean;
   /** A turn of it is running, or something else has it. */
   readonly isBusy: boolean;
+  /** It may be all that is left of the session: it goes by time, and never to make room. */
+  readonly goesByTimeAlone?: boolean;
 }
 
 /** Null where there is no limit. */
@@ -90,7 +92,7 @@ export function planSweep(
   const isFree = limits.keepFreeBytes === null || freeBytes === null;
   const wantedBytes = isFree ? 0 : Math.max(0, limits.keepFreeBytes - freeBytes - freedBytes);
   const kept = idleLongestFirst.filter(isKept);
-  const missingBytes = Math.max(0, wantedBytes - sumOf(kept.filter(mayGo), bytesOf));
+  const missingBytes = Math.max(0, wantedBytes - sumOf(kept.filter(mayMakeRoom), bytesOf));
   if (missingBytes === 0) {
     letGo(surplusOf(kept, sumOf(kept, bytesOf) - wantedBytes, bytesOf), "disk");
   }
@@ -118,7 +120,7 @@ function surplusOf(
   if (most === null) return [];
   let size = sumOf(sessions, sizeOf);
   return sessions.filter((session) => {
-    if (size <= most || !mayGo(session)) return false;
+    if (size <= most || !mayMakeRoom(session)) return false;
     size -= sizeOf(session);
     return true;
   });
@@ -140,6 +142,10 @@ function sumOf(sessions: readonly StoredSession[], sizeOf: Size): number {
 
 function mayGo({ isOnHold, isBusy }: StoredSession): boolean {
   return !isOnHold && !isBusy;
+}
+
+function mayMakeRoom(session: StoredSession): boolean {
+  return mayGo(session) && session.goesByTimeAlone !== true;
 }
 
 function bytesOf({ bytes }: StoredSession): number {

@@ -16,6 +16,7 @@ import { mustNotBeOnHold, readRecord, recordFrom, type SessionRecord } from "./s
 import { storing } from "./storage-errors.ts";
 import { keyOf } from "./stored-record.ts";
 import { listedSession, storedAt, storedNames } from "./stored-list.ts";
+import { holdIn } from "./stores/damaged-head.ts";
 import { deletingNameOf, indexNameOf, parseIndexName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import { chunksOf } from "./stores/pieces.ts";
@@ -156,7 +157,9 @@ export class StoreArchive implements SessionArchive {
     replaces: boolean,
   ): Promise<PutOutcome> {
     const key = keyOf(record);
-    const found = await this.#log.read(key);
+    // One that cannot be read is replaced, too: nothing else can be made of it.
+    const known = replaces ? await this.#log.knowAnyway(key, Date.now()) : null;
+    const found = known === null || known.version === null ? await this.#log.read(key) : known.head;
     let outcome = found === null ? "copied" : outcomeOn(found, replaces);
     if (outcome !== "copied") return outcome;
     // As of a deletion: what a copy that is cut off has written is looked for there.
@@ -171,12 +174,14 @@ export class StoreArchive implements SessionArchive {
     }
     const listedAtMs = record.lastTurnAtMs;
     await this.#store.put(indexNameOf(key, listedAtMs), Buffer.alloc(0), "any");
-    const before = await this.#log.supersede(key, stepsOf(transcripts), (head) => {
+    const begin = (head: SessionHead): SessionHead => {
       // Whatever has become of it while it was copied.
       outcome = head.deletedAtMs === undefined ? outcomeOn(head, replaces) : "busy";
       if (outcome !== "copied") return head;
       return { ...begun(head, record), fence: head.fence + 1, lease: null, listedAtMs };
-    });
+    };
+    const damaged = known?.isDamaged === true ? known : undefined;
+    const before = await this.#log.supersede(key, stepsOf(transcripts), begin, damaged);
     // If that cannot be told now, a sweep finds the session there.
     if (isNew) await this.#store.delete([deletingName]).catch(() => {});
     if (outcome !== "copied") return outcome;
@@ -196,7 +201,7 @@ function outcomeOn(head: SessionHead, replaces: boolean): PutOutcome {
   if (isLeasedElsewhere(head, { holder: COPIER, nowMs: Date.now() })) return "busy";
   if (!isThere(head)) return "copied";
   if (!replaces) return "present";
-  mustNotBeOnHold(recordFrom(head.record) ?? {}, "replace");
+  mustNotBeOnHold(recordFrom(head.record) ?? holdIn(head.record), "replace");
   return "copied";
 }
 

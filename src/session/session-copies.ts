@@ -11,7 +11,7 @@ import type { FileSessions } from "./file-sessions.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import { isMarkOf, type LoadPath, LocalCopy, type Mark } from "./local-copy.ts";
 import type { StoredSession } from "./retention.ts";
-import { parseSessionRef, type SessionRef } from "./session-id.ts";
+import { parseSessionRef, type SessionRef, textOf } from "./session-id.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import type { SessionRecord } from "./session-record.ts";
 import type { Sessions } from "./sessions.ts";
@@ -27,14 +27,20 @@ export interface SessionCopiesOptions {
   readonly log: SessionLog;
   readonly clock: LeaseClock;
   readonly locks: SessionLocks;
+  /** How long after its last use one stays of which the store knows nothing; null for ever. */
+  readonly maxIdleMs: number | null;
   /** Whether the store has yet to hear of a turn that only the copy has. */
   readonly isNeeded: (ref: SessionRef) => boolean;
   /** Ends what is kept in memory for a session whose lock is held. */
   readonly beforeDelete: (ref: SessionRef) => Promise<void>;
+  /** Told of one on hold that was in the way of the store's, and lies beside it now. */
+  readonly onHeldAside: (ref: SessionRef) => void;
 }
 
 export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   readonly #options: SessionCopiesOptions;
+  /** Of which the store, when it was last asked, knew nothing that can be read. */
+  readonly #unknown = new Set<string>();
 
   constructor(options: SessionCopiesOptions) {
     this.#options = options;
@@ -83,9 +89,25 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
       }
       // It was deleted and began anew: nothing of before may come into it, nor of who knows when.
       const isOfIt = (await copy.createdAtMs()) === record.createdAtMs;
-      if (!isOfIt) await this.#options.local.discard(ref, nowMs);
+      if (!isOfIt) await this.discard(ref, record.createdAtMs, nowMs);
       return copy.follow(record, head, this.#loadOf(ref, head));
     });
+  }
+
+  /**
+   * Takes away what there is here of a session, whose lock is held. What is on hold, and not the session
+   * of the store, is only moved: the store cannot know that it must not go.
+   *
+   * @param createdAtMs Of the session in the store, or the one that was deleted there.
+   */
+  async discard(ref: SessionRef, createdAtMs: number | undefined, nowMs: number): Promise<void> {
+    const record = await this.of(ref).record();
+    const isHeld = record?.onHoldSinceMs !== undefined && record.createdAtMs !== createdAtMs;
+    if (isHeld) {
+      await this.#options.local.setAside({ ...ref, createdAtMs: record.createdAtMs });
+      this.#options.onHeldAside(ref);
+    } else await this.#options.local.discard(ref, nowMs);
+    this.#unknown.delete(textOf(ref));
   }
 
   /** Whether the store has all that the copy's transcript says. */
@@ -96,8 +118,13 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return copy.isWithin(record, this.#loadOf(ref, head));
   }
 
-  look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
-    return this.#options.local.look(needsBytes);
+  async *look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    for await (const some of this.#options.local.look(needsBytes)) {
+      yield some.map((each) => {
+        const isUnknown = each !== "unreadable" && this.#unknown.has(textOf(each));
+        return isUnknown ? { ...each, goesByTimeAlone: true } : each;
+      });
+    }
   }
 
   async deleteUnused(
@@ -105,12 +132,13 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     nowMs: number,
   ): Promise<boolean> {
     const own = parseSessionRef(seen);
-    const { locks, local, isNeeded, beforeDelete } = this.#options;
+    const { locks, isNeeded, beforeDelete } = this.#options;
     using _lock = locks.lock(own);
-    if (isNeeded(own) || !(await storing("read the session", () => this.#isUnused(seen))))
-      return false;
+    if (isNeeded(own)) return false;
+    const fate = await storing("read the session", () => this.#fateOf(seen, nowMs));
+    if (fate === "stays") return false;
     await beforeDelete(own);
-    await local.discard(own, nowMs);
+    await this.discard(own, fate.createdAtMs, nowMs);
     return true;
   }
 
@@ -130,7 +158,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
         if (seen === "unreadable" || seen.isBusy) continue;
         const stored = await this.#storedOf(seen);
         // If the store cannot say, the copy may be worth a rescue.
-        if (stored === null) continue;
+        if (stored === "unknown") continue;
         const work = isOf(stored, seen)
           ? this.#learn(seen, stored)
           : this.deleteUnused(seen, nowMs);
@@ -140,17 +168,18 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return dropped;
   }
 
-  /** Null where the store knows nothing of it, or nothing that can be read. */
-  async #storedOf(ref: SessionRef): Promise<SessionRecord | "deleted" | null> {
+  /** Unknown where the store knows nothing of it, or nothing that can be read. */
+  async #storedOf(ref: SessionRef): Promise<SessionRecord | "deleted" | "unknown"> {
     const { log, clock } = this.#options;
-    try {
+    const known = async (): Promise<SessionRecord | "deleted" | "unknown"> => {
       const head = await clock.asked(() => log.read(keyOf(ref)));
-      if (head === null) return null;
+      if (head === null) return "unknown";
       return isThere(head) ? recordOf(head, ref, Date.now()) : "deleted";
-    } catch (thrown) {
-      if (isUnreadable(thrown)) return null;
-      throw thrown;
-    }
+    };
+    const stored = await known().catch(unknownIfUnreadable);
+    if (stored === "unknown") this.#unknown.add(textOf(ref));
+    else this.#unknown.delete(textOf(ref));
+    return stored;
   }
 
   /** Has the copy know whether the session is on hold: for when the store is away. */
@@ -162,14 +191,33 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return false;
   }
 
-  /** Whether it had no turn since it was seen, and is not on hold. */
-  async #isUnused(seen: SessionRef & { readonly lastUseAtMs: number }): Promise<boolean> {
+  /**
+   * What becomes of it, if it had no turn since it was seen: it stays, or makes room for, or goes with,
+   * the session that the store has, or had.
+   */
+  async #fateOf(
+    seen: SessionRef & { readonly lastUseAtMs: number },
+    nowMs: number,
+  ): Promise<"stays" | { readonly createdAtMs: number | undefined }> {
     const copy = this.of(seen);
     const record = await copy.record();
-    if (record === undefined || (await copy.lastUseAtMs(record)) !== seen.lastUseAtMs) return false;
-    // While the store is away, as far as is known here: the disk fills up all the same.
-    const stored = (await this.#storedOf(seen).catch(nullIfAway)) ?? record;
-    return !isOf(stored, record) || stored.onHoldSinceMs === undefined;
+    if (record === undefined || (await copy.lastUseAtMs(record)) !== seen.lastUseAtMs)
+      return "stays";
+    const stored = await this.#storedOf(seen).catch(awayIfSilent);
+    // What was never there was not deleted there, either.
+    if (stored === "deleted") return { createdAtMs: (await copy.readMark())?.createdAtMs };
+    if (stored === "unknown" || stored === "away") {
+      // While the store is away, as far as is known here: the disk fills up all the same.
+      const isDue =
+        !this.#unknown.has(textOf(seen)) || this.#isIdleForLong(seen.lastUseAtMs, nowMs);
+      return isDue && record.onHoldSinceMs === undefined ? record : "stays";
+    }
+    return isOf(stored, record) && stored.onHoldSinceMs !== undefined ? "stays" : stored;
+  }
+
+  #isIdleForLong(lastUseAtMs: number, nowMs: number): boolean {
+    const { maxIdleMs } = this.#options;
+    return maxIdleMs !== null && nowMs - lastUseAtMs > maxIdleMs;
   }
 
   #loadOf(ref: SessionRef, head: SessionHead): LoadPath {
@@ -185,8 +233,13 @@ function isOf(
   return stored !== "deleted" && stored.createdAtMs === createdAtMs;
 }
 
-function nullIfAway(thrown: unknown): null {
-  if (hasCode(thrown, "store_unavailable")) return null;
+function unknownIfUnreadable(thrown: unknown): "unknown" {
+  if (isUnreadable(thrown)) return "unknown";
+  throw thrown;
+}
+
+function awayIfSilent(thrown: unknown): "away" {
+  if (hasCode(thrown, "store_unavailable")) return "away";
   throw thrown;
 }
 

@@ -8,6 +8,7 @@
 import { hasCode } from "../lib/errors.ts";
 import type { LocalCopy } from "./local-copy.ts";
 import type { SessionRecord } from "./session-record.ts";
+import { storing } from "./storage-errors.ts";
 import type { LogKey } from "./stores/names.ts";
 import {
   type LeaseToken,
@@ -134,7 +135,9 @@ export class SessionLease implements AsyncDisposable {
   async #bringOver(record: SessionRecord, then: (head: SessionHead) => SessionHead): Promise<void> {
     const { log, key, copy } = this.#options;
     for (let isAll = false; !isAll;) {
-      const step = await copy.tails(record, this.#known.head, this.#hasCopy);
+      const from = this.#known.head;
+      const tails = () => copy.tails(record, from, this.#hasCopy);
+      const step = await storing("read the session", tails);
       ({ isAll } = step);
       // A long transcript is many steps, while which no renewal has its turn.
       const change = isAll ? then : (head: SessionHead) => this.#renewed(head);

@@ -8,6 +8,7 @@
  *     <data>/trash/                     on its way out; emptied at every start
  *     <data>/tenants/<hash>/sessions/<2 hex>/<session id>/{session.json,work,config,home}
  *     <data>/tenants/<hash>/tombstones/<session id>
+ *     <data>/held/<time>/tenants/…      on hold, and in the way of another session of the thread
  *
  * @module
  */
@@ -34,6 +35,11 @@ export interface SessionDirectories {
   readonly home: string;
   /** Its TMPDIR: scratch for one turn. Short, see {@link MAX_TMP_PATH_BYTES}. */
   readonly tmp: string;
+}
+
+/** A data directory of its own, for what lies there: `plimsoll sessions` can look into it. */
+export function heldDirectoryOf(dataDirectory: string, createdAtMs: number): string {
+  return join(dataDirectory, "held", String(createdAtMs));
 }
 
 export interface SessionPaths extends SessionDirectories {

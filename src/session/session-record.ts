@@ -138,7 +138,7 @@ export function heldRecord(record: SessionRecord, isOnHold: boolean, nowMs: numb
 
 /** @throws {AppError} `session_on_hold` @param action To follow "Cannot". */
 export function mustNotBeOnHold(
-  { onHoldSinceMs }: Pick<SessionRecord, "onHoldSinceMs">,
+  { onHoldSinceMs }: { readonly onHoldSinceMs?: unknown },
   action: "delete" | "replace" = "delete",
 ): void {
   if (onHoldSinceMs === undefined) return;

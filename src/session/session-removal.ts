@@ -1,17 +1,19 @@
 /**
- * Takes the sessions of a data directory away, whole: whoever looks sees all of one or nothing.
+ * Takes the sessions of a data directory away, whole: whoever looks sees all of one or nothing. Those
+ * that must not go are moved.
  *
  * @module
  */
 
 import { randomUUID } from "node:crypto";
 import { rename } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { makeDirectoryDeep, syncDirectory } from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import type { SessionCounts } from "./session-counts.ts";
 import type { SessionRef } from "./session-id.ts";
 import type { SessionOrder } from "./session-order.ts";
-import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
+import { dataPathsOf, heldDirectoryOf, sessionPathsOf } from "./session-paths.ts";
 import type { SingleSession } from "./single-session.ts";
 import { unlessFull } from "./storage-errors.ts";
 import { Tombstones } from "./tombstones.ts";
@@ -53,5 +55,23 @@ export class SessionRemoval {
     await removeTree(trash).catch(() => {});
     await removeTree(paths.tmp).catch(() => {});
     return removed;
+  }
+
+  /** Moves a session that must not be deleted out of the way of another one of its thread. */
+  async setAside(own: SessionRef, createdAtMs: number): Promise<void> {
+    const { dataDirectory, counts, order, beforeDelete } = this.#options;
+    await beforeDelete(own);
+    await counts.count(own.tenant);
+    const heldDirectory = heldDirectoryOf(dataDirectory, createdAtMs);
+    const held = sessionPathsOf(heldDirectory, own);
+    const { trash } = dataPathsOf(heldDirectory);
+    // The others are for whoever deletes it there, once it is on hold no more.
+    for (const directory of [dirname(held.directory), dirname(held.tombstone), trash]) {
+      await makeDirectoryDeep(directory);
+    }
+    await rename(sessionPathsOf(dataDirectory, own).directory, held.directory);
+    await syncDirectory(dirname(held.directory));
+    order.removed(own.tenant, own.sessionId);
+    await counts.giveBack(own.tenant);
   }
 }

@@ -19,6 +19,7 @@ import { LateTurns } from "./late-turns.ts";
 import { LeaseClock } from "./lease-clock.ts";
 import { Outbox } from "./outbox.ts";
 import { SessionCopies } from "./session-copies.ts";
+import { RefreshingCopies } from "./refreshing-copies.ts";
 import {
   parseSessionRef,
   type SessionInput,
@@ -36,7 +37,7 @@ import type { StoreNotice } from "./store-notice.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
-import { isThere, lastUseOf, released, type SessionHead } from "./stores/session-head.ts";
+import { lastUseOf, released, type SessionHead } from "./stores/session-head.ts";
 import type { KnownHead } from "./stores/session-log.ts";
 import { TakingSessions } from "./taking-sessions.ts";
 import type { TreeSize } from "./tree-size.ts";
@@ -56,6 +57,8 @@ export interface SharedSessionsOptions {
   readonly holder: string;
   readonly leaseTimeMs: number;
   readonly maxPerTenant: number;
+  /** As of `SessionCopiesOptions`. */
+  readonly maxIdleMs: number | null;
   /** Bytes of turns that may wait to be brought over; beyond, no new turn is taken. */
   readonly outboxBytes: number;
   /** Ends what is kept in memory for a session that is about to be deleted, whose lock is held. */
@@ -66,6 +69,8 @@ export interface SharedSessionsOptions {
 /** Who cancels a turn waits no longer for the store: with the end of its process, about a second. */
 const AWAITED_STORE_TIME_MS = 300;
 
+const NOTHING: TreeSize = { files: 0, bytes: 0, diskBytes: 0 };
+
 export class SharedSessions extends StoredSessions implements Sessions, AsyncDisposable {
   /** What this replica keeps on its disk: each can be made again from the store. */
   readonly copies: SessionCopies;
@@ -74,11 +79,11 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   readonly #outbox: Outbox;
   readonly #taking: TakingSessions;
   readonly #leases = new Map<string, SessionLease>();
-  readonly #refreshing = new Map<string, Promise<void>>();
+  readonly #refreshing: RefreshingCopies;
   #watch: Disposable | undefined;
 
   constructor(options: SharedSessionsOptions) {
-    const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes } = options;
+    const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes, maxIdleMs } = options;
     const clock = new LeaseClock(options.holder, options.leaseTimeMs);
     const isBusyHere = (ref: SessionRef) => locks.isLocked(ref);
     super({ store, clock, maxPerTenant, isBusyHere });
@@ -86,14 +91,21 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     this.#clock = clock;
     const { local, beforeDelete } = options;
     const isNeeded = (ref: SessionRef) => this.#outbox.has(ref);
-    const parts = { dataDirectory, local, locks, isNeeded, beforeDelete };
-    this.copies = new SessionCopies({ ...parts, clock, log: this.log });
+    const parts = { dataDirectory, local, locks, maxIdleMs, isNeeded, beforeDelete };
+    const onHeldAside = ({ sessionId }: SessionRef) =>
+      options.onNotice({ what: "held", sessionId });
+    this.copies = new SessionCopies({ ...parts, clock, log: this.log, onHeldAside });
     this.#taking = new TakingSessions({
       log: this.log,
       clock,
       counts: this.counts,
       enlist: (key, atMs) => this.enlist(key, atMs),
       unlist: (key, atMs) => this.unlist(key, atMs),
+    });
+    this.#refreshing = new RefreshingCopies({
+      log: this.log,
+      clock,
+      bringUpToDate: (ref, head) => this.#bringUpToDate(ref, head),
     });
     const { leaseTimeMs, onNotice } = options;
     const late = new LateTurns({
@@ -132,7 +144,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const ref = sessionRefOf(input);
     const beganAtMs = monotonicMs();
     this.#outbox.check();
-    await this.#refreshing.get(textOf(ref))?.catch(() => {});
+    await this.#refreshing.settle(ref);
     // A turn that has ended here, and not there, comes first.
     await this.#outbox.settle(ref);
     // What this replica's own disk may refuse comes before anything is taken.
@@ -175,18 +187,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   /** A turn that comes meanwhile waits for it. */
   async refresh(ref: SessionRef): Promise<void> {
     const own = parseSessionRef(ref);
-    const name = textOf(own);
     // What the store has not heard of is not to be replaced by what it has.
     if (this.#options.locks.isLocked(own) || this.#outbox.has(own)) return;
-    const refresh = this.#refreshing.get(name) ?? this.#refresh(own);
-    this.#refreshing.set(name, refresh);
-    await refresh.finally(() => this.#refreshing.delete(name));
-  }
-
-  async #refresh(ref: SessionRef): Promise<void> {
-    const head = await this.#clock.asked(() => this.log.read(keyOf(ref)));
-    if (head === null || !isThere(head) || head.lease !== null) return;
-    await this.#bringUpToDate(ref, head);
+    await this.#refreshing.refresh(own);
   }
 
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
@@ -208,7 +211,14 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       if (isSoon) await delivery;
       else await this.#outbox.add(own, lease.token, { delivery, onFailed });
     } catch (error) {
-      if (hasCode(error, "session_taken_over")) onNotice({ what: "superseded", sessionId });
+      if (hasCode(error, "session_taken_over")) {
+        // Where that fails, the next turn here does it, and tells it once more.
+        await this.copies
+          .of(own)
+          .setAside()
+          .catch(() => {});
+        onNotice({ what: "superseded", sessionId });
+      }
       if (!hasCode(error, "store_unavailable")) throw error;
       await this.#outbox.add(own, lease.token);
       onFailed(error);
@@ -245,11 +255,17 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   }
 
   async delete(ref: SessionRef, nowMs: number): Promise<TreeSize> {
-    const removed = await this.#delete(ref, nowMs, (_head, record) => {
+    const mayGo = (_head: SessionHead, record: SessionRecord): boolean => {
       mustNotBeOnHold(record);
       return true;
-    });
-    return removed ?? { files: 0, bytes: 0, diskBytes: 0 };
+    };
+    try {
+      return (await this.#delete(ref, nowMs, mayGo)) ?? NOTHING;
+    } catch (thrown) {
+      if (!hasCode(thrown, "session_unreadable")) throw thrown;
+      await this.#deleteUnreadable(parseSessionRef(ref), nowMs);
+      return NOTHING;
+    }
   }
 
   async deleteUnused(
@@ -301,14 +317,27 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     mayGo: (head: SessionHead, record: SessionRecord) => boolean,
   ): Promise<TreeSize | null> {
     const own = parseSessionRef(ref);
-    const { locks, beforeDelete, local } = this.#options;
+    const { locks, beforeDelete } = this.#options;
     using _lock = locks.lock(own);
+    // How long it was idle, and all that goes, is known once its last turn is in it.
+    await this.#outbox.settle(own);
     const { head, record } = await this.require(own, nowMs);
     if (!mayGo(head, record)) return null;
     await beforeDelete(own);
     const removed = await this.remove(own, head, nowMs, mayGo);
-    if (removed !== null) await local.discard(own, nowMs);
+    if (removed !== null) await this.copies.discard(own, record.createdAtMs, nowMs);
     return removed;
+  }
+
+  async #deleteUnreadable(own: SessionRef, nowMs: number): Promise<void> {
+    const { locks, beforeDelete } = this.#options;
+    using _lock = locks.lock(own);
+    const record = await this.copies.of(own).record();
+    // What has been heard of that here may be all that is left of it.
+    mustNotBeOnHold(record ?? {});
+    await beforeDelete(own);
+    await this.removeUnreadable(own, nowMs);
+    await this.copies.discard(own, record?.createdAtMs, nowMs);
   }
 
   #leaseOf(ref: SessionRef): SessionLease {

@@ -1,5 +1,6 @@
 /**
- * What becomes of turns whose end a session store has not heard of at once.
+ * What becomes of turns whose end a session store has not heard of at once, and of sessions on hold
+ * that it does not have.
  *
  * @module
  */
@@ -15,4 +16,6 @@ export type StoreNotice =
   /** Now it has. */
   | { readonly what: "delivered"; readonly sessionId: string }
   /** It never will: others went on without it, or the copy is damaged. What it said is beside it. */
-  | { readonly what: "superseded"; readonly sessionId: string };
+  | { readonly what: "superseded"; readonly sessionId: string }
+  /** The store has another session of a thread than the one on hold here, which lies aside now. */
+  | { readonly what: "held"; readonly sessionId: string };

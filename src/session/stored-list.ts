@@ -15,7 +15,14 @@ import {
 } from "./session-list.ts";
 import { sessionIdOf } from "./session-id.ts";
 import { recordFrom, type SessionRecord } from "./session-record.ts";
-import { INDEX, indexNameOf, type LogKey, ownerOf, parseIndexName } from "./stores/names.ts";
+import {
+  INDEX,
+  INDEX_OF_TENANTS,
+  indexNameOf,
+  type LogKey,
+  ownerOf,
+  parseIndexName,
+} from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import { isUnreadable, unreadable } from "./stores/readable.ts";
 import { isThere, type SessionHead } from "./stores/session-head.ts";
@@ -70,12 +77,13 @@ export async function listStored(
   return { ...found, nextCursor: cursorOf(after) };
 }
 
-/** Names of the index, of one tenant or of all. A session may be there twice. */
+/** Names of the index, of one tenant or of all tenants. A session may be there twice. */
 export function storedNames(
   store: ObjectStore,
   tenant?: string,
 ): AsyncGenerator<readonly string[]> {
-  return namesBelow(store, tenant === undefined ? INDEX : `${INDEX}${ownerOf("tenant", tenant)}/`);
+  const prefix = tenant === undefined ? INDEX_OF_TENANTS : `${INDEX}${ownerOf("tenant", tenant)}/`;
+  return namesBelow(store, prefix);
 }
 
 /** All names that begin like that, in their order, some at a time. */

@@ -7,6 +7,7 @@
 
 import { hasCode } from "../lib/errors.ts";
 import type { Pace } from "../lib/pacer.ts";
+import { deleteUnreadable } from "./delete-unreadable.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import type { StoredSession } from "./retention.ts";
 import { SessionCounts } from "./session-counts.ts";
@@ -210,6 +211,13 @@ export class StoredSessions {
     await store.delete([deletingName]).catch(() => {});
     const bytes = allBytesOf(before);
     return { files: Object.values(pieces).flat().length, bytes, diskBytes: bytes };
+  }
+
+  /** The same of one that cannot be read, and so cannot be asked. @throws {AppError} As that. */
+  protected async removeUnreadable(ref: SessionRef, nowMs: number): Promise<void> {
+    const { store, clock } = this.#options;
+    const parts = { store, log: this.log };
+    await this.#asked(() => deleteUnreadable(parts, ref, clock.terms(nowMs)));
   }
 
   /**

@@ -357,8 +357,8 @@ export const METRICS = {
     description:
       "Trouble with a shared session store: calls without an answer while a turn ran " +
       "(`unavailable`), turns that ended without it (`kept`), of these what it cannot hear of though " +
-      "it answers (`stuck`) and what it has heard of since (`delivered`), and turns that no session " +
-      "has (`superseded`)",
+      "it answers (`stuck`) and what it has heard of since (`delivered`), turns that no session " +
+      "has (`superseded`), and sessions on hold that it does not have (`held`)",
     attributes: ["storeNotice"],
   },
   uncleanEnds: {

@@ -84,6 +84,13 @@ export type RetentionReason = (typeof RETENTION_REASONS)[number];
 export const SESSION_REPAIRS = ["torn_line", "set_aside", "taken_over", "superseded"] as const;
 export type SessionRepair = (typeof SESSION_REPAIRS)[number];
 
-/** What becomes of turns when a shared session store does not answer; see `session/shared-sessions.ts`. */
-export const STORE_NOTICES = ["unavailable", "kept", "stuck", "delivered", "superseded"] as const;
+/** What becomes of turns, and holds, that a shared session store does not know of; see `session/store-notice.ts`. */
+export const STORE_NOTICES = [
+  "unavailable",
+  "kept",
+  "stuck",
+  "delivered",
+  "superseded",
+  "held",
+] as const;
 export type StoreNotice = (typeof STORE_NOTICES)[number];

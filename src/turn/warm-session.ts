@@ -76,11 +76,12 @@ export async function warmSession(ref: SessionRef, deps: TurnDeps): Promise<Warm
   const own = parseSessionRef(ref);
   // Whoever repeats himself does not reach the disk.
   if (residents.heatOf(own).isKept) return "already_warm";
-  const { agentName } = await sessions.read(own, Date.now());
+  const { agentName, isBusy } = await sessions.read(own, Date.now());
   const agent = agents.get(agentName);
   // The memory of a long-running session is committed: only a turn that is admitted can do that.
   if (agent?.definition.hosting.pattern !== "hybrid") return "not_kept";
-  if (locks.isLocked(own)) return "busy";
+  // Also on another replica: what there is of it here is of an earlier turn, or nothing yet.
+  if (isBusy || locks.isLocked(own)) return "busy";
   await sessions.refresh(own);
   const resumable = await resumableOf(dataDirectory, own);
   if (resumable === null) return "nothing_to_resume";

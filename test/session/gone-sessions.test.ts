@@ -31,6 +31,7 @@ async function prepare() {
     holder: "one",
     leaseTimeMs: MINUTE_MS,
     maxPerTenant,
+    maxIdleMs: null,
     outboxBytes: 2 ** 20,
     beforeDelete: async () => {},
     onNotice: () => {},

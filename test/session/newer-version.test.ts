@@ -60,6 +60,7 @@ async function inStore(change: (head: object) => object): Promise<Kept> {
     holder: "one",
     leaseTimeMs: 60_000,
     maxPerTenant: 9,
+    maxIdleMs: null,
     outboxBytes: 2 ** 20,
     beforeDelete: async () => {},
     onNotice: () => {},

@@ -4,7 +4,7 @@
  * Method: replicas over a store in memory, with a clock that is set forward.
  */
 
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -12,6 +12,7 @@ import { describe, expect, it, vi } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
 import { LeaseClock } from "../../src/session/lease-clock.ts";
+import type { StoredSession } from "../../src/session/retention.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
@@ -229,6 +230,100 @@ function slowDown(store: MemoryObjects, ms: number): void {
     return put(name, ...rest);
   };
 }
+
+describe("a turn that its session will never have", () => {
+  it("is told once, as it ends while others have the session", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await using late = await begin(one, threadWithHistory("t"));
+    await late.say("late");
+    letLeasesEnd(store);
+    await takeTurn(two, threadWithHistory("t"), "second");
+    expect(await codeOf(late.finish())).toBe("session_taken_over");
+    await late[Symbol.asyncDispose]();
+    await mustBeToldOnce(one, "late");
+  });
+
+  it("is told once, as it was brought over too late", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    await endDuringOutage(store, await begin(one, threadWithHistory("t")));
+    await one.sessions[Symbol.asyncDispose]();
+    store.faultOf = () => null;
+    letLeasesEnd(store);
+    await takeTurn(two, threadWithHistory("t"), "second");
+    const again = await one.restarted();
+    await expect.poll(() => again.notices, POLL).toContain("superseded");
+    await mustBeToldOnce(again, "during");
+  });
+
+  function letLeasesEnd(store: MemoryObjects): void {
+    for (const object of store.objects.values()) {
+      const text = object.body.toString("utf8");
+      object.body = Buffer.from(text.replace(/"expiresAtMs":\d+/, '"expiresAtMs":0'));
+    }
+  }
+
+  async function mustBeToldOnce(at: Replica, said: string): Promise<void> {
+    expect(await takeTurn(at, threadWithHistory("t"), "next")).toEqual(["first", "second"]);
+    expect(at.notices.filter((what) => what === "superseded")).toHaveLength(1);
+    const { directory } = sessionPathsOf(at.data, sessionRefOf(thread("t")));
+    expect(await allTextIn(join(directory, "superseded"))).toContain(said);
+  }
+});
+
+describe("a letter whose write was cut off", () => {
+  it("is none, and goes with the next start", async () => {
+    const { store, one, two } = await replicas();
+    await endDuringOutage(store, await begin(one, thread("t")));
+    const [name = ""] = await outboxOf(one);
+    const directory = join(one.data, "outbox");
+    const draft = `${name}.8a1b.tmp`;
+    await copyFile(join(directory, name), join(directory, draft));
+    await writeFile(join(directory, "notes"), "of an operator");
+    store.faultOf = () => null;
+    await expect.poll(() => one.notices, POLL).toContain("delivered");
+    await takeTurn(two, threadWithHistory("t"), "second");
+    const again = await one.restarted();
+    expect(await outboxOf(again)).toEqual(["notes"]);
+    expect(await takeTurn(again, threadWithHistory("t"), "third")).toEqual(["during", "second"]);
+    expect(again.notices).toEqual([]);
+  });
+});
+
+describe("a session whose last turn waits for the store", () => {
+  async function waiting() {
+    const { store, one, two } = await replicas();
+    await endDuringOutage(store, await begin(one, thread("t")));
+    // It answers, but takes nothing yet.
+    store.faultOf = (call) => (call === "put" ? "before" : null);
+    return { store, one, two };
+  }
+
+  it("is not swept for what it was idle before that", async () => {
+    const { store, one, two } = await waiting();
+    const seen: StoredSession[] = [];
+    for await (const some of one.sessions.look()) {
+      seen.push(...some.filter((each) => each !== "unreadable"));
+    }
+    expect(seen).toMatchObject([{ isBusy: false }]);
+    store.faultOf = () => null;
+    for (const each of seen) {
+      expect(await one.sessions.deleteUnused(each, Date.now())).toBe(false);
+    }
+    expect(one.notices).toEqual(["unavailable", "kept", "delivered"]);
+    expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
+  });
+
+  it("is deleted with it, and no turn is told to be lost", async () => {
+    const { store, one } = await waiting();
+    store.faultOf = () => null;
+    await one.sessions.delete(sessionRefOf(thread("t")), Date.now());
+    expect(await outboxOf(one)).toEqual([]);
+    expect(one.notices).toEqual(["unavailable", "kept", "delivered"]);
+    expect(await codeOf(begin(one, threadWithHistory("t")))).toBe("session_gone");
+  });
+});
 
 describe("turns that wait for the store", () => {
   it("are not tried again when the next turn of one has not waited for the others", async () => {

@@ -33,6 +33,7 @@ export interface Replica {
 export interface ReplicaOptions {
   readonly leaseTimeMs?: number;
   readonly maxPerTenant?: number;
+  readonly maxIdleMs?: number;
   readonly outboxBytes?: number;
 }
 
@@ -58,6 +59,7 @@ export async function replica(
     holder: name,
     leaseTimeMs: LEASE_MS,
     maxPerTenant: 100,
+    maxIdleMs: null,
     outboxBytes: 2 ** 20,
     beforeDelete: async () => {},
     onNotice: ({ what }) => notices.push(what),

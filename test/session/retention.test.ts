@@ -73,6 +73,18 @@ describe("planSweep", () => {
     expect(reasons(sessions, { maxIdleMs: 1, sessionsPerTenant: 1 })).toEqual(["free idle"]);
   });
 
+  it("takes what may be all that is left by its time alone, and others to make room", () => {
+    const sessions = [
+      stored("last", { lastUseAtMs: 1, goesByTimeAlone: true }),
+      stored("copy", { lastUseAtMs: 2 }),
+    ];
+    const plan = planSweep(sessions, { ...NONE, keepFreeBytes: 10 }, { nowMs: 9, freeBytes: 0 });
+    expect(plan.expired.map(({ session }) => session.sessionId)).toEqual(["copy"]);
+    const short = planSweep(sessions, { ...NONE, keepFreeBytes: 15 }, { nowMs: 9, freeBytes: 0 });
+    expect(short).toEqual({ expired: [], missingBytes: 5 });
+    expect(reasons(sessions, { maxIdleMs: NOW_MS - 2 })).toEqual(["last idle"]);
+  });
+
   it("frees so much of the disk as is missing, what goes anyway included", () => {
     const sessions = [
       stored("idle", { lastUseAtMs: 0 }),

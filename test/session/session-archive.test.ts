@@ -153,6 +153,7 @@ describe("a session that is deleted in the store it is copied to", () => {
       holder: "one",
       leaseTimeMs: 60_000,
       maxPerTenant: 9,
+      maxIdleMs: null,
       outboxBytes: 0,
       beforeDelete: async () => {},
       onNotice: () => {},

@@ -12,11 +12,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 
 import { openDataDirectory } from "../../src/session/data-directory.ts";
+import { FileSessions } from "../../src/session/file-sessions.ts";
 import type { StoredSession } from "../../src/session/retention.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
+import { SessionLocks } from "../../src/session/session-locks.ts";
 import { dataPathsOf, sessionPathsOf } from "../../src/session/session-paths.ts";
-import { codeOf, thread, threadWithHistory, TOTALS, userLine } from "./fixture.ts";
+import { codeOf, thread, threadWithHistory, TOTALS, userLine, writeTranscript } from "./fixture.ts";
 import {
   allTextIn,
   begin,
@@ -27,6 +29,7 @@ import {
   required,
   takeTurn,
 } from "./replicas.ts";
+import type { MemoryObjects } from "./stores/memory-objects.ts";
 
 const REF = sessionRefOf(thread("t"));
 
@@ -110,6 +113,17 @@ describe("a claim", () => {
     );
     store.faultOf = () => null;
     expect(await takeTurn(two, threadWithHistory("t"), "at once")).toEqual(["first"]);
+  });
+});
+
+describe("a turn whose files cannot be read as it ends", () => {
+  it("fails for the disk, and not for a bug", async () => {
+    const { one } = await replicas();
+    await using turn = await begin(one, thread("t"));
+    await turn.say("first");
+    const beside = await besideAt(one);
+    await symlink(beside, beside);
+    expect(await codeOf(turn.finish())).toBe("storage_failed");
   });
 });
 
@@ -213,10 +227,7 @@ describe("a sweep of copies", () => {
   it("leaves one alone that had a turn since it was looked at", async () => {
     const { one } = await replicas();
     await takeTurn(one, thread("t"), "first");
-    const seen: StoredSession[] = [];
-    for await (const some of one.sessions.copies.look(false)) {
-      seen.push(...some.filter((each) => each !== "unreadable"));
-    }
+    const seen = await seenAt(one);
     await delay(5);
     const turn = await begin(one, threadWithHistory("t"));
     await writeFile(join(turn.session.directories.work, "report"), "made by a tool");
@@ -261,6 +272,145 @@ describe("a sweep of copies", () => {
     expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(1);
     expect(await allOf(one)).toBe("");
     expect(await allTextIn(sessionPathsOf(one.data, lost).directory)).toContain("secret");
+  });
+});
+
+/** What a sweep sees of the copies. */
+async function seenAt(at: Replica): Promise<StoredSession[]> {
+  const seen: StoredSession[] = [];
+  for await (const some of at.sessions.copies.look(false)) {
+    seen.push(...some.filter((each) => each !== "unreadable"));
+  }
+  return seen;
+}
+
+const isHeadOf = (ref: { readonly sessionId: string }) => (name: string) =>
+  name.endsWith(`/${ref.sessionId}/head`);
+
+describe("a copy of which the store knows nothing", () => {
+  const DAY_MS = 86_400_000;
+
+  it.each<[string, (store: MemoryObjects, head: string) => unknown]>([
+    ["it came back empty", (store) => store.objects.clear()],
+    ["its head is damaged", (store, head) => store.put(head, Buffer.from("{"), "any")],
+  ])("goes when it was idle for long, and for no room before: %s", async (_what, harm) => {
+    const { store, one } = await replicas({ maxIdleMs: 30 * DAY_MS });
+    await takeTurn(one, thread("t"), "all that is left");
+    await harm(store, required([...store.objects.keys()].find(isHeadOf(REF))));
+    const [seen] = await seenAt(one);
+    const copy = required(seen);
+    const atMs = copy.lastUseAtMs + 30 * DAY_MS;
+    expect(await one.sessions.copies.deleteUnused(copy, atMs)).toBe(false);
+    expect(await seenAt(one)).toEqual([{ ...copy, goesByTimeAlone: true }]);
+    // Nor as the store is away by now.
+    store.faultOf = () => "before";
+    expect(await one.sessions.copies.deleteUnused(copy, atMs)).toBe(false);
+    store.faultOf = () => null;
+    expect(await allOf(one)).toContain("all that is left");
+    expect(await one.sessions.copies.deleteUnused(copy, atMs + 1)).toBe(true);
+    expect(await allOf(one)).toBe("");
+  });
+
+  it("stays where none goes for its time, and makes room again once the store knows it", async () => {
+    const { store, one } = await replicas();
+    await takeTurn(one, thread("t"), "all that is left");
+    const objects = [...store.objects];
+    store.objects.clear();
+    const [seen] = await seenAt(one);
+    const copy = required(seen);
+    expect(await one.sessions.copies.deleteUnused(copy, Date.now() + 9_999 * DAY_MS)).toBe(false);
+    for (const [name, object] of objects) store.objects.set(name, object);
+    await one.sessions.copies.dropDeleted(Date.now(), pace());
+    expect(await seenAt(one)).toEqual([copy]);
+    expect(await one.sessions.copies.deleteUnused(copy, Date.now())).toBe(true);
+  });
+});
+
+describe("a session on hold that is not the one in the store", () => {
+  /** Those that lie aside, as a command would open them. */
+  async function heldAt(at: Replica): Promise<FileSessions> {
+    const [name] = await readdir(join(at.data, "held"));
+    const dataDirectory = join(at.data, "held", required(name));
+    const locks = new SessionLocks();
+    return new FileSessions({ dataDirectory, maxPerTenant: 9, locks });
+  }
+
+  async function mustBeKept(at: Replica): Promise<void> {
+    const held = await heldAt(at);
+    expect(await allTextIn(join(at.data, "held"))).toContain("evidence");
+    expect((await held.read(REF, Date.now())).onHoldSinceMs).toBeDefined();
+    expect(await codeOf(held.delete(REF, Date.now()))).toBe("session_on_hold");
+    expect(at.notices).toEqual(["held"]);
+    await held.hold(REF, false, Date.now());
+    await held.delete(REF, Date.now());
+    expect(await allTextIn(join(at.data, "held"))).not.toContain("evidence");
+  }
+
+  /** As of a replica that had its sessions for itself, and of which none was taken along. */
+  async function notTakenAlong() {
+    const made = await replicas();
+    const { data: dataDirectory, locks } = made.one;
+    const own = new FileSessions({ dataDirectory, maxPerTenant: 9, locks });
+    const session = await own.open(thread("t"), 1);
+    await writeTranscript(session, userLine("evidence", "u-evidence"));
+    await own.finish(REF, { totals: TOTALS, endedAtMs: 1 });
+    await own.hold(REF, true, 1);
+    return made;
+  }
+
+  it.each<[string, (made: Awaited<ReturnType<typeof replicas>>) => Promise<unknown>]>([
+    ["a turn here", async ({ one }) => takeTurn(one, thread("t"), "anew")],
+    [
+      "a turn elsewhere, and a sweep here",
+      async ({ one, two }) => {
+        await takeTurn(two, thread("t"), "anew");
+        await one.sessions.copies.dropDeleted(Date.now(), pace());
+      },
+    ],
+    [
+      "a turn elsewhere, and a deletion here",
+      async ({ one, two }) => {
+        await takeTurn(two, thread("t"), "anew");
+        await one.sessions.delete(REF, Date.now());
+      },
+    ],
+    [
+      "a turn and a deletion elsewhere, and a sweep here",
+      async ({ one, two }) => {
+        await takeTurn(two, thread("t"), "anew");
+        await two.sessions.delete(REF, Date.now());
+        await one.sessions.copies.dropDeleted(Date.now(), pace());
+      },
+    ],
+  ])("is set aside, as it was not taken along, by %s", async (_what, work) => {
+    const made = await notTakenAlong();
+    await work(made);
+    await mustBeKept(made.one);
+    expect(await allOf(made.one)).not.toContain("evidence");
+  });
+
+  it("is set aside where the store has lost it, and the thread goes on without it", async () => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "evidence");
+    await two.sessions.hold(REF, true, Date.now());
+    await one.sessions.copies.dropDeleted(Date.now(), pace());
+    store.objects.clear();
+    await one.sessions.copies.dropDeleted(Date.now(), pace());
+    await takeTurn(two, thread("t"), "anew");
+    expect(await takeTurn(one, threadWithHistory("t"), "on")).toEqual(["anew"]);
+    await mustBeKept(one);
+  });
+
+  it("goes with the session that it is a copy of, which had been released before", async () => {
+    const { one, two } = await replicas();
+    await takeTurn(one, thread("t"), "evidence");
+    await two.sessions.hold(REF, true, Date.now());
+    await one.sessions.copies.dropDeleted(Date.now(), pace());
+    await two.sessions.hold(REF, false, Date.now());
+    await two.sessions.delete(REF, Date.now());
+    expect(await one.sessions.copies.dropDeleted(Date.now(), pace())).toBe(1);
+    expect(await allTextIn(one.data)).not.toContain("evidence");
+    expect(one.notices).toEqual([]);
   });
 });
 

@@ -117,7 +117,7 @@ async function storedOf(
 ): Promise<Stored> {
   try {
     const { isBusy, lastTurnAtMs } = await sessions.read(ref, Date.now());
-    using _read = await reads.begin(gone);
+    using _read = await reads.begin(ref.tenant, gone);
     const { messages } = await sessions.transcript(ref, Date.now());
     return { messages, isBusy, isGone: false, lastTurnAtMs };
   } catch (thrown) {

@@ -134,7 +134,7 @@ function readSession({ sessions, reads }: ServerParts): Route {
     async handle({ caller: { tenant }, param, reply }) {
       const ref = { tenant, sessionId: param("sessionId") };
       const session = await sessions.read(ref, Date.now());
-      using _read = await reads.begin(clientGone(reply, null));
+      using _read = await reads.begin(tenant, clientGone(reply, null));
       const { messages, isComplete, skippedLines } = await sessions.transcript(ref, Date.now());
       const shown = messages.map(({ atMs, ...message }) => ({
         ...message,

@@ -43,6 +43,8 @@ export function headNameOf(key: LogKey): string {
 /** The object that says which layout a store has: `{"version":1}`. */
 export const LAYOUT_NAME = "meta/layout";
 export const INDEX = "index/";
+/** Of it, what is of tenants: sessions of projects are no server's. */
+export const INDEX_OF_TENANTS = `${INDEX}t`;
 export const GONE = "gone/";
 export const DELETING = "deleting/";
 

@@ -15,6 +15,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { eachAtOnce } from "../../lib/each-at-once.ts";
 import { AppError, hasCode } from "../../lib/errors.ts";
+import { standInFor } from "./damaged-head.ts";
 import { LeftPieces } from "./left-pieces.ts";
 import { headNameOf, type LogKey, prefixOf } from "./names.ts";
 import { hashOf } from "./pieces.ts";
@@ -79,6 +80,31 @@ export class SessionLog {
     const found = await this.#store.get(headNameOf(key));
     if (found === null) return { head: newHead(key.sessionId), version: null };
     return { head: headIn(found, key), version: found.version };
+  }
+
+  /**
+   * The same where it is to be replaced whatever it says; one that is damaged is then known by its version
+   * alone, and has a stand-in.
+   *
+   * @throws {AppError} `session_newer`, `store_unavailable`.
+   */
+  async knowAnyway(
+    key: LogKey,
+    nowMs: number,
+  ): Promise<KnownHead & { readonly isDamaged: boolean }> {
+    const found = await this.#store.get(headNameOf(key));
+    if (found === null) return { head: newHead(key.sessionId), version: null, isDamaged: false };
+    const { body, version } = found;
+    try {
+      return { head: headIn(found, key), version, isDamaged: false };
+    } catch (thrown) {
+      if (!hasCode(thrown, "session_unreadable")) throw thrown;
+      return {
+        head: standInFor(key.sessionId, body, randomUUID(), nowMs),
+        version,
+        isDamaged: true,
+      };
+    }
   }
 
   /**
@@ -172,6 +198,7 @@ export class SessionLog {
    *
    * @param steps What the transcripts are made of, in their order; each chunk becomes a piece.
    * @param then What else becomes of the head; the same head means that all is left as it is.
+   * @param known Of one that is damaged.
    * @returns The head that was replaced.
    * @throws {AppError} As {@link update}, and what `then` and `steps` throw.
    */
@@ -179,6 +206,7 @@ export class SessionLog {
     key: LogKey,
     steps: AsyncIterable<Pick<Tail, "path" | "chunks">>,
     then: (head: SessionHead) => SessionHead,
+    known?: KnownHead,
   ): Promise<SessionHead> {
     const written = new Map<string, Piece[]>();
     const added = () => [...written.values()].flat();
@@ -200,7 +228,7 @@ export class SessionLog {
       const next = then(head);
       return next === head ? head : { ...next, pieces: Object.fromEntries(written) };
     };
-    return (await this.#name(key, added(), change)).before.head;
+    return (await this.#name(key, added(), change, known)).before.head;
   }
 
   /** Replaces the head so that it names these pieces, and removes those that it then does not name. */

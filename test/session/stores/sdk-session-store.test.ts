@@ -23,6 +23,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { BUILT_IN_SCRIPT } from "../../../src/rehearsal/built-in-script.ts";
 import { startRehearsal } from "../../../src/rehearsal/server.ts";
+import { StoreArchive } from "../../../src/session/session-archive.ts";
+import { sessionRefOf } from "../../../src/session/session-id.ts";
 import type { ObjectStore } from "../../../src/session/stores/object-store.ts";
 import { openObjectStore } from "../../../src/session/stores/open-object-store.ts";
 import { openSessionStore } from "../../../src/session/stores/open-session-store.ts";
@@ -32,7 +34,8 @@ import { hasPostgres, startPostgres } from "../../helpers/postgres-server.ts";
 import { hasRedis, startRedis } from "../../helpers/redis-server.ts";
 import { S3_KEYS, startS3 } from "../../helpers/s3-server.ts";
 import { askClaude, claudeHome } from "../../rehearsal/ask-claude.ts";
-import { cleanAfterTest } from "../fixture.ts";
+import { cleanAfterTest, thread } from "../fixture.ts";
+import { replicas, takeTurn } from "../replicas.ts";
 import { MemoryObjects } from "./memory-objects.ts";
 
 type Opened = { readonly open: () => Promise<ObjectStore> } & AsyncDisposable;
@@ -405,5 +408,26 @@ describe("a deletion of the SDK's session store", () => {
     expect(await bytesOf(objects, key.sessionId)).not.toContain("old");
     await store.delete(key);
     expect(await bytesOf(objects, key.sessionId)).toBe("");
+  });
+});
+
+describe("a session of the SDK's on the store of a server", () => {
+  it("is none of the server's: it is not listed, looked at, or taken for a damaged one", async () => {
+    const { store: objects, one } = await replicas();
+    const store = new SdkSessionStore(objects);
+    const key = newKey();
+    await store.append(key, [entry("of a program")]);
+    await takeTurn(one, thread("t"), "of the server");
+    const { sessionId } = sessionRefOf(thread("t"));
+
+    const seen = [];
+    for await (const some of one.sessions.look()) seen.push(...some);
+    expect(seen).toMatchObject([{ sessionId }]);
+    const archive = new StoreArchive(objects);
+    const { records, unreadable } = await archive.all();
+    expect(records).toMatchObject([{ sessionId }]);
+    expect(unreadable).toEqual([]);
+    expect(await archive.find(key.sessionId)).toBeUndefined();
+    expect(textsOf(await store.load(key))).toEqual(["of a program"]);
   });
 });

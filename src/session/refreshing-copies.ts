@@ -1,0 +1,49 @@
+/**
+ * Copies that are made what the store has ahead of a turn, for whoever announces one; of a session one
+ * at a time, for which its turn waits.
+ *
+ * @module
+ */
+
+import type { LeaseClock } from "./lease-clock.ts";
+import { type SessionRef, textOf } from "./session-id.ts";
+import { keyOf } from "./stored-record.ts";
+import { isLeasedElsewhere, isThere, type SessionHead } from "./stores/session-head.ts";
+import type { SessionLog } from "./stores/session-log.ts";
+
+export interface RefreshingCopiesOptions {
+  readonly log: SessionLog;
+  readonly clock: LeaseClock;
+  readonly bringUpToDate: (ref: SessionRef, head: SessionHead) => Promise<void>;
+}
+
+export class RefreshingCopies {
+  readonly #options: RefreshingCopiesOptions;
+  readonly #underWay = new Map<string, Promise<void>>();
+
+  constructor(options: RefreshingCopiesOptions) {
+    this.#options = options;
+  }
+
+  /** @throws {AppError} As `Sessions.refresh`. */
+  async refresh(ref: SessionRef): Promise<void> {
+    const name = textOf(ref);
+    const refresh = this.#underWay.get(name) ?? this.#refresh(ref);
+    this.#underWay.set(name, refresh);
+    await refresh.finally(() => this.#underWay.delete(name));
+  }
+
+  /** Resolves when none of the session is under way; what became of it is told to who began it. */
+  async settle(ref: SessionRef): Promise<void> {
+    await this.#underWay.get(textOf(ref))?.catch(() => {});
+  }
+
+  async #refresh(ref: SessionRef): Promise<void> {
+    const { log, clock, bringUpToDate } = this.#options;
+    const head = await clock.asked(() => log.read(keyOf(ref)));
+    if (head === null || !isThere(head)) return;
+    // One that nobody renews is of a replica that is gone: whoever comes next takes the session, too.
+    if (isLeasedElsewhere(head, clock.terms(Date.now()))) return;
+    await bringUpToDate(ref, head);
+  }
+}
