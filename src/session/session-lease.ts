@@ -13,6 +13,7 @@ import {
   type LeaseToken,
   released,
   renewed,
+  requireSame,
   type SessionHead,
   tokenOf,
 } from "./stores/session-head.ts";
@@ -136,8 +137,14 @@ export class SessionLease implements AsyncDisposable {
     for (let isAll = false; !isAll;) {
       const step = await copy.tails(record, this.#known.head, this.#hasCopy);
       ({ isAll } = step);
-      // A long transcript is many steps, while which no renewal has its turn.
-      const change = isAll ? then : (head: SessionHead) => this.#renewed(head);
+      const before = this.#known.head;
+      const paths = new Set(step.tails.map(({ path }) => path));
+      const change = (head: SessionHead): SessionHead => {
+        // Else a turn that says no more would end without what the store has lost of it.
+        requireSame(head, before, paths);
+        // A long transcript is many steps, while which no renewal has its turn.
+        return isAll ? then(head) : this.#renewed(head);
+      };
       this.#known = await log.append(key, this.#token, step.tails, change, this.#known);
       // The store has it. Without the mark the copy is made anew before the next turn.
       await copy.mark(this.#known.head).catch(() => {});

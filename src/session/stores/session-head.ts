@@ -182,7 +182,7 @@ export interface Addition {
  * lost may be tried again. A transcript of which no piece is left is none any more.
  *
  * @param token Null for an owner without leases.
- * @throws {AppError} `session_taken_over`
+ * @throws {AppError} `session_taken_over`; `store_unavailable` for a head that lacks what comes before.
  */
 export function appended(
   head: SessionHead,
@@ -227,7 +227,7 @@ function isSame(some: readonly Piece[], others: readonly Piece[]): boolean {
   );
 }
 
-/** @throws Where no piece ends there: whoever writes has read another head. */
+/** @throws {AppError} `store_unavailable` where no piece ends there: the store has lost what it had. */
 function piecesBefore(pieces: readonly Piece[], endBytes: number): readonly Piece[] {
   let bytes = 0;
   const before: Piece[] = [];
@@ -236,8 +236,24 @@ function piecesBefore(pieces: readonly Piece[], endBytes: number): readonly Piec
     before.push(piece);
     bytes += piece.bytes;
   }
-  if (bytes !== endBytes) throw new Error("what is added does not follow what is stored");
+  if (bytes !== endBytes) throw doesNotFollow();
   return before;
+}
+
+/**
+ * For whoever alone may write: what is not written to now must be what it was.
+ *
+ * @throws {AppError} `store_unavailable` where it is not: the store has lost what it had.
+ */
+export function requireSame(
+  now: SessionHead,
+  before: SessionHead,
+  writtenPaths: ReadonlySet<string>,
+): void {
+  for (const path of new Set([...pathsOf(before), ...pathsOf(now)])) {
+    if (writtenPaths.has(path)) continue;
+    if (!isSame(piecesOf(now, path), piecesOf(before, path))) throw doesNotFollow();
+  }
 }
 
 /**
@@ -298,6 +314,14 @@ function requireHeld(head: SessionHead, token: LeaseToken): void {
   throw new AppError(
     "session_taken_over",
     "Cannot write to the session: another replica has taken it over",
+  );
+}
+
+/** A store that fails over may lose what it acknowledged: read once more, it says what it lacks. */
+function doesNotFollow(): AppError {
+  return new AppError(
+    "store_unavailable",
+    "Cannot write to the session: what is added does not follow what is stored",
   );
 }
 
