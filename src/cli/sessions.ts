@@ -184,14 +184,17 @@ export async function runSessionsCopy(options: CopyOptions, io: Io): Promise<num
 
 /** One that cannot be copied keeps none of the others from it. */
 async function copyOne(
-  record: SessionRecord,
+  ref: SessionRef,
   source: SessionArchive,
   target: SessionArchive,
   replaces: boolean,
 ): Promise<PutOutcome | "held" | "gone" | "unreadable"> {
   try {
-    return await target.put(record, await source.transcripts(record), replaces);
+    // Its record, too, as it is now: to copy those before it may have taken long.
+    const { record, ...transcripts } = await source.transcripts(ref);
+    return await target.put(record, transcripts, replaces);
   } catch (thrown) {
+    if (hasCode(thrown, "session_busy")) return "busy";
     if (hasCode(thrown, "session_on_hold")) return "held";
     if (hasCode(thrown, "session_not_found")) return "gone";
     // A part of its transcript is lost, or one that is there already is damaged.

@@ -12,6 +12,12 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Io } from "../../src/cli/io.ts";
 import { runSessionsExport } from "../../src/cli/sessions.ts";
 import { ago } from "../../src/cli/session-text.ts";
+import { StoreArchive } from "../../src/session/session-archive.ts";
+import { newRecord } from "../../src/session/session-record.ts";
+import { ownerOf } from "../../src/session/stores/names.ts";
+import { openObjectStore } from "../../src/session/stores/open-object-store.ts";
+import { taken } from "../../src/session/stores/session-head.ts";
+import { SessionLog } from "../../src/session/stores/session-log.ts";
 import { openSessions, thread as inThread, userLine, writeTranscript } from "../session/fixture.ts";
 import { HELLO_AGENT, ROOT, run, start } from "./plimsoll.ts";
 
@@ -180,6 +186,24 @@ describe("plimsoll sessions copy", () => {
     expect(list).toMatchObject({ code: 69 });
     expect(list.stderr).toBe(`1 session could not be read: ${damaged}\n`);
     expect(list.stdout).toContain(held);
+  });
+
+  it("leaves what a replica has a turn of", async () => {
+    const shared = join(directory, "shared");
+    await mkdir(shared);
+    const url = pathToFileURL(shared).href;
+    await using store = await openObjectStore({ url: new URL(url), timeoutMs: 60_000 });
+    const key = { owner: ownerOf("tenant", "acme"), sessionId: randomUUID() };
+    const ref = { tenant: "acme", sessionId: key.sessionId };
+    const record = newRecord(ref, "helper", "t", Date.now());
+    const transcripts = { paths: [], load: () => expect.fail("There is nothing to load") };
+    await new StoreArchive(store).put(record, transcripts, false);
+    const terms = { holder: "one", nowMs: Date.now(), leaseTimeMs: 3_600_000 };
+    await new SessionLog(store).update(key, (head) => taken(head, terms, "random"));
+    const copy = ["sessions", "copy", "--from", url, "--data", join(directory, "own")];
+    const copied = await plimsoll(...copy);
+    expect(copied).toMatchObject({ code: 69, stderr: "" });
+    expect(copied.stdout).toContain("; 1 are in a turn");
   });
 
   it("does not copy from a directory that a server has", async () => {

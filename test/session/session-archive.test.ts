@@ -16,7 +16,7 @@ import {
   StoreArchive,
 } from "../../src/session/session-archive.ts";
 import type { Transcripts } from "../../src/session/local-copy.ts";
-import { sessionIdOf } from "../../src/session/session-id.ts";
+import { sessionIdOf, type SessionRef } from "../../src/session/session-id.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
@@ -26,6 +26,7 @@ import { parseHead } from "../../src/session/stores/session-head.ts";
 import { stateOf } from "../../src/session/stores/pieces.ts";
 import { deletingNameOf, headNameOf, ownerOf } from "../../src/session/stores/names.ts";
 import { codeOf, openSessions, takeTurn, thread } from "./fixture.ts";
+import { begin, replicas, required } from "./replicas.ts";
 import { type Fault, MemoryObjects } from "./stores/memory-objects.ts";
 
 function recordOf(threadId: string, lastTurnAtMs: number): SessionRecord {
@@ -43,7 +44,7 @@ function transcriptsOf(texts: Readonly<Record<string, string>>): Transcripts {
   };
 }
 
-async function textsIn(archive: SessionArchive, record: SessionRecord) {
+async function textsIn(archive: SessionArchive, record: SessionRef) {
   const { paths, load } = await archive.transcripts(record);
   const texts: Record<string, string> = {};
   for (const path of paths) {
@@ -248,6 +249,21 @@ describe("a session that is deleted in the store it is copied to", () => {
   });
 });
 
+describe("a session that a replica has", () => {
+  it("is not read from the store: half a turn is no session", async () => {
+    const { store, one } = await replicas();
+    const archive = new StoreArchive(store);
+    const turn = await begin(one, thread("t"));
+    await turn.say("half of it");
+    const [record] = (await archive.all()).records;
+    expect(await codeOf(archive.transcripts(required(record)))).toBe("session_busy");
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    const texts = await textsIn(archive, required(record));
+    expect(texts[""]).toContain("half of it");
+  });
+});
+
 const ARCHIVES: readonly (readonly [string, () => Promise<SessionArchive>])[] = [
   ["a directory", async () => new DirectoryArchive((await openSessions()).data)],
   ["a store", async () => new StoreArchive(new MemoryObjects())],
@@ -280,6 +296,23 @@ describe.each(ARCHIVES)("in %s", (_where, open) => {
     expect((await archive.all()).records).toEqual([]);
     expect(await archive.put(record, transcriptsOf(NEW), false)).toBe("copied");
     expect(await textsIn(archive, record)).toEqual(NEW);
+  });
+
+  it("a session is read as it is then, and among others without what its turns answered", async () => {
+    const archive = await open();
+    const before = recordOf("a", 100);
+    await archive.put(before, transcriptsOf(OLD), false);
+    const [listed] = (await archive.all()).records;
+    expect(listed).toEqual(before);
+    const turn = { hash: "h", inputHash: "i", turnId: "t", startedAtMs: 5 };
+    const now = { ...before, onHoldSinceMs: 50, turns: 2, keptTurns: [turn] };
+    await archive.put(now, transcriptsOf(NEW), true);
+    // Much may have been copied since they were listed.
+    const { record } = await archive.transcripts(required(listed));
+    expect(record).toEqual(now);
+    const { keptTurns: _keptTurns, ...others } = now;
+    expect((await archive.all()).records).toEqual([others]);
+    expect(await codeOf(archive.transcripts(recordOf("b", 1)))).toBe("session_not_found");
   });
 
   it("any one session is found by its id", async () => {

@@ -58,7 +58,8 @@ describe("an export", () => {
     const from = new DirectoryArchive(data);
     const record = await from.find(ref.sessionId);
     if (record === undefined) expect.fail("There is no session");
-    await new StoreArchive(store).put(record, await from.transcripts(record), false);
+    const { record: own, ...transcripts } = await from.transcripts(record);
+    await new StoreArchive(store).put(own, transcripts, false);
     const clock = new LeaseClock("here", 60_000);
     const options = { store, clock, maxPerTenant: 1, isBusyHere: () => false };
     const stored = new StoredSessions(options);
