@@ -5,6 +5,7 @@
  *         7c…                        an empty file, the token: which version is the present one
  *         3f….7c…                    what version 7c… says; it replaced 3f…
  *     drafts/                        new objects that are not in their place yet
+ *     reserve                        space to write with what is shorter than before, where there is no other
  *     plimsoll-store                 says that this is the directory, and not where it was mounted
  *
  * A write puts its bytes beside those that are there, and then renames the token from the version
@@ -38,7 +39,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { errnoOf } from "../../lib/errno.ts";
 import { makeDirectory, syncDirectory } from "../durable-file.ts";
-import { ifPresent } from "../storage-errors.ts";
+import { ifPresent, isFull, unlessFull } from "../storage-errors.ts";
+import { FileReserve } from "./file-reserve.ts";
 import { listObjectFiles, OBJECT_MARK } from "./file-object-list.ts";
 import { checkBody, checkName, checkPage } from "./object-checks.ts";
 import type {
@@ -75,7 +77,8 @@ async function openFileObjects(options: ObjectStoreOptions, place: string): Prom
     const marker = await open(join(root, MARKER), "a", 0o600);
     await marker.close();
     await syncDirectory(root);
-    await removeOldDrafts(join(root, "drafts"));
+    await unlessFull(removeOldDrafts(join(root, "drafts")));
+    await store.reserve.keep();
   });
   return store;
 }
@@ -103,6 +106,7 @@ type Look = {
 class FileObjects implements ObjectStore {
   readonly place: string;
   readonly warnings: readonly string[] = [];
+  readonly reserve: FileReserve;
   readonly #root: string;
   readonly #objects: string;
   readonly #timeoutMs: number;
@@ -112,6 +116,7 @@ class FileObjects implements ObjectStore {
     this.#root = root;
     this.#objects = join(root, "objects");
     this.#timeoutMs = timeoutMs;
+    this.reserve = new FileReserve(join(root, "reserve"));
   }
 
   async get(name: string): Promise<StoredObject | null> {
@@ -158,6 +163,7 @@ class FileObjects implements ObjectStore {
         Promise.all(some.map((name) => this.#remove(this.#directoryOf(name)))),
       );
     }
+    await this.reserve.restore();
   }
 
   async list(page: Page): Promise<readonly string[]> {
@@ -258,7 +264,14 @@ class FileObjects implements ObjectStore {
     const bytes = join(directory, `${replaced}.${version}`);
     let isReplaced = false;
     try {
-      const isBeside = await ifPresent(writeSynced(bytes, body).then(() => true));
+      const write = () => ifPresent(writeSynced(bytes, body).then(() => true));
+      const isBeside = await write().catch(async (thrown: unknown) => {
+        const isShorter = body.length <= (await bytesOf(directory, replaced));
+        if (!isShorter || !isFull(errnoOf(thrown))) throw thrown;
+        await this.reserve.spend();
+        await rm(bytes, { force: true });
+        return write();
+      });
       isReplaced = isBeside === true && (await isRenamed(token, join(directory, version)));
     } finally {
       if (!isReplaced) await rm(bytes, { force: true });
@@ -270,6 +283,7 @@ class FileObjects implements ObjectStore {
     }
     await ifPresent(syncDirectory(directory));
     await removeUseless(directory);
+    await this.reserve.restore();
     return version;
   }
 
@@ -314,6 +328,14 @@ async function writeSynced(file: string, body: Uint8Array): Promise<void> {
   await using handle = await open(file, "wx", 0o600);
   await handle.writeFile(body);
   await handle.sync();
+}
+
+/** How many the object has in this version, as far as that can be told. */
+async function bytesOf(directory: string, version: string): Promise<number> {
+  const entries = (await ifPresent(readdir(directory))) ?? [];
+  const name = entries.find((entry) => entry.endsWith(`.${version}`));
+  const found = name === undefined ? undefined : await ifPresent(stat(join(directory, name)));
+  return found?.size ?? 0;
 }
 
 /** Whether the token had the old name, and has the new one now. */
