@@ -4,8 +4,9 @@
  * Method: archives on a real directory and on a store in memory that fails at each of its calls.
  */
 
-import { writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
 import { describe, expect, it } from "vitest";
 
@@ -25,8 +26,16 @@ import { newRecord, type SessionRecord } from "../../src/session/session-record.
 import { parseHead } from "../../src/session/stores/session-head.ts";
 import { stateOf } from "../../src/session/stores/pieces.ts";
 import { deletingNameOf, headNameOf, ownerOf } from "../../src/session/stores/names.ts";
-import { codeOf, openSessions, takeTurn, thread } from "./fixture.ts";
-import { begin, replicas, required } from "./replicas.ts";
+import { openObjectStore } from "../../src/session/stores/open-object-store.ts";
+import {
+  cleanAfterTest,
+  codeOf,
+  openSessions,
+  takeTurn,
+  temporaryDirectory,
+  thread,
+} from "./fixture.ts";
+import { begin, replica, replicas, required } from "./replicas.ts";
 import { type Fault, MemoryObjects } from "./stores/memory-objects.ts";
 
 function recordOf(threadId: string, lastTurnAtMs: number): SessionRecord {
@@ -348,6 +357,30 @@ describe("a session that cannot be read", () => {
     await store.put(headNameOf(key), Buffer.from("{"), "any");
     expect(await archive.all()).toEqual({ records: [whole], unreadable: [damaged.sessionId] });
     expect(await codeOf(archive.find(damaged.sessionId))).toBe("session_unreadable");
+  });
+});
+
+describe("a session whose head has lost its bytes, in a store of files", () => {
+  it("is one that cannot be read, and keeps no other from being listed", async () => {
+    const directory = await temporaryDirectory();
+    const store = await openObjectStore({ url: pathToFileURL(directory), timeoutMs: 60_000 });
+    cleanAfterTest(async () => store[Symbol.asyncDispose]());
+    const archive = new StoreArchive(store);
+    const [whole, damaged] = [recordOf("whole", 10), recordOf("damaged", 10)];
+    for (const each of [whole, damaged]) await archive.put(each, transcriptsOf(OLD), false);
+    const key = { owner: ownerOf("tenant", "acme"), sessionId: damaged.sessionId };
+    const place = join(directory, "objects", `${headNameOf(key)}@`);
+    const bytes = (await readdir(place)).filter((name) => name.includes("."));
+    for (const name of bytes) await rm(join(place, name));
+    expect(await archive.all()).toEqual({ records: [whole], unreadable: [damaged.sessionId] });
+    const { sessions } = await replica("one", store);
+    const page = await sessions.list({ tenant: "acme" });
+    expect(page).toMatchObject({ sessions: [{ threadId: "whole" }], unreadable: 1 });
+    const seen = [];
+    for await (const some of sessions.look()) seen.push(...some);
+    expect(seen).toContain("unreadable");
+    expect(seen).toHaveLength(2);
+    expect(await codeOf(sessions.read(damaged, 20))).toBe("session_unreadable");
   });
 });
 

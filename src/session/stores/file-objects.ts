@@ -39,8 +39,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { errnoOf } from "../../lib/errno.ts";
 import { makeDirectory, syncDirectory } from "../durable-file.ts";
-import { ifPresent, isFull, unlessFull } from "../storage-errors.ts";
-import { FileReserve } from "./file-reserve.ts";
+import { ifPresent, unlessFull } from "../storage-errors.ts";
+import { bytesOf, FileReserve } from "./file-reserve.ts";
 import { listObjectFiles, OBJECT_MARK } from "./file-object-list.ts";
 import { checkBody, checkName, checkPage } from "./object-checks.ts";
 import type {
@@ -99,7 +99,7 @@ async function removeOldDrafts(drafts: string): Promise<void> {
 /** What is in the directory of an object; null for nothing. */
 type Look = {
   readonly version: string;
-  /** The name of its bytes; undefined when the object is damaged. */
+  /** The name of its bytes; undefined when the object has lost them. */
   readonly bytesName: string | undefined;
 } | null;
 
@@ -127,12 +127,13 @@ class FileObjects implements ObjectStore {
         const found = await this.#look(directory);
         if (found === null) return null;
         const { version, bytesName } = found;
-        if (bytesName === undefined) break;
+        // Damaged: to whoever reads it, as any other bytes that make no sense, and no harm to others.
+        if (bytesName === undefined) return { body: Buffer.alloc(0), version };
         const body = await ifPresent(readFile(join(directory, bytesName)));
         // Gone means replaced since.
         if (body !== undefined) return { body, version };
       }
-      throw new Error("An object has no bytes, or is replaced all the time");
+      throw new Error("An object is replaced all the time");
     });
   }
 
@@ -265,12 +266,9 @@ class FileObjects implements ObjectStore {
     let isReplaced = false;
     try {
       const write = () => ifPresent(writeSynced(bytes, body).then(() => true));
-      const isBeside = await write().catch(async (thrown: unknown) => {
-        const isShorter = body.length <= (await bytesOf(directory, replaced));
-        if (!isShorter || !isFull(errnoOf(thrown))) throw thrown;
-        await this.reserve.spend();
+      const isBeside = await this.reserve.lend(write, async () => {
         await rm(bytes, { force: true });
-        return write();
+        return body.length <= (await bytesOf(directory, replaced));
       });
       isReplaced = isBeside === true && (await isRenamed(token, join(directory, version)));
     } finally {
@@ -328,14 +326,6 @@ async function writeSynced(file: string, body: Uint8Array): Promise<void> {
   await using handle = await open(file, "wx", 0o600);
   await handle.writeFile(body);
   await handle.sync();
-}
-
-/** How many the object has in this version, as far as that can be told. */
-async function bytesOf(directory: string, version: string): Promise<number> {
-  const entries = (await ifPresent(readdir(directory))) ?? [];
-  const name = entries.find((entry) => entry.endsWith(`.${version}`));
-  const found = name === undefined ? undefined : await ifPresent(stat(join(directory, name)));
-  return found?.size ?? 0;
 }
 
 /** Whether the token had the old name, and has the new one now. */

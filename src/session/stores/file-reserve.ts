@@ -6,8 +6,10 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { rm, writeFile } from "node:fs/promises";
+import { readdir, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { errnoOf } from "../../lib/errno.ts";
+import { ifPresent, isFull } from "../storage-errors.ts";
 
 /** More than a block of any file system, and several heads of deleted sessions. */
 const RESERVE_BYTES = 64 * 1024;
@@ -37,9 +39,23 @@ export class FileReserve {
     if (this.#isSpent) await this.keep();
   }
 
-  /** There is space now, if there was a reserve. */
-  async spend(): Promise<void> {
-    this.#isSpent = true;
-    await rm(this.#file, { force: true });
+  /** Does this once more with the space of the reserve, where there is no other and that may be used. */
+  async lend<T>(work: () => Promise<T>, mayUse: () => Promise<boolean>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      if (!isFull(errnoOf(thrown)) || !(await mayUse())) throw thrown;
+      this.#isSpent = true;
+      await rm(this.#file, { force: true });
+      return work();
+    }
   }
+}
+
+/** How many an object has in this version, as far as that can be told. */
+export async function bytesOf(directory: string, version: string): Promise<number> {
+  const entries = (await ifPresent(readdir(directory))) ?? [];
+  const name = entries.find((entry) => entry.endsWith(`.${version}`));
+  const found = name === undefined ? undefined : await ifPresent(stat(join(directory, name)));
+  return found?.size ?? 0;
 }
