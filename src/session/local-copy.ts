@@ -40,6 +40,7 @@ import {
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
+import { EARLIER_NAME } from "./shorten-transcript.ts";
 import { ifPresent } from "./storage-errors.ts";
 import { createdAtMsOf } from "./stored-record.ts";
 import { stateOf } from "./stores/pieces.ts";
@@ -349,7 +350,10 @@ export class LocalCopy {
     const found = [{ path: "", file: main.path }];
     for (const path of await filesBelow(beside)) {
       const file = await insideOf(this.#paths.directory, join(beside, path));
-      if (file !== undefined) found.push({ path, file });
+      if (file === undefined) continue;
+      // What was cut off comes before what it was cut off from: should a store hear of one alone, it has all.
+      if (path === EARLIER_NAME) found.unshift({ path, file });
+      else found.push({ path, file });
     }
     return found;
   }
