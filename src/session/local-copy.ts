@@ -16,6 +16,7 @@ import { hasCode } from "../lib/errors.ts";
 import { readRegularFile } from "../lib/regular-file.ts";
 import {
   bytesIn,
+  type ComparedFiles,
   filesBelow,
   isBeginningOf,
   lookAtFile,
@@ -155,18 +156,20 @@ export class LocalCopy {
    *
    * @param hasAll Whether the turn began with all that the store had: what is not there was then
    *   removed in it, and not lost in a power cut.
+   * @param compared Files that need not be read again while they are what they were.
    */
   async tails(
     record: SessionRecord,
     head: SessionHead,
     hasAll: boolean,
+    compared?: ComparedFiles,
   ): Promise<{ readonly tails: readonly Tail[]; readonly isAll: boolean }> {
     const gone = await this.#goneOf(record, head, hasAll);
     const tails: Tail[] = gone.map((path) => ({ path, fromBytes: 0, chunks: [] }));
     let bytes = 0;
     for (const { path, file } of await this.#files(record)) {
       if (bytes >= MAX_STEP_BYTES) return { tails, isAll: false };
-      const tail = await tailOf(file, path, head);
+      const tail = await tailOf(file, path, head, compared);
       if (tail === null) continue;
       tails.push(tail);
       bytes += tail.chunks.reduce((sum, { length }) => sum + length, 0);

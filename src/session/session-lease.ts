@@ -6,6 +6,7 @@
  */
 
 import { hasCode } from "../lib/errors.ts";
+import { ComparedFiles } from "./copy-files.ts";
 import type { LocalCopy } from "./local-copy.ts";
 import type { SessionRecord } from "./session-record.ts";
 import type { LogKey } from "./stores/names.ts";
@@ -43,6 +44,9 @@ export class SessionLease implements AsyncDisposable {
   /** Steps are one after the other: each starts from the head that the last one left. */
   #work: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  /** While one waits for its turn, no other has to: a slow store would have ever more of them. */
+  #isRenewalQueued = false;
+  readonly #compared = new ComparedFiles();
   #hasCopy = false;
   #hasStopped = false;
 
@@ -104,8 +108,13 @@ export class SessionLease implements AsyncDisposable {
   }
 
   async #renew(): Promise<void> {
+    if (this.#isRenewalQueued) return;
+    this.#isRenewalQueued = true;
     try {
-      await this.#inTurn(() => this.#renewNow());
+      await this.#inTurn(() => {
+        this.#isRenewalQueued = false;
+        return this.#renewNow();
+      });
     } catch (thrown) {
       if (hasCode(thrown, "session_taken_over")) {
         this.stop();
@@ -120,7 +129,8 @@ export class SessionLease implements AsyncDisposable {
     await this.#update((head) => this.#renewed(head));
     const brings = this.#hasCopy && !this.#hasStopped;
     const record = brings ? await copy.record() : undefined;
-    if (record !== undefined) await this.#bringOver(record, (head) => withRecord(head, record));
+    if (record === undefined) return;
+    await this.#bringOver(record, (head) => withRecord(head, record), this.#compared);
   }
 
   #renewed(head: SessionHead): SessionHead {
@@ -132,10 +142,15 @@ export class SessionLease implements AsyncDisposable {
     this.#known = await log.update(key, change, this.#known);
   }
 
-  async #bringOver(record: SessionRecord, then: (head: SessionHead) => SessionHead): Promise<void> {
+  /** @param compared Without it all that there is is read: at the end nothing is taken on trust. */
+  async #bringOver(
+    record: SessionRecord,
+    then: (head: SessionHead) => SessionHead,
+    compared?: ComparedFiles,
+  ): Promise<void> {
     const { log, key, copy } = this.#options;
     for (let isAll = false; !isAll;) {
-      const step = await copy.tails(record, this.#known.head, this.#hasCopy);
+      const step = await copy.tails(record, this.#known.head, this.#hasCopy, compared);
       ({ isAll } = step);
       const before = this.#known.head;
       const paths = new Set(step.tails.map(({ path }) => path));
