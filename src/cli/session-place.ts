@@ -59,8 +59,9 @@ export async function openArchive(
   if (store !== null)
     return archiveOf(await openObjectStore({ url: store, timeoutMs: storeTimeoutMs }));
   if (!isToFill) await mustBeThere(dataDirectory);
-  const take = isToFill ? openDataDirectory : borrowDataDirectory;
-  const taken = await take(dataDirectory, Date.now());
+  const taken = isToFill
+    ? await openDataDirectory(dataDirectory, Date.now(), true)
+    : await borrowDataDirectory(dataDirectory, Date.now());
   return withDisposal(new DirectoryArchive(dataDirectory), async () => {
     await taken[Symbol.asyncDispose]();
   });

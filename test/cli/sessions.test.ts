@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Io } from "../../src/cli/io.ts";
 import { runSessionsExport } from "../../src/cli/sessions.ts";
 import { ago } from "../../src/cli/session-text.ts";
+import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { StoreArchive } from "../../src/session/session-archive.ts";
 import { newRecord } from "../../src/session/session-record.ts";
 import { ownerOf } from "../../src/session/stores/names.ts";
@@ -204,6 +205,21 @@ describe("plimsoll sessions copy", () => {
     const copied = await plimsoll(...copy);
     expect(copied).toMatchObject({ code: 69, stderr: "" });
     expect(copied.stdout).toContain("; 1 are in a turn");
+  });
+
+  it("leaves it to the next server to find that the last one was killed", async () => {
+    const shared = join(directory, "shared");
+    await mkdir(shared);
+    const data = join(directory, "own");
+    const serve = ["serve", HELLO_AGENT, "--rehearse", "--port", "0", "--data", data];
+    await using server = start(serve, { directory });
+    await server.prints('"msg":"Ready for turns"');
+    server.signal("SIGKILL");
+    await server.exited;
+    const copy = ["sessions", "copy", "--from", pathToFileURL(shared).href, "--data", data];
+    expect(await plimsoll(...copy)).toMatchObject({ code: 0, stderr: "" });
+    await using opened = await openDataDirectory(data, Date.now());
+    expect(opened.lastRun).toMatchObject({ ended: "unclean" });
   });
 
   it("does not copy from a directory that a server has", async () => {
