@@ -5,10 +5,11 @@
  * @module
  */
 
-import type { BigIntStats } from "node:fs";
+import type { BigIntStats, Stats } from "node:fs";
 import { type FileHandle, lstat, open, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errnoOf } from "../lib/errno.ts";
+import { AppError } from "../lib/errors.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import { makeDirectoryDeep } from "./durable-file.ts";
 import { ifPresent } from "./storage-errors.ts";
@@ -151,10 +152,24 @@ export async function filesBelow(directory: string, depth = 1): Promise<string[]
   return found.slice(0, MAX_FILES);
 }
 
-export async function* bytesIn(path: string): AsyncGenerator<Buffer> {
+/**
+ * @param before As the file was when it was found, if nothing may have been taken away from it since.
+ * @throws {AppError} `session_gone` if something was.
+ */
+export async function* bytesIn(path: string, before?: Stats): AsyncGenerator<Buffer> {
   await using file = await openRegularFile(path);
   if (file === undefined) return;
+  if (before !== undefined) mustHaveAll(await file.stat(), before);
   for await (const chunk of file.createReadStream({ autoClose: false })) yield chunk as Buffer;
+}
+
+function mustHaveAll(now: Stats, before: Stats): void {
+  // The number of a file that is gone may be given once more.
+  if (now.ino === before.ino && now.size >= before.size) return;
+  throw new AppError(
+    "session_gone",
+    "Cannot read the session: its transcript was shortened meanwhile",
+  );
 }
 
 export async function writeAll(path: string, chunks: AsyncIterable<Buffer>): Promise<void> {

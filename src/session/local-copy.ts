@@ -267,12 +267,15 @@ export class LocalCopy {
     await rename(projects, superseded);
   }
 
-  /** All that there is of it beside the record. */
+  /** All that there is of it beside the record. What it loads throws `session_gone` once it is shortened. */
   async transcripts(record: SessionRecord): Promise<Transcripts> {
+    // Before anything is looked for: what is cut off it later may not be there yet, or is read already.
+    const main = await transcriptFileOf(this.#data, record);
+    const before = main && (await ifPresent(stat(main.path)));
     const files = new Map((await this.#files(record)).map(({ path, file }) => [path, file]));
     return {
       paths: [...files.keys()],
-      load: (path) => bytesIn(files.get(path) ?? ""),
+      load: (path) => bytesIn(files.get(path) ?? "", path === "" ? before : undefined),
     };
   }
 
