@@ -212,7 +212,11 @@ function leftText(
     ...(present > 0
       ? [`${count(present)} were there already: --replace copies them all the same`]
       : []),
-    ...(busy > 0 ? [`${count(busy)} are in a turn, or were just deleted`] : []),
+    ...(busy > 0
+      ? [
+          `${count(busy)} are in a turn, or were in one that was cut off in the last hour, or just deleted`,
+        ]
+      : []),
     ...(held > 0
       ? [`${count(held)} are on hold, and stay as they are: \`plimsoll sessions release\` first`]
       : []),

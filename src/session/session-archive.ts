@@ -7,6 +7,7 @@
 
 import { stat } from "node:fs/promises";
 import { AppError, hasCode } from "../lib/errors.ts";
+import { COMMAND_GRACE_MS } from "./lease-clock.ts";
 import { LocalCopy, type Transcripts } from "./local-copy.ts";
 import type { SessionRef } from "./session-id.ts";
 import { allSessions, findSession } from "./session-list.ts";
@@ -251,7 +252,7 @@ async function* stepsOf({ paths, load }: Transcripts) {
 
 /** Of whoever copies: no replica has such a name. */
 function termsOf(nowMs: number): LeaseTerms {
-  return { holder: "copy", leaseTimeMs: 0, nowMs };
+  return { holder: "copy", leaseTimeMs: 0, graceMs: COMMAND_GRACE_MS, nowMs };
 }
 
 function deletedSince(): AppError {

@@ -55,6 +55,8 @@ export interface SharedSessionsOptions {
   /** Id of this server, the same after a restart on its data directory. */
   readonly holder: string;
   readonly leaseTimeMs: number;
+  /** As that of `LeaseClock`, for commands. */
+  readonly leaseGraceMs?: number;
   readonly maxPerTenant: number;
   /** Bytes of turns that may wait to be brought over; beyond, no new turn is taken. */
   readonly outboxBytes: number;
@@ -79,7 +81,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
 
   constructor(options: SharedSessionsOptions) {
     const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes } = options;
-    const clock = new LeaseClock(options.holder, options.leaseTimeMs);
+    const clock = new LeaseClock(options.holder, options.leaseTimeMs, options.leaseGraceMs);
     const isBusyHere = (ref: SessionRef) => locks.isLocked(ref);
     super({ store, clock, maxPerTenant, isBusyHere });
     this.#options = options;

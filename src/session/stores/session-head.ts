@@ -114,9 +114,10 @@ export function parseHead(body: Buffer): SessionHead | undefined {
 /** Whether somebody else may be writing to it. */
 export function isLeasedElsewhere(
   { lease }: SessionHead,
-  { holder, nowMs, judgedAtMs = nowMs }: Omit<LeaseTerms, "leaseTimeMs">,
+  { holder, nowMs, judgedAtMs = nowMs, graceMs = 0 }: Omit<LeaseTerms, "leaseTimeMs">,
 ): boolean {
-  return lease !== null && lease.holder !== holder && lease.expiresAtMs > judgedAtMs;
+  if (lease === null || lease.holder === holder) return false;
+  return lease.expiresAtMs + graceMs > judgedAtMs;
 }
 
 /** @throws {AppError} `session_busy` while another server has it, with the time that it ends at. */
@@ -133,6 +134,8 @@ export interface LeaseTerms {
   readonly judgedAtMs?: number;
   /** Until when they are. */
   readonly graceEndsAtMs?: number;
+  /** For so long after its end a lease is respected that was not given back; not at all, if absent. */
+  readonly graceMs?: number;
 }
 
 /**
@@ -326,11 +329,13 @@ function doesNotFollow(): AppError {
 }
 
 function busyElsewhere({ lease }: SessionHead, terms: LeaseTerms): AppError {
-  const { nowMs, graceEndsAtMs = nowMs } = terms;
+  const { nowMs, graceEndsAtMs = nowMs, graceMs = 0 } = terms;
   const endsAtMs = lease?.expiresAtMs ?? nowMs;
   // One that is over and still respected is so for a while; before, its holder may yet let it go.
-  const expiresAtMs = endsAtMs > nowMs ? endsAtMs : graceEndsAtMs;
-  const message = "Cannot use the session: another replica has it";
+  const isOver = endsAtMs <= nowMs;
+  const expiresAtMs = isOver ? Math.max(graceEndsAtMs, endsAtMs + graceMs) : endsAtMs;
+  const until = isOver ? `, until ${new Date(expiresAtMs).toISOString()}` : "";
+  const message = `Cannot use the session: another replica has it${until}`;
   return new AppError("session_busy", message, {
     retryAfterSeconds: Math.max(1, Math.ceil((expiresAtMs - nowMs) / 1000)),
     extensions: { expiresAt: new Date(expiresAtMs).toISOString() },
