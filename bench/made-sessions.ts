@@ -99,7 +99,8 @@ export async function copyToStore(
   const copy = async (): Promise<void> => {
     for (let record = records.pop(); record !== undefined; record = records.pop()) {
       signal.throwIfAborted();
-      await to.put(record, await from.transcripts(record), false);
+      const { record: own, ...transcripts } = await from.transcripts(record);
+      await to.put(own, transcripts, false);
     }
   };
   await Promise.all(Array.from({ length: WRITES_AT_ONCE }, copy));

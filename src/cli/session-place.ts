@@ -14,6 +14,7 @@ import { AppError } from "../lib/errors.ts";
 import { borrowDataDirectory, openDataDirectory } from "../session/data-directory.ts";
 import { FileSessions } from "../session/file-sessions.ts";
 import { DirectoryArchive, type SessionArchive, StoreArchive } from "../session/session-archive.ts";
+import { COMMAND_GRACE_MS } from "../session/lease-clock.ts";
 import { SessionLocks } from "../session/session-locks.ts";
 import { SessionSweeper } from "../session/session-sweeper.ts";
 import type { Sessions } from "../session/sessions.ts";
@@ -59,8 +60,9 @@ export async function openArchive(
   if (store !== null)
     return archiveOf(await openObjectStore({ url: store, timeoutMs: storeTimeoutMs }));
   if (!isToFill) await mustBeThere(dataDirectory);
-  const take = isToFill ? openDataDirectory : borrowDataDirectory;
-  const taken = await take(dataDirectory, Date.now());
+  const taken = isToFill
+    ? await openDataDirectory(dataDirectory, Date.now(), true)
+    : await borrowDataDirectory(dataDirectory, Date.now());
   return withDisposal(new DirectoryArchive(dataDirectory), async () => {
     await taken[Symbol.asyncDispose]();
   });
@@ -111,6 +113,7 @@ async function openStore({ sessions, retention }: Config, url: URL): Promise<Ses
     locks,
     holder: `command-${randomUUID()}`,
     leaseTimeMs,
+    leaseGraceMs: COMMAND_GRACE_MS,
     maxPerTenant: NO_LIMIT,
     maxIdleMs: null,
     outboxBytes,

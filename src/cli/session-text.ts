@@ -6,7 +6,7 @@
 
 import { printable } from "../lib/diagnostics.ts";
 import { formatDuration } from "../lib/duration.ts";
-import type { SessionRecord } from "../session/session-record.ts";
+import type { ListedRecord } from "../session/session-record.ts";
 import type { Sweep } from "../session/session-sweeper.ts";
 import type { MessagePart, Transcript } from "../session/transcript.ts";
 import { count, countOf, dollars } from "./figures.ts";
@@ -29,7 +29,7 @@ const MOST_OF_A_NAME = 32;
 
 /** One session a line, under a head. */
 export function sessionTable(
-  records: readonly SessionRecord[],
+  records: readonly ListedRecord[],
   nowMs: number,
   paint: Paint,
 ): string {

@@ -184,14 +184,17 @@ export async function runSessionsCopy(options: CopyOptions, io: Io): Promise<num
 
 /** One that cannot be copied keeps none of the others from it. */
 async function copyOne(
-  record: SessionRecord,
+  ref: SessionRef,
   source: SessionArchive,
   target: SessionArchive,
   replaces: boolean,
 ): Promise<PutOutcome | "held" | "gone" | "unreadable"> {
   try {
-    return await target.put(record, await source.transcripts(record), replaces);
+    // Its record, too, as it is now: to copy those before it may have taken long.
+    const { record, ...transcripts } = await source.transcripts(ref);
+    return await target.put(record, transcripts, replaces);
   } catch (thrown) {
+    if (hasCode(thrown, "session_busy")) return "busy";
     if (hasCode(thrown, "session_on_hold")) return "held";
     if (hasCode(thrown, "session_not_found")) return "gone";
     // A part of its transcript is lost, or one that is there already is damaged.
@@ -209,7 +212,11 @@ function leftText(
     ...(present > 0
       ? [`${count(present)} were there already: --replace copies them all the same`]
       : []),
-    ...(busy > 0 ? [`${count(busy)} are in a turn, or were just deleted`] : []),
+    ...(busy > 0
+      ? [
+          `${count(busy)} are in a turn, or were in one that was cut off in the last hour, or just deleted`,
+        ]
+      : []),
     ...(held > 0
       ? [`${count(held)} are on hold, and stay as they are: \`plimsoll sessions release\` first`]
       : []),

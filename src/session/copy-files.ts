@@ -5,9 +5,11 @@
  * @module
  */
 
+import type { BigIntStats, Stats } from "node:fs";
 import { type FileHandle, lstat, open, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errnoOf } from "../lib/errno.ts";
+import { AppError } from "../lib/errors.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import { makeDirectoryDeep } from "./durable-file.ts";
 import { ifPresent } from "./storage-errors.ts";
@@ -31,16 +33,53 @@ function isOfLines(name: string): boolean {
   return name === "" || name.endsWith(".jsonl");
 }
 
+/** So long after the last change of a file, another one has another time, however coarse these are. */
+const SETTLED_MS = 2_000;
+
+/** Files that were found to be what the store has: not read again while nobody has written to them. */
+export class ComparedFiles {
+  readonly #found = new Map<string, { stat: BigIntStats; pieces: readonly Piece[] }>();
+
+  has(name: string, now: BigIntStats, pieces: readonly Piece[]): boolean {
+    const found = this.#found.get(name);
+    // Whoever sets the one time cannot set the other.
+    const isSame = (["ino", "size", "mtimeNs", "ctimeNs"] as const).every(
+      (key) => found?.stat[key] === now[key],
+    );
+    return isSame && found?.pieces === pieces;
+  }
+
+  /** @param stat As it was before the file was read. */
+  add(name: string, stat: BigIntStats, pieces: readonly Piece[]): void {
+    const changedAtMs = Number(stat.mtimeMs > stat.ctimeMs ? stat.mtimeMs : stat.ctimeMs);
+    if (Date.now() - changedAtMs < SETTLED_MS) return;
+    // Names of files that are long gone.
+    if (this.#found.size >= 2 * MAX_FILES) this.#found.clear();
+    this.#found.set(name, { stat, pieces });
+  }
+}
+
 /** Null when the store has all of it, and nothing else. */
-export async function tailOf(path: string, name: string, head: SessionHead): Promise<Tail | null> {
+export async function tailOf(
+  path: string,
+  name: string,
+  head: SessionHead,
+  compared?: ComparedFiles,
+): Promise<Tail | null> {
   await using file = await openRegularFile(path);
   if (file === undefined) return null;
-  const { size } = await file.stat();
+  const found = await file.stat({ bigint: true });
+  const pieces = piecesOf(head, name);
+  if (compared?.has(name, found, pieces) === true) return null;
+  const size = Number(found.size);
   const endBytes = await endOf(file, name, size);
   if (!isOfLines(name) && size > MAX_STEP_BYTES) return null;
   const storedBytes = bytesOf(head, name);
-  const sameBytes = await sameBytesOf(file, endBytes, piecesOf(head, name));
-  if (sameBytes === endBytes && sameBytes === storedBytes) return null;
+  const sameBytes = await sameBytesOf(file, endBytes, pieces);
+  if (sameBytes === endBytes && sameBytes === storedBytes) {
+    compared?.add(name, found, pieces);
+    return null;
+  }
   const fromBytes = Math.min(sameBytes, writeStartOf(head, name));
   const bytes = await readAt(file, fromBytes, Math.min(endBytes - fromBytes, MAX_STEP_BYTES));
   return { path: name, fromBytes, chunks: chunksOf(bytes) };
@@ -113,10 +152,24 @@ export async function filesBelow(directory: string, depth = 1): Promise<string[]
   return found.slice(0, MAX_FILES);
 }
 
-export async function* bytesIn(path: string): AsyncGenerator<Buffer> {
+/**
+ * @param before As the file was when it was found, if nothing may have been taken away from it since.
+ * @throws {AppError} `session_gone` if something was.
+ */
+export async function* bytesIn(path: string, before?: Stats): AsyncGenerator<Buffer> {
   await using file = await openRegularFile(path);
   if (file === undefined) return;
+  if (before !== undefined) mustHaveAll(await file.stat(), before);
   for await (const chunk of file.createReadStream({ autoClose: false })) yield chunk as Buffer;
+}
+
+function mustHaveAll(now: Stats, before: Stats): void {
+  // The number of a file that is gone may be given once more.
+  if (now.ino === before.ino && now.size >= before.size) return;
+  throw new AppError(
+    "session_gone",
+    "Cannot read the session: its transcript was shortened meanwhile",
+  );
 }
 
 export async function writeAll(path: string, chunks: AsyncIterable<Buffer>): Promise<void> {

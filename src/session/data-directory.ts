@@ -43,13 +43,18 @@ export type LastRun =
  * Takes the directory, making it if need be. Disposing gives it back and marks the end as clean,
  * so it must come last.
  *
+ * @param isBorrowed For a command, as {@link borrowDataDirectory}, of a directory that need not be there yet.
  * @throws {AppError} `data_directory_in_use`, `storage_full`, `storage_failed`.
  */
-export async function openDataDirectory(path: string, nowMs: number): Promise<DataDirectory> {
+export async function openDataDirectory(
+  path: string,
+  nowMs: number,
+  isBorrowed = false,
+): Promise<DataDirectory> {
   return storing("open the data directory", async () => {
     await makeDirectoryDeep(path);
     const paths = dataPathsOf(path);
-    const lock = await takeDirectoryLock(paths.lock, nowMs);
+    const lock = await takeDirectoryLock(paths.lock, nowMs, isBorrowed);
     try {
       const known = await ifPresent(readRegularFile(paths.serverId, MAX_ID_BYTES));
       const serverId = known?.trim() ?? randomUUID();

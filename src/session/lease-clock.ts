@@ -23,6 +23,13 @@ const ASKS = 3;
  */
 const SHORTEST_OUTAGE_RATIO = 1 / 6;
 
+/**
+ * A command sees the store for a moment, and nothing of the outages before. It respects each lease that
+ * was not given back for so long after its end, since a turn that waits for a store is brought over then:
+ * longer than most outages, and not so long that nobody could look after what a dead replica had.
+ */
+export const COMMAND_GRACE_MS = 3_600_000;
+
 /** By the clock that nobody sets. */
 interface Outage {
   /** When the store had answered last. */
@@ -33,15 +40,18 @@ interface Outage {
 export class LeaseClock {
   readonly #holder: string;
   readonly #leaseTimeMs: number;
+  readonly #graceMs: number;
   /** When the last call began that the store has answered. */
   #answeredAtMs = -Infinity;
   /** As {@link Outage.fromMs}, since a call failed; null while the store answers. */
   #silentFromMs: number | null = null;
   #outage: Outage = { fromMs: -Infinity, endedAtMs: -Infinity };
 
-  constructor(holder: string, leaseTimeMs: number) {
+  /** @param graceMs For leases that were not given back; see {@link COMMAND_GRACE_MS}. */
+  constructor(holder: string, leaseTimeMs: number, graceMs = 0) {
     this.#holder = holder;
     this.#leaseTimeMs = leaseTimeMs;
+    this.#graceMs = graceMs;
   }
 
   /** Sees outages also while there is nothing to ask the store for. Disposing ends it. */
@@ -74,7 +84,9 @@ export class LeaseClock {
 
   /** On which this replica takes a session. */
   terms(nowMs: number): LeaseTerms {
-    const own = { holder: this.#holder, leaseTimeMs: this.#leaseTimeMs, nowMs };
+    const graceMs = this.#graceMs;
+    const terms = { holder: this.#holder, leaseTimeMs: this.#leaseTimeMs, nowMs };
+    const own = graceMs === 0 ? terms : { ...terms, graceMs };
     // When that is, or will be, by the other clock; and back.
     const atMs = monotonicMs() + nowMs - Date.now();
     const dateOf = (ms: number) => Math.round(nowMs + ms - atMs);

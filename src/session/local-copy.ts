@@ -16,6 +16,7 @@ import { hasCode } from "../lib/errors.ts";
 import { readRegularFile } from "../lib/regular-file.ts";
 import {
   bytesIn,
+  type ComparedFiles,
   filesBelow,
   isBeginningOf,
   lookAtFile,
@@ -40,6 +41,7 @@ import {
   transcriptIdOf,
   writeRecord,
 } from "./session-record.ts";
+import { EARLIER_NAME } from "./shorten-transcript.ts";
 import { ifPresent } from "./storage-errors.ts";
 import { createdAtMsOf } from "./stored-record.ts";
 import { stateOf } from "./stores/pieces.ts";
@@ -154,18 +156,20 @@ export class LocalCopy {
    *
    * @param hasAll Whether the turn began with all that the store had: what is not there was then
    *   removed in it, and not lost in a power cut.
+   * @param compared Files that need not be read again while they are what they were.
    */
   async tails(
     record: SessionRecord,
     head: SessionHead,
     hasAll: boolean,
+    compared?: ComparedFiles,
   ): Promise<{ readonly tails: readonly Tail[]; readonly isAll: boolean }> {
     const gone = await this.#goneOf(record, head, hasAll);
     const tails: Tail[] = gone.map((path) => ({ path, fromBytes: 0, chunks: [] }));
     let bytes = 0;
     for (const { path, file } of await this.#files(record)) {
       if (bytes >= MAX_STEP_BYTES) return { tails, isAll: false };
-      const tail = await tailOf(file, path, head);
+      const tail = await tailOf(file, path, head, compared);
       if (tail === null) continue;
       tails.push(tail);
       bytes += tail.chunks.reduce((sum, { length }) => sum + length, 0);
@@ -263,12 +267,15 @@ export class LocalCopy {
     await rename(projects, superseded);
   }
 
-  /** All that there is of it beside the record. */
+  /** All that there is of it beside the record. What it loads throws `session_gone` once it is shortened. */
   async transcripts(record: SessionRecord): Promise<Transcripts> {
+    // Before anything is looked for: what is cut off it later may not be there yet, or is read already.
+    const main = await transcriptFileOf(this.#data, record);
+    const before = main && (await ifPresent(stat(main.path)));
     const files = new Map((await this.#files(record)).map(({ path, file }) => [path, file]));
     return {
       paths: [...files.keys()],
-      load: (path) => bytesIn(files.get(path) ?? ""),
+      load: (path) => bytesIn(files.get(path) ?? "", path === "" ? before : undefined),
     };
   }
 
@@ -349,7 +356,10 @@ export class LocalCopy {
     const found = [{ path: "", file: main.path }];
     for (const path of await filesBelow(beside)) {
       const file = await insideOf(this.#paths.directory, join(beside, path));
-      if (file !== undefined) found.push({ path, file });
+      if (file === undefined) continue;
+      // What was cut off comes before what it was cut off from: should a store hear of one alone, it has all.
+      if (path === EARLIER_NAME) found.unshift({ path, file });
+      else found.push({ path, file });
     }
     return found;
   }

@@ -7,12 +7,20 @@
 
 import { stat } from "node:fs/promises";
 import { AppError, hasCode } from "../lib/errors.ts";
+import { COMMAND_GRACE_MS } from "./lease-clock.ts";
 import { LocalCopy, type Transcripts } from "./local-copy.ts";
 import type { SessionRef } from "./session-id.ts";
 import { allSessions, findSession } from "./session-list.ts";
 import { newestFirst } from "./session-order.ts";
 import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
-import { mustNotBeOnHold, readRecord, recordFrom, type SessionRecord } from "./session-record.ts";
+import {
+  type ListedRecord,
+  listedRecordOf,
+  mustNotBeOnHold,
+  readRecord,
+  recordFrom,
+  type SessionRecord,
+} from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf } from "./stored-record.ts";
 import { listedSession, storedAt, storedNames } from "./stored-list.ts";
@@ -20,7 +28,14 @@ import { holdIn } from "./stores/damaged-head.ts";
 import { deletingNameOf, indexNameOf, parseIndexName } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import { chunksOf } from "./stores/pieces.ts";
-import { begun, isLeasedElsewhere, isThere, type SessionHead } from "./stores/session-head.ts";
+import {
+  begun,
+  checkFree,
+  isLeasedElsewhere,
+  isThere,
+  type LeaseTerms,
+  type SessionHead,
+} from "./stores/session-head.ts";
 import { SessionLog } from "./stores/session-log.ts";
 
 export interface SessionArchive {
@@ -34,8 +49,13 @@ export interface SessionArchive {
    * @throws {AppError} When it is there and cannot be read.
    */
   find(sessionId: string): Promise<SessionRecord | undefined>;
-  /** @throws {AppError} `session_not_found` when it was deleted since. */
-  transcripts(record: SessionRecord): Promise<Transcripts>;
+  /**
+   * All that there is of it, as it is at one moment.
+   *
+   * @throws {AppError} `session_not_found` when it was deleted since; `session_busy` while a replica
+   *   has it: half a turn is no session.
+   */
+  transcripts(ref: SessionRef): Promise<WholeSession>;
   /**
    * Takes a session over from another archive.
    *
@@ -45,9 +65,13 @@ export interface SessionArchive {
   put(record: SessionRecord, transcripts: Transcripts, replaces: boolean): Promise<PutOutcome>;
 }
 
+export interface WholeSession extends Transcripts {
+  readonly record: SessionRecord;
+}
+
 export interface AllSessions {
-  /** The newest first. */
-  readonly records: readonly SessionRecord[];
+  /** The newest first; they may be many. */
+  readonly records: readonly ListedRecord[];
   /** Ids of those that are there and cannot be read. */
   readonly unreadable: readonly string[];
 }
@@ -74,8 +98,12 @@ export class DirectoryArchive implements SessionArchive {
     return storing("find the session", () => findSession(this.place, sessionId));
   }
 
-  async transcripts(record: SessionRecord): Promise<Transcripts> {
-    return storing("read the session", () => this.#copyOf(record).transcripts(record));
+  async transcripts(ref: SessionRef): Promise<WholeSession> {
+    return storing("read the session", async () => {
+      const record = await readRecord(sessionPathsOf(this.place, ref).record, ref);
+      if (record === undefined) throw deletedSince();
+      return { record, ...(await this.#copyOf(ref).transcripts(record)) };
+    });
   }
 
   async put(
@@ -115,13 +143,13 @@ export class StoreArchive implements SessionArchive {
   }
 
   async all(): Promise<AllSessions> {
-    const records: SessionRecord[] = [];
+    const records: ListedRecord[] = [];
     const unreadable = new Set<string>();
     for await (const names of storedNames(this.#store)) {
       const found = await Promise.all(names.map((name) => storedAt(this.#log, name)));
       for (const [at, each] of found.entries()) {
         if (each === "unreadable") unreadable.add(parseIndexName(names[at] ?? "")?.sessionId ?? "");
-        else if (each !== null) records.push(each.record);
+        else if (each !== null) records.push(listedRecordOf(each.record));
       }
     }
     return { records: records.toSorted(newestFirst), unreadable: [...unreadable] };
@@ -140,15 +168,14 @@ export class StoreArchive implements SessionArchive {
     return undefined;
   }
 
-  async transcripts(record: SessionRecord): Promise<Transcripts> {
-    const key = keyOf(record);
+  async transcripts(ref: SessionRef): Promise<WholeSession> {
+    const key = keyOf(ref);
     const head = await this.#log.read(key);
-    if (head === null || !isThere(head)) {
-      throw new AppError("session_not_found", "Cannot read the session: it was deleted");
-    }
-    listedSession(head, key);
+    if (head === null || !isThere(head)) throw deletedSince();
+    const { record } = listedSession(head, key);
+    checkFree(head, termsOf(Date.now()));
     const load = (path: string) => this.#log.load(key, head, path);
-    return { paths: Object.keys(head.pieces), load };
+    return { record, paths: Object.keys(head.pieces), load };
   }
 
   async put(
@@ -198,7 +225,7 @@ export class StoreArchive implements SessionArchive {
 
 /** @throws {AppError} `session_on_hold` */
 function outcomeOn(head: SessionHead, replaces: boolean): PutOutcome {
-  if (isLeasedElsewhere(head, { holder: COPIER, nowMs: Date.now() })) return "busy";
+  if (isLeasedElsewhere(head, termsOf(Date.now()))) return "busy";
   if (!isThere(head)) return "copied";
   if (!replaces) return "present";
   mustNotBeOnHold(recordFrom(head.record) ?? holdIn(head.record), "replace");
@@ -228,8 +255,14 @@ async function* stepsOf({ paths, load }: Transcripts) {
   }
 }
 
-/** No replica has such a name. */
-const COPIER = "copy";
+/** Of whoever copies: no replica has such a name. */
+function termsOf(nowMs: number): LeaseTerms {
+  return { holder: "copy", leaseTimeMs: 0, graceMs: COMMAND_GRACE_MS, nowMs };
+}
+
+function deletedSince(): AppError {
+  return new AppError("session_not_found", "Cannot read the session: it was deleted");
+}
 
 function orDamaged(thrown: unknown): "damaged" {
   if (hasCode(thrown, "storage_failed")) return "damaged";

@@ -6,6 +6,7 @@
  */
 
 import { hasCode } from "../lib/errors.ts";
+import { ComparedFiles } from "./copy-files.ts";
 import type { LocalCopy } from "./local-copy.ts";
 import type { SessionRecord } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
@@ -14,6 +15,7 @@ import {
   type LeaseToken,
   released,
   renewed,
+  requireSame,
   type SessionHead,
   tokenOf,
 } from "./stores/session-head.ts";
@@ -43,6 +45,9 @@ export class SessionLease implements AsyncDisposable {
   /** Steps are one after the other: each starts from the head that the last one left. */
   #work: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  /** While one waits for its turn, no other has to: a slow store would have ever more of them. */
+  #isRenewalQueued = false;
+  readonly #compared = new ComparedFiles();
   #hasCopy = false;
   #hasStopped = false;
 
@@ -104,8 +109,13 @@ export class SessionLease implements AsyncDisposable {
   }
 
   async #renew(): Promise<void> {
+    if (this.#isRenewalQueued) return;
+    this.#isRenewalQueued = true;
     try {
-      await this.#inTurn(() => this.#renewNow());
+      await this.#inTurn(() => {
+        this.#isRenewalQueued = false;
+        return this.#renewNow();
+      });
     } catch (thrown) {
       if (hasCode(thrown, "session_taken_over")) {
         this.stop();
@@ -120,7 +130,8 @@ export class SessionLease implements AsyncDisposable {
     await this.#update((head) => this.#renewed(head));
     const brings = this.#hasCopy && !this.#hasStopped;
     const record = brings ? await copy.record() : undefined;
-    if (record !== undefined) await this.#bringOver(record, (head) => withRecord(head, record));
+    if (record === undefined) return;
+    await this.#bringOver(record, (head) => withRecord(head, record), this.#compared);
   }
 
   #renewed(head: SessionHead): SessionHead {
@@ -132,15 +143,26 @@ export class SessionLease implements AsyncDisposable {
     this.#known = await log.update(key, change, this.#known);
   }
 
-  async #bringOver(record: SessionRecord, then: (head: SessionHead) => SessionHead): Promise<void> {
+  /** @param compared Without it all that there is is read: at the end nothing is taken on trust. */
+  async #bringOver(
+    record: SessionRecord,
+    then: (head: SessionHead) => SessionHead,
+    compared?: ComparedFiles,
+  ): Promise<void> {
     const { log, key, copy } = this.#options;
     for (let isAll = false; !isAll;) {
       const from = this.#known.head;
-      const tails = () => copy.tails(record, from, this.#hasCopy);
+      const tails = () => copy.tails(record, from, this.#hasCopy, compared);
       const step = await storing("read the session", tails);
       ({ isAll } = step);
-      // A long transcript is many steps, while which no renewal has its turn.
-      const change = isAll ? then : (head: SessionHead) => this.#renewed(head);
+      const before = this.#known.head;
+      const paths = new Set(step.tails.map(({ path }) => path));
+      const change = (head: SessionHead): SessionHead => {
+        // Else a turn that says no more would end without what the store has lost of it.
+        requireSame(head, before, paths);
+        // A long transcript is many steps, while which no renewal has its turn.
+        return isAll ? then(head) : this.#renewed(head);
+      };
       this.#known = await log.append(key, this.#token, step.tails, change, this.#known);
       // The store has it. Without the mark the copy is made anew before the next turn.
       await copy.mark(this.#known.head).catch(() => {});

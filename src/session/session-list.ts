@@ -12,7 +12,13 @@ import { AppError } from "../lib/errors.ts";
 import { isSessionId, sessionIdOf } from "./session-id.ts";
 import { newestFirst, type Position, type SessionOrder } from "./session-order.ts";
 import { dataPathsOf, RECORD_NAME, sessionPathsOf, tenantDirectoryOf } from "./session-paths.ts";
-import { readAnyRecord, readRecord, type SessionRecord } from "./session-record.ts";
+import {
+  type ListedRecord,
+  listedRecordOf,
+  readAnyRecord,
+  readRecord,
+  type SessionRecord,
+} from "./session-record.ts";
 import { ifPresent, storageFailed } from "./storage-errors.ts";
 
 export const DEFAULT_PAGE_LIMIT = 50;
@@ -119,15 +125,15 @@ export async function anySessions(dataDirectory: string, limit: number): Promise
 
 /** Of all tenants, the newest first, and the ids of those whose record cannot be read. */
 export async function allSessions(dataDirectory: string): Promise<{
-  readonly records: readonly SessionRecord[];
+  readonly records: readonly ListedRecord[];
   readonly unreadable: readonly string[];
 }> {
-  const records: SessionRecord[] = [];
+  const records: ListedRecord[] = [];
   const unreadable: string[] = [];
   const read = async (directory: string): Promise<void> => {
     try {
       const record = await recordIn(dataDirectory, directory);
-      if (record !== undefined) records.push(record);
+      if (record !== undefined) records.push(listedRecordOf(record));
     } catch {
       const name = basename(directory);
       // What else lies there is no session.

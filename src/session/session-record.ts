@@ -80,6 +80,13 @@ const SessionRecord = z.object({
 });
 export type SessionRecord = Readonly<z.infer<typeof SessionRecord>>;
 
+/** What is told of a session among many others: not what its last turns have answered. */
+export type ListedRecord = Omit<SessionRecord, "keptTurns">;
+
+export function listedRecordOf({ keptTurns: _keptTurns, ...listed }: SessionRecord): ListedRecord {
+  return listed;
+}
+
 /** The id under which Claude Code knows the session, and names its transcript. */
 export function transcriptIdOf({ sessionId, transcriptId }: SessionRecord): string {
   return transcriptId ?? sessionId;

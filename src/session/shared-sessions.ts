@@ -56,6 +56,8 @@ export interface SharedSessionsOptions {
   /** Id of this server, the same after a restart on its data directory. */
   readonly holder: string;
   readonly leaseTimeMs: number;
+  /** As that of `LeaseClock`, for commands. */
+  readonly leaseGraceMs?: number;
   readonly maxPerTenant: number;
   /** As of `SessionCopiesOptions`. */
   readonly maxIdleMs: number | null;
@@ -84,7 +86,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
 
   constructor(options: SharedSessionsOptions) {
     const { store, dataDirectory, locks, maxPerTenant, outboxBytes: maxBytes, maxIdleMs } = options;
-    const clock = new LeaseClock(options.holder, options.leaseTimeMs);
+    const clock = new LeaseClock(options.holder, options.leaseTimeMs, options.leaseGraceMs);
     const isBusyHere = (ref: SessionRef) => locks.isLocked(ref);
     super({ store, clock, maxPerTenant, isBusyHere });
     this.#options = options;

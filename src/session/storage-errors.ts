@@ -41,7 +41,8 @@ export async function unlessFull(work: Promise<void>): Promise<void> {
   }
 }
 
-function isFull(errno: string | undefined): boolean {
+/** Whether the system says that there is no space. */
+export function isFull(errno: string | undefined): boolean {
   return errno === "ENOSPC" || errno === "EDQUOT";
 }
 

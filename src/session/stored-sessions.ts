@@ -45,6 +45,7 @@ import {
   type SessionHead,
 } from "./stores/session-head.ts";
 import { SessionLog } from "./stores/session-log.ts";
+import { wasFull } from "./stores/store-calls.ts";
 import type { Transcript } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
 import { keptTurnOf } from "./turn-keys.ts";
@@ -189,11 +190,9 @@ export class StoredSessions {
     checkFree(found, clock.terms(nowMs));
     const key = keyOf(ref);
     const deletingName = deletingNameOf(key, nowMs);
-    const names = [goneNameOf(key, nowMs), deletingName];
+    const goneName = goneNameOf(key, nowMs);
     // First: what is not named there would leave its pieces behind if this is cut short.
-    await this.#asked(() =>
-      Promise.all(names.map(async (name) => store.put(name, Buffer.alloc(0), "any"))),
-    );
+    const isNamed = await this.#named([goneName, deletingName]);
     let before: SessionHead | null = null;
     const { head: after } = await this.#asked(() =>
       this.log.update(key, (now) => {
@@ -207,6 +206,8 @@ export class StoredSessions {
     await this.#asked(() => this.log.clear(key));
     await this.unlist(key, listedAtMs);
     await this.counts.giveBack(ref.tenant);
+    // There is space now.
+    if (!isNamed) await this.#named([goneName]).catch(() => {});
     // If that cannot be told now, a sweep looks once more.
     await store.delete([deletingName]).catch(() => {});
     const bytes = allBytesOf(before);
@@ -218,6 +219,19 @@ export class StoredSessions {
     const { store, clock } = this.#options;
     const parts = { store, log: this.log };
     await this.#asked(() => deleteUnreadable(parts, ref, clock.terms(nowMs)));
+  }
+
+  /** False where the store is full: what frees space must not need some. */
+  async #named(names: readonly string[]): Promise<boolean> {
+    const { store } = this.#options;
+    const put = (name: string) => store.put(name, Buffer.alloc(0), "any");
+    try {
+      await this.#asked(() => Promise.all(names.map(put)));
+      return true;
+    } catch (thrown) {
+      if (wasFull(thrown)) return false;
+      throw thrown;
+    }
   }
 
   /**

@@ -12,6 +12,14 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Io } from "../../src/cli/io.ts";
 import { runSessionsExport } from "../../src/cli/sessions.ts";
 import { ago } from "../../src/cli/session-text.ts";
+import { openDataDirectory } from "../../src/session/data-directory.ts";
+import { DirectoryArchive, StoreArchive } from "../../src/session/session-archive.ts";
+import { sessionRefOf } from "../../src/session/session-id.ts";
+import { newRecord } from "../../src/session/session-record.ts";
+import { ownerOf } from "../../src/session/stores/names.ts";
+import { openObjectStore } from "../../src/session/stores/open-object-store.ts";
+import { type SessionHead, taken } from "../../src/session/stores/session-head.ts";
+import { SessionLog } from "../../src/session/stores/session-log.ts";
 import { openSessions, thread as inThread, userLine, writeTranscript } from "../session/fixture.ts";
 import { HELLO_AGENT, ROOT, run, start } from "./plimsoll.ts";
 
@@ -190,6 +198,67 @@ describe("plimsoll sessions copy", () => {
     expect(list).toMatchObject({ code: 69 });
     expect(list.stderr).toBe(`1 session could not be read: ${damaged}\n`);
     expect(list.stdout).toContain(held);
+  });
+
+  it("leaves what a replica has a turn of, as the other commands do", async () => {
+    const shared = join(directory, "shared");
+    await mkdir(shared);
+    const url = pathToFileURL(shared).href;
+    await using store = await openObjectStore({ url: new URL(url), timeoutMs: 60_000 });
+    const ref = sessionRefOf(inThread("t"));
+    const key = { owner: ownerOf("tenant", ref.tenant), sessionId: ref.sessionId };
+    const record = newRecord(ref, "helper", "t", Date.now() - 3 * 3_600_000);
+    const transcripts = { paths: [], load: () => expect.fail("There is nothing to load") };
+    await new StoreArchive(store).put(record, transcripts, false);
+    const lease = async (takenAtMs: number): Promise<void> => {
+      const terms = { holder: "one", nowMs: takenAtMs, leaseTimeMs: 600_000 };
+      const take = (head: SessionHead) => taken({ ...head, lease: null }, terms, "random");
+      await new SessionLog(store).update(key, take);
+    };
+    const inStore = ["--set", `sessions.store=${url}`];
+    const remove = ["sessions", "delete", key.sessionId, ...inStore];
+    const sweep = ["sessions", "sweep", "--set", "retention.maxIdle=1m", "--json", ...inStore];
+    const copy = ["sessions", "copy", "--data", join(directory, "own")];
+    await mkdir(join(directory, "own", "tenants"), { recursive: true });
+    await new DirectoryArchive(join(directory, "own")).put(record, transcripts, false);
+
+    // It has one, or may have had the end of one to bring over when the store came back.
+    for (const takenAgoMs of [0, 1_800_000]) {
+      await lease(Date.now() - takenAgoMs);
+      for (const way of [
+        ["--from", url],
+        ["--to", url, "--replace"],
+      ]) {
+        const copied = await plimsoll(...copy, ...way);
+        expect(copied).toMatchObject({ code: 69, stderr: "" });
+        expect(copied.stdout).toContain("; 1 are in a turn");
+      }
+      const refused = await plimsoll(...remove);
+      expect(refused).toMatchObject({ code: 69, stdout: "" });
+      expect(refused.stderr).toContain("another replica has it");
+      if (takenAgoMs > 0) expect(refused.stderr).toMatch(/, until \d{4}-.*Z$/m);
+      expect(JSON.parse((await plimsoll(...sweep)).stdout)).toMatchObject({ seen: 1, swept: [] });
+      expect(await new StoreArchive(store).find(key.sessionId)).toBeDefined();
+    }
+    await lease(Date.now() - 2 * 3_600_000);
+    expect(await plimsoll(...copy, "--to", url, "--replace")).toMatchObject({ code: 0 });
+    await lease(Date.now() - 2 * 3_600_000);
+    expect(JSON.parse((await plimsoll(...sweep)).stdout)).toMatchObject({ swept: [ref] });
+  });
+
+  it("leaves it to the next server to find that the last one was killed", async () => {
+    const shared = join(directory, "shared");
+    await mkdir(shared);
+    const data = join(directory, "own");
+    const serve = ["serve", HELLO_AGENT, "--rehearse", "--port", "0", "--data", data];
+    await using server = start(serve, { directory });
+    await server.prints('"msg":"Ready for turns"');
+    server.signal("SIGKILL");
+    await server.exited;
+    const copy = ["sessions", "copy", "--from", pathToFileURL(shared).href, "--data", data];
+    expect(await plimsoll(...copy)).toMatchObject({ code: 0, stderr: "" });
+    await using opened = await openDataDirectory(data, Date.now());
+    expect(opened.lastRun).toMatchObject({ ended: "unclean" });
   });
 
   it("does not copy from a directory that a server has", async () => {

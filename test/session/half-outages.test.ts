@@ -10,10 +10,12 @@ import { describe, expect, it } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
+import { EARLIER_NAME } from "../../src/session/shorten-transcript.ts";
+import { bytesOf, parseHead, type SessionHead } from "../../src/session/stores/session-head.ts";
 import { checkHasNotRun, endedTurnOf } from "../../src/turn/kept-turn.ts";
 import type { TurnRequest } from "../../src/turn/turn.ts";
 import { codeOf, thread, threadWithHistory, TOTALS } from "./fixture.ts";
-import { begin, type Replica, replicas, takeTurn, type Turn } from "./replicas.ts";
+import { begin, type Replica, replicas, required, takeTurn, type Turn } from "./replicas.ts";
 import type { MemoryObjects } from "./stores/memory-objects.ts";
 
 const POLL = { timeout: 10_000 };
@@ -147,6 +149,36 @@ describe("a store that takes no large writes", () => {
     expect((await takeTurn(two, threadWithHistory("t"), "last"))[1]).toBe("next");
   });
 });
+
+describe("a transcript that is shortened by more than is written at once", () => {
+  it("is all in the store at any time: nothing is lost with the replica", async () => {
+    const { store, one } = await replicas();
+    const turn = await begin(one, thread("t"));
+    // Each is a question at which it may be cut.
+    for (let at = 0; at < 40; at += 1) await turn.say("x".repeat(2 ** 20));
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    const before = required(allHeads(store)[0]);
+    const heads: SessionHead[] = [];
+    store.before = async () => void heads.push(...allHeads(store));
+    const input = threadWithHistory("t");
+    await using _claim = await one.sessions.claim(input, Date.now());
+    const transcript = { maxBytes: 4 * 2 ** 20, whenFull: "shorten" } as const;
+    const { shortened } = await one.sessions.open(input, Date.now(), { transcript });
+    const { droppedBytes } = required(shortened ?? undefined);
+    await one.sessions.finish(REF, { totals: TOTALS, endedAtMs: Date.now() });
+    expect(droppedBytes).toBeGreaterThan(32 * 2 ** 20);
+    const states = [...heads, ...allHeads(store)].map((head) =>
+      bytesOf(head) === bytesOf(before) ? "whole" : bytesOf(head, EARLIER_NAME) - droppedBytes,
+    );
+    expect(new Set(states)).toEqual(new Set(["whole", 0]));
+  });
+});
+
+function allHeads(store: MemoryObjects): SessionHead[] {
+  const names = [...store.objects.keys()].filter((name) => name.endsWith("/head"));
+  return names.map((name) => required(parseHead(store.objects.get(name)?.body ?? Buffer.alloc(0))));
+}
 
 describe("a store whose answers to large writes are lost", () => {
   it("keeps the session of a turn that says much from the others, and few pieces", async () => {

@@ -363,6 +363,39 @@ describe("turns that wait for the store", () => {
   });
 });
 
+/** @returns What has the store fail over to one that was a moment behind. */
+function keptBy(store: MemoryObjects): () => void {
+  const before = new Map(store.objects);
+  return () => {
+    store.objects.clear();
+    for (const [name, object] of before) store.objects.set(name, object);
+  };
+}
+
+describe("a store that has lost what a turn has said", () => {
+  it.each([
+    ["and goes on to say more", ["more"]],
+    ["and says no more", []],
+  ])("is told it again by the turn, which has ended %s", async (_what, rest) => {
+    const { store, one, two } = await replicas();
+    await takeTurn(one, thread("t"), "first");
+    const turn = await begin(one, threadWithHistory("t"));
+    await turn.say("said");
+    const failOver = keptBy(store);
+    // It brings over what was said.
+    const key = { hash: "h", inputHash: "i", turnId: "t1", startedAtMs: 5 };
+    await one.sessions.keepBegun(sessionRefOf(thread("t")), key);
+    failOver();
+    for (const text of rest) await turn.say(text);
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    await one.sessions.settle(sessionRefOf(thread("t")));
+    expect(one.notices).not.toContain("superseded");
+    const said = await takeTurn(two, threadWithHistory("t"), "next");
+    expect(said).toEqual(["first", "said", ...rest]);
+  });
+});
+
 describe("a store that has lost the write of a lease", () => {
   it.each([
     ["before", true],
@@ -370,12 +403,10 @@ describe("a store that has lost the write of a lease", () => {
   ])("has the turn of the next lease alone, that ends %s the other", async (_what, isFirst) => {
     const { store, one, two } = await replicas();
     await takeTurn(one, thread("t"), "first");
-    const before = new Map(store.objects);
+    const failOver = keptBy(store);
     await using lost = await begin(one, threadWithHistory("t"));
     await lost.say("lost");
-    // It failed over to one that was a moment behind.
-    store.objects.clear();
-    for (const [name, object] of before) store.objects.set(name, object);
+    failOver();
     await using next = await begin(two, threadWithHistory("t"));
     await next.say("second");
     if (isFirst) await next.finish();

@@ -15,6 +15,7 @@ import { SessionLocks } from "../../src/session/session-locks.ts";
 import type { OpenSession, SessionClaim } from "../../src/session/sessions.ts";
 import { SharedSessions } from "../../src/session/shared-sessions.ts";
 import type { StoreNotice } from "../../src/session/store-notice.ts";
+import type { ObjectStore } from "../../src/session/stores/object-store.ts";
 import { cleanAfterTest, temporaryDirectory, TOTALS, userLine } from "./fixture.ts";
 import { MemoryObjects } from "./stores/memory-objects.ts";
 
@@ -39,7 +40,7 @@ export interface ReplicaOptions {
 
 export async function replica(
   name: string,
-  store: MemoryObjects,
+  store: ObjectStore,
   options: ReplicaOptions = {},
   data?: string,
 ): Promise<Replica> {

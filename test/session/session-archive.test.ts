@@ -4,8 +4,9 @@
  * Method: archives on a real directory and on a store in memory that fails at each of its calls.
  */
 
-import { writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
 import { describe, expect, it } from "vitest";
 
@@ -16,7 +17,7 @@ import {
   StoreArchive,
 } from "../../src/session/session-archive.ts";
 import type { Transcripts } from "../../src/session/local-copy.ts";
-import { sessionIdOf } from "../../src/session/session-id.ts";
+import { sessionIdOf, type SessionRef } from "../../src/session/session-id.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
@@ -25,7 +26,16 @@ import { newRecord, type SessionRecord } from "../../src/session/session-record.
 import { parseHead } from "../../src/session/stores/session-head.ts";
 import { stateOf } from "../../src/session/stores/pieces.ts";
 import { deletingNameOf, headNameOf, ownerOf } from "../../src/session/stores/names.ts";
-import { codeOf, openSessions, takeTurn, thread } from "./fixture.ts";
+import { openObjectStore } from "../../src/session/stores/open-object-store.ts";
+import {
+  cleanAfterTest,
+  codeOf,
+  openSessions,
+  takeTurn,
+  temporaryDirectory,
+  thread,
+} from "./fixture.ts";
+import { begin, replica, replicas, required } from "./replicas.ts";
 import { type Fault, MemoryObjects } from "./stores/memory-objects.ts";
 
 function recordOf(threadId: string, lastTurnAtMs: number): SessionRecord {
@@ -43,7 +53,7 @@ function transcriptsOf(texts: Readonly<Record<string, string>>): Transcripts {
   };
 }
 
-async function textsIn(archive: SessionArchive, record: SessionRecord) {
+async function textsIn(archive: SessionArchive, record: SessionRef) {
   const { paths, load } = await archive.transcripts(record);
   const texts: Record<string, string> = {};
   for (const path of paths) {
@@ -249,6 +259,21 @@ describe("a session that is deleted in the store it is copied to", () => {
   });
 });
 
+describe("a session that a replica has", () => {
+  it("is not read from the store: half a turn is no session", async () => {
+    const { store, one } = await replicas();
+    const archive = new StoreArchive(store);
+    const turn = await begin(one, thread("t"));
+    await turn.say("half of it");
+    const [record] = (await archive.all()).records;
+    expect(await codeOf(archive.transcripts(required(record)))).toBe("session_busy");
+    await turn.finish();
+    await turn[Symbol.asyncDispose]();
+    const texts = await textsIn(archive, required(record));
+    expect(texts[""]).toContain("half of it");
+  });
+});
+
 const ARCHIVES: readonly (readonly [string, () => Promise<SessionArchive>])[] = [
   ["a directory", async () => new DirectoryArchive((await openSessions()).data)],
   ["a store", async () => new StoreArchive(new MemoryObjects())],
@@ -281,6 +306,23 @@ describe.each(ARCHIVES)("in %s", (_where, open) => {
     expect((await archive.all()).records).toEqual([]);
     expect(await archive.put(record, transcriptsOf(NEW), false)).toBe("copied");
     expect(await textsIn(archive, record)).toEqual(NEW);
+  });
+
+  it("a session is read as it is then, and among others without what its turns answered", async () => {
+    const archive = await open();
+    const before = recordOf("a", 100);
+    await archive.put(before, transcriptsOf(OLD), false);
+    const [listed] = (await archive.all()).records;
+    expect(listed).toEqual(before);
+    const turn = { hash: "h", inputHash: "i", turnId: "t", startedAtMs: 5 };
+    const now = { ...before, onHoldSinceMs: 50, turns: 2, keptTurns: [turn] };
+    await archive.put(now, transcriptsOf(NEW), true);
+    // Much may have been copied since they were listed.
+    const { record } = await archive.transcripts(required(listed));
+    expect(record).toEqual(now);
+    const { keptTurns: _keptTurns, ...others } = now;
+    expect((await archive.all()).records).toEqual([others]);
+    expect(await codeOf(archive.transcripts(recordOf("b", 1)))).toBe("session_not_found");
   });
 
   it("any one session is found by its id", async () => {
@@ -316,6 +358,30 @@ describe("a session that cannot be read", () => {
     await store.put(headNameOf(key), Buffer.from("{"), "any");
     expect(await archive.all()).toEqual({ records: [whole], unreadable: [damaged.sessionId] });
     expect(await codeOf(archive.find(damaged.sessionId))).toBe("session_unreadable");
+  });
+});
+
+describe("a session whose head has lost its bytes, in a store of files", () => {
+  it("is one that cannot be read, and keeps no other from being listed", async () => {
+    const directory = await temporaryDirectory();
+    const store = await openObjectStore({ url: pathToFileURL(directory), timeoutMs: 60_000 });
+    cleanAfterTest(async () => store[Symbol.asyncDispose]());
+    const archive = new StoreArchive(store);
+    const [whole, damaged] = [recordOf("whole", 10), recordOf("damaged", 10)];
+    for (const each of [whole, damaged]) await archive.put(each, transcriptsOf(OLD), false);
+    const key = { owner: ownerOf("tenant", "acme"), sessionId: damaged.sessionId };
+    const place = join(directory, "objects", `${headNameOf(key)}@`);
+    const bytes = (await readdir(place)).filter((name) => name.includes("."));
+    for (const name of bytes) await rm(join(place, name));
+    expect(await archive.all()).toEqual({ records: [whole], unreadable: [damaged.sessionId] });
+    const { sessions } = await replica("one", store);
+    const page = await sessions.list({ tenant: "acme" });
+    expect(page).toMatchObject({ sessions: [{ threadId: "whole" }], unreadable: 1 });
+    const seen = [];
+    for await (const some of sessions.look()) seen.push(...some);
+    expect(seen).toContain("unreadable");
+    expect(seen).toHaveLength(2);
+    expect(await codeOf(sessions.read(damaged, 20))).toBe("session_unreadable");
   });
 });
 

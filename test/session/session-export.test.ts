@@ -58,7 +58,8 @@ describe("an export", () => {
     const from = new DirectoryArchive(data);
     const record = await from.find(ref.sessionId);
     if (record === undefined) expect.fail("There is no session");
-    await new StoreArchive(store).put(record, await from.transcripts(record), false);
+    const { record: own, ...transcripts } = await from.transcripts(record);
+    await new StoreArchive(store).put(own, transcripts, false);
     const clock = new LeaseClock("here", 60_000);
     const options = { store, clock, maxPerTenant: 1, isBusyHere: () => false };
     const stored = new StoredSessions(options);
@@ -75,6 +76,24 @@ describe("an export", () => {
     const { sessions, ref, file } = await sessionWithAll();
     await appendFile(file, end);
     expect(await textOf(await sessions.exported(ref, 20))).toBe(EARLIER + main + HELPER);
+  });
+
+  it("ends when a turn shortens it meanwhile, and misses no line in silence", async () => {
+    const { sessions, ref, file } = await sessionWithAll();
+    // So long that it is not read at once.
+    const earlier = join(dirname(file), ref.sessionId, "earlier.jsonl");
+    await writeFile(earlier, userLine("x".repeat(2 ** 20)).repeat(4));
+    await appendFile(file, userLine("y".repeat(2 ** 20)) + userLine("at which it is cut"));
+    const chunks = (await sessions.exported(ref, 20))[Symbol.asyncIterator]();
+    await chunks.next();
+    const transcript = { maxBytes: 2 ** 20, whenFull: "shorten" } as const;
+    const { shortened } = await sessions.open(thread("a"), 20, { transcript });
+    expect(shortened).not.toBeNull();
+    const rest = { [Symbol.asyncIterator]: () => chunks };
+    expect(await codeOf(textOf(rest))).toBe("session_gone");
+    // The next one has all of it.
+    const text = await textOf(await sessions.exported(ref, 21));
+    expect(text.split("\n").filter((line) => line.includes("yyy"))).toHaveLength(1);
   });
 
   it("names no path when a file of it is gone", async () => {

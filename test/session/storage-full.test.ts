@@ -1,17 +1,23 @@
 /**
  * Goal: a full or read-only disk is told apart from a bug, and loses nothing that was kept.
- * Method: real tiny file systems, where this process may mount them.
+ * Method: real tiny file systems, where this process may mount them, and a Redis that takes no more.
  */
 
 import { execFileSync } from "node:child_process";
 import { readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 
+import { Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
 
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
+import { sessionRefOf } from "../../src/session/session-id.ts";
+import { INDEX, ownerOf, prefixOf } from "../../src/session/stores/names.ts";
+import { openObjectStore } from "../../src/session/stores/open-object-store.ts";
+import { hasRedis, startRedis } from "../helpers/redis-server.ts";
 import { mountTmpfs, unmount } from "../helpers/tmpfs.ts";
 import {
   TOTALS,
@@ -24,6 +30,7 @@ import {
   userLine,
   writeTranscript,
 } from "./fixture.ts";
+import { begin, replica, takeTurn as takeTurnAt } from "./replicas.ts";
 
 function mounted(path: string, options: string): boolean {
   if (!mountTmpfs(path, options)) return false;
@@ -118,6 +125,70 @@ describe("sessions on a full disk", () => {
     const { bytes } = await sessions.delete({ tenant: "acme", sessionId }, 6);
     expect(bytes).toBeGreaterThan(16 * 1024);
     expect(await sessions.open(thread("new"), 7)).toMatchObject({ isNew: true });
+  });
+});
+
+/** @returns Has it full, so that it takes nothing, or not. */
+async function fileStore(): Promise<FullStore | null> {
+  const directory = await temporaryDirectory();
+  if (!mounted(directory, "size=8m")) return null;
+  const ballast = join(directory, "ballast");
+  const setFull = async (isFull: boolean): Promise<void> => {
+    await rm(ballast, { force: true });
+    if (isFull) await expect(writeFile(ballast, Buffer.alloc(2 ** 24))).rejects.toThrow("ENOSPC");
+  };
+  return { url: pathToFileURL(directory), setFull };
+}
+
+async function redisStore(): Promise<FullStore | null> {
+  if (!hasRedis()) return null;
+  const server = await startRedis({ args: ["--maxmemory-policy", "noeviction"] });
+  cleanAfterTest(async () => server[Symbol.asyncDispose]());
+  const client = new Redis(server.url);
+  cleanAfterTest(async () => client.disconnect());
+  const setFull = async (isFull: boolean): Promise<void> =>
+    void (await client.config("SET", "maxmemory", isFull ? 1 : 0));
+  return { url: new URL(server.url), setFull };
+}
+
+interface FullStore {
+  readonly url: URL;
+  readonly setFull: (isFull: boolean) => Promise<void>;
+}
+
+describe.each([
+  ["files", fileStore],
+  ["Redis", redisStore],
+])("a store of %s that is full", (_kind, make) => {
+  it("says so, and can be emptied: deleting needs no space", async ({ skip }) => {
+    const made = await make();
+    if (made === null) return skip("there is none here");
+    const { url, setFull } = made;
+    const opened = async () => {
+      const store = await openObjectStore({ url, timeoutMs: 60_000 });
+      cleanAfterTest(async () => store[Symbol.asyncDispose]());
+      return store;
+    };
+    const one = await replica("one", await opened());
+    for (const each of ["a", "b"]) await takeTurnAt(one, thread(each), "x".repeat(20_000));
+    await setFull(true);
+    // As a command does.
+    const store = await opened();
+    const at = await replica("two", store);
+    const refused = await errorOf(begin(at, thread("c")));
+    expect(refused.code).toBe("store_unavailable");
+    expect(refused.message).toContain("no space is left");
+    for (const each of ["a", "b"]) {
+      const ref = sessionRefOf(thread(each));
+      expect((await at.sessions.delete(ref, Date.now())).bytes).toBeGreaterThan(20_000);
+      expect(await codeOf(at.sessions.read(ref, Date.now()))).toBe("session_gone");
+      // Its head alone.
+      const prefix = prefixOf({ owner: ownerOf("tenant", "acme"), sessionId: ref.sessionId });
+      expect(await store.list({ prefix, limit: 9 })).toHaveLength(1);
+      expect((await store.list({ prefix: INDEX, limit: 9 })).join()).not.toContain(ref.sessionId);
+    }
+    await setFull(false);
+    expect(await takeTurnAt(at, thread("a"), "anew")).toEqual([]);
   });
 });
 

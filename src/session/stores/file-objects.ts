@@ -5,6 +5,7 @@
  *         7c…                        an empty file, the token: which version is the present one
  *         3f….7c…                    what version 7c… says; it replaced 3f…
  *     drafts/                        new objects that are not in their place yet
+ *     reserve                        space to write with what is shorter than before, where there is no other
  *     plimsoll-store                 says that this is the directory, and not where it was mounted
  *
  * A write puts its bytes beside those that are there, and then renames the token from the version
@@ -38,7 +39,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { errnoOf } from "../../lib/errno.ts";
 import { makeDirectory, syncDirectory } from "../durable-file.ts";
-import { ifPresent } from "../storage-errors.ts";
+import { ifPresent, unlessFull } from "../storage-errors.ts";
+import { bytesOf, FileReserve } from "./file-reserve.ts";
 import { listObjectFiles, OBJECT_MARK } from "./file-object-list.ts";
 import { checkBody, checkName, checkPage } from "./object-checks.ts";
 import type {
@@ -75,7 +77,8 @@ async function openFileObjects(options: ObjectStoreOptions, place: string): Prom
     const marker = await open(join(root, MARKER), "a", 0o600);
     await marker.close();
     await syncDirectory(root);
-    await removeOldDrafts(join(root, "drafts"));
+    await unlessFull(removeOldDrafts(join(root, "drafts")));
+    await store.reserve.keep();
   });
   return store;
 }
@@ -96,13 +99,14 @@ async function removeOldDrafts(drafts: string): Promise<void> {
 /** What is in the directory of an object; null for nothing. */
 type Look = {
   readonly version: string;
-  /** The name of its bytes; undefined when the object is damaged. */
+  /** The name of its bytes; undefined when the object has lost them. */
   readonly bytesName: string | undefined;
 } | null;
 
 class FileObjects implements ObjectStore {
   readonly place: string;
   readonly warnings: readonly string[] = [];
+  readonly reserve: FileReserve;
   readonly #root: string;
   readonly #objects: string;
   readonly #timeoutMs: number;
@@ -112,6 +116,7 @@ class FileObjects implements ObjectStore {
     this.#root = root;
     this.#objects = join(root, "objects");
     this.#timeoutMs = timeoutMs;
+    this.reserve = new FileReserve(join(root, "reserve"));
   }
 
   async get(name: string): Promise<StoredObject | null> {
@@ -122,12 +127,13 @@ class FileObjects implements ObjectStore {
         const found = await this.#look(directory);
         if (found === null) return null;
         const { version, bytesName } = found;
-        if (bytesName === undefined) break;
+        // Damaged: to whoever reads it, as any other bytes that make no sense, and no harm to others.
+        if (bytesName === undefined) return { body: Buffer.alloc(0), version };
         const body = await ifPresent(readFile(join(directory, bytesName)));
         // Gone means replaced since.
         if (body !== undefined) return { body, version };
       }
-      throw new Error("An object has no bytes, or is replaced all the time");
+      throw new Error("An object is replaced all the time");
     });
   }
 
@@ -158,6 +164,7 @@ class FileObjects implements ObjectStore {
         Promise.all(some.map((name) => this.#remove(this.#directoryOf(name)))),
       );
     }
+    await this.reserve.restore();
   }
 
   async list(page: Page): Promise<readonly string[]> {
@@ -258,7 +265,11 @@ class FileObjects implements ObjectStore {
     const bytes = join(directory, `${replaced}.${version}`);
     let isReplaced = false;
     try {
-      const isBeside = await ifPresent(writeSynced(bytes, body).then(() => true));
+      const write = () => ifPresent(writeSynced(bytes, body).then(() => true));
+      const isBeside = await this.reserve.lend(write, async () => {
+        await rm(bytes, { force: true });
+        return body.length <= (await bytesOf(directory, replaced));
+      });
       isReplaced = isBeside === true && (await isRenamed(token, join(directory, version)));
     } finally {
       if (!isReplaced) await rm(bytes, { force: true });
@@ -270,6 +281,7 @@ class FileObjects implements ObjectStore {
     }
     await ifPresent(syncDirectory(directory));
     await removeUseless(directory);
+    await this.reserve.restore();
     return version;
   }
 

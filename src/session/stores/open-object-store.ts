@@ -11,7 +11,7 @@ import { AppError, hasCode } from "../../lib/errors.ts";
 import { LAYOUT_NAME } from "./names.ts";
 import type { ObjectStore, ObjectStoreOptions, PutCondition } from "./object-store.ts";
 import { PIECE_BYTES } from "./pieces.ts";
-import { type Backend, opening, refuse } from "./store-calls.ts";
+import { type Backend, opening, refuse, wasFull } from "./store-calls.ts";
 
 /** How we lay out what we keep. Objects of a higher one may be such as we cannot read. */
 const LAYOUT_VERSION = 1;
@@ -59,8 +59,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
       const store = await open(options, place);
       try {
         await checkLayout(store);
-        await checkConditions(store);
-        await checkSize(store);
+        await checkWrites(store);
       } catch (thrown) {
         await store[Symbol.asyncDispose]();
         throw thrown;
@@ -98,6 +97,16 @@ async function checkLayout(store: ObjectStore): Promise<void> {
   refuse(store.place, "it was written by a newer Plimsoll; use that version, or another store");
 }
 
+/** Not of one that is full, and known to be ours: who is to empty it has to open it. */
+async function checkWrites(store: ObjectStore): Promise<void> {
+  try {
+    await checkConditions(store);
+    await checkSize(store);
+  } catch (thrown) {
+    if (!wasFull(thrown)) throw thrown;
+  }
+}
+
 /**
  * Writes and deletes an object, which also shows whether we may. Some services that speak as S3
  * does ignore conditions; two replicas could then take one session.
@@ -127,7 +136,7 @@ async function checkSize(store: ObjectStore): Promise<void> {
   try {
     await store.put(name, Buffer.alloc(PIECE_BYTES), "absent");
   } catch (thrown) {
-    if (!hasCode(thrown, "store_unavailable")) throw thrown;
+    if (!hasCode(thrown, "store_unavailable") || wasFull(thrown)) throw thrown;
     const state = "it takes small objects, and failed to take one of 4 MiB";
     throw new AppError(
       "store_unavailable",

@@ -46,11 +46,16 @@ declare module "ioredis" {
   }
 }
 
-/** Arguments: name, condition, version it must have, new version, body. */
+/**
+ * Arguments: name, condition, version it must have, new version, body. A Redis that is full refuses what
+ * may need memory, but not in a script that has changed something: what is no larger than what it replaces
+ * is written all the same, as is a deletion of a session.
+ */
 const PUT = `
 local found = redis.call('HGET', KEYS[1], 'version')
 if ARGV[2] == 'absent' and found then return 0 end
 if ARGV[2] == 'version' and found ~= ARGV[3] then return 0 end
+if found and redis.call('HSTRLEN', KEYS[1], 'body') >= #ARGV[5] then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], 'body', ARGV[5], 'version', ARGV[4])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 return 1`;

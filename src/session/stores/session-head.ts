@@ -114,9 +114,10 @@ export function parseHead(body: Buffer): SessionHead | undefined {
 /** Whether somebody else may be writing to it. */
 export function isLeasedElsewhere(
   { lease }: SessionHead,
-  { holder, nowMs, judgedAtMs = nowMs }: Omit<LeaseTerms, "leaseTimeMs">,
+  { holder, nowMs, judgedAtMs = nowMs, graceMs = 0 }: Omit<LeaseTerms, "leaseTimeMs">,
 ): boolean {
-  return lease !== null && lease.holder !== holder && lease.expiresAtMs > judgedAtMs;
+  if (lease === null || lease.holder === holder) return false;
+  return lease.expiresAtMs + graceMs > judgedAtMs;
 }
 
 /** @throws {AppError} `session_busy` while another server has it, with the time that it ends at. */
@@ -133,6 +134,8 @@ export interface LeaseTerms {
   readonly judgedAtMs?: number;
   /** Until when they are. */
   readonly graceEndsAtMs?: number;
+  /** For so long after its end a lease is respected that was not given back; not at all, if absent. */
+  readonly graceMs?: number;
 }
 
 /**
@@ -182,7 +185,7 @@ export interface Addition {
  * lost may be tried again. A transcript of which no piece is left is none any more.
  *
  * @param token Null for an owner without leases.
- * @throws {AppError} `session_taken_over`
+ * @throws {AppError} `session_taken_over`; `store_unavailable` for a head that lacks what comes before.
  */
 export function appended(
   head: SessionHead,
@@ -227,7 +230,7 @@ function isSame(some: readonly Piece[], others: readonly Piece[]): boolean {
   );
 }
 
-/** @throws Where no piece ends there: whoever writes has read another head. */
+/** @throws {AppError} `store_unavailable` where no piece ends there: the store has lost what it had. */
 function piecesBefore(pieces: readonly Piece[], endBytes: number): readonly Piece[] {
   let bytes = 0;
   const before: Piece[] = [];
@@ -236,8 +239,24 @@ function piecesBefore(pieces: readonly Piece[], endBytes: number): readonly Piec
     before.push(piece);
     bytes += piece.bytes;
   }
-  if (bytes !== endBytes) throw new Error("what is added does not follow what is stored");
+  if (bytes !== endBytes) throw doesNotFollow();
   return before;
+}
+
+/**
+ * For whoever alone may write: what is not written to now must be what it was.
+ *
+ * @throws {AppError} `store_unavailable` where it is not: the store has lost what it had.
+ */
+export function requireSame(
+  now: SessionHead,
+  before: SessionHead,
+  writtenPaths: ReadonlySet<string>,
+): void {
+  for (const path of new Set([...pathsOf(before), ...pathsOf(now)])) {
+    if (writtenPaths.has(path)) continue;
+    if (!isSame(piecesOf(now, path), piecesOf(before, path))) throw doesNotFollow();
+  }
 }
 
 /**
@@ -301,12 +320,22 @@ function requireHeld(head: SessionHead, token: LeaseToken): void {
   );
 }
 
+/** A store that fails over may lose what it acknowledged: read once more, it says what it lacks. */
+function doesNotFollow(): AppError {
+  return new AppError(
+    "store_unavailable",
+    "Cannot write to the session: what is added does not follow what is stored",
+  );
+}
+
 function busyElsewhere({ lease }: SessionHead, terms: LeaseTerms): AppError {
-  const { nowMs, graceEndsAtMs = nowMs } = terms;
+  const { nowMs, graceEndsAtMs = nowMs, graceMs = 0 } = terms;
   const endsAtMs = lease?.expiresAtMs ?? nowMs;
   // One that is over and still respected is so for a while; before, its holder may yet let it go.
-  const expiresAtMs = endsAtMs > nowMs ? endsAtMs : graceEndsAtMs;
-  const message = "Cannot use the session: another replica has it";
+  const isOver = endsAtMs <= nowMs;
+  const expiresAtMs = isOver ? Math.max(graceEndsAtMs, endsAtMs + graceMs) : endsAtMs;
+  const until = isOver ? `, until ${new Date(expiresAtMs).toISOString()}` : "";
+  const message = `Cannot use the session: another replica has it${until}`;
   return new AppError("session_busy", message, {
     retryAfterSeconds: Math.max(1, Math.ceil((expiresAtMs - nowMs) / 1000)),
     extensions: { expiresAt: new Date(expiresAtMs).toISOString() },

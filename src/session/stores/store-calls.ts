@@ -7,7 +7,8 @@
  * @module
  */
 
-import { AppError } from "../../lib/errors.ts";
+import { AppError, hasCode } from "../../lib/errors.ts";
+import { isFull } from "../storage-errors.ts";
 import type { ObjectStore, ObjectStoreOptions } from "./object-store.ts";
 
 /** What is wrong with a store, to follow a colon. */
@@ -152,8 +153,6 @@ const SYSTEM_STATES: Readonly<Record<string, string>> = {
   ENOENT: "its directory is not there",
   EACCES: "it cannot be written",
   EROFS: "it cannot be written",
-  ENOSPC: "no space is left",
-  EDQUOT: "no space is left",
 };
 
 const LATE = /\btime(?:d )?out\b|^TimeoutError$|^AbortError$/i;
@@ -166,8 +165,21 @@ export function wasLate({ code, name, message }: DriverError): boolean {
   return code === "ETIMEDOUT" || LATE.test(name) || LATE.test(message);
 }
 
+/** Whether a call has failed because the store has no space left: what frees some may go on. */
+export function wasFull(thrown: unknown): boolean {
+  return (
+    hasCode(thrown, "store_unavailable") && saysFull(driverErrorOf((thrown as AppError).cause))
+  );
+}
+
+/** By the system, by PostgreSQL (`disk_full`), and by Redis, also from within a script. */
+function saysFull({ code, message }: DriverError): boolean {
+  return isFull(code) || code === "53100" || /\bOOM command not allowed/.test(message);
+}
+
 function systemTroubleOf(error: DriverError): Trouble | undefined {
   const { code = "", name } = error;
+  if (saysFull(error)) return { code: "store_unavailable", state: "no space is left" };
   const state = SYSTEM_STATES[wasLate(error) ? "ETIMEDOUT" : code];
   if (state !== undefined) return { code: "store_unavailable", state };
   if (name === "URIError") {
