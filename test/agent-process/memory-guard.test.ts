@@ -22,6 +22,8 @@ const MIB = 2 ** 20;
 const BRAKE = 128 * MIB;
 const LINES = { brakeBytes: BRAKE, floorBytes: BRAKE };
 const USED_BYTES = 2000 * MIB;
+/** Far longer than this process can be held up while it answers. */
+const LONG_EVICTION_MS = 60_000;
 /** So large that nothing is ever short. */
 const PLENTY = { bytes: 2 ** 45, kind: "physical", group: null } as const;
 
@@ -32,13 +34,14 @@ interface Guarded {
   readonly restarts: unknown[];
 }
 
-/** @param more `onEvict` is told as soon as this thread hears of it: there is little time. */
+/** @param more `onEvict` is told as soon as this thread hears of it. */
 function guarded({
   onEvict,
   ...more
 }: {
   readonly mayEnd?: boolean;
   readonly thread?: URL;
+  readonly evictionMs?: number;
   readonly onEvict?: (id: string) => void;
 } = {}): Guarded {
   const verdicts: GuardVerdict[] = [];
@@ -352,19 +355,35 @@ describe("MemoryGuard, evicting", () => {
   });
 
   it("leaves it to whoever ends it politely, and one that became a turn to its turn", async () => {
+    using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
+    const isToLeap = join(memory.directory, "leaps");
+    process.env["LEAPS_WITH"] = isToLeap;
     const { agents, evicted } = guarded({
+      thread: new URL("../fixtures/leaping-clock.ts", import.meta.url),
+      evictionMs: LONG_EVICTION_MS,
       onEvict: (id) => {
         if (id === polite.turnId) void polite.terminate(20_000);
-        else agents.guard.update(id, { kind: "turn" });
+        else if (id === claimed.turnId) agents.guard.update(id, { kind: "turn" });
       },
     });
     await using _ = agents;
-    using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
-    const [polite, claimed] = [await start(agents, "polite.sh"), await start(agents, "polite.sh")];
+    const [polite, claimed, left] = [
+      await start(agents, "polite.sh"),
+      await start(agents, "polite.sh"),
+      await start(agents, "polite.sh"),
+    ];
     for (const { turnId } of [polite, claimed]) agents.guard.update(turnId, { kind: "spare" });
+    agents.guard.update(left.turnId, { kind: "resident" });
     agents.guard.setLimit(memory.limit, LINES);
-    await until(() => evicted.length === 2);
+    await until(() => evicted.length === 3);
     expect(await polite.exited).toMatchObject({ step: "stdin_closed", code: 0 });
+    // Orders are taken in turn: who goes by the new limit knows of the claim.
+    agents.guard.setLimit({ ...memory.limit, bytes: memory.limit.bytes + MIB }, LINES);
+    await until(() => agents.guard.status.slackBytes === BRAKE + 11 * MIB);
+    expect([claimed, left].map(({ pid }) => isRunning(pid ?? 0))).toEqual([true, true]);
+    // The time is over for both, and one of them has no turn.
+    writeFileSync(isToLeap, "");
+    expect((await left.exited).guardVerdict).toMatchObject({ what: "evicted" });
     blockFor(400);
     expect(isRunning(claimed.pid ?? 0)).toBe(true);
   });
@@ -373,7 +392,11 @@ describe("MemoryGuard, evicting", () => {
     "has no part in the end of a turn that claimed it %s that was heard of",
     async (when) => {
       const claim = (id: string) => agents.guard.update(id, { kind: "turn" });
-      const { agents, evicted } = guarded({ ...(when === "after" && { onEvict: claim }) });
+      const { agents, evicted } = guarded({
+        // The guard must not be the one who kills it.
+        evictionMs: LONG_EVICTION_MS,
+        ...(when === "after" && { onEvict: claim }),
+      });
       await using _ = agents;
       using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
       const agent = await start(agents, "polite.sh");
@@ -381,7 +404,7 @@ describe("MemoryGuard, evicting", () => {
       agents.guard.setLimit(memory.limit, LINES);
       await until(() => agents.guard.status.level >= 1);
       // Verdicts are heard of between two steps of this thread.
-      for (let ms = 0; agents.guard.status.level < 2 && ms < 10_000; ms += 5) blockFor(5);
+      for (let ms = 0; agents.guard.status.level < 2 && ms < 30_000; ms += 5) blockFor(5);
       if (when === "before") claim(agent.turnId);
       await until(() => evicted.length === 1);
       process.kill(agent.pid ?? 0, "SIGKILL");
