@@ -87,6 +87,8 @@ export interface GuardThreadData {
   readonly sampleIntervalMs: number;
   /** False to measure only, and end nothing. */
   readonly mayEnd: boolean;
+  /** What the main thread has to end a spare or a resident politely. */
+  readonly evictionMs: number;
 }
 
 /** What both threads see, as last looked at by the guard. */

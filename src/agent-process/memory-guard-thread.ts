@@ -34,10 +34,8 @@ const MAX_LOAD_RATIO = 0.05;
 const MAX_MEASURE_PAUSE_MS = 2000;
 /** In an emergency a choice must not be made by old figures. */
 const URGENT_LOAD_RATIO = 0.3;
-/** What the main thread has to end a spare or a resident politely. */
-const EVICTION_MS = 250;
 
-const { shared, verdicts, sampleIntervalMs, mayEnd } = workerData as GuardThreadData;
+const { shared, verdicts, sampleIntervalMs, mayEnd, evictionMs } = workerData as GuardThreadData;
 const meter = new MemoryMeter();
 const trees = new WatchedTrees(mayEnd ? { onSwarm: tellOfSwarm } : {});
 const evictions = new Map<string, number>();
@@ -159,7 +157,7 @@ function carryOut(action: GuardAction, nowMs: number): void {
   const { id, isUrgent } = action;
   const reason = state.levels.emergency ?? "short";
   tell({ id, what: "evicted", bytes: trees.bytesOf(id), predictedBytes, ceilingBytes, reason });
-  evictions.set(id, isUrgent ? nowMs : nowMs + EVICTION_MS);
+  evictions.set(id, isUrgent ? nowMs : nowMs + evictionMs);
 }
 
 function tellOfSwarm({ id, processes, bytes }: Swarm): void {

@@ -37,14 +37,16 @@ export interface MemoryGuardOptions {
   /** False to measure only, and end nothing. */
   readonly mayEnd: boolean;
   /**
-   * A spare or a resident has to go. It is killed after 250 ms if it is there still; at once, when
-   * there is no time to be polite.
+   * A spare or a resident has to go. It is killed after `evictionMs` if it is there still; at once,
+   * when there is no time to be polite.
    */
   readonly onEvict: (verdict: EvictVerdict) => void;
   /** A turn, or a tool of one, was ended. */
   readonly onVerdict: (verdict: EndVerdict) => void;
   /** The thread died, or could not be started; it is started again. */
   readonly onRestart: (thrown: unknown) => void;
+  /** 250 unless told; more for tests that are about who was in time, not about how long that is. */
+  readonly evictionMs?: number;
   /** Another program for the thread, for tests. */
   readonly thread?: URL;
 }
@@ -67,6 +69,7 @@ interface Watched {
   toolsEnded: number;
 }
 
+const EVICTION_MS = 250;
 const RESTART_PAUSE_MS = 1000;
 /**
  * A limit, and no use: 4 MiB are used as a rule, beside what any thread costs; the tables of 12,000
@@ -205,8 +208,9 @@ export class MemoryGuard implements AsyncDisposable {
   }
 
   #newThread(verdicts: MessagePort): Worker {
-    const { sampleIntervalMs, mayEnd, thread = THREAD } = this.#options;
-    const data: GuardThreadData = { shared: this.#shared, verdicts, sampleIntervalMs, mayEnd };
+    const { sampleIntervalMs, mayEnd, evictionMs = EVICTION_MS, thread = THREAD } = this.#options;
+    const shared = this.#shared;
+    const data: GuardThreadData = { shared, verdicts, sampleIntervalMs, mayEnd, evictionMs };
     return new Worker(thread, {
       workerData: data,
       transferList: [verdicts],

@@ -73,6 +73,7 @@ interface Line {
   readonly verdict?: { readonly id: string; readonly what: string; readonly bytes: number };
   readonly exit?: { readonly turnId: string };
   readonly limitBytes?: number;
+  readonly blocked?: number;
 }
 
 interface RunningServer {
@@ -147,6 +148,7 @@ describe.skipIf(!canMakeGroups)("the race with the kernel", () => {
     const server = await startServer(group, tool);
     server.go();
     await server.says(({ text }) => text?.startsWith("tool ended") === true);
+    await server.says(({ verdict }) => verdict !== undefined);
     const verdicts = server.lines.flatMap(({ verdict }) => verdict ?? []);
     expect(verdicts.map(({ id, what }) => [id.slice(0, 6), what])).toEqual([["turn-1", "tool"]]);
     expect(server.lines.some(({ text }) => text === "tool ended: SIGKILL")).toBe(true);
@@ -190,6 +192,7 @@ describe.skipIf(!canMakeGroups)("the race with the kernel", () => {
     const server = await startServer(group, ["session", "1536"]);
     const sinceMs = performance.now();
     server.process.stdin?.write("block 2000\n");
+    await server.says(({ blocked }) => blocked !== undefined);
     server.go();
     await server.says(({ verdict }) => verdict !== undefined);
     expect(performance.now() - sinceMs).toBeGreaterThan(1900);

@@ -15,15 +15,15 @@ const skipped = reasonForNoGroups1();
 function agentProcesses(
   exits: AgentExit[] = [],
   notices: string[] = [],
-  containment?: AgentProcessesOptions["containment"],
+  more: Partial<Pick<AgentProcessesOptions, "containment" | "endGraceMs">> = {},
 ): AgentProcesses {
   return new AgentProcesses({
     serverId,
     stderrTailBytes: 1000,
-    // What is polite ends within it on a busy machine too, and what is not has to be waited for.
-    endGraceMs: 2_000,
+    // What is polite ends within it on a busy machine too.
+    endGraceMs: 20_000,
     sampleIntervalMs: 20,
-    ...(containment !== undefined && { containment }),
+    ...more,
     onExit: (_agent, exit) => exits.push(exit),
     onAbandoned: () => {},
     onNotice: (notice) => notices.push(notice),
@@ -55,14 +55,18 @@ describe("AgentProcesses", () => {
     expect(exits).toMatchObject([{ spawnError: "ENOENT" }]);
   });
 
-  it("ends all of them when it is disposed, and starts no more", async () => {
+  it.each([
+    ["polite.sh", 20_000, "stdin_closed"],
+    ["ignores-sigterm.sh", 200, "sigkill"],
+  ])("ends all of them when it is disposed, and starts no more: %s", async (name, ...how) => {
+    const [endGraceMs, step] = how;
     const exits: AgentExit[] = [];
-    const agents = agentProcesses(exits);
-    for (const name of ["polite.sh", "ignores-sigterm.sh"]) {
+    const agents = agentProcesses(exits, [], { endGraceMs });
+    for (let count = 0; count < 2; count += 1) {
       await printed(agents.spawn(optionsFor(name, serverId)), "ready");
     }
     await agents[Symbol.asyncDispose]();
-    expect(exits.map(({ step }) => step).toSorted()).toEqual(["sigkill", "stdin_closed"]);
+    expect(exits).toMatchObject([{ step }, { step }]);
     expect(() => agents.spawn(optionsFor("polite.sh", serverId))).toThrowError(/shutting down/);
   });
 
@@ -91,10 +95,12 @@ describe.skipIf(skipped !== null)(title, () => {
   it("follow the limit of the replica, in their groups and for the guard", async () => {
     const MIB = 2 ** 20;
     await using groups = testGroups1(1024 * MIB);
-    await using agents = agentProcesses([], [], {
+    const containment = {
       kind: "cgroup1",
-      openGroup: (id, ceilingBytes) => ControlGroup.make(groups.parent, id, ceilingBytes),
-    });
+      openGroup: (id: string, ceilingBytes: number) =>
+        ControlGroup.make(groups.parent, id, ceilingBytes),
+    } as const;
+    await using agents = agentProcesses([], [], { containment });
     const share = { bytes: 512 * MIB };
     const [bounded, own] = [() => share.bytes, () => 256 * MIB].map((ceilingBytes) =>
       agents.spawn({ ...optionsFor("polite.sh", serverId), ceilingBytes }),

@@ -20,7 +20,7 @@ describe("AgentProcess.terminate", () => {
   it.each([
     ["polite.sh", 20_000, { step: "stdin_closed", code: 0, signal: null }],
     // It has to sit out the first step, and to end within the second.
-    ["ignores-input-end.sh", 2_000, { step: "sigterm", code: null, signal: "SIGTERM" }],
+    ["ignores-input-end.sh", 8_000, { step: "sigterm", code: null, signal: "SIGTERM" }],
     ["ignores-sigterm.sh", 200, { step: "sigkill", code: null, signal: "SIGKILL" }],
   ])("goes as far as it must: %s", async (name, graceMs, expected) => {
     const agent = await start(name);

@@ -4,14 +4,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ProcessStat, processTable, readProcessStat } from "../../src/agent-process/proc.ts";
 import { type Swarm, WatchedTrees } from "../../src/agent-process/watched-trees.ts";
 import { GroupMeter } from "../../src/capacity/group-use.ts";
 import { usedBytesOf } from "../../src/capacity/memory-reading.ts";
 import { TURN_ID_MARKER } from "../../src/lib/process-markers.ts";
-import { until } from "../helpers/leaks.ts";
+import { environmentOf, until } from "../helpers/leaks.ts";
 
 const MiB = 2 ** 20;
 /** Of a tool, in place of a thousand. */
@@ -38,8 +37,9 @@ async function startProcess(turnId: string): Promise<number> {
   const env = { PATH: process.env["PATH"] ?? "", [TURN_ID_MARKER]: turnId };
   const child = spawn("sleep", ["60"], { env, stdio: "ignore" });
   children.push(child);
-  await delay(50);
-  return child.pid ?? 0;
+  const pid = child.pid ?? 0;
+  await until(() => environmentOf(pid).includes(`${TURN_ID_MARKER}=${turnId}`), "its marker");
+  return pid;
 }
 
 /** Of a pid that no kernel gives. */
@@ -68,7 +68,9 @@ describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
     trees.look(0);
     watch(trees, "second", root);
     trees.look(1);
-    expect(membersOf(trees, "second")?.toSorted((a, b) => a - b)).toEqual([root, leftBehind]);
+    // Pids begin again from the lowest.
+    const byPid = (a: number, b: number): number => a - b;
+    expect(membersOf(trees, "second")?.toSorted(byPid)).toEqual([root, leftBehind].sort(byPid));
   });
 
   it("tells the peak since it told the last one", async () => {

@@ -58,7 +58,7 @@ describe("plimsoll", () => {
   it.each(["check", "chat"])("ends %s though a function tool holds a timer", async (command) => {
     const agent = await writeHoldingAgent(directory);
     await using running = start([command, agent, "--rehearse"], { directory });
-    const killing = setTimeout(() => running.signal("SIGKILL"), 20_000);
+    const killing = setTimeout(() => running.signal("SIGKILL"), 60_000);
     const { code, signal, stdout } = await running.exited;
     clearTimeout(killing);
     expect({ code, signal }).toEqual({ code: 0, signal: null });

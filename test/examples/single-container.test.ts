@@ -8,8 +8,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createHash } from "node:crypto";
@@ -52,10 +50,6 @@ afterAll(async () => {
 });
 
 async function startDispatcher(more: Readonly<Record<string, string>> = {}) {
-  const probe = createServer();
-  await once(probe.listen(0, "127.0.0.1"), "listening");
-  const { port } = probe.address() as AddressInfo;
-  await once(probe.close(), "close");
   const child = spawn(
     process.execPath,
     [join(ROOT, "examples/single-container/dispatcher/main.mjs")],
@@ -67,23 +61,21 @@ async function startDispatcher(more: Readonly<Record<string, string>> = {}) {
         REPLICA_KEY: "example-key-of-dispatcher",
         REPLICA_PORT: String(kubernetes.replicaPort),
         CALLERS: `acme=${sha256("key-of-acme")}\nglobex=${sha256("key-of-globex")}`,
-        PORT: String(port),
+        PORT: "0",
         MAX_SESSIONS: "2",
         VOLUME_SIZE: "1Gi",
         ...more,
       },
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "pipe", "pipe"],
     },
   );
-  let stderr = "";
+  let [stdout, stderr] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  const url = `http://127.0.0.1:${port}`;
-  const listens = () =>
-    fetch(`${url}/livez`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-  await until(listens, "the dispatcher to listen");
+  const portOf = (text: string) => /^Listening on (\d+)$/m.exec(text)?.[1];
+  await until(() => portOf(stdout) !== undefined, "the dispatcher to listen");
+  const url = `http://127.0.0.1:${portOf(stdout)}`;
+  expect((await fetch(`${url}/livez`)).ok).toBe(true);
   const stop = async () => {
     child.kill("SIGTERM");
     if (child.exitCode === null) await once(child, "exit");

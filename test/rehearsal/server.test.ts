@@ -32,11 +32,15 @@ interface StreamedEvent {
   readonly delta?: { readonly text?: string; readonly stop_reason?: string };
 }
 
-/** The events of a stream until it ends, and whether it ended as HTTP wants it. */
+/**
+ * The events of a stream until it ends, and whether it ended as HTTP wants it.
+ *
+ * @param events Has each as soon as it has come.
+ */
 async function readEvents(
   response: Response,
+  events: StreamedEvent[] = [],
 ): Promise<{ events: StreamedEvent[]; broke: boolean }> {
-  const events: StreamedEvent[] = [];
   const parser = createParser({
     onEvent: ({ event, data }) => {
       const parsed: StreamedEvent = JSON.parse(data);
@@ -146,12 +150,17 @@ describe("startRehearsal()", () => {
     });
     const client = new AbortController();
     const response = await post(rehearsal, { ...BODY, stream: true }, client.signal);
-    const reading = readEvents(response);
+    const events: StreamedEvent[] = [];
+    const reading = readEvents(response, events);
+    const deltas = () => events.filter(({ type }) => type === "content_block_delta");
+    await vi.waitFor(() => expect(deltas()).toHaveLength(3), { timeout: 10_000 });
     const patience = new Promise((resolve) => setTimeout(() => resolve("silent"), 200));
     expect(await Promise.race([reading, patience])).toBe("silent");
     expect(rehearsal.openRequestCount).toBe(1);
     client.abort();
-    expect((await reading).events.at(-1)?.type).toBe("content_block_delta");
+    await reading;
+    expect(deltas()).toHaveLength(3);
+    expect(events.at(-1)?.type).toBe("content_block_delta");
     await vi.waitFor(() => expect(rehearsal.openRequestCount).toBe(0), { timeout: 10_000 });
   });
 
@@ -212,7 +221,9 @@ describe("startRehearsal()", () => {
             request.destroy();
           },
         );
-        request.on("error", reject);
+        // Cut off while it still sends, it may hear of that before it has read the answer.
+        request.on("error", () => undefined);
+        request.on("close", () => reject(new Error("The connection was closed without an answer")));
         const chunk = Buffer.alloc(1_024 * 1_024, " ");
         const send = (left: number): void => {
           if (left > 0 && !request.destroyed) request.write(chunk, () => send(left - 1));

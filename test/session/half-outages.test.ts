@@ -6,7 +6,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 
 import { AppError } from "../../src/lib/errors.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
@@ -14,8 +14,18 @@ import { EARLIER_NAME } from "../../src/session/shorten-transcript.ts";
 import { bytesOf, parseHead, type SessionHead } from "../../src/session/stores/session-head.ts";
 import { checkHasNotRun, endedTurnOf } from "../../src/turn/kept-turn.ts";
 import type { TurnRequest } from "../../src/turn/turn.ts";
-import { codeOf, thread, threadWithHistory, TOTALS } from "./fixture.ts";
-import { begin, type Replica, replicas, required, takeTurn, type Turn } from "./replicas.ts";
+import { RENEWALS } from "../../src/session/session-lease.ts";
+import { until } from "../helpers/leaks.ts";
+import { cleanAfterTest, codeOf, thread, threadWithHistory, TOTALS } from "./fixture.ts";
+import {
+  begin,
+  LEASE_MS,
+  type Replica,
+  replicas,
+  required,
+  takeTurn,
+  type Turn,
+} from "./replicas.ts";
 import type { MemoryObjects } from "./stores/memory-objects.ts";
 
 const POLL = { timeout: 10_000 };
@@ -106,23 +116,49 @@ const isPiece = (name: string) => /^sessions\/.+(?<!\/head)$/.test(name);
 const piecesIn = (store: MemoryObjects) => [...store.objects.keys()].filter(isPiece);
 
 /** As a proxy before the store may do. */
-function refuseLarge(store: MemoryObjects, mostBytes: number): () => void {
+function refuseLarge(store: MemoryObjects, mostBytes: number) {
   const put = store.put.bind(store);
+  let refused = 0;
   store.put = async (name, body, condition) => {
     if (body.length <= mostBytes) return put(name, body, condition);
     await delay(1);
+    refused += 1;
     throw new AppError("store_unavailable", "Cannot write: the body is too large");
   };
-  return () => void (store.put = put);
+  return { undo: () => void (store.put = put), refused: () => refused };
+}
+
+/** From now on time passes for leases alone, and only as {@link passLeases} lets it. */
+function stopLeaseTime(): void {
+  vi.useFakeTimers({ toFake: ["Date", "hrtime", "setInterval", "clearInterval"] });
+  cleanAfterTest(async () => void vi.useRealTimers());
+}
+
+/**
+ * The time of three leases, in which a session is renewed as often as it has to be, and no renewal
+ * is due before the last one has done all it could.
+ *
+ * @param tries How often it was tried to write what the turn has said.
+ */
+async function passLeases(store: MemoryObjects, tries: () => number): Promise<void> {
+  const heads = () =>
+    store.calls.filter(({ call, name }) => call === "put" && name.endsWith("/head")).length;
+  const [headsBefore, triesBefore] = [heads(), tries()];
+  for (let count = 1; count <= 3 * RENEWALS; count += 1) {
+    await vi.advanceTimersByTimeAsync(LEASE_MS / RENEWALS);
+    await until(() => heads() >= headsBefore + count, "the session to be renewed");
+    await until(() => tries() >= triesBefore + count, "what was said to be written");
+  }
 }
 
 describe("a store that takes no large writes", () => {
   it("keeps the session of a turn that says much from the others, and no pieces", async () => {
-    const { store, one, two } = await replicas({ leaseTimeMs: 600 });
+    stopLeaseTime();
+    const { store, one, two } = await replicas();
     const turn = await begin(one, thread("t"));
     await turn.say("x".repeat(8.5 * 2 ** 20));
-    const undo = refuseLarge(store, 2 ** 20);
-    await delay(1_800);
+    const { undo, refused } = refuseLarge(store, 2 ** 20);
+    await passLeases(store, refused);
     expect(await codeOf(begin(two, thread("t")))).toBe("session_busy");
     expect(turn.claim.lost.aborted).toBe(false);
     expect(one.notices).toContain("unavailable");
@@ -138,7 +174,7 @@ describe("a store that takes no large writes", () => {
     const { store, one, two } = await replicas({ outboxBytes: 2 ** 26 });
     const turn = await begin(one, thread("t"));
     await turn.say("x".repeat(8.5 * 2 ** 20));
-    const undo = refuseLarge(store, 2 ** 20);
+    const { undo } = refuseLarge(store, 2 ** 20);
     await turn.finish();
     await turn[Symbol.asyncDispose]();
     expect(one.notices).toContain("kept");
@@ -182,11 +218,13 @@ function allHeads(store: MemoryObjects): SessionHead[] {
 
 describe("a store whose answers to large writes are lost", () => {
   it("keeps the session of a turn that says much from the others, and few pieces", async () => {
-    const { store, one, two } = await replicas({ leaseTimeMs: 600 });
+    stopLeaseTime();
+    const { store, one, two } = await replicas();
     const turn = await begin(one, thread("t"));
     await turn.say("hello");
     store.faultOf = (call, name) => (call === "put" && isPiece(name) ? "after" : null);
-    await delay(1_800);
+    const pieces = () => store.calls.filter(({ call, name }) => call === "put" && isPiece(name));
+    await passLeases(store, () => pieces().length);
     expect(await codeOf(begin(two, thread("t")))).toBe("session_busy");
     expect(piecesIn(store).length).toBeLessThan(2);
     await turn[Symbol.asyncDispose]();

@@ -16,6 +16,7 @@ import type { StoredSession } from "../../src/session/retention.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
 import { sessionPathsOf } from "../../src/session/session-paths.ts";
+import { until } from "../helpers/leaks.ts";
 import { cleanAfterTest, codeOf, errorOf, thread, threadWithHistory } from "./fixture.ts";
 import {
   allTextIn,
@@ -222,13 +223,35 @@ describe("a turn that waits for the store, and cannot be brought over", () => {
   });
 });
 
+const isPiece = (name: string) => name.startsWith("sessions/") && !name.endsWith("/head");
+
 /** Writing what was said takes its time from now on. */
 function slowDown(store: MemoryObjects, ms: number): void {
   const put = store.put.bind(store);
   store.put = async (name, ...rest) => {
-    if (name.startsWith("sessions/") && !name.endsWith("/head")) await delay(ms);
+    if (isPiece(name)) await delay(ms);
     return put(name, ...rest);
   };
+}
+
+/** Writing what was said takes from now on until it is let go. */
+function holdUp(store: MemoryObjects) {
+  const put = store.put.bind(store);
+  const waiting: (() => void)[] = [];
+  store.put = async (name, ...rest) => {
+    if (isPiece(name)) await new Promise<void>((resolve) => void waiting.push(resolve));
+    return put(name, ...rest);
+  };
+  const letGo = (): void => {
+    for (const go of waiting.splice(0)) go();
+  };
+  const undo = (): void => {
+    store.put = put;
+    letGo();
+  };
+  // Else a replica would wait for it to its end.
+  cleanAfterTest(async () => undo());
+  return { held: () => waiting.length, letGo, undo };
 }
 
 describe("a turn that its session will never have", () => {
@@ -342,21 +365,25 @@ describe("turns that wait for the store", () => {
   });
 
   it("keep their sessions until it is their turn, however many they are", async () => {
-    const leaseTimeMs = 3000;
-    const { store, one, two } = await replicas({ leaseTimeMs });
-    // Four at once, each for two seconds: the last ones are brought over after ten.
+    const pass = leaseTime();
+    const { store, one, two } = await replicas();
     const threads = Array.from({ length: 24 }, (_, at) => `t${at}`);
     await endTogether(store, one, threads);
-    slowDown(store, 2000);
+    const { held, letGo, undo } = holdUp(store);
     store.faultOf = () => null;
-    // Longer than leases of others are good for after an outage.
-    await delay(1.6 * leaseTimeMs);
+    // Four at once, each for two thirds of a lease: the last ones are brought over after four leases.
+    // The third four are reached after two, longer than leases of others are good for after an outage.
+    for (const isLast of [false, false, true]) {
+      await until(() => held() === 4, "the next four to be written");
+      await pass((2 / 3) * LEASE_MS);
+      if (!isLast) letGo();
+    }
     const delivered = () => one.notices.filter((what) => what === "delivered").length;
-    await expect.poll(delivered).toBeGreaterThan(1);
+    expect(delivered()).toBe(8);
     const last = threads.slice(-6);
     const codes = await Promise.all(last.map((each) => codeOf(begin(two, thread(each)))));
     expect(codes).toEqual(last.map(() => "session_busy"));
-    expect(delivered()).toBeLessThan(threads.length);
+    undo();
     await expect.poll(() => outboxOf(one), { timeout: 60_000 }).toEqual([]);
     expect(one.notices).not.toContain("superseded");
     expect(await takeTurn(two, thread("t23"), "next")).toEqual(["of t23"]);

@@ -152,7 +152,7 @@ describe("files beside a transcript", () => {
     await rm(result);
     store.faultOf = () => null;
     const again = await one.restarted();
-    await expect.poll(() => again.notices, { timeout: 5_000 }).toContain("delivered");
+    await expect.poll(() => again.notices).toContain("delivered");
     expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
     expect(await allOf(two)).toContain("a long result");
   });
@@ -217,7 +217,7 @@ describe("files beside a transcript", () => {
     await one.sessions[Symbol.asyncDispose]();
     store.faultOf = () => null;
     const again = await one.restarted();
-    await expect.poll(() => again.notices, { timeout: 5_000 }).toContain("delivered");
+    await expect.poll(() => again.notices).toContain("delivered");
     expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
     expect(await allOf(two)).toContain("one page");
   });

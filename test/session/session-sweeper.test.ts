@@ -13,6 +13,7 @@ import { allSessions, findSession } from "../../src/session/session-list.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { dataPathsOf } from "../../src/session/session-paths.ts";
 import { SessionSweeper, type Sweep } from "../../src/session/session-sweeper.ts";
+import { until } from "../helpers/leaks.ts";
 import { codeOf, openSessions, takeTurn, temporaryDirectory, thread } from "./fixture.ts";
 
 const DAY_MS = 86_400_000;
@@ -215,10 +216,12 @@ describe("a sweep beside others that delete", () => {
       await takeTurn(sessions, thread(`t${at}`), NOW_MS - 6 + at);
     }
     let deleted = 0;
+    let beganMs = Number.NaN;
     const deleteUnused: typeof sessions.deleteUnused = async (seen, nowMs) => {
       deleted += 1;
-      // As slow as many files are. The user makes room meanwhile, and deletes what would have stayed.
-      await delay(300);
+      // As slow as many files are, slower than the look was: what that saw is old then. The user makes
+      // room meanwhile, and deletes what would have stayed.
+      await delay(performance.now() - beganMs + 300);
       const others = deleted === 1 ? ["t3", "t4", "t5"] : [];
       for (const name of others) {
         const { sessionId } = sessionRefOf(thread(name));
@@ -229,6 +232,7 @@ describe("a sweep beside others that delete", () => {
     const look = (needsBytes: boolean) => sessions.look(needsBytes);
     const all = { ...LIMITS, maxIdleMs: null, ...limits };
     const parts = { directory: data, sessions: { look, deleteUnused }, limits: all };
+    beganMs = performance.now();
     const { swept, seen } = await new SessionSweeper(parts).sweep(NOW_MS);
     expect(swept).toHaveLength(1);
     expect(seen).toBe(6);
@@ -262,14 +266,33 @@ describe("a sweep beside a server", () => {
     for (let at = 0; at < 40; at += 1) {
       await takeTurn(sessions, thread(`old-${at}`), NOW_MS - 100 * DAY_MS);
     }
-    const sweeper = new SessionSweeper({ directory: data, sessions, limits: LIMITS });
+    const rests: Promise<string>[] = [];
+    /** Work enough for the longest rest there is to follow; this one ends before that. */
+    const work = async (): Promise<void> => {
+      await delay(10);
+      rests.push(delay(2_000, "rested"));
+    };
+    const deleteUnused: typeof sessions.deleteUnused = async (seen, nowMs) => {
+      const isDeleted = await sessions.deleteUnused(seen, nowMs);
+      await work();
+      return isDeleted;
+    };
+    async function* look(needsBytes: boolean): ReturnType<typeof sessions.look> {
+      for await (const found of sessions.look(needsBytes)) {
+        await work();
+        yield found;
+      }
+    }
+    const parts = { directory: data, sessions: { look, deleteUnused }, limits: LIMITS };
+    const sweeper = new SessionSweeper(parts);
     const sweeping = sweeper.sweep(NOW_MS, { loadRatio: 0.0001 });
     // Without rests all would be over by then.
     await delay(1_500);
     expect((await idsIn(data)).length).toBeGreaterThan(20);
-    const beganAtMs = performance.now();
-    await sweeper[Symbol.asyncDispose]();
-    expect(performance.now() - beganAtMs).toBeLessThan(1_000);
+    rests.length = 0;
+    await until(() => rests.length > 0, "the next rest to begin");
+    const isDisposed = sweeper[Symbol.asyncDispose]().then(() => "disposed");
+    expect(await Promise.race([...rests, isDisposed])).toBe("disposed");
     expect((await sweeping).swept.length).toBeLessThan(20);
     expect((await sweeper.sweep(NOW_MS)).seen).toBe(0);
   });

@@ -579,9 +579,9 @@ describe("a store that does not answer", () => {
     await turn[Symbol.asyncDispose]();
     store.faultOf = () => "before";
     goOn();
-    await expect.poll(() => one.notices, { timeout: 5000 }).toEqual(["unavailable", "kept"]);
+    await expect.poll(() => one.notices).toEqual(["unavailable", "kept"]);
     store.faultOf = () => null;
-    await expect.poll(() => one.notices, { timeout: 5000 }).toContain("delivered");
+    await expect.poll(() => one.notices).toContain("delivered");
     expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
   });
 
@@ -593,7 +593,7 @@ describe("a store that does not answer", () => {
     await delay(100);
     expect(again.notices).not.toContain("delivered");
     store.faultOf = () => null;
-    await expect.poll(() => again.notices, { timeout: 5000 }).toContain("delivered");
+    await expect.poll(() => again.notices).toContain("delivered");
     expect(await takeTurn(two, threadWithHistory("t"), "next")).toEqual(["during"]);
   });
 
@@ -649,7 +649,7 @@ describe("a store that does not answer", () => {
     store.faultOf = (_call, name) => (name.includes(turn.session.sessionId) ? "before" : null);
     expect(await codeOf(begin(one, thread("other")))).toBe("store_unavailable");
     store.faultOf = () => null;
-    await expect.poll(() => one.notices, { timeout: 5000 }).toContain("delivered");
+    await expect.poll(() => one.notices).toContain("delivered");
     await takeTurn(one, thread("other"), "hello");
   });
 });

@@ -97,7 +97,7 @@ describe("SingleSession", () => {
   it("is over when no turn comes, but not while one runs, however long", async () => {
     const idle = await openReplica(50);
     idle.single.awaitTurn();
-    await until(() => idle.single.over.aborted, "the end of a replica without a turn", 2_000);
+    await until(() => idle.single.over.aborted, "the end of a replica without a turn");
     expect(idle.single.over.reason).toContain("hosting.idleTime");
 
     const { single, locks } = await openReplica(300);
@@ -106,6 +106,6 @@ describe("SingleSession", () => {
     await delay(600);
     expect(single.over.aborted).toBe(false);
     lock[Symbol.dispose]();
-    await until(() => single.over.aborted, "the end after the last turn", 2_000);
+    await until(() => single.over.aborted, "the end after the last turn");
   });
 });

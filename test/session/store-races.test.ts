@@ -99,7 +99,7 @@ describe("a piece that is shorter than it was", () => {
     return async () => store.put(name, whole, "any");
   }
 
-  it("has its session refused, and given back", { timeout: 10_000 }, async () => {
+  it("has its session refused, and given back", async () => {
     const { store, one, two } = await replicas();
     await talk(one, ["hello"]);
     const mend = await cutPiece(store);

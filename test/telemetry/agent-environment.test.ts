@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { agentTelemetryEnvironment } from "../../src/telemetry/agent-environment.ts";
 import { startTurnSpan } from "../../src/telemetry/turn-span.ts";
+import { until } from "../helpers/leaks.ts";
 import { openCollector, urlOf } from "./collector.ts";
 
 const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
@@ -105,6 +106,16 @@ describe("agentTelemetryEnvironment", () => {
       ),
     );
 
+    // What the process sent as it ended may be read only after that.
+    const pathsSeen = () => [...new Set(collector.received.map(({ path }) => path))].sort();
+    const namesSeen = () => new Set(collector.spans().map(({ name }) => name));
+    await until(
+      () =>
+        namesSeen().has("claude_code.interaction") &&
+        namesSeen().has("claude_code.llm_request") &&
+        pathsSeen().length >= 2,
+      "the spans and the logs of the turn",
+    );
     const spans = collector.spans();
     const interaction = spans.find(({ name }) => name === "claude_code.interaction");
     expect(interaction).toMatchObject({ traceId: TRACE_ID, parentSpanId: span.spanId });
@@ -113,8 +124,7 @@ describe("agentTelemetryEnvironment", () => {
       parentSpanId: interaction?.spanId,
     });
     // No metrics: the server counts its turns itself.
-    const paths = new Set(collector.received.map(({ path }) => path));
-    expect([...paths].sort()).toEqual(["/v1/logs", "/v1/traces"]);
+    expect(pathsSeen()).toEqual(["/v1/logs", "/v1/traces"]);
     for (const { headers, body } of collector.received) {
       expect(headers).toMatchObject({ authorization: "Bearer a=b", "x-team": "one" });
       expect(body.includes("gen_ai.agent.name")).toBe(true);

@@ -101,9 +101,10 @@ describe("redactText", () => {
     const units = ["a", "token", "Bearer ", "eyJ", "eyJaaaaaaaa-", "eyJaaaaaaaa.a-", "sk-"];
     for (const unit of [...units, ":\\\\", "://a:", "-----BEGIN A", " "]) {
       const text = unit.repeat(100_000 / unit.length);
-      const beganMs = performance.now();
+      const before = process.cpuUsage();
       redactText(text);
-      expect(performance.now() - beganMs, unit).toBeLessThan(1_000);
+      const { user, system } = process.cpuUsage(before);
+      expect((user + system) / 1000, unit).toBeLessThan(1_000);
     }
   });
 });

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 
 import type { Config } from "../../src/config/config.ts";
@@ -74,22 +75,31 @@ describe("startTelemetry, without a collector", () => {
   });
 });
 
+/** What two turns send, one in the caller's trace, and whether all of it was sent in time. */
+async function sendTwoTurns() {
+  await using collector = await openCollector();
+  const { telemetry, lines } = await start({
+    otlpEndpoint: `${collector.url}/`,
+    otlpHeaders: { "x-collector-key": "opaque" },
+  });
+  const joined = telemetry.startTurnSpan({
+    ...TURN,
+    traceparent: `00-${TRACE_ID}-${PARENT_ID}-01`,
+  });
+  const alone = telemetry.startTurnSpan(TURN);
+  telemetry.metrics.turnAdmitted("support");
+  joined.end(COMPLETED);
+  alone.end(FAILED);
+  await telemetry[Symbol.asyncDispose]();
+  return { collector, joined, alone, wasCutOff: lines.join("").includes("did not answer within") };
+}
+
 describe("startTelemetry, with a collector", () => {
   it("sends one span a turn, joined to the caller's trace, and the metrics", async () => {
-    await using collector = await openCollector();
-    const { telemetry } = await start({
-      otlpEndpoint: `${collector.url}/`,
-      otlpHeaders: { "x-collector-key": "opaque" },
-    });
-    const joined = telemetry.startTurnSpan({
-      ...TURN,
-      traceparent: `00-${TRACE_ID}-${PARENT_ID}-01`,
-    });
-    const alone = telemetry.startTurnSpan(TURN);
-    telemetry.metrics.turnAdmitted("support");
-    joined.end(COMPLETED);
-    alone.end(FAILED);
-    await telemetry[Symbol.asyncDispose]();
+    let sent = await sendTwoTurns();
+    // Who sends and who takes are both in this process, which may be held up for the time there is.
+    for (let tries = 1; tries < 5 && sent.wasCutOff; tries += 1) sent = await sendTwoTurns();
+    const { collector, joined, alone } = sent;
 
     expect(collector.spans()).toEqual([
       {
@@ -143,11 +153,13 @@ describe("startTelemetry, with a collector", () => {
     const { telemetry, lines } = await start({ otlpEndpoint: collector.url });
     telemetry.startTurnSpan(TURN).end(COMPLETED);
     expect(await telemetry.metrics.renderPrometheus()).toContain("plimsoll_turn_in_flight 3");
-    const beganMs = performance.now();
-    await telemetry[Symbol.asyncDispose]();
+    const isEnded = telemetry[Symbol.asyncDispose]().then(() => "ended");
     // Two seconds are the promise, and five what the export itself would wait.
-    expect(performance.now() - beganMs).toBeLessThan(4_500);
-    expect(lines.join("")).toMatch(/"level":"warn".*Cannot send the last telemetry/);
+    const isLate = delay(4_500, "late", { ref: false });
+    expect(await Promise.race([isEnded, isLate])).toBe("ended");
+    expect(lines.join("")).toMatch(
+      /"level":"warn".*did not answer within 2000 ms.*Cannot send the last telemetry/,
+    );
     if (how === "mute") await collector[Symbol.asyncDispose]();
   });
 });

@@ -1,11 +1,20 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { StopCause } from "../../src/turn/outcome.ts";
 import { deadlineIn, watchTurn, type TurnWatch } from "../../src/turn/watch.ts";
 
 const LONG_MS = 60_000;
 let watch: TurnWatch | undefined;
-afterEach(() => watch?.[Symbol.dispose]());
+beforeEach(
+  () =>
+    void vi.useFakeTimers({
+      toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"],
+    }),
+);
+afterEach(() => {
+  watch?.[Symbol.dispose]();
+  vi.useRealTimers();
+});
 
 function watched(limits: Partial<Parameters<typeof watchTurn>[0]>): StopCause[] {
   const stops: StopCause[] = [];
@@ -15,48 +24,52 @@ function watched(limits: Partial<Parameters<typeof watchTurn>[0]>): StopCause[] 
 }
 
 describe("watchTurn", () => {
-  it("stops a turn that does not start", async () => {
+  it("stops a turn that does not start", () => {
     const stops = watched({ startTimeoutMs: 30, stallTimeMs: 10 });
-    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
+    vi.advanceTimersByTime(29);
+    expect(stops).toEqual([]);
+    vi.advanceTimersByTime(1);
     expect(stops).toMatchObject([{ kind: "failed", code: "agent_start_failed" }]);
   });
 
-  it("stops a turn that falls silent, once", async () => {
+  it("stops a turn that falls silent, once", () => {
     const stops = watched({ startTimeoutMs: 30, stallTimeMs: 40 });
     watch?.started();
-    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    vi.advanceTimersByTime(39);
+    expect(stops).toEqual([]);
+    vi.advanceTimersByTime(LONG_MS);
     expect(stops).toMatchObject([{ kind: "failed", code: "turn_stalled" }]);
   });
 
-  it("measures silence from the last word", async () => {
+  it("measures silence from the last word", () => {
     const stops = watched({ stallTimeMs: 150 });
     watch?.started();
-    const beganMs = performance.now();
     const talk = setInterval(() => watch?.heard(), 20);
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    vi.advanceTimersByTime(400);
     clearInterval(talk);
+    vi.advanceTimersByTime(149);
     expect(stops).toEqual([]);
-    await vi.waitFor(() => expect(stops).toHaveLength(1), { timeout: 10_000 });
-    expect(performance.now() - beganMs).toBeGreaterThan(500);
+    vi.advanceTimersByTime(1);
+    expect(stops).toMatchObject([{ kind: "failed", code: "turn_stalled" }]);
   });
 
-  it("stops nothing once it is disposed", async () => {
+  it("stops nothing once it is disposed", () => {
     const stops = watched({ startTimeoutMs: 20, stallTimeMs: 20 });
     watch?.started();
     watch?.[Symbol.dispose]();
-    await new Promise((resolve) => setTimeout(resolve, 80));
+    vi.advanceTimersByTime(LONG_MS);
     expect(stops).toEqual([]);
   });
 });
 
 describe("deadlineIn", () => {
-  it("aborts when the time is over, and never once it is disposed", async () => {
+  it("aborts when the time is over, and never once it is disposed", () => {
     using deadline = deadlineIn(20);
     const other = deadlineIn(20);
     other[Symbol.dispose]();
-    await vi.waitFor(() => expect(deadline.signal.aborted).toBe(true), { timeout: 10_000 });
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    vi.advanceTimersByTime(19);
+    expect(deadline.signal.aborted).toBe(false);
+    vi.advanceTimersByTime(LONG_MS);
     expect(deadline.signal.reason).toMatchObject({ code: "turn_timeout" });
     expect(other.signal.aborted).toBe(false);
   });

@@ -332,7 +332,7 @@ it("is opened by its URL, for a program of one's own", async () => {
     await using store = await openSessionStore(pathToFileURL(path));
     await store.append(key, [entry(text)]);
   }
-  await using store = await openSessionStore(pathToFileURL(path).href, { timeoutMs: 1_000 });
+  await using store = await openSessionStore(pathToFileURL(path).href, { timeoutMs: 20_000 });
   expect(textsOf(await store.load(key))).toEqual(["one", "two"]);
   await rm(path, { recursive: true });
 });
