@@ -6,6 +6,7 @@
  */
 
 import { expect } from "vitest";
+import type { TurnUsage } from "../../src/turn/turn.ts";
 
 /** How long a kept process may be silent before its turn has another one; less what clocks cut off. */
 export const SILENT_MS = 2_000 - 50;
@@ -26,9 +27,7 @@ export async function inThreeTries(attempt: () => Promise<Try>, what: string): P
   expect.fail(`Not so in three tries: ${what}`);
 }
 
-/** What comes of some work, and how long it took. */
-export async function timed<Result>(work: () => Promise<Result>): Promise<[Result, number]> {
-  const beganAtMs = performance.now();
-  const result = await work();
-  return [result, performance.now() - beganAtMs];
+/** Whether the turn had to wait for its first word as long as for a process that does not answer. */
+export function waitedLong({ usage }: { readonly usage: TurnUsage }): boolean {
+  return (usage.firstTokenMs ?? usage.durationMs) > SILENT_MS;
 }
