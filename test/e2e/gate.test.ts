@@ -28,6 +28,12 @@ rules:
 
 const LATE_SERVER = `sleep 5; exec node ${join(import.meta.dirname, "../turn/mcp-server.mjs")}`;
 
+/**
+ * The guard sheds, and says so, when it was not given a core for 2.5 s; what is counted here are the
+ * turns that others shed.
+ */
+const NO_GUARD = { "capacity.guard": "false" };
+
 /** It has not started before five seconds are over. */
 const LATE = `
 name: helper
@@ -44,6 +50,7 @@ describe("a server that carries two turns", () => {
     server = await startServer({
       script: SCRIPT,
       settings: {
+        ...NO_GUARD,
         "capacity.admission": "static",
         "capacity.memoryLimit": "1400MiB",
         "agentProcess.endGrace": "500ms",
@@ -120,7 +127,11 @@ describe("a server that carries two turns", () => {
   it("tells the log once that it sheds, and why, however many it refuses", async () => {
     await using full = await startServer({
       script: SCRIPT,
-      settings: { "capacity.admission": "static", "capacity.memoryLimit": "1400MiB" },
+      settings: {
+        ...NO_GUARD,
+        "capacity.admission": "static",
+        "capacity.memoryLimit": "1400MiB",
+      },
     });
     await fill(full);
     const before = full.logs.length;
@@ -166,6 +177,7 @@ describe("a server told to shed with 503 and to be unready while full", () => {
     await using server = await startServer({
       script: SCRIPT,
       settings: {
+        ...NO_GUARD,
         "capacity.memoryLimit": "4GiB",
         "capacity.maxTurns": "1",
         "capacity.shedStatus": "503",
@@ -184,7 +196,7 @@ describe("a server told to shed with 503 and to be unready while full", () => {
 
 describe("a server that starts one process at a time, and has nobody wait for more than 2 s", () => {
   it("sheds those who would, also when all come at once", async () => {
-    const starts = { "capacity.startsAtOnce": "1", "capacity.startWait": "2s" };
+    const starts = { ...NO_GUARD, "capacity.startsAtOnce": "1", "capacity.startWait": "2s" };
     await using server = await startServer({
       script: SCRIPT,
       agents: [LATE],
@@ -209,7 +221,7 @@ describe("a server that gives each caller one stream", () => {
   it("refuses a second one, though there is room, until the first has ended", async () => {
     await using server = await startServer({
       script: SCRIPT,
-      settings: { "capacity.memoryLimit": "4GiB", "http.streamsPerCaller": "1" },
+      settings: { ...NO_GUARD, "capacity.memoryLimit": "4GiB", "http.streamsPerCaller": "1" },
     });
     const turn = await stream(server, "Hang");
     const problem = await refusal(post(server, "Hi"));
@@ -227,6 +239,7 @@ describe("a server that carries two turns of two tenants", () => {
     await using server = await startServer({
       script: SCRIPT,
       settings: {
+        ...NO_GUARD,
         "capacity.memoryLimit": "8GiB",
         "capacity.maxTurns": "2",
         "agentProcess.endGrace": "500ms",

@@ -54,12 +54,18 @@ const AGENTS = [
   "name: nervous\ninstructions: You are a test.\nlimits: { stallTime: 1s }\n",
 ];
 
+const SETTINGS = {
+  "capacity.memoryLimit": "8GiB",
+  // It sheds when it was not given a core for 2.5 s.
+  "capacity.guard": "false",
+};
+
 let server: TestServer;
 beforeAll(async () => {
   server = await startServer({
     script: SCRIPT,
     agents: AGENTS,
-    settings: { "capacity.memoryLimit": "8GiB" },
+    settings: SETTINGS,
   });
 });
 afterAll(async () => server[Symbol.asyncDispose]());
@@ -102,7 +108,7 @@ describe("a turn that reaches a limit of its agent", () => {
     await using single = await startServer({
       script: SCRIPT,
       agents: AGENTS,
-      settings: { "capacity.memoryLimit": "8GiB", "capacity.startsAtOnce": "1" },
+      settings: { ...SETTINGS, "capacity.startsAtOnce": "1" },
     });
     const askedAtMs = performance.now();
     const asked = Array.from({ length: 6 }, () => refusal(post(single, "Hi", { agent: "slow" })));
