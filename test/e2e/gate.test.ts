@@ -6,9 +6,11 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
+import { SHED_PAUSE_MS } from "../../src/server/shed-log.ts";
 import { until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, type TurnStream } from "./client.ts";
@@ -24,6 +26,23 @@ rules:
       - text: "You said: {{userText}}"
 `;
 
+const LATE_SERVER = `sleep 5; exec node ${join(import.meta.dirname, "../turn/mcp-server.mjs")}`;
+
+/**
+ * The guard sheds, and says so, when it was not given a core for 2.5 s; what is counted here are the
+ * turns that others shed.
+ */
+const NO_GUARD = { "capacity.guard": "false" };
+
+/** It has not started before five seconds are over. */
+const LATE = `
+name: helper
+instructions: You are a test.
+tools:
+  mcp:
+    vault: { type: stdio, command: sh, args: [-c, "${LATE_SERVER}"] }
+`;
+
 describe("a server that carries two turns", () => {
   let server: InProcessServer;
   beforeAll(async () => {
@@ -31,6 +50,7 @@ describe("a server that carries two turns", () => {
     server = await startServer({
       script: SCRIPT,
       settings: {
+        ...NO_GUARD,
         "capacity.admission": "static",
         "capacity.memoryLimit": "1400MiB",
         "agentProcess.endGrace": "500ms",
@@ -93,7 +113,7 @@ describe("a server that carries two turns", () => {
     // Nothing of the body is ever sent, and the answer does not wait for it.
     let answer = "";
     socket.setEncoding("utf8").on("data", (text: string) => (answer += text));
-    await until(() => answer.includes('"code":"at_capacity"'), "the refusal", 10_000);
+    await until(() => answer.includes('"code":"at_capacity"'), "the refusal");
     expect(answer).toMatch(/^HTTP\/1\.1 429 /);
     socket.destroy();
   });
@@ -107,21 +127,32 @@ describe("a server that carries two turns", () => {
   it("tells the log once that it sheds, and why, however many it refuses", async () => {
     await using full = await startServer({
       script: SCRIPT,
-      settings: { "capacity.admission": "static", "capacity.memoryLimit": "1400MiB" },
+      settings: {
+        ...NO_GUARD,
+        "capacity.admission": "static",
+        "capacity.memoryLimit": "1400MiB",
+      },
     });
     await fill(full);
     const before = full.logs.length;
+    const askedAtMs = performance.now();
     const answers = await Promise.all(Array.from({ length: 200 }, () => post(full, "Hi")));
     for (const answer of answers) await refusal(answer);
+    const tookMs = performance.now() - askedAtMs;
     const told = full.logs.slice(before).filter(({ msg }) => msg.startsWith("Turns are"));
-    expect(told).toEqual([
-      expect.objectContaining({
+    expect(told[0]).toMatchObject({ shed: 1 });
+    for (const line of told) {
+      expect(line).toMatchObject({
         level: "info",
         msg: "Turns are shed",
-        shed: 1,
         decision: "shed (memory): 1,400 of 1,400 MiB committed; this turn is predicted 500 MiB",
-      }),
-    ]);
+      });
+    }
+    // Where the refusals take so long it says that it sheds still, and how many there were.
+    expect(told.length).toBeLessThanOrEqual(1 + Math.floor(tookMs / SHED_PAUSE_MS));
+    const sums = told.map(({ shed }) => Number(shed));
+    expect(sums.reduce((sum, shed) => sum + shed, 0)).toBeLessThanOrEqual(200);
+    expect(Math.min(...sums)).toBeGreaterThan(0);
     await cancelAll(full);
   });
 
@@ -146,6 +177,7 @@ describe("a server told to shed with 503 and to be unready while full", () => {
     await using server = await startServer({
       script: SCRIPT,
       settings: {
+        ...NO_GUARD,
         "capacity.memoryLimit": "4GiB",
         "capacity.maxTurns": "1",
         "capacity.shedStatus": "503",
@@ -164,9 +196,10 @@ describe("a server told to shed with 503 and to be unready while full", () => {
 
 describe("a server that starts one process at a time, and has nobody wait for more than 2 s", () => {
   it("sheds those who would, also when all come at once", async () => {
-    const starts = { "capacity.startsAtOnce": "1", "capacity.startWait": "2s" };
+    const starts = { ...NO_GUARD, "capacity.startsAtOnce": "1", "capacity.startWait": "2s" };
     await using server = await startServer({
       script: SCRIPT,
+      agents: [LATE],
       settings: { "capacity.memoryLimit": "16GiB", "capacity.admission": "static", ...starts },
     });
     const answers = await Promise.all(
@@ -179,6 +212,7 @@ describe("a server that starts one process at a time, and has nobody wait for mo
     for (const answer of refused) {
       expect(await refusal(answer)).toMatchObject({ code: "at_capacity", reason: "start" });
     }
+    await cancelAll(server);
     for (const answer of answers) if (!answer.bodyUsed) await answer.text();
   });
 });
@@ -187,7 +221,7 @@ describe("a server that gives each caller one stream", () => {
   it("refuses a second one, though there is room, until the first has ended", async () => {
     await using server = await startServer({
       script: SCRIPT,
-      settings: { "capacity.memoryLimit": "4GiB", "http.streamsPerCaller": "1" },
+      settings: { ...NO_GUARD, "capacity.memoryLimit": "4GiB", "http.streamsPerCaller": "1" },
     });
     const turn = await stream(server, "Hang");
     const problem = await refusal(post(server, "Hi"));
@@ -205,6 +239,7 @@ describe("a server that carries two turns of two tenants", () => {
     await using server = await startServer({
       script: SCRIPT,
       settings: {
+        ...NO_GUARD,
         "capacity.memoryLimit": "8GiB",
         "capacity.maxTurns": "2",
         "agentProcess.endGrace": "500ms",

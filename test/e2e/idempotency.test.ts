@@ -48,14 +48,28 @@ const OPTIONS = {
     "name: lonely\ninstructions: You are a test.\n" +
       "tools: { mcp: { none: { type: stdio, command: 'false' } } }\n",
   ],
-  settings: { "capacity.memoryLimit": "4GiB", "journal.keepTime": "5s", "capacity.maxTurns": "2" },
+  settings: {
+    "capacity.memoryLimit": "4GiB",
+    "capacity.maxTurns": "2",
+    // It sheds when it was not given a core for 2.5 s.
+    "capacity.guard": "false",
+    "journal.keepTime": "2m",
+  },
 } as const satisfies TestServerOptions;
 
+/** Holds the events of a turn for longer than any test takes. */
 let server: InProcessServer;
+/** Has forgotten them a moment after its end. */
+let forgetful: InProcessServer;
 beforeAll(async () => {
   server = await startServer(OPTIONS);
+  const settings = { ...OPTIONS.settings, "journal.keepTime": "1s" };
+  forgetful = await startServer({ ...OPTIONS, settings });
 });
-afterAll(async () => server[Symbol.asyncDispose]());
+afterAll(async () => {
+  // Each looks for what is left open in this process: neither may wait for the other to end.
+  await Promise.all([server, forgetful].map((each) => each[Symbol.asyncDispose]()));
+});
 
 let keys = 0;
 function withKey(more: Asking = {}): Asking & { readonly threadId: string } {
@@ -67,6 +81,21 @@ function withKey(more: Asking = {}): Asking & { readonly threadId: string } {
 async function forgotten({ url }: TestServer, turnId: string): Promise<void> {
   const isGone = async () => (await fetch(`${url}/v1/turns/${turnId}`)).status === 404;
   await until(isGone, "the turn to be forgotten");
+}
+
+/** Asks for the turn as a stream of events, from the one on that follows the id. */
+function opening({ url }: TestServer, input: string, { headers, threadId }: Asking) {
+  return (lastEventId?: string) =>
+    openFrames(`${url}/v1/agents/helper/turns`, {
+      method: "POST",
+      headers: {
+        ...headers,
+        "content-type": "application/json",
+        accept: "text/event-stream",
+        ...(lastEventId !== undefined && { "last-event-id": lastEventId }),
+      },
+      body: JSON.stringify({ input, threadId }),
+    });
 }
 
 describe("the same request", () => {
@@ -120,43 +149,35 @@ describe("the same request", () => {
   });
 
   it("goes on where its client was cut, by Last-Event-ID", async () => {
-    const asking = withKey();
-    const open = (lastEventId?: string) =>
-      openFrames(`${server.url}/v1/agents/helper/turns`, {
-        method: "POST",
-        headers: {
-          ...asking.headers,
-          "content-type": "application/json",
-          accept: "text/event-stream",
-          ...(lastEventId !== undefined && { "last-event-id": lastEventId }),
-        },
-        body: JSON.stringify({ input: "Speak slowly", threadId: asking.threadId }),
-      });
+    const open = opening(server, "Speak slowly", withKey());
     const seen: Frame[] = await take(await open(), 5);
     seen.push(...(await take(await open(lastIdOf(seen)))));
     expect(seen.map(({ id }) => Number(id?.split("-")[1]))).toEqual(seen.map((_, n) => n + 1));
     expect(eventsOf(seen).at(-1)).toMatchObject({ outcome: { status: "completed" } });
     expect((await open(lastIdOf(seen))).response.status).toBe(204);
-    await forgotten(
-      server,
-      eventsOf(seen).flatMap((e) => (e.type === "turn_started" ? [e.turnId] : []))[0] ?? "",
-    );
+  });
+
+  it("does not go on in the middle once its events are gone", async () => {
+    const open = opening(forgetful, "Hi", withKey());
+    const begun = await open();
+    const seen = await take(begun);
+    await forgotten(forgetful, begun.response.headers.get("x-turn-id") ?? "");
     const problem = await refusal((await open(seen[3]?.id)).response);
     expect(problem).toMatchObject({ status: 410, code: "events_expired" });
   });
 
   it("is answered from the record when its events are gone, also while another turn runs", async () => {
-    const asked = server.asked.length;
+    const asked = forgetful.asked.length;
     const asking = withKey();
-    const first = await ask(server, "Hi", asking);
-    await forgotten(server, first.turnId);
-    const other = await stream(server, "Now hang", { threadId: asking.threadId });
+    const first = await ask(forgetful, "Hi", asking);
+    await forgotten(forgetful, first.turnId);
+    const other = await stream(forgetful, "Now hang", { threadId: asking.threadId });
     await other.until("text_delta");
-    const response = await post(server, "Hi", asking);
+    const response = await post(forgetful, "Hi", asking);
     expect(response.headers.get("idempotent-replayed")).toBe("true");
     expect(response.headers.get("x-turn-id")).toBe(first.turnId);
     expect(await response.json()).toEqual(first);
-    const again = await stream(server, "Hi", asking);
+    const again = await stream(forgetful, "Hi", asking);
     expect(await again.outcome()).toMatchObject({ status: "completed", text: first.text });
     expect(again.text()).toBe(first.text);
     expect(again.events.map(({ type }) => type)).toEqual([
@@ -166,17 +187,17 @@ describe("the same request", () => {
       "text_ended",
       "turn_ended",
     ]);
-    await fetch(`${server.url}/v1/turns/${other.turnId}/cancel`, { method: "POST" });
+    await fetch(`${forgetful.url}/v1/turns/${other.turnId}/cancel`, { method: "POST" });
     await other.outcome();
-    expect(server.asked.length).toBe(asked + 2);
+    expect(forgetful.asked.length).toBe(asked + 2);
   });
 
   it("says when only a part of its answer was kept", async () => {
     const asking = withKey();
-    const first = await ask(server, "Be long", asking);
+    const first = await ask(forgetful, "Be long", asking);
     expect(first.text.length).toBeGreaterThan(20_000);
-    await forgotten(server, first.turnId);
-    const again = await ask(server, "Be long", asking);
+    await forgotten(forgetful, first.turnId);
+    const again = await ask(forgetful, "Be long", asking);
     expect(again.isCut).toBe(true);
     expect(first.text.startsWith(again.text)).toBe(true);
     expect(again.text.length).toBeGreaterThan(16_000);
@@ -184,30 +205,33 @@ describe("the same request", () => {
 
   it("finds its session also where it names none", async () => {
     const { threadId: _none, ...asking } = withKey();
-    const first = await ask(server, "Hi", asking);
-    expect(await ask(server, "Hi", asking)).toEqual(first);
-    await forgotten(server, first.turnId);
-    expect(await ask(server, "Hi", asking)).toEqual(first);
+    const held = await ask(server, "Hi", asking);
+    expect(await ask(server, "Hi", asking)).toEqual(held);
+    const kept = await ask(forgetful, "Hi", asking);
+    await forgotten(forgetful, kept.turnId);
+    expect(await ask(forgetful, "Hi", asking)).toEqual(kept);
   });
 
   it("may be asked again of an agent that keeps nothing, once its events are gone", async () => {
     const asking = withKey({ agent: "passing" });
-    const first = await ask(server, "Hi", asking);
-    expect((await ask(server, "Hi", asking)).turnId).toBe(first.turnId);
-    await forgotten(server, first.turnId);
-    expect((await ask(server, "Hi", asking)).turnId).not.toBe(first.turnId);
+    const held = await ask(server, "Hi", asking);
+    expect((await ask(server, "Hi", asking)).turnId).toBe(held.turnId);
+    const first = await ask(forgetful, "Hi", asking);
+    await forgotten(forgetful, first.turnId);
+    expect((await ask(forgetful, "Hi", asking)).turnId).not.toBe(first.turnId);
   });
 });
 
 describe("a key", () => {
   it("is refused for another request, in memory and from the record; and is free elsewhere", async () => {
     const asking = withKey();
-    const { turnId } = await ask(server, "Hi", asking);
     const reused = { status: 422, code: "idempotency_key_reused" };
+    await ask(server, "Hi", asking);
     expect(await refusal(post(server, "Ho", asking))).toMatchObject(reused);
-    await forgotten(server, turnId);
-    expect(await refusal(post(server, "Ho", asking))).toMatchObject(reused);
-    const elsewhere = await ask(server, "Ho", { ...asking, threadId: "elsewhere" });
+    const { turnId } = await ask(forgetful, "Hi", asking);
+    await forgotten(forgetful, turnId);
+    expect(await refusal(post(forgetful, "Ho", asking))).toMatchObject(reused);
+    const elsewhere = await ask(forgetful, "Ho", { ...asking, threadId: "elsewhere" });
     expect(elsewhere.text).toBe("You said: Ho");
   });
 
@@ -318,8 +342,14 @@ describe("after a restart", () => {
 });
 
 describe("the run of an AG-UI client", () => {
-  const run = (threadId: string, runId: string, content: string, more: object = {}) =>
-    fetch(`${server.url}/v1/agents/helper/agui`, {
+  const run = (
+    threadId: string,
+    runId: string,
+    content: string,
+    more: object = {},
+    at: TestServer = server,
+  ) =>
+    fetch(`${at.url}/v1/agents/helper/agui`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({
@@ -332,17 +362,19 @@ describe("the run of an AG-UI client", () => {
     });
 
   it("does not run twice, whether its events are held or gone", async () => {
-    const asked = server.asked.length;
+    const asked = [server.asked.length, forgetful.asked.length];
     const first = await (await run("agui twice", "r1", "Hi")).text();
-    const held = await run("agui twice", "r1", "Hi");
-    const turnId = held.headers.get("x-turn-id") ?? "";
-    expect(await held.text()).toBe(first);
-    await forgotten(server, turnId);
-    const gone = await (await run("agui twice", "r1", "Hi")).text();
+    expect(await (await run("agui twice", "r1", "Hi")).text()).toBe(first);
+
+    const twice = (content: string) => run("agui twice", "r1", content, {}, forgetful);
+    const begun = await twice("Hi");
+    await begun.text();
+    await forgotten(forgetful, begun.headers.get("x-turn-id") ?? "");
+    const gone = await (await twice("Hi")).text();
     expect(gone).toContain('"type":"RUN_FINISHED"');
     expect(gone).toContain("You said: Hi");
-    expect(server.asked.length).toBe(asked + 1);
-    expect(await refusal(run("agui twice", "r1", "Ho"))).toMatchObject({ status: 422 });
+    expect([server, forgetful].map((at) => at.asked.length)).toEqual(asked.map((n) => n + 1));
+    expect(await refusal(twice("Ho"))).toMatchObject({ status: 422 });
   });
 
   it("is another one for other words of a client before 1.0", async () => {

@@ -19,7 +19,12 @@ rules:
   - reply:
       - text: "You said: {{userText}}"
 `;
-const SETTINGS = { "drain.grace": "0s", "agentProcess.endGrace": "500ms" };
+const SETTINGS = {
+  "drain.grace": "0s",
+  "agentProcess.endGrace": "500ms",
+  // It sheds when it was not given a core for 2.5 s.
+  "capacity.guard": "false",
+};
 
 describe("the figures of admission in /metrics", () => {
   it("are the reserves that were set, with static admission", async () => {

@@ -7,9 +7,11 @@
 import { describe, expect, it } from "vitest";
 
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
+import { until } from "../helpers/leaks.ts";
 import { startServer } from "../helpers/server.ts";
 import { ask, stream } from "./client.ts";
 import { floodingModel } from "./flooding-model.ts";
+import { inThreeTries, waitedLong } from "./tries.ts";
 
 /** 1.5 GiB, in one piece. */
 const BALLOON = "node -e 'Buffer.alloc(3 * 2 ** 29, 1); setInterval(() => {}, 1000)'";
@@ -63,7 +65,8 @@ describe("the memory guard of a server", () => {
     expect(told?.msg).toMatch(/ended a tool: it held .* of the 512 MiB that one turn may hold/);
     const metrics = await server.metrics();
     expect(metrics).toMatch(/guard_actions_total\{[^}]*guard_target="tool"[^}]*\} 1/);
-    expect(metrics).toMatch(/plimsoll_guard_level(\{[^}]*\})? 0/);
+    const level = /^plimsoll_guard_level(\{[^}]*\})? 0$/m;
+    await until(async () => level.test(await server.metrics()), "the guard to see room");
     // What the tool took until it was ended is nothing that a turn is to be predicted.
     const { largestBytes } = (await server.capacity()).footprints["helper"] ?? {};
     expect(largestBytes).toBeLessThan(350 * 2 ** 20);
@@ -95,32 +98,38 @@ describe("the memory guard of a server", () => {
   });
 
   it("has a later turn of a process that lingers raise the prediction at once", async () => {
-    await using model = await floodingModel();
-    await using server = await startServer({
-      script: SCRIPT,
-      agents: [`${shell("192MiB")}hosting: { linger: 10m }\n`],
-      settings: SETTINGS,
-      environment: { ANTHROPIC_BASE_URL: model.url },
-    });
-    const learned = async () => (await server.capacity()).footprints["helper"];
-    const at = { threadId: "stays" };
-    expect(await ask(server, "Hello", at)).toMatchObject({ status: "completed" });
-    const { largestBytes: before = 0 } = (await learned()) ?? {};
-    const [resting] = (await server.capacity()).turns;
-    expect(resting).toMatchObject({ kind: "resident", turnId: null });
-    const flooded = await stream(server, "Flood", at);
-    const [working] = (await server.capacity()).turns;
-    const { turnId } = flooded;
-    const { processId } = resting ?? {};
-    expect(working).toMatchObject({ kind: "turn", turnId, processId });
-    expect(await flooded.outcome()).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
-    const [ended] = server.logs.filter(({ msg }) => msg === "Turn failed");
-    expect(ended).toMatchObject({ process: "resident" });
-    const [told] = server.logs.filter(({ msg }) => msg.startsWith("The memory guard has ended"));
-    expect(told).toMatchObject({ turnId, processId });
-    expect(processId).not.toBe(turnId);
-    const { largestBytes: after = 0 } = (await learned()) ?? {};
-    expect(after).toBeGreaterThan(before + 2 ** 25);
+    await inThreeTries(async () => {
+      await using model = await floodingModel();
+      await using server = await startServer({
+        script: SCRIPT,
+        agents: [`${shell("192MiB")}hosting: { linger: 10m }\n`],
+        settings: SETTINGS,
+        environment: { ANTHROPIC_BASE_URL: model.url },
+      });
+      const learned = async () => (await server.capacity()).footprints["helper"];
+      const at = { threadId: "stays" };
+      expect(await ask(server, "Hello", at)).toMatchObject({ status: "completed" });
+      const { largestBytes: before = 0 } = (await learned()) ?? {};
+      const [resting] = (await server.capacity()).turns;
+      expect(resting).toMatchObject({ kind: "resident", turnId: null });
+      const flooded = await stream(server, "Flood", at);
+      const [working] = (await server.capacity()).turns;
+      const { turnId } = flooded;
+      const { processId } = resting ?? {};
+      const outcome = await flooded.outcome();
+      expect(outcome).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
+      const [ended] = server.logs.filter(({ msg }) => msg === "Turn failed");
+      const worked = ended?.["process"] === "resident";
+      if (worked) {
+        expect(working).toMatchObject({ kind: "turn", turnId, processId });
+        const told = server.logs.find(({ msg }) => msg.startsWith("The memory guard has ended"));
+        expect(told).toMatchObject({ turnId, processId });
+        expect(processId).not.toBe(turnId);
+      }
+      const { largestBytes: after = 0 } = (await learned()) ?? {};
+      expect(after).toBeGreaterThan(before + 2 ** 25);
+      return { worked, wasHeldUp: waitedLong(outcome) };
+    }, "a process that lingers has the turn");
   });
 
   it("ends nothing when it is switched off", async () => {

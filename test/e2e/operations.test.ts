@@ -8,7 +8,13 @@ import { appendFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 
-import { claudeOf, processesOfTurn, processesWith, until } from "../helpers/leaks.ts";
+import {
+  claudeOf,
+  processesOfTurn,
+  processesWith,
+  until,
+  withoutChildren,
+} from "../helpers/leaks.ts";
 import {
   runServerProcess,
   startServer,
@@ -104,11 +110,16 @@ describe("a server that starts", () => {
 
 describe("a server that gets SIGTERM", () => {
   it("is unready at once, takes no turn, and lets the running one end", async () => {
-    const server = await startProgram();
+    const server = await startProgram({ "drain.grace": "1m" });
     const turn = await stream(server, "Speak slowly");
     const whole = post(server, "Speak slowly");
     await turn.until("text_delta");
-    await until(() => server.model.openRequestCount === 2, "both turns to run");
+    // Stopped, neither ends before all is seen that has to be seen meanwhile.
+    process.kill(await claudeOf(turn.turnId), "SIGSTOP");
+    await until(() => server.asked.length === 2, "both turns to run");
+    const agents = () => withoutChildren(processesWith("PLIMSOLL_SERVER_ID", server.serverId));
+    await until(() => agents().length === 2, "two processes, and nothing else");
+    for (const pid of agents()) process.kill(pid, "SIGSTOP");
     server.signal("SIGTERM");
     await until(async () => (await fetch(`${server.url}/readyz`)).status === 503, "unready");
     const readiness = (await (await fetch(`${server.url}/readyz`)).json()) as { status: string };
@@ -117,6 +128,7 @@ describe("a server that gets SIGTERM", () => {
     const problem = await refusal(post(server, "Me too"));
     expect(problem).toMatchObject({ status: 503, code: "draining", retryAfter: 1 });
 
+    for (const pid of agents()) process.kill(pid, "SIGCONT");
     expect(await turn.outcome()).toMatchObject({ status: "completed" });
     // It was asked for before, and is answered now.
     expect((await whole).headers.get("connection")).toBe("close");

@@ -3,6 +3,7 @@
  * turn ends. The server carries one turn, so that a permit that is lost is seen at once.
  */
 
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
@@ -48,7 +49,16 @@ name: hasty
 instructions: You are a test.
 limits: { turnTime: 2s }
 `,
+  // It needs a server that says nothing: it is not ready before Claude Code gives that up, after 10 s.
+  `
+name: starting
+instructions: You are a test.
+tools: { mcp: { silent: { type: stdio, command: sleep, args: ["1000"] } } }
+`,
 ];
+
+/** Of the tool `wait`, which runs in this process. */
+const TOOL_CALLS = "plimsoll.test.wait";
 
 let server: InProcessServer;
 beforeAll(async () => {
@@ -106,8 +116,13 @@ describe("the permit of a turn whose client leaves", () => {
   });
 
   it("comes back when it leaves during a function tool, which is told to stop", async () => {
+    const called: unknown[] = [];
+    const onCall = (turnId: unknown) => void called.push(turnId);
+    subscribe(TOOL_CALLS, onCall);
     const turn = await stream(server, "Please use the tool");
-    await turn.until("tool_call_ended");
+    // The model's word that it wants the tool is no call yet.
+    await until(() => called.includes(turn.turnId), "the tool to be called");
+    unsubscribe(TOOL_CALLS, onCall);
     turn.leave();
     const stopped = () =>
       server.logs.find(({ turnId, toolName }) => turnId === turn.turnId && toolName === "wait");
@@ -148,7 +163,7 @@ describe("the permit of a turn that is ended", () => {
   });
 
   it("comes back after it was cancelled before its process was ready", async () => {
-    const turn = await stream(server, "Hang");
+    const turn = await stream(server, "Hang", { agent: "starting" });
     await fetch(`${server.url}/v1/turns/${turn.turnId}/cancel`, { method: "POST" });
     expect(await turn.outcome()).toMatchObject({ status: "cancelled" });
     expect(turn.text()).toBe("");
@@ -160,7 +175,7 @@ describe("the permit of a turn that is ended", () => {
   });
 
   it("comes back when its process is killed before it is ready", async () => {
-    const turn = await stream(server, "Hi");
+    const turn = await stream(server, "Hi", { agent: "starting" });
     process.kill(await claudeOf(turn.turnId), "SIGKILL");
     expect(await turn.outcome()).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
   });
@@ -173,7 +188,7 @@ describe("the permit of a turn that is ended", () => {
   });
 
   it("comes back when its process is stuck at its start", async () => {
-    const turn = await stream(server, "Hi");
+    const turn = await stream(server, "Hi", { agent: "starting" });
     process.kill(await claudeOf(turn.turnId), "SIGSTOP");
     expect(await turn.outcome()).toMatchObject({ status: "failed", code: "agent_start_failed" });
   });

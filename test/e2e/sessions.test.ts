@@ -135,7 +135,7 @@ describe("two turns of one session at once", () => {
     const askedAtMs = performance.now();
     const problem = await refusal(post(server, "Me too", { key, threadId: "busy" }));
     // One that waits for the turn waits for minutes.
-    expect(performance.now() - askedAtMs).toBeLessThan(10_000);
+    expect(performance.now() - askedAtMs).toBeLessThan(60_000);
     expect(problem).toMatchObject({ status: 409, code: "session_busy" });
     expect(await server.capacity(bob)).toMatchObject({ inflight: 1, admitted });
 
@@ -319,9 +319,14 @@ describe("reads of a long session", () => {
   });
 
   it("wait for one another, and are all answered", async () => {
-    const { sessionId } = await ask(server, "Hi", { key, threadId: "long" });
-    await appendFile(await transcriptOf(server.directory, sessionId), longTail(2));
-    const answers = await Promise.all(Array.from({ length: 12 }, () => read(sessionId)));
+    await using own = await startServer({
+      script: SCRIPT,
+      settings: { "sessions.readWait": "1m" },
+    });
+    const { sessionId } = await ask(own, "Hi", { threadId: "long" });
+    await appendFile(await transcriptOf(own.directory, sessionId), longTail(2));
+    const url = `${own.url}/v1/sessions/${sessionId}`;
+    const answers = await Promise.all(Array.from({ length: 12 }, () => fetch(url)));
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
   });
 });

@@ -40,6 +40,12 @@ const AGENTS = ["name: helper\ninstructions: You are a test.\nhosting: { linger:
 /** The shortest there is. */
 const LEASE_MS = 3_000;
 
+/**
+ * Where the end of a turn must reach the store after an outage: who is held up for the time of the
+ * lease loses the session, and rightly.
+ */
+const LASTING_LEASE = { "sessions.leaseTime": "15s" };
+
 const EVENTS = "text/event-stream";
 
 interface Store extends AsyncDisposable {
@@ -95,13 +101,15 @@ function keep<Kept extends AsyncDisposable>(kept: Kept): Kept {
   return kept;
 }
 
-const optionsFor = (store: Store) => ({
+const optionsFor = (store: Store, more: Readonly<Record<string, string>> = {}) => ({
   script: SCRIPT,
   agents: AGENTS,
   settings: {
     "capacity.memoryLimit": "4GiB",
     "sessions.leaseTime": `${LEASE_MS}ms`,
-    "sessions.storeTime": "2s",
+    // A call that a busy machine holds up is no outage.
+    "sessions.storeTime": "10s",
+    ...more,
   },
   environment: { PLIMSOLL_SESSIONS_STORE: store.url, ...store.environment },
 });
@@ -166,12 +174,14 @@ describe.each(STORES)("a conversation on %s", (_name, isThere, startStore) => {
     const killedAtMs = performance.now();
     await until(
       async () => {
+        const sentAfterMs = performance.now() - killedAtMs;
         const response = await post(two, "two: after the kill", { threadId, accept: EVENTS });
-        // It is taken over when the turn is taken; how long that turn lasts is another matter.
-        const tookMs = performance.now() - killedAtMs;
         const body = await response.text();
-        if (response.status !== 200) return false;
-        expect(tookMs).toBeLessThan(LEASE_MS + 2_500);
+        // Nobody is refused who comes after the time of the lease, however late an answer is.
+        if (response.status !== 200) {
+          expect(sentAfterMs).toBeLessThan(LEASE_MS + 2_500);
+          return false;
+        }
         expect(body).toContain('"status":"completed"');
         return true;
       },
@@ -373,11 +383,10 @@ describe("a rolling deploy", () => {
 describe("a store that is silent: Redis", () => {
   it.skipIf(!hasRedis())("does not hold up the end of a turn that is cancelled", async () => {
     const store = keep(await startRedis());
-    const options = optionsFor(store);
-    const settings = { ...options.settings, "sessions.storeTime": "20s" };
+    const options = optionsFor(store, { ...LASTING_LEASE, "sessions.storeTime": "20s" });
     const [one, two] = await Promise.all([
-      startServerProcess({ ...options, settings }).then(keep),
-      startServerProcess({ ...options, settings }).then(keep),
+      startServerProcess(options).then(keep),
+      startServerProcess(options).then(keep),
     ]);
     const threadId = randomUUID();
     await ask(one, "before", { threadId });
@@ -387,8 +396,8 @@ describe("a store that is silent: Redis", () => {
     const cancelledAtMs = performance.now();
     await fetch(`${one.url}/v1/turns/${running.turnId}/cancel`, { method: "POST" });
     expect(await running.outcome()).toMatchObject({ status: "cancelled" });
-    // The store would be waited for twice as long.
-    expect(performance.now() - cancelledAtMs).toBeLessThan(10_000);
+    // Who waits for the store waits for 20 s at least.
+    expect(performance.now() - cancelledAtMs).toBeLessThan(18_000);
     // The session is not free before the store has the turn.
     const refused = await Promise.all(
       [one, two].map((at) => refusal(post(at, "too early", { threadId }))),
@@ -407,9 +416,10 @@ describe("a store that is silent: Redis", () => {
 describe.each(STORES.slice(1))("a store that is away: %s", (_name, isThere, startStore) => {
   it.skipIf(!isThere)("lets a turn end, refuses the next, and hears of it afterwards", async () => {
     const store = keep(await startStore());
+    const options = optionsFor(store, { ...LASTING_LEASE, "sessions.storeTime": "2s" });
     const [one, two] = await Promise.all([
-      startServerProcess(optionsFor(store)).then(keep),
-      startServerProcess(optionsFor(store)).then(keep),
+      startServerProcess(options).then(keep),
+      startServerProcess(options).then(keep),
     ]);
     const threadId = randomUUID();
     await ask(one, "before", { threadId });

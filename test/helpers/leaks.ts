@@ -39,6 +39,33 @@ export function processesOfTurn(turnId: string): readonly number[] {
   return processesWith("PLIMSOLL_TURN_ID", turnId);
 }
 
+/**
+ * Those that none of the others has started. What one of them starts is like it in every way until it
+ * becomes the program that it is for; only its parent tells it apart.
+ */
+export function withoutChildren(pids: readonly number[]): readonly number[] {
+  return pids.filter((pid) => {
+    const parent = parentOf(pid);
+    return parent !== null && !pids.includes(parent);
+  });
+}
+
+/**
+ * The only process that there is, once it is the only one.
+ *
+ * @throws when there is none: never 0, which would be the whole group of this process to a signal.
+ */
+export async function onlyOne(pids: () => readonly number[], waitedFor: string): Promise<number> {
+  let found: number | undefined;
+  await until(() => {
+    const [first, ...others] = pids();
+    found = others.length === 0 ? first : undefined;
+    return found !== undefined;
+  }, waitedFor);
+  if (found === undefined) throw new Error(`There is none: ${waitedFor}`);
+  return found;
+}
+
 export function environmentOf(pid: number): readonly string[] {
   return readProcFile(pid, "environ").split("\0");
 }
@@ -68,6 +95,12 @@ export function programOf(pid: number): string {
   } catch {
     return ""; // It ended meanwhile.
   }
+}
+
+/** Null for one that is gone. */
+function parentOf(pid: number): number | null {
+  const found = /^PPid:\s+(\d+)$/m.exec(readProcFile(pid, "status"))?.[1];
+  return found === undefined ? null : Number(found);
 }
 
 function readProcFile(pid: number, name: string): string {

@@ -211,12 +211,12 @@ async function takesTurns(url: string): Promise<boolean> {
 /** Runs the built program on a directory that another server may have; resolves when it ends. */
 export async function runServerProcess(
   options: TestServerOptions,
-): Promise<{ readonly code: number | null; readonly stderr: string }> {
+): Promise<Pick<Program, "logs"> & { readonly code: number | null; readonly stderr: string }> {
   const world = await openWorld(options);
-  const { exited, stderr } = await spawnProgram(world);
+  const { exited, stderr, logs } = await spawnProgram(world);
   const { code } = await exited;
   await (options.directory === undefined ? world : world.model)[Symbol.asyncDispose]();
-  return { code, stderr: stderr() };
+  return { code, stderr: stderr(), logs };
 }
 
 interface Program {
