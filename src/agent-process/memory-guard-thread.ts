@@ -62,7 +62,7 @@ const NOTHING_READ = {
 
 parentPort?.on("message", (order: Order) => {
   if (order.type === "watch") trees.watch(order);
-  else if (order.type === "update") trees.update(order.id, order.facts);
+  else if (order.type === "update") trees.update(order.id, order.facts, monotonicMs());
   else if (order.type === "unwatch") trees.unwatch(order.id);
   else if (order.type === "lines") lines = order.lines;
   else isSampleUnderWay = false;

@@ -42,7 +42,8 @@ const LAST_WORD_MS = 250;
 interface Watched {
   readonly tree: ProcessTree;
   readonly root: ProcessStat;
-  readonly startedAtMs: number;
+  /** Its process, or the last turn of it: a process may have had many. */
+  startedAtMs: number;
   facts: TreeFacts;
   /** Whether the whole tree is to be ended, until nothing of it is left. */
   isEnding: boolean;
@@ -106,9 +107,13 @@ export class WatchedTrees {
     this.#trees.set(id, { tree, root, startedAtMs, facts, ...fresh });
   }
 
-  update(id: string, facts: Partial<TreeFacts>): void {
+  /** @param nowMs Of the clock of `startedAtMs`: of the turns, the youngest may have to go. */
+  update(id: string, facts: Partial<TreeFacts>, nowMs: number): void {
     const watched = this.#trees.get(id);
-    if (watched !== undefined) watched.facts = { ...watched.facts, ...facts };
+    if (watched === undefined) return;
+    const { turnId = null } = facts;
+    if (turnId !== null && turnId !== watched.facts.turnId) watched.startedAtMs = nowMs;
+    watched.facts = { ...watched.facts, ...facts };
   }
 
   unwatch(id: string): void {

@@ -73,6 +73,18 @@ describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
     expect(membersOf(trees, "second")?.toSorted(byPid)).toEqual([root, leftBehind].sort(byPid));
   });
 
+  it("counts the age of a turn from its own beginning, however old its process is", async () => {
+    const trees = new WatchedTrees();
+    watch(trees, "first", await startProcess("first"));
+    trees.look(0);
+    const since = () => trees.guarded().map(({ startedAtMs }) => startedAtMs);
+    trees.update("first", { turnId: "second" }, 50_000);
+    expect(since()).toEqual([50_000]);
+    trees.update("first", { turnId: "second", hasOutput: true }, 60_000);
+    trees.update("first", { kind: "resident", turnId: null }, 70_000);
+    expect(since()).toEqual([50_000]);
+  });
+
   it("tells the peak since it told the last one", async () => {
     const trees = new WatchedTrees();
     const child = spawn(process.execPath, ["--expose-gc", "-e", SWELLS], { stdio: "pipe" });
