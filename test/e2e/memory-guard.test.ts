@@ -92,8 +92,9 @@ describe("the memory guard of a server", () => {
     expect(metrics).toMatch(/process_exits_total\{[^}]*="killed_by_guard"\} 1$/m);
     expect(metrics).toMatch(/process_exits_total\{[^}]*="killed_by_unknown"\} 0$/m);
     expect(await ask(server, "Hello again", at)).toMatchObject({ status: "completed" });
-    // It was resumed: the model is told what was said before.
-    expect(model.asked.at(-1)).toContain("Flood");
+    // It was resumed: the model is told what was said before. Of the turn that was killed Claude Code
+    // may not yet have written anything.
+    expect(model.asked.at(-1)).toContain("Short.");
     expect(server.gate.snapshot(monotonicMs()).inflight).toBe(0);
   });
 

@@ -52,7 +52,9 @@ function replica(turns: number) {
     const session = { by: "thread", threadId: name, expectsHistory: false };
     const request = { agentName: "desk", caller: caller(name), input: [], session };
     const agent = { limits: { transcript: { maxBytes: MiB } } } as unknown as AgentDefinition;
-    return (await admitTurn(request as never, agent, null, deps)).permit;
+    const { permit } = await admitTurn(request as never, agent, null, deps);
+    permit.holder = { currentBytes: null };
+    return permit;
   };
   const ready = { state: "ready", reason: "" } as const;
   return {
