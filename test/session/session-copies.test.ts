@@ -435,12 +435,14 @@ describe("a copy that was not finished", () => {
   it("is gone with the next start where it was killed", async () => {
     const { store, two } = await withResult();
     let pieces = 0;
+    let kill = () => {};
+    const killed = new Promise<never>((_, reject) => (kill = () => reject(new Error("killed"))));
     store.before = async (call, name) => {
       if (call !== "get" || !isPiece(name)) return;
       pieces += 1;
-      if (pieces > 1) await new Promise(() => {});
+      if (pieces > 1) await killed;
     };
-    void begin(two, threadWithHistory("t"));
+    const beginning = codeOf(begin(two, threadWithHistory("t")));
     await expect.poll(() => pieces).toBe(2);
     expect(await allTextIn(two.data)).toContain("first");
     // As the next run finds it, once it has taken the lock over.
@@ -448,6 +450,9 @@ describe("a copy that was not finished", () => {
     const next = await openDataDirectory(two.data, 1);
     expect(await allTextIn(two.data)).not.toContain("first");
     await next[Symbol.asyncDispose]();
+    // Its files are closed, as the kernel would.
+    kill();
+    await beginning;
   });
 
   it("leaves room for a spare where there was nothing to copy", async () => {
