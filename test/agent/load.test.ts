@@ -224,10 +224,10 @@ describe("loadAgents, a folder", () => {
   });
 
   it("takes the agents of folders that are links", async () => {
-    await write("shared/support/agent.yaml", MINIMAL);
+    await write("elsewhere/support/agent.yaml", MINIMAL);
     await write("agents/b.yaml", "name: b\ninstructions: x\n");
-    await symlink("../shared/support", join(folder, "agents", "support"));
-    await symlink("../shared/none", join(folder, "agents", "broken"));
+    await symlink("../elsewhere/support", join(folder, "agents", "support"));
+    await symlink("../elsewhere/none", join(folder, "agents", "broken"));
     await symlink("b.yaml", join(folder, "agents", "a-link"));
     const agents = await loadAgents(join(folder, "agents"), {});
     expect(agents.map(({ name }) => name)).toEqual(["b", "a"]);
