@@ -299,7 +299,7 @@ function orderFor({ port }: Refuser): Omit<Order, keyof Pace> {
   return {
     port,
     path: "/v1/agents/streaming/turns",
-    body: JSON.stringify({ input: "May I?" }),
+    body: JSON.stringify({ threadId: "another", input: "May I?" }),
     connections: CONNECTIONS,
   };
 }
@@ -488,7 +488,8 @@ function methodOf(isPinned: boolean): string {
     `${STREAMS} turns stream ${TOKENS_PER_SECOND} tokens a second each, and the server takes no ` +
     `more. ${cores}In each round there are ${PHASE_MS / 1_000} s of quiet and then ` +
     `${PHASE_MS / 1_000} s in which ${OFFERED_RATE} turns a second are asked for on ` +
-    `${CONNECTIONS} kept connections. Each request falls due by the clock and is timed from then, ` +
+    `${CONNECTIONS} kept connections. They are for another session than those that stream, which ` +
+    `the server knows once it has read their bodies. Each request falls due by the clock and is timed from then, ` +
     "whether or not earlier answers have come, and the generator's clock adds up to 1 ms. At the " +
     "end each connection asks again as soon as it is answered. Every answer was a 429. After each " +
     "round the same is asked of a bare `node:http` server on the server's core, which has one fixed " +

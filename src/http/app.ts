@@ -10,7 +10,12 @@
  */
 
 import { randomUUID } from "node:crypto";
-import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  LogController,
+} from "fastify";
 import { AppError } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
 import { allowedMethods, originFormOf } from "./address.ts";
@@ -20,7 +25,7 @@ import { answerConnect, ClientErrors } from "./client-error.ts";
 import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost, hostRefusal } from "./host-check.ts";
 import { isUtf8, parseJsonBody } from "./json-body.ts";
-import { isContinuation, loadRefusal } from "./load-refusal.ts";
+import { isContinuation, isWeighedByBody, loadRefusal } from "./load-refusal.ts";
 import { QueuedResponses } from "./queued-responses.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
@@ -190,7 +195,7 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
           // Before the load: who is refused for that is counted, and moves the answers of others.
           if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
           const asker = request.caller ?? NOBODY;
-          const isWeighed = route.startsTurn === true && !isContinuation(parts, request, asker);
+          const isWeighed = route.startsTurn === true && isWeighedFirst(parts, request, asker);
           const refusal = isWeighed ? loadRefusal(parts, asker) : null;
           if (refusal === null) done();
           else refusals.send(refusal, request, reply);
@@ -205,6 +210,11 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
       },
     });
   }
+}
+
+/** Before its body is read. */
+function isWeighedFirst(parts: ServerParts, request: FastifyRequest, caller: Caller): boolean {
+  return !isContinuation(parts, request, caller) && !isWeighedByBody(parts, request, caller);
 }
 
 /** The caller of a public route, who may see nothing of any tenant. */

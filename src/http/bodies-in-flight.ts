@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { Refusal } from "../lib/errors.ts";
 
 /**
@@ -13,6 +13,12 @@ import type { Refusal } from "../lib/errors.ts";
  * once. So clients that are slow with large ones keep no turn from being asked for.
  */
 const SMALL_BODY_BYTES = 16 * 1024;
+
+/** Whether the request says so of its body. */
+export function isSmallBody(headers: IncomingHttpHeaders): boolean {
+  if (headers["transfer-encoding"] !== undefined) return false;
+  return Number(headers["content-length"] ?? 0) <= SMALL_BODY_BYTES;
+}
 
 export interface BodyLimits {
   readonly bodyLimitBytes: number;
@@ -40,7 +46,7 @@ export class BodiesInFlight {
     const isChunked = request.headers["transfer-encoding"] !== undefined;
     const bytes = isChunked ? bodyLimitBytes : Number(request.headers["content-length"] ?? 0);
     const fits = this.#bytes === 0 || this.#bytes + bytes <= bodiesLimitBytes;
-    if (!fits && bytes > SMALL_BODY_BYTES) return false;
+    if (!fits && !isSmallBody(request.headers)) return false;
     this.#bytes += bytes;
     let isOver = false;
     const giveBack = (): void => {

@@ -13,6 +13,7 @@ import type { MemoryAccount, MemoryPressure } from "../capacity/memory-pressure.
 import type { MemoryUse } from "../capacity/memory-reading.ts";
 import type { Config } from "../config/config.ts";
 import type { Sessions } from "../session/sessions.ts";
+import type { SessionLocks } from "../session/session-locks.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { Sweep } from "../session/session-sweeper.ts";
 import type { TranscriptReads } from "../session/transcript-reads.ts";
@@ -30,6 +31,7 @@ export interface ServerParts {
   readonly turns: LiveTurns;
   readonly gate: TurnGate;
   readonly sessions: Sessions;
+  readonly locks: Pick<SessionLocks, "check">;
   /** Whoever reads a transcript begins here. */
   readonly reads: TranscriptReads;
   readonly exports: OpenExports;

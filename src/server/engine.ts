@@ -19,6 +19,7 @@ import { turnCeilingBytes } from "../capacity/turn-ceiling.ts";
 import type { Config } from "../config/config.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { openDataDirectory, type DataDirectory } from "../session/data-directory.ts";
+import type { SessionLocks } from "../session/session-locks.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { SingleSession } from "../session/single-session.ts";
@@ -58,6 +59,7 @@ export interface Engine {
   readonly data: DataDirectory;
   readonly processes: AgentProcesses;
   readonly agents: ReadonlyMap<string, ServedAgent>;
+  readonly locks: SessionLocks;
   readonly sessions: Sessions;
   readonly sweeper: Sweeper;
   /** The one session that is served; null where there are many. */
@@ -137,7 +139,18 @@ export async function withEngine<Result>(
   });
   const parts = { capacity, containment, report, telemetry, data, processes };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
-  return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, starts, warm });
+  return await use({
+    ...parts,
+    agents,
+    locks,
+    sessions,
+    sweeper,
+    single,
+    kept,
+    turns,
+    starts,
+    warm,
+  });
 }
 
 function heedContainment(

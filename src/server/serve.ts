@@ -114,13 +114,15 @@ function serverParts(
   engine: Engine,
   given: Pick<ServerParts, "config" | "version" | "readiness">,
 ): ServerParts {
-  const { agents, capacity, report, sessions, single, sweeper, telemetry, turns, warm } = engine;
+  const { agents, capacity, locks, report, sessions, single, sweeper, telemetry, turns, warm } =
+    engine;
   return {
     ...given,
     agents,
     turns,
     gate: capacity.gate,
     sessions,
+    locks,
     reads: new TranscriptReads(given.config.sessions),
     exports: new OpenExports(),
     warm,

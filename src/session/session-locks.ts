@@ -28,16 +28,23 @@ export class SessionLocks {
   }
 
   /**
+   * Whether it could be locked now.
+   *
+   * @throws {AppError} `session_busy`, `other_session`
+   */
+  check(ref: SessionRef): void {
+    this.#single?.check(ref);
+    if (this.isLocked(ref)) throw new AppError("session_busy", BUSY);
+  }
+
+  /**
    * Takes the session until the lock is disposed; disposing twice is harmless.
    *
    * @throws {AppError} `session_busy`, `other_session`
    */
   lock(ref: SessionRef): Disposable {
-    this.#single?.check(ref);
+    this.check(ref);
     const key = textOf(ref);
-    if (this.#held.has(key)) {
-      throw new AppError("session_busy", BUSY);
-    }
     this.#held.add(key);
     this.#single?.take(ref);
     let isHeld = true;

@@ -95,6 +95,15 @@ export class LiveTurns implements AsyncDisposable {
     return this.#index.knowsKey(caller.tenant, agentName, keyHash);
   }
 
+  /** Whether a turn of the tenant runs. @param agentName Of that agent; null for any. */
+  isRunning(tenant: string, agentName: string | null): boolean {
+    for (const { request } of this.#running.values()) {
+      const isOfAgent = agentName === null || request.agentName === agentName;
+      if (isOfAgent && request.caller.tenant === tenant) return true;
+    }
+    return false;
+  }
+
   /** Running turns that `caller` may see: its tenant's, or all for an operator. */
   list(caller: Caller): readonly LiveTurn[] {
     return [...this.#running.values()].filter((turn) => canSee(caller, turn));
@@ -177,7 +186,8 @@ export class LiveTurns implements AsyncDisposable {
   }
 }
 
-function refOf({ caller, agentName, session }: TurnRequest): SessionRef {
+/** The session that a turn asks for. @throws {AppError} As {@link sessionRefOf}. */
+export function refOf({ caller, agentName, session }: TurnRequest): SessionRef {
   return sessionRefOf({ tenant: caller.tenant, agentName, target: session });
 }
 

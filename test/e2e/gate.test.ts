@@ -102,13 +102,17 @@ describe("a server that carries two turns", () => {
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
   });
 
-  it("refuses before it has received a large body", async () => {
+  it.each([
+    ["it has received a large body", "Content-Length: 1000000"],
+    ["it has received a body of unknown size", "Transfer-Encoding: chunked"],
+    ["it asks for the body of a client that waits", "Content-Length: 50\r\nExpect: 100-continue"],
+  ])("refuses before %s", async (_what, headers) => {
     await fill(server);
     const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
     await once(socket, "connect");
     socket.write(
       "POST /v1/agents/helper/turns HTTP/1.1\r\nHost: 127.0.0.1\r\n" +
-        "Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n",
+        `Content-Type: application/json\r\n${headers}\r\n\r\n`,
     );
     // Nothing of the body is ever sent, and the answer does not wait for it.
     let answer = "";
@@ -116,6 +120,33 @@ describe("a server that carries two turns", () => {
     await until(() => answer.includes('"code":"at_capacity"'), "the refusal");
     expect(answer).toMatch(/^HTTP\/1\.1 429 /);
     socket.destroy();
+  });
+
+  it("refuses a second turn of a busy session for that, and others for its load", async () => {
+    const busy = { threadId: "busy" };
+    const turn = await stream(server, "Hang", busy);
+    const { sessionId } = await turn.until("turn_started");
+    await stream(server, "Hang");
+    const { shed } = await server.capacity();
+    const runInput = { runId: "r", messages: [{ id: "u", role: "user", content: "Hi" }] };
+    const run = (threadId: string) =>
+      fetch(`${server.url}/agui`, {
+        method: "POST",
+        headers: { "content-type": "application/json", accept: "text/event-stream" },
+        body: JSON.stringify({ threadId, ...runInput }),
+      });
+    const isBusy = { status: 409, code: "session_busy" };
+    expect(await refusal(post(server, "Hi", busy))).toMatchObject(isBusy);
+    expect(await refusal(post(server, "Hi", { sessionId }))).toMatchObject(isBusy);
+    expect(await refusal(run("busy"))).toMatchObject(isBusy);
+    expect((await server.capacity()).shed).toEqual(shed);
+
+    const long = "so ".repeat(10_000);
+    await expectShed(await post(server, long, busy));
+    await expectShed(await post(server, "Hi", { threadId: "idle" }));
+    await expectShed(await run("idle"));
+    expect(await server.capacity()).toMatchObject({ inflight: 2, turnsThatFit: 2 });
+    expect((await server.capacity()).shed.memory).toBe(shed.memory + 3);
   });
 
   it("does not count sessions between their turns", async () => {
