@@ -10,12 +10,7 @@
  */
 
 import { randomUUID } from "node:crypto";
-import fastify, {
-  type FastifyBaseLogger,
-  type FastifyInstance,
-  type FastifyRequest,
-  LogController,
-} from "fastify";
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
 import { AppError } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
 import { allowedMethods, originFormOf } from "./address.ts";
@@ -25,10 +20,11 @@ import { answerConnect, ClientErrors } from "./client-error.ts";
 import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost, hostRefusal } from "./host-check.ts";
 import { isUtf8, parseJsonBody } from "./json-body.ts";
-import { isContinuation, isWeighedByBody, loadRefusal } from "./load-refusal.ts";
+import { isContinuation } from "./load-refusal.ts";
 import { QueuedResponses } from "./queued-responses.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
+import { bodyReadOf, Weighing } from "./weighing.ts";
 import { answersHead, type Route, writes } from "./route.ts";
 import { isLeaving, type ServerParts } from "./server-parts.ts";
 import { cutOffUnread } from "./unread-answer.ts";
@@ -149,7 +145,7 @@ function acceptJson(app: FastifyInstance, parts: ServerParts, refusals: Refusals
     // A client of HTTP/1.0 knows no interim answers.
     const waits = raw.httpVersion === "1.1" && /^100-continue$/i.test(headers.expect ?? "");
     if (waits) reply.raw.writeContinue();
-    done(null, payload);
+    done(null, bodyReadOf(request) ?? payload);
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_request, body, done) => {
@@ -178,6 +174,7 @@ interface RouteDeps {
 function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
   const { parts, refusals, routes, crossOrigin } = deps;
   const authenticator = new Authenticator(parts.config.auth);
+  const weighing = new Weighing(parts);
   const { allowedHosts } = parts.config.http;
   app.decorateRequest("caller", null);
   for (const route of routes) {
@@ -195,10 +192,11 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
           // Before the load: who is refused for that is counted, and moves the answers of others.
           if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
           const asker = request.caller ?? NOBODY;
-          const isWeighed = route.startsTurn === true && isWeighedFirst(parts, request, asker);
-          const refusal = isWeighed ? loadRefusal(parts, asker) : null;
-          if (refusal === null) done();
-          else refusals.send(refusal, request, reply);
+          if (route.startsTurn !== true || isContinuation(parts, request, asker)) return done();
+          weighing.weigh(request, asker, (refusal) => {
+            if (refusal === null) done();
+            else refusals.send(refusal, request, reply);
+          });
         } catch (error) {
           done(error as Error);
         }
@@ -210,11 +208,6 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
       },
     });
   }
-}
-
-/** Before its body is read. */
-function isWeighedFirst(parts: ServerParts, request: FastifyRequest, caller: Caller): boolean {
-  return !isContinuation(parts, request, caller) && !isWeighedByBody(parts, request, caller);
 }
 
 /** The caller of a public route, who may see nothing of any tenant. */

@@ -9,7 +9,6 @@ import { shedRefusal } from "../capacity/shed-error.ts";
 import type { Refusal } from "../lib/errors.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Caller } from "../turn/turn.ts";
-import { isSmallBody } from "./bodies-in-flight.ts";
 import { keyHashOf } from "./idempotency-key.ts";
 import type { ServerParts } from "./server-parts.ts";
 
@@ -32,22 +31,6 @@ export function loadRefusal(
   const party = { tenant, callerId, isPriority: priority === "high" };
   const shed = gate.shedEarly(party, monotonicMs());
   return shed === null ? null : shedRefusal(shed);
-}
-
-/**
- * Whether the load is asked only once the body is read: it is small, and may be for a session of
- * which a turn runs. That is refused for what it is, on a full replica too: whoever is told to come
- * back for the load comes back to the same answer. A client that waits to be asked for its body is
- * not asked.
- */
-export function isWeighedByBody(
-  { turns, readiness }: Pick<ServerParts, "turns" | "readiness">,
-  { headers, params }: Pick<FastifyRequest, "headers" | "params">,
-  caller: Caller,
-): boolean {
-  if (readiness.state !== "ready" || headers.expect !== undefined) return false;
-  const { agent = null } = params as { readonly agent?: string };
-  return isSmallBody(headers) && turns.isRunning(caller.tenant, agent);
 }
 
 /**

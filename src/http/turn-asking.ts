@@ -13,7 +13,7 @@ import { type EventPlace, FIRST_PLACE, placeOf } from "../protocol/event-id.ts";
 import { refOf } from "../turn/live-turns.ts";
 import type { LiveTurn, TurnReader } from "../turn/live-turn.ts";
 import type { TurnRequest } from "../turn/turn.ts";
-import { loadRefusal } from "./load-refusal.ts";
+import { isContinuation, loadRefusal } from "./load-refusal.ts";
 import type { RequestContext } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 
@@ -80,7 +80,7 @@ export async function askForTurn(
   }
   if (lastEventId !== undefined) throw nothingToGoOnWith(asked);
   if (isKept(parts, asked)) parts.locks.check(refOf(wanted));
-  refuseForLoad(parts, context);
+  if (isContinuation(parts, request, caller)) refuseForLoad(parts, context);
   const reader = await parts.turns.start(wanted, gone);
   void reply.header("x-turn-id", reader.turn.request.turnId);
   return { is: "read", reader, place: FIRST_PLACE };
@@ -144,7 +144,7 @@ function nothingToGoOnWith({ key }: Asked): AppError {
   return new AppError("turn_not_found", "Cannot go on with the turn: none of this key is known");
 }
 
-/** It may have been let past the gate as one that goes on with a turn, or is refused for its own. */
+/** It was let past the gate as if it had a turn, and has none. */
 function refuseForLoad(parts: ServerParts, { caller }: RequestContext): void {
   const refusal = loadRefusal(parts, caller);
   if (refusal !== null) throw new AppError(refusal.code, refusal.message, refusal.details);

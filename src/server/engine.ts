@@ -137,20 +137,9 @@ export async function withEngine<Result>(
     kept,
     countStrays: () => countStrays(serverId, processes.live),
   });
-  const parts = { capacity, containment, report, telemetry, data, processes };
+  const parts = { capacity, containment, report, telemetry, data, processes, locks };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
-  return await use({
-    ...parts,
-    agents,
-    locks,
-    sessions,
-    sweeper,
-    single,
-    kept,
-    turns,
-    starts,
-    warm,
-  });
+  return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, starts, warm });
 }
 
 function heedContainment(

@@ -13,7 +13,7 @@ import { isCutOff } from "../session/turn-keys.ts";
 import { Journals, type JournalLimits } from "./journals.ts";
 import { LiveTurn, type LiveTurnOptions, type TurnReader } from "./live-turn.ts";
 import { TurnIndex } from "./turn-index.ts";
-import type { Caller, TurnRequest } from "./turn.ts";
+import type { Caller, SessionTarget, TurnRequest } from "./turn.ts";
 import { keyReused } from "./turn-key.ts";
 
 export interface LiveTurnsOptions extends Omit<LiveTurnOptions, "journals"> {
@@ -95,11 +95,17 @@ export class LiveTurns implements AsyncDisposable {
     return this.#index.knowsKey(caller.tenant, agentName, keyHash);
   }
 
-  /** Whether a turn of the tenant runs. @param agentName Of that agent; null for any. */
-  isRunning(tenant: string, agentName: string | null): boolean {
-    for (const { request } of this.#running.values()) {
-      const isOfAgent = agentName === null || request.agentName === agentName;
-      if (isOfAgent && request.caller.tenant === tenant) return true;
+  /**
+   * Whether a turn of the tenant runs.
+   *
+   * @param agentName Of that agent; null for any.
+   * @param target For what names this session; without one, for any.
+   */
+  isRunning(tenant: string, agentName: string | null, target?: SessionTarget): boolean {
+    for (const turn of this.#running.values()) {
+      const { caller, agentName: ofAgent } = turn.request;
+      if (caller.tenant !== tenant || (agentName !== null && ofAgent !== agentName)) continue;
+      if (target === undefined || isFor(turn, target)) return true;
     }
     return false;
   }
@@ -189,6 +195,16 @@ export class LiveTurns implements AsyncDisposable {
 /** The session that a turn asks for. @throws {AppError} As {@link sessionRefOf}. */
 export function refOf({ caller, agentName, session }: TurnRequest): SessionRef {
   return sessionRefOf({ tenant: caller.tenant, agentName, target: session });
+}
+
+/** By name: to compute a session id costs as much as to refuse a turn. */
+function isFor({ request, facts }: LiveTurn, target: SessionTarget): boolean {
+  const { session } = request;
+  if (target.by === "session") {
+    const named = session.by === "session" ? session.sessionId : facts?.sessionId;
+    return named?.toLowerCase() === target.sessionId.toLowerCase();
+  }
+  return (session.by === "thread" ? session.threadId : facts?.threadId) === target.threadId;
 }
 
 function wasCutOff({ outcome }: LiveTurn): boolean {
