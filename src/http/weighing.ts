@@ -51,12 +51,14 @@ export class Weighing {
 
   /** A client that waits to be asked for its body is not asked. */
   #isRead(request: FastifyRequest, { tenant }: Caller): boolean {
+    const nowMs = monotonicMs();
+    // First, since in a flood it is all that is asked.
+    if (!this.#bodies.has(nowMs)) return false;
     const { turns, gate, readiness } = this.#parts;
     const { headers } = request;
     if (readiness.state !== "ready" || headers.expect !== undefined) return false;
     if (!isSmallBody(headers) || !turns.isRunning(tenant, agentNameIn(request))) return false;
-    const nowMs = monotonicMs();
-    return this.#bodies.take(nowMs) && gate.peek(nowMs) !== null;
+    return gate.peek(nowMs) !== null && this.#bodies.take(nowMs);
   }
 }
 

@@ -21,12 +21,17 @@ export class TokenBucket {
   }
 
   /** Whether there is one more. */
-  take(nowMs: number): boolean {
+  has(nowMs: number): boolean {
     const { atOnce, perSecond } = this.#size;
     this.#tokens = Math.min(atOnce, this.#tokens + ((nowMs - this.#atMs) * perSecond) / 1_000);
     this.#atMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
+    return this.#tokens >= 1;
+  }
+
+  /** Takes one, and says whether there was one. */
+  take(nowMs: number): boolean {
+    const isThere = this.has(nowMs);
+    if (isThere) this.#tokens -= 1;
+    return isThere;
   }
 }
