@@ -64,9 +64,13 @@ export function addSessions(program: Command, io: Io, done: Done): void {
     },
   );
   for (const [change, description] of SESSION_CHANGES) {
-    one(change, description).action(async (id: string, flags: SessionsFlags) => {
+    const command = one(change, description);
+    if (change === "delete") command.option("--tenant <name>", "whose it is, if it cannot be read");
+    command.action(async (id: string, flags: SessionsFlags & Pick<ListFlags, "tenant">) => {
       const { runSessionsChange } = await import("./sessions.ts");
-      done(await runSessionsChange({ ...sessionsOptions(flags), sessionId: id, change }, io));
+      const { tenant } = flags;
+      const options = { ...sessionsOptions(flags), sessionId: id, change };
+      done(await runSessionsChange({ ...options, ...(tenant !== undefined && { tenant }) }, io));
     });
   }
   withDataFlags(

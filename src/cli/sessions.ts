@@ -11,7 +11,7 @@ import { printable } from "../lib/diagnostics.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError, hasCode } from "../lib/errors.ts";
 import type { PutOutcome, SessionArchive } from "../session/session-archive.ts";
-import { isSessionId, type SessionRef } from "../session/session-id.ts";
+import { isSessionId, parseSessionRef, type SessionRef } from "../session/session-id.ts";
 import type { SessionRecord } from "../session/session-record.ts";
 import { openObjectStore } from "../session/stores/open-object-store.ts";
 import { isUnreadable } from "../session/stores/readable.ts";
@@ -91,16 +91,23 @@ export async function runSessionsExport(options: OneSession, io: Io): Promise<nu
   return EXIT.ok;
 }
 
+export interface ChangeOptions extends OneSession {
+  readonly change: "delete" | "hold" | "release";
+  /** Whose it is, where its record cannot be read. */
+  readonly tenant?: string;
+}
+
 /** Deletes it, or puts it on hold, or takes it off. */
-export async function runSessionsChange(
-  options: OneSession & { readonly change: "delete" | "hold" | "release" },
-  io: Io,
-): Promise<number> {
+export async function runSessionsChange(options: ChangeOptions, io: Io): Promise<number> {
   // A signal waits for the end: it takes a moment, and the directory has to be given back.
   using _signals = listenToSignals();
   const config = await settingsOf(options, io);
   await using place = await openPlace(config);
-  const ref = refOf(await recordOf(place.archive, options.sessionId));
+  const { sessionId, tenant } = options;
+  const ref =
+    tenant === undefined
+      ? refOf(await recordToChange(place.archive, options))
+      : parseSessionRef({ tenant, sessionId });
   // Only now: a wrong id disturbs nobody.
   await place.take();
   const { sessions } = place;
@@ -252,6 +259,19 @@ async function recordOf(archive: SessionArchive, sessionId: string): Promise<Ses
   throw new AppError("usage", `Cannot find the session ${printable(sessionId)}: ${cure}`);
 }
 
-function refOf({ tenant, sessionId }: SessionRecord): SessionRef {
+async function recordToChange(
+  archive: SessionArchive,
+  { sessionId, change }: Pick<ChangeOptions, "sessionId" | "change">,
+): Promise<SessionRecord> {
+  try {
+    return await recordOf(archive, sessionId);
+  } catch (thrown) {
+    if (change !== "delete" || !hasCode(thrown, "session_unreadable")) throw thrown;
+    const cure = "to delete it all the same, say whose it is by --tenant";
+    throw new AppError("session_unreadable", `Cannot read the session: ${cure}`, { cause: thrown });
+  }
+}
+
+function refOf({ tenant, sessionId }: SessionRef): SessionRef {
   return { tenant, sessionId };
 }

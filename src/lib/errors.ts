@@ -136,8 +136,8 @@ export const ERRORS = {
     status: 500,
     fault: "operator",
     retryable: false,
-    title: "What the store keeps of the session cannot be read",
-    remedy: "Restore it from a backup of the store, or delete the session",
+    title: "What is kept of the session cannot be read",
+    remedy: "Restore it from a backup, or delete the session",
   },
   session_newer: {
     status: 500,

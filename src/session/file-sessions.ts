@@ -30,7 +30,7 @@ import { exportOf } from "./session-export.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { SessionOrder } from "./session-order.ts";
 import { makeSessionDirectories } from "./session-process.ts";
-import { recordForTurn, requireRecord, transcriptFileOf } from "./session-lookup.ts";
+import { holdOf, recordForTurn, requireRecord, transcriptFileOf } from "./session-lookup.ts";
 import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
 import {
   addTotals,
@@ -246,8 +246,7 @@ export class FileSessions implements Sessions {
     const own = parseSessionRef(ref);
     using _lock = this.#locks.lock(own);
     return storing("delete the session", async () => {
-      const record = await requireRecord(this.#data, own, nowMs);
-      mustNotBeOnHold(record);
+      mustNotBeOnHold(await holdOf(this.#data, own, nowMs));
       return this.#removal.remove(own, nowMs);
     });
   }

@@ -139,7 +139,7 @@ export class LocalCopy {
     try {
       return await readRecord(this.#paths.record, this.#ref);
     } catch (thrown) {
-      if (hasCode(thrown, "storage_failed")) return undefined;
+      if (hasCode(thrown, "session_unreadable")) return undefined;
       throw thrown;
     }
   }

@@ -265,6 +265,6 @@ function deletedSince(): AppError {
 }
 
 function orDamaged(thrown: unknown): "damaged" {
-  if (hasCode(thrown, "storage_failed")) return "damaged";
+  if (hasCode(thrown, "session_unreadable")) return "damaged";
   throw thrown;
 }

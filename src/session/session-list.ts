@@ -17,9 +17,10 @@ import {
   listedRecordOf,
   readAnyRecord,
   readRecord,
+  recordUnreadable,
   type SessionRecord,
 } from "./session-record.ts";
-import { ifPresent, storageFailed } from "./storage-errors.ts";
+import { ifPresent } from "./storage-errors.ts";
 
 export const DEFAULT_PAGE_LIMIT = 50;
 export const MAX_PAGE_LIMIT = 200;
@@ -163,7 +164,7 @@ export async function findSession(
 /**
  * The record of the session that this directory is; undefined if it was never begun, or is gone.
  *
- * @throws {AppError} `storage_failed` for one that is damaged, or speaks of another session: tools run
+ * @throws {AppError} `session_unreadable` for one that is damaged, or speaks of another session: tools run
  *   as the server's user, and may copy a session or write what they like beside it.
  */
 export async function recordIn(
@@ -174,7 +175,7 @@ export async function recordIn(
   if (record === undefined) return undefined;
   const { tenant, sessionId } = record;
   const own = sessionPathsOf(dataDirectory, { tenant, sessionId });
-  if (own.directory !== directory) throw storageFailed("read the session's record");
+  if (own.directory !== directory) throw recordUnreadable();
   return record;
 }
 

@@ -5,10 +5,11 @@
  */
 
 import { stat } from "node:fs/promises";
-import { AppError } from "../lib/errors.ts";
+import { AppError, hasCode } from "../lib/errors.ts";
 import { type SessionInput, sessionNotFound, type SessionRef } from "./session-id.ts";
 import { dataPathsOf, sessionPathsOf } from "./session-paths.ts";
-import { readRecord, type SessionRecord, transcriptIdOf } from "./session-record.ts";
+import { readRecord, recordText, type SessionRecord, transcriptIdOf } from "./session-record.ts";
+import { saysHold } from "./stores/damaged-head.ts";
 import { hasTombstone } from "./tombstones.ts";
 import { findTranscript, hasConversation, type TranscriptFile } from "./transcript-file.ts";
 
@@ -29,6 +30,26 @@ export async function requireRecord(
   await stat(dataPathsOf(dataDirectory).tenants);
   if (!(await hasTombstone(paths.tombstone, nowMs))) throw sessionNotFound();
   throw new AppError("session_gone", "Cannot use the session: it was deleted");
+}
+
+/**
+ * Whether a session is on hold, for whoever deletes it: of one whose record cannot be read any more, as
+ * far as that is there to see. A limit never deletes such a one, as it may be worth a rescue.
+ *
+ * @throws {AppError} As {@link requireRecord}, but for `session_unreadable`.
+ */
+export async function holdOf(
+  dataDirectory: string,
+  ref: SessionRef,
+  nowMs: number,
+): Promise<Pick<SessionRecord, "onHoldSinceMs">> {
+  try {
+    return await requireRecord(dataDirectory, ref, nowMs);
+  } catch (thrown) {
+    if (!hasCode(thrown, "session_unreadable")) throw thrown;
+    const text = (await recordText(sessionPathsOf(dataDirectory, ref).record)) ?? "";
+    return saysHold(text) ? { onHoldSinceMs: nowMs } : {};
+  }
 }
 
 /**

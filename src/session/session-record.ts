@@ -10,8 +10,8 @@ import { AppError } from "../lib/errors.ts";
 import { readRegularFile } from "../lib/regular-file.ts";
 import { writeDurably } from "./durable-file.ts";
 import type { SessionRef } from "./session-id.ts";
-import { ifPresent, storageFailed } from "./storage-errors.ts";
-import { mustNotBeNewer } from "./stores/readable.ts";
+import { ifPresent } from "./storage-errors.ts";
+import { mustNotBeNewer, unreadable } from "./stores/readable.ts";
 import { KeptTurn } from "./turn-keys.ts";
 
 /** Many times what one can have: the answers of its last turns are the most of it. */
@@ -115,7 +115,7 @@ export function newRecord(
 /**
  * Undefined when there is none.
  *
- * @throws {AppError} `storage_failed` for one that is damaged or belongs elsewhere; `session_newer`.
+ * @throws {AppError} `session_unreadable` for one that is damaged or belongs elsewhere; `session_newer`.
  */
 export async function readRecord(
   file: string,
@@ -124,17 +124,22 @@ export async function readRecord(
   const record = await readAnyRecord(file);
   if (record === undefined) return undefined;
   if (record.tenant === ref.tenant && record.sessionId === ref.sessionId) return record;
-  throw storageFailed(READING);
+  throw recordUnreadable();
 }
 
 /** The same for a session that is not known yet. */
 export async function readAnyRecord(file: string): Promise<SessionRecord | undefined> {
-  // Tools run as the server's user, and may put anything there.
-  const text = await ifPresent(readRegularFile(file, MAX_RECORD_BYTES).then((read) => read ?? ""));
+  const text = await recordText(file);
   if (text === undefined) return undefined;
   const record = parseRecord(text);
-  if (record === undefined) throw storageFailed(READING);
+  if (record === undefined) throw recordUnreadable();
   return record;
+}
+
+/** What is in the file, whether or not it is a record; undefined when there is none. */
+export async function recordText(file: string): Promise<string | undefined> {
+  // Tools run as the server's user, and may put anything there.
+  return ifPresent(readRegularFile(file, MAX_RECORD_BYTES).then((read) => read ?? ""));
 }
 
 /** On hold since now, or since it was; or not on hold. */
@@ -152,7 +157,10 @@ export function mustNotBeOnHold(
   throw new AppError("session_on_hold", `Cannot ${action} the session: it is on hold`);
 }
 
-const READING = "read the session's record";
+/** Of one that is damaged, or is where it does not belong. */
+export function recordUnreadable(): AppError {
+  return unreadable("its record");
+}
 
 /** The session is used now, whether or not its turn comes to an end that is recorded. */
 export async function markUsed(file: string, nowMs: number): Promise<void> {

@@ -16,7 +16,7 @@ import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { DirectoryArchive, StoreArchive } from "../../src/session/session-archive.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { newRecord } from "../../src/session/session-record.ts";
-import { ownerOf } from "../../src/session/stores/names.ts";
+import { headNameOf, ownerOf } from "../../src/session/stores/names.ts";
 import { openObjectStore } from "../../src/session/stores/open-object-store.ts";
 import { type SessionHead, taken } from "../../src/session/stores/session-head.ts";
 import { SessionLog } from "../../src/session/stores/session-log.ts";
@@ -69,6 +69,44 @@ describe("plimsoll sessions, without a server", () => {
     await plimsoll("sessions", "release", sessionId);
     expect((await plimsoll("sessions", "delete", sessionId)).stdout).toMatch(/: [4-9] files, /);
     expect((await plimsoll("sessions", "list")).stdout).toContain("There is no session in ");
+  });
+});
+
+describe("plimsoll sessions delete", () => {
+  it.each(["a data directory", "a store"])("takes one of %s that cannot be read", async (place) => {
+    const shared = join(directory, "shared");
+    await mkdir(shared);
+    const url = pathToFileURL(shared);
+    const inPlace = place === "a store" ? ["--set", `sessions.store=${url.href}`] : [];
+    const chat = ["chat", HELLO_AGENT, "--rehearse", ...inPlace];
+    expect(await run(chat, { directory, input: "Hello\n" })).toMatchObject({ code: 0 });
+    const listed = await plimsoll("sessions", "list", "--json", ...inPlace);
+    const { sessionId, tenant } = JSON.parse(listed.stdout) as Record<
+      "sessionId" | "tenant",
+      string
+    >;
+    const damage = async (text: string): Promise<void> => {
+      if (inPlace.length === 0) return writeFile(await recordFileOf(sessionId), text);
+      await using store = await openObjectStore({ url, timeoutMs: 60_000 });
+      const head = headNameOf({ owner: ownerOf("tenant", tenant), sessionId });
+      await store.put(head, Buffer.from(text), "any");
+    };
+    const remove = ["sessions", "delete", sessionId, ...inPlace];
+
+    await damage('{ "onHoldSinceMs": 5 ');
+    const unread = await plimsoll(...remove);
+    expect(unread).toMatchObject({ code: 69, stdout: "" });
+    expect(unread.stderr).toContain("--tenant");
+    const held = await plimsoll(...remove, "--tenant", tenant);
+    expect(held).toMatchObject({ code: 69, stdout: "" });
+    expect(held.stderr).toContain("on hold");
+    await damage("{");
+    expect((await plimsoll(...remove, "--tenant", tenant)).stdout).toContain(
+      `Deleted ${sessionId}`,
+    );
+    expect((await plimsoll("sessions", "list", ...inPlace)).stdout).toContain(
+      "There is no session",
+    );
   });
 });
 

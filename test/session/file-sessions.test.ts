@@ -129,13 +129,16 @@ describe("FileSessions.open", () => {
     }
   });
 
-  it("reports a damaged record as the operator's trouble", async () => {
+  it("reports a damaged record as the operator's trouble, and deletes it for who asks", async () => {
     const { sessions, data } = await openSessions();
     const { sessionId } = await takeTurn(sessions, thread("t"), 5);
-    await writeFile(sessionPathsOf(data, { tenant: "acme", sessionId }).record, "{");
-    expect(await codeOf(sessions.open(thread("t"), 6))).toBe("storage_failed");
+    const ref = { tenant: "acme", sessionId };
+    await writeFile(sessionPathsOf(data, ref).record, "{");
+    expect(await codeOf(sessions.open(thread("t"), 6))).toBe("session_unreadable");
     const page = await sessions.list({ tenant: "acme" });
     expect([page.sessions, page.unreadable]).toEqual([[], 1]);
+    await sessions.delete(ref, 7);
+    expect(await codeOf(sessions.read(ref, 8))).toBe("session_gone");
   });
 });
 

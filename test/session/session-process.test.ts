@@ -15,7 +15,9 @@ it("says that it cannot tell from what a session counts, rather than count from 
     const { record } = sessionPathsOf(dataDirectory, parseSessionRef(ref));
     await mkdir(dirname(record), { recursive: true });
     await writeFile(record, "{");
-    await expect(countedOf(dataDirectory, ref)).rejects.toMatchObject({ code: "storage_failed" });
+    await expect(countedOf(dataDirectory, ref)).rejects.toMatchObject({
+      code: "session_unreadable",
+    });
   } finally {
     await rm(dataDirectory, { recursive: true });
   }

@@ -23,8 +23,13 @@ export function standInFor(
   leaseId: string,
   nowMs: number,
 ): SessionHead {
-  const record = HOLD.test(body.toString("utf8")) ? { onHoldSinceMs: nowMs } : {};
+  const record = saysHold(body.toString("utf8")) ? { onHoldSinceMs: nowMs } : {};
   return { ...newHead(sessionId), revision: nowMs, fence: nowMs, leaseId, record };
+}
+
+/** Whether a text, in which there is a record that cannot be read, says that it is on hold. */
+export function saysHold(text: string): boolean {
+  return HOLD.test(text);
 }
 
 /** Since when a record that cannot be read says that it is on hold, if it says so. */
