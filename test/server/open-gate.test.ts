@@ -83,6 +83,29 @@ describe("openGate, of a replica that is resized", () => {
     expect(told).toHaveLength(2);
   });
 
+  it("says that the number of turns binds, where memory and CPU have room for more", async () => {
+    const settings = { "capacity.admission": "static", "capacity.maxTurns": "2" };
+    const { memoryLimit, cpu, report, next } = await opened(settings);
+    using _watch = memoryLimit;
+    expect(report.view()).toMatchObject({ binds: "maxTurns", turnsThatFit: 2 });
+    // Half a core is less than three turns of 0.2 need, and more than two.
+    cpu.turnEnded(2_000, 10_000);
+    expect(report.view()).toMatchObject({ binds: "maxTurns", cpu: { turnsThatFit: 2 } });
+    tree.write({ [MEMORY]: `${1 * GiB}\n` });
+    next();
+    expect(report.view()).toMatchObject({ binds: "memory", turnsThatFit: 1 });
+  });
+
+  it("tells of memory in use as the gate counts it, whatever the kernel says", async () => {
+    const { memoryLimit, gate, report } = await opened({ "capacity.admission": "static" });
+    using _watch = memoryLimit;
+    const party = { tenant: "acme", callerId: "ada", isPriority: false };
+    gate.tryAdmit({ ...party, agentName: "a", carriedBytes: 0 }, monotonicMs());
+    const { memoryUsedBytes, committedBytes } = report.numbers();
+    // What the static formula has for the server, and for one turn beside it.
+    expect([memoryUsedBytes, committedBytes]).toEqual([400 * 2 ** 20, 900 * 2 ** 20]);
+  });
+
   it("keeps the quota while its file is gone", async () => {
     const { memoryLimit, cpu, told, next } = await opened();
     using _watch = memoryLimit;
