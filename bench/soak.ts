@@ -45,15 +45,16 @@ type Fate = keyof typeof FATES | "completed";
 interface Plan {
   readonly turns: number;
   /**
-   * Turns until everything is loaded, compiled and learned. V8 is at it for long: two heap snapshots,
-   * after 500 and after 1,000 turns, differed by 590 KiB of compiled code and no object of ours.
+   * Turns until everything is loaded, compiled and learned. V8 is at it for long: of 3,600 turns with a
+   * stand-in for Claude Code the first 2,000 added 2.7 MiB to the heap, 1.5 of it machine code, and the
+   * others nothing (35.13 and 35.16 MiB).
    */
   readonly warmUp: number;
   readonly atOnce: number;
 }
 
 const PLANS: Readonly<Record<Size, Plan>> = {
-  full: { turns: 3_000, warmUp: 1_000, atOnce: 4 },
+  full: { turns: 4_000, warmUp: 2_000, atOnce: 4 },
   small: { turns: 60, warmUp: 20, atOnce: 3 },
 };
 
@@ -70,6 +71,8 @@ interface MemoryPoint {
   readonly liveBytes: number;
   /** The part of it that the server's own objects are. */
   readonly heapBytes: number;
+  /** The part of those that is machine code, which V8 makes of what runs often. */
+  readonly codeBytes: number;
 }
 
 interface Soaked extends ReplicaRecord {
@@ -85,7 +88,7 @@ interface Soaked extends ReplicaRecord {
 
 export const soak: Benchmark = {
   name: "soak",
-  summary: "3,000 turns, some cancelled, killed or ballooning: what grows, and what stays behind",
+  summary: "4,000 turns, some cancelled, killed or ballooning: what grows, and what stays behind",
   hasSmall: true,
   async run(report, signal, size) {
     const plan = PLANS[size];
@@ -128,7 +131,7 @@ function collectOnSignal(heapFile: string): string {
   const program = `
 import { renameSync, writeFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
-import { setFlagsFromString } from "node:v8";
+import { getHeapCodeStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 if (isMainThread) {
@@ -136,7 +139,9 @@ if (isMainThread) {
   const collect = runInNewContext("gc");
   process.on("SIGUSR2", () => {
     collect();
-    writeFileSync(${JSON.stringify(heapFile)} + "~", JSON.stringify(process.memoryUsage()));
+    const codeBytes = getHeapCodeStatistics().code_and_metadata_size;
+    const heap = JSON.stringify({ ...process.memoryUsage(), codeBytes });
+    writeFileSync(${JSON.stringify(heapFile)} + "~", heap);
     renameSync(${JSON.stringify(heapFile)} + "~", ${JSON.stringify(heapFile)});
   });
 }
@@ -185,10 +190,10 @@ async function soakOne(replica: Replica, plan: Plan, { heapFile, report, signal 
       const outcome = await runTurn(replica, fate, { streamMs: random() * STREAM_MS, sheds });
       const turns = ends.push({ fate, outcome });
       if (turns % MEMORY_EVERY_TURNS !== 0 || server.exit() !== null) continue;
-      const { liveBytes, heapBytes } = await readMemory(server.pid, heapFile);
-      memory.push({ turns, liveBytes, heapBytes });
-      const [live, heap] = [liveBytes, heapBytes].map((bytes) => (bytes / MIB).toFixed(1));
-      report(`  ${turns} turns, server ${live} MiB, its objects ${heap} MiB`);
+      const read = await readMemory(server.pid, heapFile);
+      memory.push({ turns, ...read });
+      const [live, heap, code] = Object.values(read).map((bytes) => (bytes / MIB).toFixed(1));
+      report(`  ${turns} turns, server ${live} MiB, its objects ${heap} MiB, code ${code} MiB`);
     }
   };
   const runAll = async (waiting: Fate[]): Promise<CapacitySample> => {
@@ -204,18 +209,18 @@ async function soakOne(replica: Replica, plan: Plan, { heapFile, report, signal 
 }
 
 /** What the server holds beside files, less what is free in its heap after a collection. */
-async function readMemory(
-  pid: number,
-  heapFile: string,
-): Promise<Pick<MemoryPoint, "liveBytes" | "heapBytes">> {
+async function readMemory(pid: number, heapFile: string): Promise<Omit<MemoryPoint, "turns">> {
   rmSync(heapFile, { force: true });
   process.kill(pid, "SIGUSR2");
   while (!existsSync(heapFile)) await delay(COLLECT_POLL_MS);
   await delay(COLLECT_POLL_MS);
-  const heap = JSON.parse(readFileSync(heapFile, "utf8")) as NodeJS.MemoryUsage;
-  const freeBytes = heap.heapTotal - heap.heapUsed;
-  return { liveBytes: memoryOf(pid).anonymousBytes - freeBytes, heapBytes: heap.heapUsed };
+  const text = readFileSync(heapFile, "utf8");
+  const { heapTotal, heapUsed, codeBytes } = JSON.parse(text) as HeapReading;
+  const liveBytes = memoryOf(pid).anonymousBytes - (heapTotal - heapUsed);
+  return { liveBytes, heapBytes: heapUsed, codeBytes };
 }
+
+type HeapReading = NodeJS.MemoryUsage & Pick<MemoryPoint, "codeBytes">;
 
 function fateOf(draw: number): Fate {
   let upTo = 0;
@@ -298,10 +303,14 @@ function asExpected({ fate, outcome }: Soaked["ends"][number]): boolean {
 }
 
 /** MiB in 1,000 turns: the median of the slopes between any two readings after the warm-up. */
-function slopeOf(memory: readonly MemoryPoint[], { warmUp }: Plan): number {
+function slopeOf(
+  memory: readonly MemoryPoint[],
+  { warmUp }: Plan,
+  part: Exclude<keyof MemoryPoint, "turns"> = "liveBytes",
+): number {
   const settledPoints = memory.filter(({ turns }) => turns >= warmUp);
   const slopes = settledPoints.flatMap((a, at) =>
-    settledPoints.slice(at + 1).map((b) => (b.liveBytes - a.liveBytes) / MIB / (b.turns - a.turns)),
+    settledPoints.slice(at + 1).map((b) => (b[part] - a[part]) / MIB / (b.turns - a.turns)),
   );
   return median(slopes) * 1_000;
 }
@@ -347,6 +356,16 @@ function outcomeOf(soaked: Soaked, plan: Plan): BenchmarkOutcome {
         }),
       ),
       "## Memory of the server's process",
+      "Drift in 1,000 turns, MiB:",
+      table(
+        ["from", "all", "its objects", "of those machine code"],
+        [0, plan.warmUp / 2, plan.warmUp].map((from) => [
+          `${from} turns`,
+          ...(["liveBytes", "heapBytes", "codeBytes"] as const).map((part) =>
+            slopeOf(memory, { ...plan, warmUp: from }, part).toFixed(2),
+          ),
+        ]),
+      ),
       "![Memory against turns](soak-memory.svg)",
     ],
     pictures: { "soak-memory.svg": pictureOf(memory) },
