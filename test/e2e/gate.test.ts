@@ -89,16 +89,7 @@ describe("a server that carries two turns", () => {
 
   it("refuses AG-UI with a status too, not with an event in a stream", async () => {
     await fill(server);
-    const answer = await fetch(`${server.url}/agui`, {
-      method: "POST",
-      headers: { "content-type": "application/json", accept: "text/event-stream" },
-      body: JSON.stringify({
-        threadId: "t",
-        runId: "r",
-        messages: [{ id: "u", role: "user", content: "Hi" }],
-      }),
-    });
-    await expectShed(answer);
+    await expectShed(await runAgui(server, "t", "Hi"));
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
   });
 
@@ -128,13 +119,7 @@ describe("a server that carries two turns", () => {
     const { sessionId } = await turn.until("turn_started");
     await stream(server, "Hang");
     const { shed } = await server.capacity();
-    const runInput = { runId: "r", messages: [{ id: "u", role: "user", content: "Hi" }] };
-    const run = (threadId: string) =>
-      fetch(`${server.url}/agui`, {
-        method: "POST",
-        headers: { "content-type": "application/json", accept: "text/event-stream" },
-        body: JSON.stringify({ threadId, ...runInput }),
-      });
+    const run = (threadId: string) => runAgui(server, threadId, "Hi");
     const isBusy = { status: 409, code: "session_busy" };
     expect(await refusal(post(server, "Hi", busy))).toMatchObject(isBusy);
     expect(await refusal(post(server, "Hi", { sessionId }))).toMatchObject(isBusy);
@@ -147,6 +132,34 @@ describe("a server that carries two turns", () => {
     await expectShed(await run("idle"));
     expect(await server.capacity()).toMatchObject({ inflight: 2, turnsThatFit: 2 });
     expect((await server.capacity()).shed.memory).toBe(shed.memory + 3);
+  });
+
+  it("lets the same run of AG-UI go on that is asked for again while it is full", async () => {
+    const first = await runAgui(server, "again", "Hang");
+    await stream(server, "Hang");
+    const again = await runAgui(server, "again", "Hang");
+    expect([again.status, again.headers.get("idempotent-replayed")]).toEqual([200, "true"]);
+    const turnId = again.headers.get("x-turn-id");
+    expect(turnId).toBe(first.headers.get("x-turn-id"));
+    await cancelAll(server);
+    const [one = "", two = ""] = await Promise.all([first.text(), again.text()]);
+    expect(one).toContain("RUN_ERROR");
+    expect(two).toBe(one);
+  });
+
+  it("holds nothing of a client that leaves within its body", async () => {
+    await fill(server);
+    const { shed } = await server.capacity();
+    const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+    await once(socket, "connect");
+    socket.write(
+      "POST /v1/agents/helper/turns HTTP/1.1\r\nHost: 127.0.0.1\r\n" +
+        'Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"input": "',
+    );
+    socket.destroy();
+    await once(socket, "close");
+    await expectShed(await post(server, "Hi"));
+    expect((await server.capacity()).shed.memory).toBe(shed.memory + 1);
   });
 
   it("does not count sessions between their turns", async () => {
@@ -338,4 +351,17 @@ async function cancel(
 
 function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
+}
+
+/** The same run each time. */
+function runAgui({ url }: TestServer, threadId: string, content: string): Promise<Response> {
+  return fetch(`${url}/agui`, {
+    method: "POST",
+    headers: { "content-type": "application/json", accept: "text/event-stream" },
+    body: JSON.stringify({
+      threadId,
+      runId: "r",
+      messages: [{ id: "u", role: "user", content }],
+    }),
+  });
 }
