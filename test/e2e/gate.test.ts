@@ -142,7 +142,7 @@ describe("a server that carries two turns", () => {
     const turnId = again.headers.get("x-turn-id");
     expect(turnId).toBe(first.headers.get("x-turn-id"));
     await cancelAll(server);
-    const [one = "", two = ""] = await Promise.all([first.text(), again.text()]);
+    const [one, two] = await Promise.all([first.text(), again.text()]);
     expect(one).toContain("RUN_ERROR");
     expect(two).toBe(one);
   });
