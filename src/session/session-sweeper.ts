@@ -100,8 +100,6 @@ interface Deleting {
 }
 
 interface Tally {
-  /** None is tried twice. */
-  readonly tried: Set<string>;
   readonly swept: SweptSession[];
   skipped: number;
   failed: number;
@@ -192,58 +190,54 @@ export class SessionSweeper implements AsyncDisposable {
   }
 
   /**
-   * Others delete sessions, too, by hand or by their own sweeps, and then fewer are over a limit: so
-   * it looks again after as long as the last look took, which is no more than twice the work.
+   * Others delete sessions, too, by hand or by sweeps of their own, and then fewer are above a limit:
+   * so it looks again when it has worked for as long as the last look took, which is no more than
+   * twice the work. Those that are above it only since the first look are the next sweep's: where
+   * sessions begin all the time there would be no end of them.
    *
    * @returns The plan it went by at the end, and what it did.
    */
-  /** @returns The plan it went by at the end, and what it did. */
   async #deleteAll(
     first: Look,
     lookAgain: () => Promise<Look>,
     deleting: Deleting,
   ): Promise<Pick<Sweep, "swept" | "skipped" | "failed"> & { readonly plan: SweepPlan }> {
-    const tally: Tally = { tried: new Set(), swept: [], skipped: 0, failed: 0 };
+    const tally: Tally = { swept: [], skipped: 0, failed: 0 };
     let look = first;
-    while (!(await this.#deleteThese(look, tally, deleting))) {
+    let left = await this.#deleteThese(first.plan.expired, look.staleAtMs, tally, deleting);
+    while (left.length > 0) {
       try {
         look = await lookAgain();
       } catch {
         // What was deleted is told all the same.
-        tally.failed += look.plan.expired.length - tally.tried.size;
+        tally.failed += left.length;
         break;
       }
+      const still = new Set(look.plan.expired.map(({ session }) => textOf(session)));
+      left = left.filter(({ session }) => still.has(textOf(session)));
+      left = await this.#deleteThese(left, look.staleAtMs, tally, deleting);
     }
-    const { swept, skipped, failed } = tally;
-    return { plan: look.plan, swept, skipped, failed };
+    return { plan: look.plan, ...tally };
   }
 
-  /**
-   * Others delete sessions, too, by hand or by sweeps of their own, and then fewer are above a limit:
-   * who has worked for as long as the look took, and for at least one, looks again.
-   *
-   * @returns Whether all had their turn; else the look is too old.
-   */
+  /** At least one. @returns Those that it has not come to by the time that the look is too old. */
   async #deleteThese(
-    { plan, staleAtMs }: Look,
+    expired: readonly Expired[],
+    staleAtMs: number,
     tally: Tally,
     { nowMs, pacer, signal }: Deleting,
-  ): Promise<boolean> {
-    let hasTried = false;
-    for (const each of plan.expired) {
-      if (tally.tried.has(textOf(each.session))) continue;
+  ): Promise<readonly Expired[]> {
+    for (const [at, each] of expired.entries()) {
       await pacer.pause(signal);
-      if (signal.aborted) return true;
-      if (hasTried && isSurplus(each) && monotonicMs() > staleAtMs) return false;
-      hasTried = true;
-      tally.tried.add(textOf(each.session));
+      if (signal.aborted) return [];
+      if (at > 0 && isSurplus(each) && monotonicMs() > staleAtMs) return expired.slice(at);
       // Others may have made room since.
       if (each.reason === "disk" && (await this.#isFreeEnough())) continue;
       const outcome = await this.#delete(each, nowMs);
       if (outcome === "deleted") tally.swept.push(told(each));
       else tally[outcome] += 1;
     }
-    return true;
+    return [];
   }
 
   async #isFreeEnough(): Promise<boolean> {

@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { AppError } from "../../src/lib/errors.ts";
 import { borrowDataDirectory, openDataDirectory } from "../../src/session/data-directory.ts";
-import type { RetentionLimits } from "../../src/session/retention.ts";
+import type { RetentionLimits, StoredSession } from "../../src/session/retention.ts";
 import { allSessions, findSession } from "../../src/session/session-list.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { dataPathsOf } from "../../src/session/session-paths.ts";
@@ -322,4 +322,35 @@ describe("borrowDataDirectory", () => {
     await using server = await openDataDirectory(data, 3);
     expect(server.lastRun).toEqual({ ended: "unclean", startedAtMs: 7, pid: 4_000_000 });
   });
+});
+
+it("ends where sessions begin faster than it deletes them", async () => {
+  const there: StoredSession[] = [];
+  const begin = (count: number): void => {
+    for (let nth = 0; nth < count; nth += 1) {
+      const atMs = NOW_MS + there.length;
+      const { sessionId } = sessionRefOf(thread(`${atMs}`));
+      const facts = { bytes: 1, isOnHold: false, isBusy: false };
+      there.push({ tenant: "acme", sessionId, createdAtMs: atMs, lastUseAtMs: atMs, ...facts });
+    }
+  };
+  begin(6);
+  const oldest = there.slice(0, 4).map(({ sessionId }) => sessionId);
+  const deleted = new Set<string>();
+  const sessions = {
+    async *look() {
+      yield there.filter(({ sessionId }) => !deleted.has(sessionId));
+      begin(5);
+    },
+    // Longer than a look, which is out of date after each of them then.
+    async deleteUnused({ sessionId }: { readonly sessionId: string }) {
+      await delay(20);
+      deleted.add(sessionId);
+      return true;
+    },
+  };
+  const limits = { ...LIMITS, sessionsPerTenant: 2 };
+  await using sweeper = new SessionSweeper({ directory: null, sessions, limits });
+  const { swept } = await sweeper.sweep(NOW_MS);
+  expect(swept.map(({ sessionId }) => sessionId)).toEqual(oldest);
 });
