@@ -59,13 +59,14 @@ it("a pipe in place of what is kept beside the transcript holds up nobody", asyn
 
   const url = `${server.url}/v1/sessions/${sessionId}`;
   for (let readers = 0; readers < READERS; readers += 1) {
-    expect(await refusal(fetch(url, { signal }))).toMatchObject({ code: "storage_failed" });
+    expect(await refusal(fetch(url, { signal }))).toMatchObject({ code: "session_unreadable" });
   }
   const listed = (await (await fetch(`${server.url}/v1/sessions`, { signal })).json()) as object;
   expect(listed).toMatchObject({ sessions: [] });
   expect(await ask(server, "Hello", { threadId: "another", signal })).toMatchObject({
     status: "completed",
   });
+  expect((await fetch(url, { method: "DELETE", signal })).status).toBe(204);
   await server.stop();
   expect(await server.exited).toMatchObject({ code: 0 });
 });
