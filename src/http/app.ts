@@ -11,7 +11,7 @@
 
 import { randomUUID } from "node:crypto";
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
-import { AppError } from "../lib/errors.ts";
+import { AppError, type Refusal } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
 import { allowedMethods, originFormOf } from "./address.ts";
 import { Authenticator } from "./auth.ts";
@@ -24,10 +24,10 @@ import { isContinuation } from "./load-refusal.ts";
 import { QueuedResponses } from "./queued-responses.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
-import { bodyReadOf, Weighing } from "./weighing.ts";
 import { answersHead, type Route, writes } from "./route.ts";
 import { isLeaving, type ServerParts } from "./server-parts.ts";
 import { cutOffUnread } from "./unread-answer.ts";
+import { bodyReadOf, Weighing } from "./weighing.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
 const MAX_PARAM_LENGTH = 256;
@@ -193,10 +193,14 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
           if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
           const asker = request.caller ?? NOBODY;
           if (route.startsTurn !== true || isContinuation(parts, request, asker)) return done();
-          weighing.weigh(request, asker, (refusal) => {
+          const answer = (refusal: Refusal | null): void => {
             if (refusal === null) done();
             else refusals.send(refusal, request, reply);
-          });
+          };
+          const weighed = weighing.weigh(request, asker);
+          const refuse = (error: unknown) => refusals.refuse(error, request, reply);
+          if (weighed instanceof Promise) void weighed.then(answer).catch(refuse);
+          else answer(weighed);
         } catch (error) {
           done(error as Error);
         }

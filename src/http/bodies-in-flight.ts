@@ -46,7 +46,7 @@ export class BodiesInFlight {
     const isChunked = request.headers["transfer-encoding"] !== undefined;
     const bytes = isChunked ? bodyLimitBytes : Number(request.headers["content-length"] ?? 0);
     const fits = this.#bytes === 0 || this.#bytes + bytes <= bodiesLimitBytes;
-    if (!fits && !isSmallBody(request.headers)) return false;
+    if (!fits && bytes > SMALL_BODY_BYTES) return false;
     this.#bytes += bytes;
     let isOver = false;
     const giveBack = (): void => {

@@ -19,7 +19,7 @@ export interface Route {
   readonly access: Access;
   /** Its HEAD would begin what nobody reads: a reader of a turn keeps it running. */
   readonly isStream?: true;
-  /** Refused before its body is read when the replica is full or draining. */
+  /** Refused before its body is read when the replica is full or draining, but for `weighing.ts`. */
   readonly startsTurn?: true;
   readonly docs: RouteDocs;
   readonly handle: (context: RequestContext) => unknown;

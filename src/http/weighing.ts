@@ -33,20 +33,24 @@ export class Weighing {
   }
 
   /**
-   * @param answer Gets the refusal, which is counted and must be sent; null for a request to go on:
-   *   with one for a busy session nobody has asked the gate.
+   * @returns The refusal, which is counted and must be sent; null for a request to go on: with one for
+   *   a busy session nobody has asked the gate. A promise only where the body is read, since refusals
+   *   come by the thousand; it stays open for one that does not come.
    */
-  weigh(request: FastifyRequest, caller: Caller, answer: (refusal: Refusal | null) => void): void {
+  weigh(request: FastifyRequest, caller: Caller): Refusal | null | Promise<Refusal | null> {
+    if (this.#isRead(request, caller)) return this.#weighByBody(request, caller);
+    return loadRefusal(this.#parts, caller);
+  }
+
+  async #weighByBody(request: FastifyRequest, caller: Caller): Promise<Refusal | null> {
     const parts = this.#parts;
-    if (!this.#isRead(request, caller)) return answer(loadRefusal(parts, caller));
-    const agentName = agentNameIn(request);
-    readBody(request, (body) => {
-      const target = targetOf(body);
-      const isForBusy = target !== null && parts.turns.isRunning(caller.tenant, agentName, target);
-      const refusal = isForBusy ? null : loadRefusal(parts, caller);
-      if (refusal === null) BODIES_READ.set(request.raw, body);
-      answer(refusal);
-    });
+    const body = await bodyOf(request);
+    const target = targetOf(body);
+    const isForBusy =
+      target !== null && parts.turns.isRunning(caller.tenant, agentNameIn(request), target);
+    const refusal = isForBusy ? null : loadRefusal(parts, caller);
+    if (refusal === null) BODIES_READ.set(request.raw, body);
+    return refusal;
   }
 
   /** A client that waits to be asked for its body is not asked. */
@@ -71,11 +75,11 @@ export function bodyReadOf(request: FastifyRequest): Readable | null {
 /** Of requests that go on. */
 const BODIES_READ = new WeakMap<IncomingMessage, Buffer>();
 
-/** Calls back once the whole body is there, and never for one that does not come. */
-function readBody({ raw }: FastifyRequest, then: (body: Buffer) => void): void {
+/** Never resolves for a client that leaves: nobody is there to be answered. */
+function bodyOf({ raw }: FastifyRequest): Promise<Buffer> {
   const chunks: Buffer[] = [];
   raw.on("data", (chunk: Buffer) => chunks.push(chunk));
-  raw.on("end", () => then(Buffer.concat(chunks)));
+  return new Promise((resolve) => raw.on("end", () => resolve(Buffer.concat(chunks))));
 }
 
 /** Null where there is but one. */
