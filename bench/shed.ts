@@ -488,9 +488,10 @@ function methodOf(isPinned: boolean): string {
     `${STREAMS} turns stream ${TOKENS_PER_SECOND} tokens a second each, and the server takes no ` +
     `more. ${cores}In each round there are ${PHASE_MS / 1_000} s of quiet and then ` +
     `${PHASE_MS / 1_000} s in which ${OFFERED_RATE} turns a second are asked for on ` +
-    `${CONNECTIONS} kept connections. They are for another session than those that stream, which ` +
-    `the server knows once it has read their bodies. Each request falls due by the clock and is timed from then, ` +
-    "whether or not earlier answers have come, and the generator's clock adds up to 1 ms. At the " +
+    `${CONNECTIONS} kept connections. They are for another session than those that stream, and the ` +
+    "server reads as many of their bodies as it ever does to know that. Each request falls due by " +
+    "the clock and is timed from then, whether or not earlier answers have come, and the " +
+    "generator's clock adds up to 1 ms. At the " +
     "end each connection asks again as soon as it is answered. Every answer was a 429. After each " +
     "round the same is asked of a bare `node:http` server on the server's core, which has one fixed " +
     "answer of the same length and headers: what it takes is the machine's and Node's."

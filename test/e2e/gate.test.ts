@@ -13,6 +13,7 @@ import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { SHED_PAUSE_MS } from "../../src/server/shed-log.ts";
 import { until } from "../helpers/leaks.ts";
 import { startServer, type InProcessServer, type TestServer } from "../helpers/server.ts";
+import { RawConnection } from "../http/raw.ts";
 import { ask, post, refusal, stream, type TurnStream } from "./client.ts";
 
 const SCRIPT = `
@@ -147,19 +148,33 @@ describe("a server that carries two turns", () => {
     expect(two).toBe(one);
   });
 
-  it("holds nothing of a client that leaves within its body", async () => {
-    await fill(server);
+  it("reads a body that comes in pieces, and counts none that never comes", async () => {
+    await stream(server, "Hang", { threadId: "busy" });
+    await stream(server, "Hang");
     const { shed } = await server.capacity();
-    const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
-    await once(socket, "connect");
-    socket.write(
-      "POST /v1/agents/helper/turns HTTP/1.1\r\nHost: 127.0.0.1\r\n" +
-        'Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"input": "',
-    );
-    socket.destroy();
-    await once(socket, "close");
-    await expectShed(await post(server, "Hi"));
+    const ofBusy = new RawConnection(server.url);
+    const ofIdle = new RawConnection(server.url);
+    const leaving = new RawConnection(server.url);
+    const body = (threadId: string): string => JSON.stringify({ input: "Hi", threadId });
+    const cases = [
+      [ofBusy, body("busy")],
+      [ofIdle, body("idle")],
+      [leaving, body("idle")],
+    ] as const;
+    for (const [connection, text] of cases) {
+      await connection.send(
+        `POST /v1/agents/helper/turns HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\n` +
+          `Content-Type: application/json\r\nContent-Length: ${text.length}\r\n\r\n` +
+          text.slice(0, 10),
+      );
+    }
+    expect((await server.capacity()).shed).toEqual(shed);
+    leaving[Symbol.dispose]();
+    for (const [connection, text] of cases.slice(0, 2)) await connection.send(text.slice(10));
+    expect((await ofBusy.answers())[0]).toMatchObject({ status: 409 });
+    expect((await ofIdle.answers())[0]).toMatchObject({ status: 429 });
     expect((await server.capacity()).shed.memory).toBe(shed.memory + 1);
+    for (const connection of [ofBusy, ofIdle]) connection[Symbol.dispose]();
   });
 
   it("does not count sessions between their turns", async () => {
