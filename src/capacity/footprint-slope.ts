@@ -56,7 +56,12 @@ function votesOf(points: readonly SlopePoint[]): Vote[] {
  * scatter / √spread. That is as much as is presumed when the spread is (scatter / deviation)².
  */
 function weightOfPresumption(points: readonly SlopePoint[], slope: number): number {
-  const rests = points.map((point) => point.heldBytes - slope * point.carriedBytes);
+  // Counted from the middle: two turns that carry almost the same have so steep a slope that, from
+  // zero on, the rests are larger than a double can tell apart, and their scatter is mere rounding.
+  const middleBytes = meanOf(points.map(({ carriedBytes }) => carriedBytes));
+  const rests = points.map(
+    ({ carriedBytes, heldBytes }) => heldBytes - slope * (carriedBytes - middleBytes),
+  );
   return points.length * (deviationOf(rests) / SLOPE_DEVIATION) ** 2;
 }
 
