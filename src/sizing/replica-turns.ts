@@ -1,0 +1,113 @@
+/**
+ * How many turns of a measured agent a replica of some size carries: by memory as its gate will
+ * decide, with the same arithmetic, and by CPU. Pure.
+ *
+ * @module
+ */
+
+import { type FootprintModel, poolBytes, predictBytes } from "../capacity/footprint-model.ts";
+import { turnsThatFit, weigh } from "../capacity/load-line.ts";
+import { SafetyReserve } from "../capacity/safety-reserve.ts";
+import type { Profile } from "./profile.ts";
+
+export interface ReplicaSize {
+  readonly memoryBytes: number;
+  /** Cores, possibly a fraction. */
+  readonly cpus: number;
+}
+
+/** What the turns are like that a replica has to carry. */
+export interface TurnMix {
+  /** How long a turn lasts, on average. */
+  readonly turnMs: number;
+  /** Of the transcript that a turn resumes: mean, and standard deviation. */
+  readonly carriedBytes: number;
+  readonly carriedDeviationBytes: number;
+  /** Open sessions without a turn. */
+  readonly idleSessions: number;
+}
+
+export interface ReplicaTurns {
+  /** In flight at most; at least 1, if a turn fits at all. */
+  readonly turns: number;
+  readonly binds: "memory" | "cpu";
+  readonly memoryTurns: number;
+  readonly cpuTurns: number;
+  readonly loadLineBytes: number;
+  /** Predicted for a turn that carries as much as most do. */
+  readonly turnBytes: number;
+  /** In use before the first turn. */
+  readonly serverBytes: number;
+}
+
+/**
+ * A replica whose CPU is busier than this on average starts turns late: starts come in bursts, and
+ * each takes half a second of a core.
+ */
+export const CPU_TARGET_RATIO = 0.7;
+
+/** 0 turns where not even one fits below the load line: such a replica works one turn at a time,
+ * by the rule that an idle replica always admits, and is no size to plan for. */
+export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix): ReplicaTurns {
+  const reserve = new SafetyReserve({ settingBytes: null, cores: size.cpus });
+  reserve.sawMapped(profile.server.sharedTextBytes);
+  const { idleBytes, idleSessionBytes, inflightTurnBytes } = profile.server;
+  const serverBytes = idleBytes + idleSessionBytes * mix.idleSessions;
+  const load = weigh({
+    limitBytes: size.memoryBytes,
+    safetyReserveBytes: reserve.bytes,
+    usedBytes: serverBytes,
+    promisedBytes: 0,
+    poolBytes: 0,
+  });
+  const model = modelOf(profile, mix);
+  const turnBytes = predictBytes(model, mix.carriedBytes) + inflightTurnBytes;
+  const memoryTurns = turnsThatFit(load, {
+    inflight: 0,
+    turnBytes,
+    maxTurns: null,
+    isIdle: false,
+    poolBytesWith: (more) => poolOf(model, more),
+  });
+  const cpuTurns = turnsByCpu(profile, size, mix);
+  const turns = Math.min(memoryTurns, cpuTurns);
+  const binds = memoryTurns <= cpuTurns ? "memory" : "cpu";
+  const { loadLineBytes } = load;
+  return { turns, binds, memoryTurns, cpuTurns, loadLineBytes, turnBytes, serverBytes };
+}
+
+/** As many as use the target share of the CPU; one in any case, however slow. */
+function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix): number {
+  const coresPerTurn = profile.turn.cpuMs / Math.max(turnMs, profile.turn.cpuMs);
+  if (coresPerTurn === 0) return Infinity;
+  return Math.max(1, Math.floor((CPU_TARGET_RATIO * cpus) / coresPerTurn));
+}
+
+/** What a replica will have learned of such turns when it has seen many. */
+function modelOf(profile: Profile, mix: TurnMix): FootprintModel {
+  const { peak, bytesPerCarriedByte, turns } = profile.turn;
+  const carried = bytesPerCarriedByte * mix.carriedDeviationBytes;
+  return {
+    samples: turns,
+    baseBytes: peak.meanBytes,
+    bytesPerCarriedByte,
+    carriedToBytes: mix.carriedBytes,
+    deviationBytes: Math.hypot(peak.deviationBytes, carried),
+    errorBytes: 0,
+    excessBytes: peak.mostBytes - peak.meanBytes,
+    leastBytes: 0,
+    largestBytes: peak.mostBytes,
+  };
+}
+
+/** {@link poolBytes} of so many turns alike, in constant time. */
+function poolOf(model: FootprintModel, turns: number): number {
+  const { errorBytes, deviationBytes } = model;
+  return poolBytes([
+    {
+      ...model,
+      errorBytes: errorBytes * turns,
+      deviationBytes: deviationBytes * Math.sqrt(turns),
+    },
+  ]);
+}
