@@ -84,7 +84,7 @@ function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix
 }
 
 /** What a replica will have learned of such turns when it has seen many. */
-function modelOf(profile: Profile, mix: TurnMix): FootprintModel {
+export function modelOf(profile: Profile, mix: TurnMix): FootprintModel {
   const { peak, bytesPerCarriedByte, turns } = profile.turn;
   const carried = bytesPerCarriedByte * mix.carriedDeviationBytes;
   return {
@@ -101,7 +101,7 @@ function modelOf(profile: Profile, mix: TurnMix): FootprintModel {
 }
 
 /** {@link poolBytes} of so many turns alike, in constant time. */
-function poolOf(model: FootprintModel, turns: number): number {
+export function poolOf(model: FootprintModel, turns: number): number {
   const { errorBytes, deviationBytes } = model;
   return poolBytes([
     {
