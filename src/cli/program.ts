@@ -12,6 +12,7 @@ import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import { type CommonFlags, type Done, loadOptions, parsePort, withCommonFlags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { addSessions } from "./session-commands.ts";
+import { addSimulate } from "./simulate-command.ts";
 import { packageVersion } from "./version.ts";
 
 /** Runs a command; resolves to the exit code. Never rejects. */
@@ -36,9 +37,8 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
     .showSuggestionAfterError()
     .showHelpAfterError("(see plimsoll --help)");
-  for (const add of [addInit, addServe, addChat, addCheck, addSessions, addKeys, addRehearse]) {
-    add(program, io, done);
-  }
+  const commands = [addInit, addServe, addChat, addCheck, addSessions, addSimulate, addKeys];
+  for (const add of [...commands, addRehearse]) add(program, io, done);
   return program;
 }
 

@@ -35,7 +35,9 @@ export interface SimulationResult {
     readonly loadLineBytes: number;
     readonly cpus: number;
     readonly turns: number;
-    readonly binds: "memory" | "cpu" | "maxTurns";
+    readonly binds: "memory" | "maxTurns";
+    /** Turns for which its CPU is enough; null where they need none. */
+    readonly cpuTurns: number | null;
   };
   readonly balancing: string;
   readonly clients: string;
@@ -107,6 +109,7 @@ export function resultOf(
       cpus: terms.replica.cpus,
       turns: setup.turnsPerReplica,
       binds: setup.binds,
+      cpuTurns: Number.isFinite(setup.cpuTurns) ? setup.cpuTurns : null,
     },
     balancing: scenario.balancer.policy,
     clients: scenario.clients.policy,
@@ -142,8 +145,22 @@ export function resultOf(
     theory: theoryOf(setup),
     points: tally.points,
     events: simulated.events,
-    notes,
+    notes: [...notes, ...cpuNotes(setup, tally.inflightMs / countedMs, ups)],
   };
+}
+
+/** Turns stream as fast as if they had the CPU; where they would not, that is said. */
+function cpuNotes(
+  { cpuTurns, turnsPerReplica }: Setup,
+  meanInflight: number,
+  ups: readonly number[],
+): string[] {
+  const meanUp = ups.reduce((sum, up) => sum + up, 0) / Math.max(1, ups.length);
+  if (cpuTurns >= turnsPerReplica || meanInflight / Math.max(1, meanUp) <= cpuTurns) return [];
+  return [
+    `the CPU of a replica is enough for ${cpuTurns} turns at once, and more are in flight on ` +
+      "average: real turns would take longer than these",
+  ];
 }
 
 /** All attempts that were shed, for whatever reason. */

@@ -13,6 +13,8 @@ export interface ClientTerms {
   readonly policy: ClientPolicy;
   /** The first included. */
   readonly maxAttempts: number;
+  /** No attempt is made later than this after the first; infinite for none. */
+  readonly patienceMs: number;
   /** Part of the refused who try again, each time. */
   readonly retryRatio: number;
   /** Of `blind`: always. Of `backoff`: at first, twice as long each time. */
@@ -26,18 +28,32 @@ export interface ClientTerms {
  * How long until the next attempt; null for none.
  *
  * @param attempts So far.
+ * @param sinceFirstMs Since the first of them.
  * @param toldSeconds What `Retry-After` says; null without an answer. Asked only of who listens.
  */
 export function pauseMs(
   terms: ClientTerms,
   attempts: number,
+  sinceFirstMs: number,
   toldSeconds: () => number | null,
   random: Random,
 ): number | null {
-  const { policy, maxAttempts, retryRatio } = terms;
+  const { policy, maxAttempts, patienceMs, retryRatio } = terms;
   if (policy === "give-up" || attempts >= maxAttempts) return null;
   if (retryRatio < 1 && random.next() >= retryRatio) return null;
-  switch (policy) {
+  const waitMs = drawPauseMs(terms, attempts, toldSeconds, random);
+  return sinceFirstMs + waitMs > patienceMs ? null : waitMs;
+}
+
+function drawPauseMs(
+  terms: ClientTerms,
+  attempts: number,
+  toldSeconds: () => number | null,
+  random: Random,
+): number {
+  switch (terms.policy) {
+    case "give-up":
+      return Infinity;
     case "blind":
       return terms.spread === "none" ? terms.pauseMs : random.exponential(terms.pauseMs);
     case "backoff":

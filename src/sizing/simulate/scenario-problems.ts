@@ -124,9 +124,9 @@ function fleetProblems({ replicas, autoscaler, deploys }: ScenarioFile): Scenari
 
 function roomProblems(
   { replicas }: ScenarioFile,
-  { turns, turnBytes, serverBytes, loadLineBytes }: ReplicaTurns,
+  { memoryTurns, turnBytes, serverBytes, loadLineBytes }: ReplicaTurns,
 ): ScenarioProblem[] {
-  if (turns > 0) return [];
+  if (memoryTurns > 0) return [];
   const neededBytes = replicas.memory - loadLineBytes + serverBytes + turnBytes;
   const message = `has no room for a turn of this agent: it needs more than ${inMebibytes(neededBytes)} MiB`;
   return [problem(["replicas", "memory"], message, "Give it more memory")];

@@ -140,6 +140,9 @@ const balancer = z.strictObject({
 const clients = z.strictObject({
   policy: z.enum(CLIENT_POLICIES).default("retry-after").describe("What who was refused does."),
   maxAttempts: z.int().min(1).max(1000).default(5).describe("The first included."),
+  patience: durationSchema("0s", "1d")
+    .optional()
+    .describe("No attempt is made later than this after the first; any time without it."),
   retryShare: ratio.default(1).describe("Part of the refused who try again, each time."),
   pause: durationSchema("1ms", "1h")
     .prefault("1s")

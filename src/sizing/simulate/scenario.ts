@@ -21,9 +21,11 @@ export interface Setup {
   readonly terms: SimulationTerms;
   readonly scenario: ScenarioFile;
   readonly profile: Profile;
-  /** Turns at once that a replica carries, as `plan` has it, and what binds. */
+  /** Turns at once that the gate of a replica has room for, and what binds. */
   readonly turnsPerReplica: number;
-  readonly binds: "memory" | "cpu" | "maxTurns";
+  readonly binds: "memory" | "maxTurns";
+  /** Turns at once for which its CPU is enough, as `plan` has it. */
+  readonly cpuTurns: number;
   readonly meanTurnMs: number;
   /** Turns in flight if none were shed, in Erlang. */
   readonly offered: number;
@@ -48,8 +50,8 @@ export function setUp(
   const carried = replicaTurns(profile, { memoryBytes, cpus }, mix);
   const problems = problemsOf(scenario, { turns, durationMs, carried });
   if (problems.length > 0) return { ok: false, problems };
-  const isCapped = maxTurns !== undefined && maxTurns < carried.turns;
-  const turnsPerReplica = isCapped ? maxTurns : carried.turns;
+  const isCapped = maxTurns !== undefined && maxTurns < carried.memoryTurns;
+  const turnsPerReplica = isCapped ? maxTurns : carried.memoryTurns;
   const terms = termsOf(scenario, profile, { trace, durationMs, meanTurnMs, turnsPerReplica, mix });
   return {
     ok: true,
@@ -58,7 +60,8 @@ export function setUp(
       scenario,
       profile,
       turnsPerReplica,
-      binds: isCapped ? "maxTurns" : carried.binds,
+      binds: isCapped ? "maxTurns" : "memory",
+      cpuTurns: carried.cpuTurns,
       meanTurnMs,
       offered: (turns / durationMs) * meanTurnMs,
     },
@@ -89,6 +92,7 @@ function termsOf(scenario: ScenarioFile, profile: Profile, resolved: Resolved): 
     clients: {
       policy: clients.policy,
       maxAttempts: clients.maxAttempts,
+      patienceMs: clients.patience ?? Infinity,
       retryRatio: clients.retryShare,
       pauseMs: clients.pause,
       longestPauseMs: clients.longestPause,

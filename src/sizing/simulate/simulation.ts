@@ -239,7 +239,8 @@ class Simulation {
     }
     this.#tally.attempt(this.#nowMs, reason);
     const told = () => refusedBy?.retryAfterSeconds(this.#nowMs) ?? null;
-    const waitMs = pauseMs(clients, client.attempts, told, this.#clientChance);
+    const sinceMs = this.#nowMs - client.askedAtMs;
+    const waitMs = pauseMs(clients, client.attempts, sinceMs, told, this.#clientChance);
     if (waitMs !== null) {
       client.ticket = this.#queue.schedule(this.#nowMs + waitMs, EVENT.ask, client.number);
       return;

@@ -1,0 +1,144 @@
+/**
+ * The figures of a simulation in words, once for all that show them. Pure.
+ *
+ * @module
+ */
+
+import type { Quantiles, SimulationResult } from "../sizing/simulate/result.ts";
+import { shedOf } from "../sizing/simulate/result.ts";
+import type { SamplePoint } from "../sizing/simulate/tally.ts";
+import { count, countOf, mebibytes, seconds } from "./figures.ts";
+
+export type Row = readonly [label: string, ...cells: string[]];
+
+export interface Figures {
+  /** What was simulated. */
+  readonly setting: readonly Row[];
+  /** Value, and what belongs to it. */
+  readonly outcome: readonly Row[];
+  /** Median, 95th and 99th percentile. */
+  readonly spread: readonly Row[];
+}
+
+export const SPREAD_HEAD: Row = ["", "median", "95 %", "99 %"];
+
+export function figuresOf(result: SimulationResult): Figures {
+  return { setting: settingOf(result), outcome: outcomeOf(result), spread: spreadOf(result) };
+}
+
+/** What is plotted over time: one value for each point, NaN where there is none. */
+export interface Series {
+  readonly title: string;
+  readonly unit: string;
+  readonly valueOf: (point: SamplePoint) => number;
+}
+
+export const SERIES = {
+  shed: {
+    title: "Shed, of attempts",
+    unit: "%",
+    valueOf: ({ attempts, shed }: SamplePoint) => (attempts === 0 ? Number.NaN : (100 * shed) / attempts),
+  },
+  firstToken: {
+    title: "Time to first token, 95th percentile",
+    unit: "s",
+    valueOf: ({ firstTokenP95Ms }: SamplePoint) => firstTokenP95Ms / 1000,
+  },
+  memory: {
+    title: "Memory in use, of the load line, fullest replica",
+    unit: "%",
+    valueOf: ({ mostUsedRatio }: SamplePoint) => 100 * mostUsedRatio,
+  },
+  inflight: {
+    title: "Turns in flight",
+    unit: "",
+    valueOf: ({ inflight }: SamplePoint) => inflight,
+  },
+  replicas: {
+    title: "Replicas up",
+    unit: "",
+    valueOf: ({ replicasUp }: SamplePoint) => replicasUp,
+  },
+} as const satisfies Record<string, Series>;
+
+export function percent(ratio: number): string {
+  const value = 100 * ratio;
+  if (value === 0) return "0 %";
+  if (value < 0.001) return "< 0.001 %";
+  return `${value.toFixed(value < 0.1 ? 3 : value < 10 ? 2 : 1)} %`;
+}
+
+function settingOf(result: SimulationResult): Row[] {
+  const { replica, meanTurnMs, offeredErlang, replicas, durationMs, warmUpMs } = result;
+  const cpus = `${replica.cpus} CPU${replica.cpus === 1 ? "" : "s"}`;
+  const fleet =
+    replicas.fewestUp === replicas.mostUp
+      ? countOf(replicas.mostUp, "replica")
+      : `${count(replicas.fewestUp)} to ${countOf(replicas.mostUp, "replica")}`;
+  const room = `room for ${countOf(replica.turns, "turn")} each (${replica.binds})`;
+  const load = `${offeredErlang.toFixed(1)} in flight if none were shed`;
+  return [
+    ["fleet", `${fleet}, ${mebibytes(replica.memoryBytes)} and ${cpus} each`],
+    ["", room],
+    ["turns", `${result.arrivals}, ${seconds(meanTurnMs)} on average, ${load}`],
+    ["balancing", `${result.balancing}; clients: ${result.clients}`],
+    ["time", `${seconds(durationMs)}, the first ${seconds(warmUpMs)} not counted; seed ${result.seed}`],
+  ];
+}
+
+function outcomeOf(result: SimulationResult): Row[] {
+  const { shedRatio, counted, theory, memory, replicas } = result;
+  const interval = `${percent(shedRatio.low)} to ${percent(shedRatio.high)} (95 % sure)`;
+  const reasons = Object.entries(result.shedByReason)
+    .filter(([, times]) => times > 0)
+    .map(([reason, times]) => `${reason} ${count(times)}`);
+  const shed = shedOf(counted);
+  const rows: Row[] = [
+    ["turns asked for", count(counted.turns), `${result.attemptsPerTurn.toFixed(2)} attempts each`],
+    ["shed, of attempts", percent(shedRatio.value), interval],
+  ];
+  if (shed > 0) rows.push(["  for", count(shed), reasons.join(", ")]);
+  if (theory !== null) {
+    const apart = `${percent(theory.apart)} each replica for itself`;
+    rows.push(["  by Erlang B", percent(theory.pooled), `all as one pool; ${apart}`]);
+  }
+  rows.push(
+    ["turns given up", percent(result.givenUpRatio), count(counted.givenUp)],
+    ["turns lost", percent(result.lostRatio), `${count(counted.lost)}, with their replicas`],
+    [
+      "memory at most",
+      percent(memory.mostUsedRatio),
+      `of the load line; above it ${times(memory.timesOverLine)}, above the limit ${times(memory.timesOverLimit)}`,
+    ],
+    [
+      "committed at most",
+      percent(memory.mostCommittedRatio),
+      "of the load line, after an admission",
+    ],
+    ["turns in flight", result.meanInflight.toFixed(1), "on average"],
+    ["replicas up", replicas.meanUp.toFixed(1), `on average; ${replicas.hours.toFixed(1)} hours paid`],
+  );
+  if (replicas.failures > 0) rows.push(["failures", count(replicas.failures), "of replicas"]);
+  if (replicas.deployEndedAtMs !== null) {
+    rows.push(["deploy", seconds(replicas.deployEndedAtMs), "was over then"]);
+  }
+  return rows;
+}
+
+function spreadOf(result: SimulationResult): Row[] {
+  const { firstTokenMs, firstTokenFromFirstMs, startWaitMs, memory } = result;
+  return [
+    spreadRow("first token, from admission", firstTokenMs, seconds),
+    spreadRow("first token, from first attempt", firstTokenFromFirstMs, seconds),
+    spreadRow("wait for a start", startWaitMs, seconds),
+    spreadRow("memory in use, of load line", memory.usedRatio, percent),
+  ];
+}
+
+function spreadRow(label: string, { p50, p95, p99 }: Quantiles, show: (value: number) => string): Row {
+  return [label, ...[p50, p95, p99].map((value) => (value === null ? "-" : show(value)))];
+}
+
+function times(number: number): string {
+  return number === 0 ? "never" : countOf(number, "time");
+}
