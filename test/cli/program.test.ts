@@ -28,6 +28,7 @@ describe("plimsoll", () => {
       "chat",
       "check",
       "sessions",
+      "simulate",
       "keys",
       "rehearse",
       "help",

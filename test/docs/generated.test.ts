@@ -8,11 +8,13 @@ import { describe, expect, it } from "vitest";
 import { AgentFile } from "../../src/agent/schema.ts";
 import { jsonSchemaText, keyTable, variableTable, withTables } from "../../src/config/reference.ts";
 import { ServerFile } from "../../src/config/schema.ts";
+import { ScenarioFile } from "../../src/sizing/simulate/scenario-schema.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
 const tables = {
   agent: keyTable(AgentFile),
+  scenario: keyTable(ScenarioFile),
   server: keyTable(ServerFile),
   variables: variableTable(),
 };
@@ -49,6 +51,7 @@ interface Result {
 const GENERATED: Readonly<Record<string, (present: string) => string>> = {
   "docs/agent-file.md": (page) => withTables(page, tables),
   "docs/benchmarks.md": (page) => withTables(page, { short: shortTable() }),
+  "docs/simulate.md": (page) => withTables(page, tables),
   "docs/server-file.md": (page) => withTables(page, tables),
   "schemas/agent.schema.json": () => jsonSchemaText(AgentFile, "An agent of Plimsoll"),
   "schemas/plimsoll.schema.json": () => jsonSchemaText(ServerFile, "A server of Plimsoll"),

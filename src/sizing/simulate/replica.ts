@@ -110,7 +110,8 @@ export class Replica {
     const { inflight } = this;
     const predictedBytes = predictBytes(model, client.carriedBytes) + inflightTurnBytes;
     const residentBytes = client.home === this ? client.residentBytes : 0;
-    const costBytes = Math.max(0, predictedBytes - residentBytes);
+    // A process that is there costs what it lacks, and the server something for the turn itself.
+    const costBytes = Math.max(inflightTurnBytes, predictedBytes - residentBytes);
     const shortBytes = shortageBytes(this.#weigh(inflight + 1), costBytes);
     const evictableBytes = this.#cacheBytes - residentBytes;
     const { reason } = judge({

@@ -68,7 +68,10 @@ class TraceReader {
       const end = text.indexOf("\n", from);
       const to = end === -1 ? text.length : end;
       this.#line += 1;
+      const isHead = this.#columns.length === 0;
       this.#readLine(text.slice(from, to).replace(/\r$/u, ""));
+      // With a head that is not understood, no line is.
+      if (isHead && this.#diagnostics.length > 0) break;
       from = to + 1;
     }
     if (this.#diagnostics.length === 0) this.#checkWhole();

@@ -29,7 +29,7 @@ describe("one replica, clients that give up", () => {
     [100, 95],
     [200, 190],
   ])("of %i turns at once sheds as Erlang B says at %d Erlang", (turns, offered) => {
-    const turnTimes = 120_000 / offered;
+    const turnTimes = 240_000 / offered;
     const found = estimate(plainFleet({ turns, offered, turnTimes }));
     const theory = shedRatio(turns, offered);
     expectWithin(theory, found);

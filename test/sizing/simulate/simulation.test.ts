@@ -147,7 +147,22 @@ describe("starts", () => {
 });
 
 describe("failures", () => {
-  it("lose exactly the turns that are in flight, and no other", () => {
+  it("lose exactly the turns that are in flight", () => {
+    const plain = plainFleet({ turns: 50, replicas: 3, offered: 20, turnTimes: 10 });
+    const { tally, failures } = simulate({
+      ...plain,
+      warmUpMs: 0,
+      arrivals: () => atOnce(30),
+      // None of these ends before its replica does, once.
+      turn: { ...plain.turn, durationMs: () => 1e8 },
+      fleet: { ...plain.fleet, failures: { everyMs: 1e6, restartMs: 1e9 } },
+    });
+    expect(failures).toBe(3);
+    expect([tally.all.lost, tally.all.served]).toEqual([30, 0]);
+    expect(tally.points.at(-1)?.inflight).toBe(30);
+  });
+
+  it("take what is on the replica, and leave the others theirs", () => {
     const plain = plainFleet({ turns: 50, replicas: 2, offered: 20, turnTimes: 1_000, seed: 3 });
     const terms = {
       ...plain,
@@ -159,7 +174,7 @@ describe("failures", () => {
     // Of 20 turns in flight half are on each replica, or all while the other is away.
     expect(all.lost / failures).toBeGreaterThan(8);
     expect(all.lost / failures).toBeLessThan(14);
-    expect(all.served + all.lost).toBe(all.turns);
+    expect(all.served + all.lost + all.shed.unreachable).toBe(all.turns);
     expect(Math.min(...tally.points.map(({ replicasUp }) => replicasUp))).toBeLessThan(2);
   });
 
