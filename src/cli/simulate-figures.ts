@@ -76,19 +76,21 @@ function settingOf(result: SimulationResult): Row[] {
       ? countOf(replicas.mostUp, "replica")
       : `${count(replicas.fewestUp)} to ${countOf(replicas.mostUp, "replica")}`;
   const room = `room for ${countOf(replica.turns, "turn")} each (${replica.binds})`;
-  const load = `${offeredErlang.toFixed(1)} in flight if none were shed`;
+  const load = `${oneDigit(offeredErlang)} in flight if none were shed`;
   return [
     ["fleet", `${fleet}, ${mebibytes(replica.memoryBytes)} and ${cpus} each`],
     ["", room],
     ["turns", `${result.arrivals}, ${seconds(meanTurnMs)} on average, ${load}`],
     ["balancing", `${result.balancing}; clients: ${result.clients}`],
-    ["time", `${seconds(durationMs)}, the first ${seconds(warmUpMs)} not counted; seed ${result.seed}`],
+    ["time", `${time(durationMs)}, the first ${time(warmUpMs)} not counted; seed ${result.seed}`],
   ];
 }
 
 function outcomeOf(result: SimulationResult): Row[] {
   const { shedRatio, counted, theory, memory, replicas } = result;
-  const interval = `${percent(shedRatio.low)} to ${percent(shedRatio.high)} (95 % sure)`;
+  const interval = result.isSteady
+    ? `${percent(shedRatio.low)} to ${percent(shedRatio.high)} (95 % sure)`
+    : "changes with time; other seeds show what is chance";
   const reasons = Object.entries(result.shedByReason)
     .filter(([, times]) => times > 0)
     .map(([reason, times]) => `${reason} ${count(times)}`);
@@ -100,7 +102,8 @@ function outcomeOf(result: SimulationResult): Row[] {
   if (shed > 0) rows.push(["  for", count(shed), reasons.join(", ")]);
   if (theory !== null) {
     const apart = `${percent(theory.apart)} each replica for itself`;
-    rows.push(["  by Erlang B", percent(theory.pooled), `all as one pool; ${apart}`]);
+    const alone = result.clients === "give-up" ? "" : ", if none tried again";
+    rows.push(["  by Erlang B", percent(theory.pooled), `all as one pool; ${apart}${alone}`]);
   }
   rows.push(
     ["turns given up", percent(result.givenUpRatio), count(counted.givenUp)],
@@ -115,12 +118,12 @@ function outcomeOf(result: SimulationResult): Row[] {
       percent(memory.mostCommittedRatio),
       "of the load line, after an admission",
     ],
-    ["turns in flight", result.meanInflight.toFixed(1), "on average"],
-    ["replicas up", replicas.meanUp.toFixed(1), `on average; ${replicas.hours.toFixed(1)} hours paid`],
+    ["turns in flight", oneDigit(result.meanInflight), "on average"],
+    ["replicas up", oneDigit(replicas.meanUp), `on average; ${oneDigit(replicas.hours)} hours paid`],
   );
   if (replicas.failures > 0) rows.push(["failures", count(replicas.failures), "of replicas"]);
   if (replicas.deployEndedAtMs !== null) {
-    rows.push(["deploy", seconds(replicas.deployEndedAtMs), "was over then"]);
+    rows.push(["deploy", time(replicas.deployEndedAtMs), "was over then"]);
   }
   return rows;
 }
@@ -138,6 +141,22 @@ function spreadOf(result: SimulationResult): Row[] {
 function spreadRow(label: string, { p50, p95, p99 }: Quantiles, show: (value: number) => string): Row {
   return [label, ...[p50, p95, p99].map((value) => (value === null ? "-" : show(value)))];
 }
+
+function oneDigit(value: number): string {
+  return value.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+}
+
+/** `72 s`, `63.5 min`, `24 h`: with no more digits than are read. */
+function time(durationMs: number): string {
+  const [unitMs, unit] = TIME_UNITS.find(([ms]) => durationMs >= 2 * ms) ?? TIME_UNITS[2];
+  return `${Number((durationMs / unitMs).toFixed(1))} ${unit}`;
+}
+
+const TIME_UNITS = [
+  [3_600_000, "h"],
+  [60_000, "min"],
+  [1000, "s"],
+] as const;
 
 function times(number: number): string {
   return number === 0 ? "never" : countOf(number, "time");

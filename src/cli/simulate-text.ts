@@ -71,8 +71,8 @@ function plot(series: Series, result: SimulationResult, paint: Paint): string[] 
   const rows = Array.from({ length: PLOT_ROWS }, (_, row) => {
     const base = PLOT_ROWS - 1 - row;
     const bars = values.map((value) => blockOf(most === 0 ? 0 : (value / most) * PLOT_ROWS - base));
-    const mark = row === 0 ? digits(most) : row === PLOT_ROWS - 1 ? "0" : "";
-    return `  ${mark.padStart(9)} ▕${paint("cyan", bars.join(""))}`.trimEnd();
+    const mark = row === PLOT_ROWS - 1 ? "0" : row === 0 && most > 0 ? digits(most) : "";
+    return `  ${mark.padStart(9)} ▕${paint("cyan", bars.join("").trimEnd())}`;
   });
   return [`  ${label}`, ...rows, ""];
 }

@@ -57,15 +57,16 @@ export function plotSvg({ title, xTitle, lines, top }: Plot): string {
   const all = lines.flatMap(({ points }) => points);
   const [left, right] = [0, all.reduce((most, [x]) => Math.max(most, x), 0) || 1];
   const highest = all.reduce((most, [, y]) => (y > most ? y : most), top ?? 0) || 1;
-  const yTicks = roundTicks(0, highest * 1.04, 5);
-  const scaleTop = Math.max(highest * 1.04, yTicks.at(-1) ?? 1);
+  const step = stepOf(highest, 5);
+  const scaleTop = Math.ceil(highest / step - 1e-9) * step;
+  const yTicks = roundTicks(0, scaleTop, step);
   const atX = (x: number) => LEFT + ((x - left) / (right - left)) * (RIGHT_END - LEFT);
   const atY = (y: number) => BASE - (y / scaleTop) * (BASE - TOP);
   return [
     `<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeXml(title)}">`,
     `<text class="title" x="${LEFT}" y="18">${escapeXml(title)}</text>`,
     ...yTicks.map((tick) => yTickOf(tick, atY(tick))),
-    ...roundTicks(left, right, 8).map((tick) => {
+    ...roundTicks(left, right, stepOf(right - left, 8)).map((tick) => {
       const x = atX(tick).toFixed(1);
       return `<text x="${x}" y="${BASE + 16}" text-anchor="middle">${tick.toLocaleString("en")}</text>`;
     }),
@@ -151,11 +152,14 @@ function labelsOf(lines: readonly PlotLine[], atY: Place): string[] {
   );
 }
 
-/** Round numbers, about as many as wanted. */
-function roundTicks(from: number, to: number, wanted: number): number[] {
-  const rough = (to - from) / wanted;
+/** A round number that goes into a length about so many times. */
+function stepOf(length: number, wanted: number): number {
+  const rough = length / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough) ?? rough;
+  return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough) ?? rough;
+}
+
+function roundTicks(from: number, to: number, step: number): number[] {
   const ticks: number[] = [];
   for (let count = Math.ceil(from / step); count * step <= to * (1 + 1e-9); count += 1) {
     ticks.push(Number((count * step).toPrecision(6)));

@@ -48,8 +48,10 @@ export interface SimulationResult {
   /** Within the counted time; and in all. */
   readonly counted: Counts;
   readonly all: Counts;
-  /** Of attempts. */
+  /** Of attempts. The interval is of batches of time, so it means something where `isSteady`. */
   readonly shedRatio: Estimate;
+  /** Whether the load and the fleet are the same at all times, but for chance. */
+  readonly isSteady: boolean;
   readonly shedByReason: Readonly<Record<SimulatedShed, number>>;
   /** Of turns: never admitted, and lost with their replica. */
   readonly givenUpRatio: number;
@@ -119,6 +121,7 @@ export function resultOf(
     counted: measured,
     all: tally.all,
     shedRatio: ratioOf(tally.batchShed, tally.batchAttempts),
+    isSteady: isSteady(setup),
     shedByReason: measured.shed,
     givenUpRatio: measured.givenUp / Math.max(1, measured.turns),
     lostRatio: measured.lost / Math.max(1, measured.turns),
@@ -166,6 +169,12 @@ function cpuNotes(
 /** All attempts that were shed, for whatever reason. */
 export function shedOf({ shed }: Counts): number {
   return SHED_REASONS.reduce((sum, reason) => sum + shed[reason], 0);
+}
+
+function isSteady({ scenario }: Setup): boolean {
+  const { arrivals, deploys, autoscaler } = scenario;
+  if (arrivals.process === "diurnal" || arrivals.process === "trace") return false;
+  return arrivals.bursts.length === 0 && deploys.length === 0 && autoscaler === undefined;
 }
 
 /**
