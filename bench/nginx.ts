@@ -1,6 +1,6 @@
 /**
  * A load balancer of the benchmark's own: nginx on a loopback port, with all its files in one
- * directory, that sends each request to a server drawn by lot.
+ * directory, that sends each request to a server drawn by lot, or as it is told.
  *
  * @module
  */
@@ -16,6 +16,10 @@ import { Unavailable } from "./result.ts";
 /** Says which server answered, as `127.0.0.1:port`; of several that were tried, all of them. */
 export const SERVED_BY = "x-served-by";
 
+/** How nginx is told of it, by our names. */
+const DIRECTIVES = { random: "random;", "round-robin": "", "least-requests": "least_conn;" };
+export type Balancing = keyof typeof DIRECTIVES;
+
 export interface LoadBalancer extends AsyncDisposable {
   readonly url: string;
 }
@@ -27,12 +31,13 @@ const POLL_MS = 20;
 export async function startLoadBalancer(
   directory: string,
   serverPorts: readonly number[],
+  balancing: Balancing = "random",
 ): Promise<LoadBalancer> {
   const program = findNginx();
   const port = await freePort();
   mkdirSync(join(directory, "temporary"), { recursive: true });
   const file = join(directory, "nginx.conf");
-  writeFileSync(file, configurationOf(directory, port, serverPorts));
+  writeFileSync(file, configurationOf(directory, port, serverPorts, balancing));
   const child = spawnProgram([program, "-p", directory, "-c", file, "-e", "stderr"], {
     stdout: "ignore",
     environment: {},
@@ -71,7 +76,12 @@ function findNginx(): string {
   throw new Unavailable("nginx is not installed (Debian: apt-get install nginx-light)");
 }
 
-function configurationOf(directory: string, port: number, serverPorts: readonly number[]): string {
+function configurationOf(
+  directory: string,
+  port: number,
+  serverPorts: readonly number[],
+  balancing: Balancing,
+): string {
   const servers = serverPorts.map((each) => `    server 127.0.0.1:${each} fail_timeout=1s;`);
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
     (name) => `  ${name}_temp_path ${join(directory, "temporary", name)};`,
@@ -89,7 +99,7 @@ http {
   access_log off;
 ${temporary.join("\n")}
   upstream replicas {
-    random;
+    ${DIRECTIVES[balancing]}
 ${servers.join("\n")}
   }
   server {

@@ -21,6 +21,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import type { CpuQuota } from "./cpu-quota.ts";
 import type { MemoryGroup } from "./memory-group.ts";
 import type { ReplicaImage } from "./replica-image.ts";
 
@@ -91,6 +92,8 @@ export interface ServerOptions {
   readonly program?: string;
   /** Where the server, and what it starts, lives; its programs are then those of the image. */
   readonly within?: { readonly group: MemoryGroup; readonly image: ReplicaImage };
+  /** What it may use of the CPU, with what it starts. */
+  readonly quota?: CpuQuota;
   /** Gets the server's log; nobody keeps it otherwise. */
   readonly logFile?: string;
 }
@@ -148,12 +151,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 function spawnServer(options: ServerOptions, port: number): ChildProcess {
-  const { agentFile, dataDirectory, environment, args = [], core, within, logFile } = options;
+  const { agentFile, dataDirectory, environment, args = [], core, within, quota, logFile } = options;
   const node = within?.image.node ?? process.execPath;
   const main = options.program ?? within?.image.main ?? MAIN;
   const pinned = core === undefined ? [] : ["taskset", "-c", String(core)];
   const serve = ["serve", agentFile, "--port", String(port), "--data", dataDirectory, ...args];
-  const command = [...pinned, ...(within?.group.enter ?? []), node, main, ...serve];
+  const groups = [...(quota?.enter ?? []), ...(within?.group.enter ?? [])];
+  const command = [...pinned, ...groups, node, main, ...serve];
   const log = logFile === undefined ? null : openSync(logFile, "a");
   const child = spawnProgram(command, { stdout: log ?? "ignore", environment });
   if (log !== null) closeSync(log);
@@ -192,6 +196,14 @@ export function spawnProgram(
     },
     stdio: ["ignore", stdout, "inherit"],
   });
+}
+
+/** Runs a command of ours to its end. @throws {Error} When its exit code is not 0. */
+export async function runProgram(args: readonly string[], directory: string): Promise<void> {
+  const command = [process.execPath, MAIN, ...args];
+  const child = spawnProgram(command, { stdout: "ignore", environment: { PWD: directory } });
+  if (exitOf(child) === null) await once(child, "exit");
+  if (exitOf(child)?.code !== 0) throw new Error(`plimsoll ${args[0] ?? ""} failed`);
 }
 
 /** How a process has ended; null while it runs. */

@@ -13,6 +13,7 @@ import { balloons } from "./balloons.ts";
 import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
 import { erlangCheck } from "./erlang-check.ts";
+import { fleet } from "./fleet.ts";
 import { guardSim } from "./guard-sim.ts";
 import { idle } from "./idle.ts";
 import { idleSessions } from "./idle-sessions.ts";
@@ -54,6 +55,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   idleSessions,
   erlangCheck,
   retries,
+  fleet,
 ];
 
 const words = process.argv.slice(2);
