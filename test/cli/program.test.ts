@@ -27,6 +27,7 @@ describe("plimsoll", () => {
       "serve",
       "chat",
       "check",
+      "plan",
       "sessions",
       "keys",
       "rehearse",

@@ -1,0 +1,141 @@
+/**
+ * Goal: a plan can be read in a terminal of 80 columns, and whatever does not fit in its files is
+ * said with place and cure.
+ * Method: the command as a function, on files.
+ */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type PlanOptions, runPlan } from "../../src/cli/plan.ts";
+import { DiagnosticsError, formatDiagnostics } from "../../src/lib/diagnostics.ts";
+import { MiB, PROFILE } from "../sizing/profiles.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "plimsoll-plan-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Turns that differ, and conversations that grow. */
+const VARIED = {
+  ...PROFILE,
+  turn: {
+    ...PROFILE.turn,
+    peak: { ...PROFILE.turn.peak, deviationBytes: 8 * MiB, mostBytes: 160 * MiB },
+    transcriptBytesPerTurn: 8_000,
+  },
+};
+const WORKLOAD = "profile: a.json\nprices: prices.yaml\nusers: 2000\nturnsPerUserHour: 6\n";
+const PRICES = "currency: USD\nsource: a list of 2026\ncpuHour: 0.04\ngibHour: 0.005\n";
+const FILES = {
+  "a.json": JSON.stringify(VARIED),
+  "prices.yaml": PRICES,
+  "workload.yaml": WORKLOAD,
+};
+
+async function plan(
+  files: Readonly<Record<string, string>>,
+  options: Partial<PlanOptions> = {},
+): Promise<{ code: number | null; stdout: string; problems: string }> {
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
+  let stdout = "";
+  const io = {
+    stdout: (text: string) => void (stdout += text),
+    environment: {},
+    workingDirectory: folder,
+    color: false,
+  };
+  try {
+    const code = await runPlan({ flags: {}, format: "text", ...options }, io);
+    return { code, stdout, problems: "" };
+  } catch (thrown) {
+    if (!(thrown instanceof DiagnosticsError)) throw thrown;
+    return { code: null, stdout, problems: formatDiagnostics(thrown.diagnostics, "text") };
+  }
+}
+
+describe("plimsoll plan", () => {
+  it("says what to run, what it costs and what breaks it, in 80 columns", async () => {
+    const { code, stdout } = await plan(FILES);
+    expect(code).toBe(0);
+    expect(stdout).toMatchInlineSnapshot();
+    expect(Math.max(...stdout.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(80);
+  });
+
+  it("says the same as Markdown and as JSON", async () => {
+    const markdown = await plan(FILES, { format: "markdown" });
+    expect(markdown.stdout).toContain("| replica | turns | binds | replicas | shed | busy | an hour |");
+    const json: unknown = JSON.parse((await plan(FILES, { format: "json" })).stdout);
+    expect(json).toMatchObject({ advised: { shedRatio: expect.any(Number) }, profile: VARIED });
+  });
+
+  it("takes flags over the file, and does without one", async () => {
+    const { "workload.yaml": _, ...beside } = FILES;
+    const flags = { profile: "a.json", users: "4000", turnsPerUserHour: "6", shedTarget: "0.1%" };
+    const alone = await plan(beside, { flags });
+    expect(alone.stdout).toContain("4,000 users × 6 turns an hour");
+    expect(alone.stdout).toContain("(target 0.1 %)");
+    expect(alone.stdout).not.toContain("an hour\n");
+    const over = await plan(FILES, { flags: { users: "50" } });
+    expect(over.stdout).toContain("50 users × 6 turns an hour");
+  });
+
+  it("ends with 78 where no size can do it, and says why", async () => {
+    const sizes = "sizes: [{ memory: 300MiB, cpus: 1 }]\n";
+    const { code, stdout } = await plan({ ...FILES, "workload.yaml": WORKLOAD + sizes });
+    expect(code).toBe(78);
+    expect(stdout).toContain("No size of replica can do this.");
+    expect(stdout).toContain("300 MiB, 1 CPU: not even one turn fits below its load line");
+  });
+});
+
+describe("a workload that does not fit", () => {
+  it.each([
+    ["an unknown key", "turnPerUserHour: 3\n", "Did you mean `turnsPerUserHour`?"],
+    ["no arrivals", "users: 0\n", "needs more than 0"],
+    ["absurd ones", "users: 1e12\n", "needs at most 10000000000"],
+    ["an impossible target", "shedTarget: 0%\n", "needs a percentage from 0.0001% to 50%"],
+    ["a ratio for a percentage", "shedTarget: 0.01\n", "Write for example `1%` or `0.5%`"],
+    ["a size without a unit", "sizes: [{ memory: 2, cpus: 1 }]\n", "needs a size with a unit"],
+    ["no CPUs", "sizes: [{ memory: 2GiB, cpus: 0 }]\n", "needs more than 0"],
+    [
+      "some sizes without a price",
+      "sizes: [{ memory: 2GiB, cpus: 1, hourly: 1 }, { memory: 4GiB, cpus: 1 }]\n",
+      "Give each size its `hourly`",
+    ],
+  ])("%s", async (_, lines, said) => {
+    const keys = lines.split(":")[0] ?? "";
+    const kept = WORKLOAD.split("\n").filter((line) => !line.startsWith(`${keys}:`));
+    const text = kept.filter((line) => !line.startsWith("prices")).join("\n") + lines;
+    const { code, problems } = await plan({ ...FILES, "workload.yaml": text });
+    expect(code).toBeNull();
+    expect(problems).toContain("workload.yaml");
+    expect(problems).toContain(said);
+  });
+
+  it.each(["2GiB", "2Gi", "2G", "2048M", "2048MiB"])("takes %s for a size", async (memory) => {
+    const sizes = `sizes: [{ memory: ${memory}, cpus: 1 }]\n`;
+    expect((await plan({ ...FILES, "workload.yaml": WORKLOAD + sizes })).code).toBe(0);
+  });
+
+  it("says what is missing, as flags where there is no file", async () => {
+    const { problems } = await plan({}, { flags: { users: "many" } });
+    expect(problems).toContain("--users error: needs a number: got `many`");
+    expect(problems).toContain("--profile error: is missing");
+    expect(problems).toContain("--turns-per-user-hour error: is missing");
+  });
+
+  it("says all that is wrong with profile and prices at once", async () => {
+    const { problems } = await plan({
+      ...FILES,
+      "a.json": JSON.stringify({ ...VARIED, plimsollProfile: 7 }),
+      "prices.yaml": "currency: USD\ncpuHour: cheap\ngibHour: 1\n",
+    });
+    expect(problems).toContain("a.json:1:");
+    expect(problems).toContain("Measure the agent again");
+    expect(problems).toContain("prices.yaml:2:10");
+    const missing = await plan({ "workload.yaml": WORKLOAD, "a.json": "", "prices.yaml": PRICES });
+    expect(missing.problems).toContain("a.json");
+  });
+});
