@@ -156,7 +156,7 @@ function workloadOf(file: WorkloadFile, profile: Profile): Workload {
     transcriptBytesPerTurn: file.transcriptPerTurn ?? profile.turn.transcriptBytesPerTurn,
     sessionsPerUser: file.sessionsPerUser,
     shedTargetRatio: file.shedTarget,
-    retryRatio: file.retryRatio,
+    retryRatio: file.retryShare,
     balancing: file.balancing,
     minReplicas: file.minReplicas,
   };
@@ -173,7 +173,12 @@ function sizesOf({ sizes }: WorkloadFile, prices: PriceFile | null): readonly Pr
   if (sizes === undefined) {
     return USUAL_SIZES.map(({ gib, cpus }) => {
       const memoryBytes = gib * GIB;
-      return { name: nameOf(memoryBytes, cpus), memoryBytes, cpus, hourly: priced(memoryBytes, cpus) };
+      return {
+        name: nameOf(memoryBytes, cpus),
+        memoryBytes,
+        cpus,
+        hourly: priced(memoryBytes, cpus),
+      };
     });
   }
   return sizes.map(({ name, memory, cpus, hourly }) => ({
