@@ -22,6 +22,50 @@ const Times = z.strictObject({
   meanMs: durationMs,
 });
 
+const Point = z.strictObject({ carriedBytes: bytes, peakBytes: bytes });
+
+/** The steps of `plimsoll measure`, as far as they are shown. */
+const Measured = z.strictObject({
+  isQuick: z.boolean(),
+  server: z.strictObject({
+    /** Resident pages of no file, of files (its text), and shared ones. */
+    anonymousBytes: bytes,
+    fileBytes: bytes,
+    sharedBytes: bytes,
+    /** CPU time that it uses itself for a turn. */
+    turnCpuMs: durationMs,
+  }),
+  firstTurn: z.strictObject({ peakBytes: bytes, firstTokenMs: durationMs, cpuMs: durationMs }),
+  /** Peaks of the turns that carry nothing. */
+  peaks: z.array(bytes).max(10_000),
+  /** Turns that were asked for at the same moment. */
+  bursts: z
+    .array(
+      z.strictObject({
+        starts: z.int().min(1).max(100_000),
+        completed: z.int().min(0),
+        shed: z.int().min(0),
+        firstTokenMedianMs: durationMs,
+        firstTokenP95Ms: durationMs,
+        /** Most that all of them held at one moment. */
+        peakBytes: bytes,
+        cpuMs: durationMs,
+        lastedMs: durationMs,
+      }),
+    )
+    .max(100),
+  /** What set an end to the bursts; null if nothing did. */
+  burstBound: z.enum(["memory", "cpu", "model"]).nullable(),
+  idleSessions: z.int().min(0),
+  transcripts: z.array(Point).max(1_000),
+  tools: z
+    .array(z.strictObject({ name: text, peakBytes: bytes, cpuMs: durationMs, durationMs }))
+    .max(1_000),
+  /** Tools that were declared and not called. */
+  toolsNotCalled: z.array(text).max(1_000),
+  notes: z.array(z.string().max(1_000)).max(100),
+});
+
 export const Profile = z.strictObject({
   plimsollProfile: z.literal(PROFILE_VERSION, {
     error: `needs ${PROFILE_VERSION}, the version of a profile of \`plimsoll measure\`\nMeasure the agent again`,
@@ -54,6 +98,8 @@ export const Profile = z.strictObject({
     inflightTurnBytes: bytes,
     /** File pages that are mapped while turns run: the text of the programs, shared by all. */
     sharedTextBytes: bytes,
+    /** What the gate keeps for it to grow by, beside what it holds; nothing where absent. */
+    growthBytes: bytes.optional(),
   }),
   start: z.strictObject({
     /** Most that a process holds that starts and does nothing. */
@@ -83,6 +129,9 @@ export const Profile = z.strictObject({
     cpuMs: durationMs,
     duration: Times,
   }),
+  /** What it was reckoned from, for reports. */
+  measured: Measured.optional(),
 });
 
 export type Profile = z.output<typeof Profile>;
+export type Measured = z.output<typeof Measured>;
