@@ -11,6 +11,7 @@ import { AppError } from "../lib/errors.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import { type CommonFlags, type Done, loadOptions, parsePort, withCommonFlags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { addMeasure } from "./measure-command.ts";
 import { addSessions } from "./session-commands.ts";
 import { packageVersion } from "./version.ts";
 
@@ -36,9 +37,8 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
     .showSuggestionAfterError()
     .showHelpAfterError("(see plimsoll --help)");
-  for (const add of [addInit, addServe, addChat, addCheck, addSessions, addKeys, addRehearse]) {
-    add(program, io, done);
-  }
+  const all = [addInit, addServe, addChat, addCheck, addMeasure, addSessions, addKeys, addRehearse];
+  for (const add of all) add(program, io, done);
   return program;
 }
 

@@ -7,6 +7,10 @@
  */
 
 import { z } from "zod";
+import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
+import { readTextFile } from "../lib/text-file.ts";
+import { readYaml } from "../lib/yaml-file.ts";
+import { sdkVersion } from "../server/sdk-version.ts";
 
 /** Raised when a profile of an older version could be misread. */
 export const PROFILE_VERSION = 1;
@@ -135,3 +139,66 @@ export const Profile = z.strictObject({
 
 export type Profile = z.output<typeof Profile>;
 export type Measured = z.output<typeof Measured>;
+
+/** A process that holds less is none: whoever wrote it meant another unit. */
+const LEAST_PEAK_BYTES = 2 ** 20;
+/** Nor does one start in less. */
+const LEAST_CPU_MS = 1;
+const MAX_FILE_BYTES = 4 * 2 ** 20;
+
+/** As it is read: also figures that would be valid one by one, and make no sense together. */
+const ProfileFile = Profile.superRefine(({ turn: { peak, cpuMs } }, context) => {
+  const wrong = (path: readonly string[], message: string) =>
+    context.addIssue({ code: "custom", path: [...path], message });
+  const order = ["medianBytes", "p95Bytes", "p99Bytes", "mostBytes"] as const;
+  if (peak.medianBytes < LEAST_PEAK_BYTES) {
+    const remedy = "Write bytes, and no MiB: 131 MiB are 137363456";
+    wrong(["turn", "peak", "medianBytes"], `needs at least 1 MiB, in bytes\n${remedy}`);
+  }
+  for (const [at, name] of order.entries()) {
+    const before = order[at - 1];
+    if (before === undefined || peak[name] >= peak[before]) continue;
+    wrong(["turn", "peak", name], `needs at least as much as \`${before}\``);
+  }
+  if (cpuMs > 0 && cpuMs < LEAST_CPU_MS) {
+    const remedy = "Write milliseconds, and no seconds";
+    wrong(["turn", "cpuMs"], `needs at least 1, in milliseconds\n${remedy}`);
+  }
+});
+
+export interface ReadProfile {
+  readonly profile: Profile;
+  /** What whoever relies on it should know. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads a profile.
+ *
+ * @param file As the user named it.
+ * @throws {DiagnosticsError} `profile_invalid` with every problem and its place.
+ */
+export async function readProfile(file: string, installedSdk = sdkVersion()): Promise<ReadProfile> {
+  const read = await readTextFile(file, MAX_FILE_BYTES);
+  if (!read.ok) {
+    const remedy = read.missing ? "Make one: `plimsoll measure agent.yaml`" : read.remedy;
+    throw invalid([placeless(file, `the profile ${read.message}`, remedy)]);
+  }
+  // JSON is YAML. What looks like a variable is none: no environment is put in.
+  const result = readYaml({ file, text: read.text }, ProfileFile, {});
+  if (!result.ok) throw invalid(result.diagnostics);
+  const profile = result.value;
+  return { profile, warnings: warningsOf(profile, installedSdk) };
+}
+
+function warningsOf({ versions: { sdk } }: Profile, installedSdk: string): readonly string[] {
+  if (sdk === installedSdk) return [];
+  return [
+    `The profile was measured with version ${sdk} of the Agent SDK, installed is ${installedSdk}: ` +
+      "another Claude Code holds another amount of memory; measure again",
+  ];
+}
+
+function invalid(diagnostics: readonly Diagnostic[]): DiagnosticsError {
+  return new DiagnosticsError("profile_invalid", diagnostics);
+}

@@ -99,20 +99,11 @@ function slopeOf(turns: readonly LoneTurn[]): number {
   );
 }
 
-/** Of turns that go on: the first of a session also writes what comes once. */
+/** Of turns that go on, if there are any: the first of a session also writes what comes once. */
 function growthOf(steady: readonly LoneTurn[], resumed: readonly LoneTurn[]): number {
-  const growths = resumed.flatMap((turn, at) => {
-    const before = resumed[at - 1];
-    // What a turn carries is its input, too, which is small.
-    const isNext = before !== undefined && before.transcriptBytes <= turn.carriedBytes;
-    return isNext && turn.carriedBytes - before.transcriptBytes < SMALL_INPUT_BYTES
-      ? [turn.transcriptBytes - before.transcriptBytes]
-      : [];
-  });
+  const growths = resumed.map((turn) => Math.max(0, turn.transcriptBytes - turn.carriedBytes));
   return median(growths.length > 0 ? growths : steady.map((turn) => turn.transcriptBytes));
 }
-
-const SMALL_INPUT_BYTES = 1_000;
 
 function timesOf(values: readonly number[]): Profile["turn"]["duration"] {
   if (values.length === 0) return { medianMs: 0, p95Ms: 0, meanMs: 0 };
