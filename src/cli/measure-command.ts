@@ -32,7 +32,11 @@ export function addMeasure(program: Command, io: Io, done: Done): void {
   )
     .option("--agent <name>", "which agent of a folder")
     .option("--quick", "a minute instead of three: fewer and shorter turns")
-    .option("--claude", "let Claude answer in place of a script: costs money")
+    .addOption(
+      new Option("--claude", "let Claude answer in place of a script: costs money").conflicts(
+        "rehearse",
+      ),
+    )
     .option("--script <file>", "rehearsal script in place of the one for measuring")
     .option("--call-tools", "call all tools, with made-up input, also where that may leave a trace")
     .option("--memory <size>", "limit of the control group it is measured in", parseSize)

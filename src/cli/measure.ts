@@ -54,6 +54,7 @@ const FORWARDED = /^agentProcess\./;
 export async function runMeasure(options: MeasureCommandOptions, io: Io): Promise<number> {
   const { config, agents } = await loadAll(options, io);
   const agent = oneOf(agents, options.agentName);
+  if (options.isClaude && agent.model.provider === "rehearsal") throw noClaude(agent);
   const output = resolve(io.workingDirectory, options.output ?? `${agent.name}.profile.json`);
   const stateFile = `${output}.partial`;
   using signals = listenToSignals();
@@ -98,9 +99,12 @@ async function surroundings(options: MeasureCommandOptions, io: Io) {
     ([name, source]) => FORWARDED.test(name) && source !== "default",
   );
   const model = options.modelId === undefined ? [] : ["--model", options.modelId];
+  // The scripted model is reached as that of one provider; whoever asks for Claude says which.
+  const provider = options.isClaude ? options.provider : "anthropic";
+  const ofProvider = provider === undefined ? [] : ["--provider", provider];
   const sets = forwarded.flatMap(([name]) => ["--set", `${name}=${effective.get(name)}`]);
   return {
-    serveArgs: [...model, ...sets],
+    serveArgs: [...model, ...ofProvider, ...sets],
     program: [process.execPath, programFile()],
     environment,
     workingDirectory,
@@ -114,6 +118,11 @@ function oneOf(agents: readonly AgentDefinition[], name: string | undefined): Ag
   if (agent !== undefined && second === undefined) return agent;
   const names = agents.map((each) => each.name).join(", ");
   throw new AppError("usage", `Cannot tell which agent to measure: --agent is one of ${names}`);
+}
+
+function noClaude({ name }: AgentDefinition): AppError {
+  const cure = "name another by --provider, or leave out --claude";
+  return new AppError("usage", `Cannot let Claude answer: ${name} is of \`rehearsal\`; ${cure}`);
 }
 
 async function save(file: string, text: string): Promise<void> {

@@ -49,7 +49,7 @@ export async function measure(
     agent,
     program: options.program,
     workingDirectory: options.workingDirectory,
-    args: [...(isClaude ? [] : ["--provider", "anthropic"]), ...options.serveArgs],
+    args: options.serveArgs,
     environment: environmentFor(options.environment, model),
     limitBytes: groupLimitOf({}),
     signal,

@@ -9,7 +9,6 @@ import { rm } from "node:fs/promises";
 import { z } from "zod";
 import { readTextFile } from "../../lib/text-file.ts";
 import { writeDurably } from "../../session/durable-file.ts";
-import { STEP_NAMES, type StepName } from "./protocol.ts";
 import { StepResults } from "./results.ts";
 
 /** Longer ago the machine may have been another's, or busy otherwise. */
@@ -54,16 +53,6 @@ export class StateFile {
   async remove(): Promise<void> {
     await rm(this.#path, { force: true });
   }
-}
-
-/** Null while a step is missing. */
-export function complete(results: PartialResults): StepResults | null {
-  const all = StepResults.safeParse(results);
-  return all.success ? all.data : null;
-}
-
-export function doneSteps(results: PartialResults): readonly StepName[] {
-  return STEP_NAMES.filter((name) => results[name] !== undefined);
 }
 
 function jsonOf(text: string): unknown {
