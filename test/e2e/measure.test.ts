@@ -137,7 +137,7 @@ describe("a measurement", () => {
     expect(written).toEqual(profile);
     const ratio = profile.turn.peak.medianBytes / first.turn.peak.medianBytes;
     expect(Math.abs(ratio - 1)).toBeLessThan(0.1);
-    expect(existsSync(join(where.directory, "data"))).toBe(false);
+    expect(existsSync(join(where.directory, ".plimsoll"))).toBe(false);
   });
 });
 
