@@ -177,7 +177,7 @@ function endingsOf(answers: readonly TurnAnswer[]): Readonly<Record<string, numb
 
 function agreement(one: Profile, other: Profile): Claim[] {
   const figures = {
-    "memory of a turn, median": ({ turn }: Profile) => turn.peak.medianBytes,
+    "memory of a turn, mean": ({ turn }: Profile) => turn.peak.meanBytes,
     "memory of the idle server": ({ server }: Profile) => server.idleBytes,
     "CPU time of a turn": ({ turn }: Profile) => turn.cpuMs,
     "duration of a turn, median": ({ turn }: Profile) => turn.duration.medianMs,
@@ -227,7 +227,7 @@ function sectionsOf(tried: readonly Tried[]): string[] {
       ["agent", "a turn", "idle server", "CPU of a turn", "promised"],
       tried.map(({ agent, profile: { turn, server }, promised }) => [
         agent,
-        mib(turn.peak.medianBytes),
+        mib(turn.peak.meanBytes),
         mib(server.idleBytes),
         `${(turn.cpuMs / 1_000).toFixed(2)} s`,
         String(promised),

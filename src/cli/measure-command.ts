@@ -27,7 +27,9 @@ export function addMeasure(program: Command, io: Io, done: Done): void {
   withCommonFlags(
     program
       .command("measure")
-      .description("find out what turns of an agent cost here: memory, CPU, how many a replica carries")
+      .description(
+        "find out what turns of an agent cost here: memory, CPU, how many a replica carries",
+      )
       .argument("[path]", "agent file or folder", "agent.yaml"),
   )
     .option("--agent <name>", "which agent of a folder")

@@ -66,7 +66,7 @@ function foundBy(name: StepName, results: PartialResults): string {
   const { idle, first, steady, bursts, sessions, transcripts, tools } = results;
   switch (name) {
     case "idle":
-      return `${mebibytes(idle?.usedBytes ?? 0)}`;
+      return mebibytes(idle?.usedBytes ?? 0);
     case "first":
       return `${mebibytes(first?.peakBytes ?? 0)}, first token ${seconds(first?.firstTokenMs ?? 0)}`;
     case "steady": {
@@ -82,9 +82,9 @@ function foundBy(name: StepName, results: PartialResults): string {
       return `${most?.starts ?? 0} at once: first token ${slow}${why}`;
     }
     case "sessions":
-      return `${countOf(sessions?.sessions ?? 0, "session")}`;
+      return countOf(sessions?.sessions ?? 0, "session");
     case "transcripts":
-      return `${countOf(transcripts?.turns.length ?? 0, "turn")}`;
+      return countOf(transcripts?.turns.length ?? 0, "turn");
     case "tools":
       return `${countOf(tools?.tools.length ?? 0, "tool")} called`;
   }

@@ -103,7 +103,9 @@ export function footprintVersion(
 }
 
 function openFootprints({ config, agents, sdkVersion }: GateOptions): FootprintBook {
-  const versions = new Map(agents.map((agent) => [agent.name, footprintVersion(agent, sdkVersion)]));
+  const versions = new Map(
+    agents.map((agent) => [agent.name, footprintVersion(agent, sdkVersion)]),
+  );
   return new FootprintBook({
     priorBytes: config.capacity.turnReserveBytes,
     versionOf: (agentName) => versions.get(agentName) ?? null,

@@ -16,7 +16,11 @@ export interface Table {
 /** One bar for each row; longer is more. */
 export interface Bars {
   readonly title: string;
-  readonly rows: readonly { readonly label: string; readonly value: number; readonly text: string }[];
+  readonly rows: readonly {
+    readonly label: string;
+    readonly value: number;
+    readonly text: string;
+  }[];
 }
 
 export interface Section {

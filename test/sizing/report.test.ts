@@ -15,7 +15,7 @@ const report = profileReport(profile, verdictOf(profile));
 describe("a report", () => {
   it("begins with the answer", () => {
     expect(report.answer).toMatch(
-      /^One turn of `support` holds 120 MiB; a replica of 2 GiB and 2 CPUs carries \d+; (memory|CPU) binds\.$/,
+      /^One turn of `support` holds 119 MiB; a replica of 2 GiB and 2 CPUs carries \d+; (memory|CPU) binds\.$/,
     );
   });
 

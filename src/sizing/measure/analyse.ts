@@ -5,7 +5,12 @@
  */
 
 import type { FootprintSample } from "../../capacity/footprint-model.ts";
-import { deviationOf, meanOf, PRESUMED_SLOPE, robustSlope } from "../../capacity/footprint-slope.ts";
+import {
+  deviationOf,
+  meanOf,
+  PRESUMED_SLOPE,
+  robustSlope,
+} from "../../capacity/footprint-slope.ts";
 import { type Measured, type Profile, PROFILE_VERSION } from "../profile.ts";
 import { median, quantile } from "../statistics.ts";
 import type { Burst, LoneTurn, StepResults, Turn } from "./results.ts";
@@ -99,11 +104,20 @@ function slopeOf(turns: readonly LoneTurn[]): number {
   );
 }
 
-/** Of turns that go on, if there are any: the first of a session also writes what comes once. */
+/**
+ * Of turns that go on, if there are any: the first of a session also writes what comes once. Of the
+ * shortest transcript: to a very long one Claude Code adds more.
+ */
 function growthOf(steady: readonly LoneTurn[], resumed: readonly LoneTurn[]): number {
-  const growths = resumed.map((turn) => Math.max(0, turn.transcriptBytes - turn.carriedBytes));
+  const least = Math.min(...resumed.map((turn) => turn.carriedBytes)) + SIMILAR_BYTES;
+  const growths = resumed
+    .filter((turn) => turn.carriedBytes <= least)
+    .map((turn) => Math.max(0, turn.transcriptBytes - turn.carriedBytes));
   return median(growths.length > 0 ? growths : steady.map((turn) => turn.transcriptBytes));
 }
+
+/** So far apart two turns of one session may be. */
+const SIMILAR_BYTES = 256 * 1_024;
 
 function timesOf(values: readonly number[]): Profile["turn"]["duration"] {
   if (values.length === 0) return { medianMs: 0, p95Ms: 0, meanMs: 0 };

@@ -50,7 +50,9 @@ export function factsOf(
     isQuick,
     notes: [
       ...notes,
-      ...(isInGroup ? [] : ["No control group could be made: what the kernel keeps is not counted"]),
+      ...(isInGroup
+        ? []
+        : ["No control group could be made: what the kernel keeps is not counted"]),
     ],
   };
 }

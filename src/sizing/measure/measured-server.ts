@@ -18,7 +18,6 @@ import { lookAtServer, readResidentParts } from "../../agent-process/server-look
 import { sweepStrays } from "../../agent-process/strays.ts";
 import type { AgentDefinition } from "../../agent/definition.ts";
 import { MemoryMeter } from "../../capacity/memory-reading.ts";
-import { readMemoryPressure } from "../../capacity/memory-pressure.ts";
 import type { CapacityView } from "../../http/server-parts.ts";
 import { AppError } from "../../lib/errors.ts";
 import { dataPathsOf } from "../../session/session-paths.ts";
@@ -46,7 +45,7 @@ export interface Sample {
   readonly agents: number;
   /** By the group; null without one. */
   readonly usedBytes: number | null;
-  /** Text that runs. */
+  /** File pages of the server and of one of its agents: the text of the programs. */
   readonly mappedBytes: number;
 }
 
@@ -183,16 +182,9 @@ export class MeasuredServer implements AsyncDisposable {
 
   look(): Sample {
     const { serverBytes, agentsBytes, agents, agentFileBytes } = lookAtServer(this.pid) ?? NOTHING;
-    const { group } = this;
-    if (group === null) {
-      const mappedBytes = this.parts().fileBytes + agentFileBytes;
-      return { serverBytes, agentsBytes, agents, usedBytes: null, mappedBytes };
-    }
-    const { version: kind, directory } = group;
-    const limit = { kind, group: { version: kind, directory }, bytes: this.#options.limitBytes };
-    const usedBytes = this.#meter.read(limit).bytes;
-    const mappedBytes = readMemoryPressure({ limit }).mappedFileBytes.value ?? 0;
-    return { serverBytes, agentsBytes, agents, usedBytes, mappedBytes };
+    // By the processes: to the group are charged only the pages that it was the first to read.
+    const mappedBytes = this.parts().fileBytes + agentFileBytes;
+    return { serverBytes, agentsBytes, agents, usedBytes: this.#usedBytes(), mappedBytes };
   }
 
   /** What it is like until the work is done. */
@@ -213,6 +205,14 @@ export class MeasuredServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await takeAway(this.#program, this.#directory);
+  }
+
+  #usedBytes(): number | null {
+    const { group } = this;
+    if (group === null) return null;
+    const { version, directory } = group;
+    const limit = { kind: version, group: { version, directory } };
+    return this.#meter.read({ ...limit, bytes: this.#options.limitBytes }).bytes;
   }
 
   async #get<Body>(path: string): Promise<Body> {

@@ -35,7 +35,8 @@ export function profileReport(profile: Profile, verdict: Verdict): Report {
 const BINDS = { memory: "memory", cpu: "CPU", model: "the model" } as const;
 
 function answerOf({ agent, turn }: Profile, { example }: Verdict): string {
-  const held = mib(turn.peak.medianBytes);
+  // As it is what the gate predicts.
+  const held = mib(turn.peak.meanBytes);
   const size = `${sizeOf(example.memoryBytes)} and ${cpusText(example.cpus)}`;
   if (example.turns === 0) {
     return `One turn of \`${agent.name}\` holds ${held}; a replica of ${size} carries none.`;
@@ -214,8 +215,7 @@ function toolSections({ tools, toolsNotCalled }: Measured): Section[] {
 
 function howMeasured(profile: Profile): Section {
   const { machine, versions, groupLimitBytes, model, measured } = profile;
-  const group =
-    groupLimitBytes === null ? "" : `, in a control group of ${mib(groupLimitBytes)}`;
+  const group = groupLimitBytes === null ? "" : `, in a control group of ${mib(groupLimitBytes)}`;
   return {
     title: "How it was measured",
     paragraphs: [

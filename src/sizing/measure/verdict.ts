@@ -8,7 +8,12 @@
 
 import { trafficAt } from "../erlang.ts";
 import type { Profile } from "../profile.ts";
-import { CPU_TARGET_RATIO, type ReplicaTurns, replicaTurns, type TurnMix } from "../replica-turns.ts";
+import {
+  CPU_TARGET_RATIO,
+  type ReplicaTurns,
+  replicaTurns,
+  type TurnMix,
+} from "../replica-turns.ts";
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;

@@ -2,7 +2,7 @@
  * Goal: a profile says what the steps have found.
  * Method: results with known figures, and random ones for what holds always.
  */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FootprintBook } from "../../../src/capacity/footprint.ts";
 import { analyse, footprintSamples } from "../../../src/sizing/measure/analyse.ts";
