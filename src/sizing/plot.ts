@@ -32,6 +32,8 @@ const BOTTOM = 50;
 const LABEL_HEIGHT = 15;
 const TICKS = 6;
 const COLOURS = 4;
+/** Of a plot in which all is 0. */
+const LEAST_TOP = 1e-9;
 
 interface Scales {
   readonly atX: (x: number) => number;
@@ -42,8 +44,8 @@ export function plotSvg(plot: Plot): string {
   const { title, xTitle, yTitle, series } = plot;
   const points = series.flatMap((each) => each.points);
   const xs = points.map(([x]) => x);
-  const yTicks = ticksOf(0, Math.max(1e-9, ...points.map(([, y]) => y)) * 1.05);
-  const top = Math.max(yTicks.at(-1) ?? 1, ...points.map(([, y]) => y));
+  const yTicks = ticksOf(0, Math.max(LEAST_TOP, ...points.map(([, y]) => y)), Math.ceil);
+  const top = yTicks.at(-1) ?? 1;
   const [from, to] = [Math.min(0, ...xs), Math.max(1, ...xs)];
   const scales = {
     atX: (x: number) => LEFT + ((x - from) / (to - from)) * (WIDTH - LEFT - RIGHT),
@@ -55,7 +57,7 @@ export function plotSvg(plot: Plot): string {
     `<text x="${LEFT}" y="16" font-size="14" font-weight="600">${escaped(title)}</text>`,
     `<text x="${LEFT}" y="34" fill="var(--faint)">${escaped(yTitle)}</text>`,
     ...yTicks.map((tick) => yTickOf(tick, scales)),
-    ...(plot.xTicks ?? ticksOf(from, to)).map((tick) => xTickOf(tick, scales)),
+    ...(plot.xTicks ?? ticksOf(from, to, Math.floor)).map((tick) => xTickOf(tick, scales)),
     ...series.map((each, at) => seriesOf(each, colourOf(at), scales)),
     ...labelsOf(series, scales),
     `<text x="${middle}" y="${HEIGHT - 8}" text-anchor="middle" fill="var(--faint)">${escaped(xTitle)}</text>`,
@@ -104,12 +106,12 @@ function colourOf(at: number): string {
   return `var(--series-${(at % COLOURS) + 1})`;
 }
 
-/** Round numbers, the last one no less than the end. */
-function ticksOf(from: number, to: number): number[] {
+/** Round numbers. @param steps Whole ones: up to the end, or as far as to hold it. */
+function ticksOf(from: number, to: number, steps: (number: number) => number): number[] {
   const rough = (to - from) / TICKS;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough) ?? rough;
-  const count = Math.floor((to - from) / step + 1e-9);
+  const count = steps(Number(((to - from) / step).toPrecision(6)));
   return Array.from({ length: count + 1 }, (_, at) => Number((from + at * step).toPrecision(6)));
 }
 

@@ -143,7 +143,7 @@ export function reportHtml({ title, answer, sections }: Report): string {
 <body>
 <main>
 <p class="title">${escaped(title)}</p>
-<h1>${escaped(answer)}</h1>
+<h1>${textHtml(answer)}</h1>
 ${sections.map(sectionHtml).join("\n")}
 </main>
 </body>
@@ -155,11 +155,16 @@ function sectionHtml({ title, paragraphs, table, plots = [] }: Section): string 
   return [
     `<section>`,
     `<h2>${escaped(title)}</h2>`,
-    ...paragraphs.map((paragraph) => `<p>${escaped(paragraph)}</p>`),
+    ...paragraphs.map((paragraph) => `<p>${textHtml(paragraph)}</p>`),
     ...(table === undefined ? [] : [tableHtml(table)]),
     ...plots.map((plot) => `<figure>${plotSvg(plot)}</figure>`),
     `</section>`,
   ].join("\n");
+}
+
+/** With what stands between backticks as code. */
+function textHtml(text: string): string {
+  return escaped(text).replaceAll(/`([^`]+)`/g, "<code>$1</code>");
 }
 
 function tableHtml({ head, rows }: Table): string {
@@ -193,6 +198,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: right; padding: 0.3rem 0 0.3rem 1rem; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th { color: var(--faint); font-weight: 500; }
+code { font-size: 0.9em; }
 figure { margin: 1.5rem 0; overflow-x: auto; }
 svg { width: 100%; min-width: 34rem; height: auto; display: block; }
 `;

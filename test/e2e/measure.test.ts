@@ -150,13 +150,6 @@ describe("a limit", () => {
     expect(stderr).toMatch(/within 150 MiB.*the smallest limit that works is (\d+) MiB/);
     await nothingIsLeft(where.directory, cut.pid);
   });
-
-  it("needs a unit", async () => {
-    const where = await place("unit");
-    const { code, stderr } = await run([...QUICK, "--memory", "512"], where);
-    expect(code).toBe(64);
-    expect(stderr).toContain("a size with a unit");
-  });
 });
 
 const canTie = spawnSync("setpriv", ["--pdeathsig", "TERM", "true"]).status === 0;

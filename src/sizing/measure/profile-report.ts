@@ -125,8 +125,8 @@ function serverSection({ server, measured }: Profile): Section {
     ...(parts === undefined
       ? []
       : [
-          ["  its heap, stacks and buffers", mib(parts.anonymousBytes)],
-          ["  its text and other file pages, beside it", mib(parts.fileBytes)],
+          ["its heap, stacks and buffers", mib(parts.anonymousBytes)],
+          ["its text and other file pages, beside that", mib(parts.fileBytes)],
         ]),
     ["kept for it to grow by", mib(server.growthBytes ?? 0)],
     ["for each idle session", kib(server.idleSessionBytes)],
