@@ -128,7 +128,7 @@ async function runMeasure(place: {
   signal.removeEventListener("abort", stop);
   signal.throwIfAborted();
   if (code !== 0) throw new Error(`plimsoll measure ended with ${code}`);
-  return (await readProfile(output)).profile;
+  return (await readProfile("profile.json", directory)).profile;
 }
 
 async function tryOut(trial: {

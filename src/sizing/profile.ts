@@ -6,6 +6,7 @@
  * @module
  */
 
+import { resolve } from "node:path";
 import { z } from "zod";
 import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
 import { readTextFile } from "../lib/text-file.ts";
@@ -181,8 +182,12 @@ export interface ReadProfile {
  * @param file As the user named it.
  * @throws {DiagnosticsError} `profile_invalid` with every problem and its place.
  */
-export async function readProfile(file: string, installedSdk = sdkVersion()): Promise<ReadProfile> {
-  const read = await readTextFile(file, MAX_FILE_BYTES);
+export async function readProfile(
+  file: string,
+  workingDirectory: string,
+  installedSdk = sdkVersion(),
+): Promise<ReadProfile> {
+  const read = await readTextFile(resolve(workingDirectory, file), MAX_FILE_BYTES);
   if (!read.ok) {
     const remedy = read.missing ? "Make one: `plimsoll measure agent.yaml`" : read.remedy;
     throw invalid([placeless(file, `the profile ${read.message}`, remedy)]);

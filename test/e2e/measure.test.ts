@@ -101,7 +101,7 @@ describe("a measurement", () => {
       expect(readdirSync(join(own, "t"))).toEqual([]);
       expect(existsSync(join(own, `${PROFILE}.partial`))).toBe(false);
 
-      const read = await readProfile(join(own, PROFILE));
+      const read = await readProfile(PROFILE, own);
       expect(read.warnings).toEqual([]);
       first = read.profile;
       expect(first.agent.name).toBe("hello");
@@ -133,7 +133,7 @@ describe("a measurement", () => {
     const { code, stdout, stderr } = await run([...QUICK, ...flags], where);
     expect(code, stderr).toBe(0);
     const { profile } = JSON.parse(stdout) as { readonly profile: Profile };
-    const { profile: written } = await readProfile(join(where.directory, "other.json"));
+    const { profile: written } = await readProfile("other.json", where.directory);
     expect(written).toEqual(profile);
     const ratio = profile.turn.peak.meanBytes / first.turn.peak.meanBytes;
     expect(Math.abs(ratio - 1)).toBeLessThan(0.1);

@@ -20,8 +20,8 @@ afterAll(() => rm(directory, { recursive: true }));
 const PROFILE = analyse(results(), FACTS);
 
 async function write(text: string): Promise<string> {
-  const file = join(directory, "support.profile.json");
-  await writeFile(file, text);
+  const file = "support.profile.json";
+  await writeFile(join(directory, file), text);
   return file;
 }
 
@@ -30,7 +30,7 @@ async function problemsOf(change: (profile: Record<string, never>) => void) {
   const changed = JSON.parse(JSON.stringify(PROFILE)) as Record<string, never>;
   change(changed);
   const file = await write(JSON.stringify(changed, null, 2));
-  const failure: unknown = await readProfile(file).catch((thrown: unknown) => thrown);
+  const failure: unknown = await readProfile(file, directory).catch((thrown: unknown) => thrown);
   if (!(failure instanceof DiagnosticsError)) throw new Error("It was read");
   expect(failure.code).toBe("profile_invalid");
   return failure.diagnostics;
@@ -42,12 +42,12 @@ describe("reading a profile", () => {
   it("gives what was written", async () => {
     const file = await write(JSON.stringify(PROFILE, null, 2));
     const { sdk } = PROFILE.versions;
-    expect(await readProfile(file, sdk)).toEqual({ profile: PROFILE, warnings: [] });
+    expect(await readProfile(file, directory, sdk)).toEqual({ profile: PROFILE, warnings: [] });
   });
 
   it("warns of another version of the SDK, and names both", async () => {
     const file = await write(JSON.stringify(PROFILE));
-    const { profile, warnings } = await readProfile(file, "9.9.9");
+    const { profile, warnings } = await readProfile(file, directory, "9.9.9");
     expect(profile).toEqual(PROFILE);
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toContain(PROFILE.versions.sdk);
@@ -57,12 +57,12 @@ describe("reading a profile", () => {
   it("reads one without what is for reports only", async () => {
     const { measured: _measured, ...rest } = PROFILE;
     const file = await write(JSON.stringify(rest));
-    const { profile } = await readProfile(file);
+    const { profile } = await readProfile(file, directory);
     expect(profile satisfies Profile).toEqual(rest);
   });
 
   it("says how to make one where there is none", async () => {
-    const missing = readProfile(join(directory, "none.json"));
+    const missing = readProfile("none.json", directory);
     await expect(missing).rejects.toMatchObject({
       diagnostics: [{ message: /does not exist/, remedy: /plimsoll measure/ }],
     });
@@ -100,7 +100,7 @@ describe("reading a profile", () => {
 
   it("says the line and the column of what is no JSON at all", async () => {
     const file = await write('{\n  "plimsollProfile": 1,\n  "agent": {\n');
-    const failure: unknown = await readProfile(file).catch((thrown: unknown) => thrown);
+    const failure: unknown = await readProfile(file, directory).catch((thrown: unknown) => thrown);
     expect(failure).toBeInstanceOf(DiagnosticsError);
     expect((failure as DiagnosticsError).diagnostics[0]?.line).toBeGreaterThan(1);
   });

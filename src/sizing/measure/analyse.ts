@@ -62,7 +62,7 @@ export function analyse(results: StepResults, facts: Facts): Profile {
 }
 
 /** Turns of sessions that were begun with them, and that called no tool. */
-export function freshTurns({ first, steady, bursts }: StepResults): readonly Turn[] {
+function freshTurns({ first, steady, bursts }: StepResults): readonly Turn[] {
   return [first, ...steady.turns, ...bursts.bursts.flatMap(({ turns }) => turns)];
 }
 

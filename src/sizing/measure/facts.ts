@@ -4,7 +4,7 @@
  * @module
  */
 
-import { availableParallelism, cpus, totalmem } from "node:os";
+import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { cpuLimitReader } from "../../capacity/cpu-limit.ts";
 import { readMemoryLimit } from "../../capacity/memory-limit.ts";
 import { claudeCodeVersion, sdkVersion } from "../../server/sdk-version.ts";
@@ -18,7 +18,8 @@ const GROUP_RATIO = 0.9;
 
 /** The limit of the control group: what was asked for, or as much as there is. */
 export function groupLimitOf({ limitBytes }: Pick<MeasureOptions, "limitBytes">): number {
-  return limitBytes ?? Math.floor(readLimit() * GROUP_RATIO);
+  const mostBytes = readLimit();
+  return Math.min(limitBytes ?? Math.floor(mostBytes * GROUP_RATIO), mostBytes);
 }
 
 function readLimit(): number {
@@ -33,11 +34,24 @@ export function keyOf(options: MeasureOptions): string {
   return JSON.stringify([{ name, version }, versionsOf(options), machine(), how]);
 }
 
+/** With so much to do for each CPU before we begin, others are in our way. */
+const BUSY_LOAD = 0.75;
+
+/** What else the machine does, if it does much; to be asked before anything is started. */
+export function busyNotesNow(load = loadavg()[0] ?? 0): readonly string[] {
+  const { cpus: count } = machine();
+  if (load <= BUSY_LOAD * count) return [];
+  return [
+    `The machine was busy with other work (load ${load.toFixed(1)} on ${count} CPUs): CPU and times ` +
+      "look worse than they are, memory does not",
+  ];
+}
+
 /** What is known beside the steps. */
 export function factsOf(
   options: MeasureOptions,
   { isQuick, notes }: Protocol,
-  isInGroup: boolean,
+  { isInGroup, busyNotes }: { readonly isInGroup: boolean; readonly busyNotes: readonly string[] },
 ): Facts {
   const { agent, isClaude } = options;
   return {
@@ -50,6 +64,7 @@ export function factsOf(
     isQuick,
     notes: [
       ...notes,
+      ...busyNotes,
       ...(isInGroup
         ? []
         : ["No control group could be made: what the kernel keeps is not counted"]),

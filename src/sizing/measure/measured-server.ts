@@ -19,6 +19,7 @@ import { sweepStrays } from "../../agent-process/strays.ts";
 import type { AgentDefinition } from "../../agent/definition.ts";
 import { MemoryMeter } from "../../capacity/memory-reading.ts";
 import type { CapacityView } from "../../http/server-parts.ts";
+import { formatBytes } from "../../lib/bytes.ts";
 import { AppError } from "../../lib/errors.ts";
 import { dataPathsOf } from "../../session/session-paths.ts";
 import { removeTree } from "../../session/remove-tree.ts";
@@ -34,6 +35,8 @@ export interface MeasuredServerOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** Of the control group. */
   readonly limitBytes: number;
+  /** That the gate goes by where no group can be made; what the system says without it. */
+  readonly gateLimitBytes?: number;
   /** Aborts when everything is to end. */
   readonly signal: AbortSignal;
 }
@@ -241,7 +244,14 @@ function startServer(
 ): Program {
   const { agent, program, args, environment: env, workingDirectory: cwd } = options;
   const [command = "", ...main] = program;
-  const settings = Object.entries({ ...SETTINGS, "data.directory": join(directory, DATA) });
+  const settings = Object.entries({
+    ...SETTINGS,
+    "data.directory": join(directory, DATA),
+    ...(group === null &&
+      options.gateLimitBytes !== undefined && {
+        "capacity.memoryLimit": formatBytes(options.gateLimitBytes),
+      }),
+  });
   const sets = settings.flatMap(([name, value]) => ["--set", `${name}=${value}`]);
   const serve = ["serve", agent.file, "--config", join(directory, SERVER_FILE), "--json-log"];
   const onLine = (line: string) => log.hear(line);

@@ -14,7 +14,7 @@ import { loadRehearsalScript } from "../../rehearsal/load-script.ts";
 import { type Rehearsal, startRehearsal } from "../../rehearsal/server.ts";
 import { Profile } from "../profile.ts";
 import { analyse, type Facts } from "./analyse.ts";
-import { factsOf, groupLimitOf, keyOf } from "./facts.ts";
+import { busyNotesNow, factsOf, groupLimitOf, keyOf } from "./facts.ts";
 import { MeasuredServer } from "./measured-server.ts";
 import type { MeasureListener, MeasureOptions } from "./options.ts";
 import { canMeasure, type Protocol, protocolFor, STEP_NAMES, type StepName } from "./protocol.ts";
@@ -41,6 +41,7 @@ export async function measure(
   const { agent, isClaude } = options;
   if (!canMeasure(agent)) throw staysAfterTurns(agent);
   const protocol = protocolFor(agent, options);
+  const busyNotes = busyNotesNow();
   const state = new StateFile(options.stateFile, keyOf(options));
   const results = options.isFresh ? {} : await state.read(Date.now());
   const toolNames = new Set<string>();
@@ -52,6 +53,7 @@ export async function measure(
     args: options.serveArgs,
     environment: environmentFor(options.environment, model),
     limitBytes: groupLimitOf({}),
+    ...(options.limitBytes !== undefined && { gateLimitBytes: groupLimitOf(options) }),
     signal,
   });
   listener.killable(() => server.killNow());
@@ -69,7 +71,7 @@ export async function measure(
     onTurn: listener.turnEnded,
     signal,
   };
-  const facts = factsOf(options, protocol, server.group !== null);
+  const facts = factsOf(options, protocol, { isInGroup: server.group !== null, busyNotes });
   const all = await runSteps({ deps, state, results, listener, options, facts });
   return { profile: Profile.parse(analyse(all, facts)), results: all };
 }
@@ -121,10 +123,11 @@ async function runSteps(run: Run): Promise<StepResults> {
  * @throws {AppError} `limit_too_small` for a limit in which no turn fits.
  */
 function limitGroup(
-  { deps: { server }, options: { limitBytes }, facts }: Run,
+  { deps: { server }, options, facts }: Run,
   { idle, first }: Pick<StepResults, "idle" | "first">,
 ): void {
-  if (limitBytes === undefined) return;
+  if (options.limitBytes === undefined) return;
+  const limitBytes = groupLimitOf(options);
   const soFar: StepResults = {
     idle,
     first,
