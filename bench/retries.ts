@@ -160,7 +160,13 @@ function sectionsOf(played: readonly Played[]): string[] {
     each.wastedAttempts.toFixed(2),
     `${each.recoverySeconds.toFixed(0)} s`,
   ]);
-  const head = ["each has", "who is refused", "turns served", "attempts a turn", "refusals a turn served"];
+  const head = [
+    "each has",
+    "who is refused",
+    "turns served",
+    "attempts a turn",
+    "refusals a turn served",
+  ];
   return [
     "Three replicas of 2 GiB and 4 CPUs, half full; for a minute ten times as many ask. Medians of " +
       `${SEEDS} runs, of all turns asked for from the beginning of the burst on, in 20 minutes. ` +

@@ -37,7 +37,8 @@ export const SERIES = {
   shed: {
     title: "Shed, of attempts",
     unit: "%",
-    valueOf: ({ attempts, shed }: SamplePoint) => (attempts === 0 ? Number.NaN : (100 * shed) / attempts),
+    valueOf: ({ attempts, shed }: SamplePoint) =>
+      attempts === 0 ? Number.NaN : (100 * shed) / attempts,
   },
   firstToken: {
     title: "Time to first token, 95th percentile",
@@ -61,7 +62,7 @@ export const SERIES = {
   },
 } as const satisfies Record<string, Series>;
 
-export function percent(ratio: number): string {
+function percent(ratio: number): string {
   const value = 100 * ratio;
   if (value === 0) return "0 %";
   if (value < 0.001) return "< 0.001 %";
@@ -92,8 +93,8 @@ function outcomeOf(result: SimulationResult): Row[] {
     ? `${percent(shedRatio.low)} to ${percent(shedRatio.high)} (95 % sure)`
     : "changes with time; other seeds show what is chance";
   const reasons = Object.entries(result.shedByReason)
-    .filter(([, times]) => times > 0)
-    .map(([reason, times]) => `${reason} ${count(times)}`);
+    .filter(([, number]) => number > 0)
+    .map(([reason, number]) => `${reason} ${count(number)}`);
   const shed = shedOf(counted);
   const rows: Row[] = [
     ["turns asked for", count(counted.turns), `${result.attemptsPerTurn.toFixed(2)} attempts each`],
@@ -119,7 +120,11 @@ function outcomeOf(result: SimulationResult): Row[] {
       "of the load line, after an admission",
     ],
     ["turns in flight", oneDigit(result.meanInflight), "on average"],
-    ["replicas up", oneDigit(replicas.meanUp), `on average; ${oneDigit(replicas.hours)} hours paid`],
+    [
+      "replicas up",
+      oneDigit(replicas.meanUp),
+      `on average; ${oneDigit(replicas.hours)} hours paid`,
+    ],
   );
   if (replicas.failures > 0) rows.push(["failures", count(replicas.failures), "of replicas"]);
   if (replicas.deployEndedAtMs !== null) {
@@ -138,7 +143,11 @@ function spreadOf(result: SimulationResult): Row[] {
   ];
 }
 
-function spreadRow(label: string, { p50, p95, p99 }: Quantiles, show: (value: number) => string): Row {
+function spreadRow(
+  label: string,
+  { p50, p95, p99 }: Quantiles,
+  show: (value: number) => string,
+): Row {
   return [label, ...[p50, p95, p99].map((value) => (value === null ? "-" : show(value)))];
 }
 

@@ -9,7 +9,12 @@ import { bytesSchema } from "../lib/bytes.ts";
 import { DiagnosticsError, placeless } from "../lib/diagnostics.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { checkValue } from "../lib/schema-issues.ts";
-import { RateText, ReplicaCount, type ScenarioFile, Seed } from "../sizing/simulate/scenario-schema.ts";
+import {
+  RateText,
+  ReplicaCount,
+  type ScenarioFile,
+  Seed,
+} from "../sizing/simulate/scenario-schema.ts";
 
 /** As they were given. */
 export interface SimulateFlags {

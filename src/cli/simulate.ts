@@ -18,7 +18,8 @@ import { Profile } from "../sizing/profile.ts";
 import { resultOf, type SimulationResult } from "../sizing/simulate/result.ts";
 import { ScenarioFile } from "../sizing/simulate/scenario-schema.ts";
 import { type Setup, setUp } from "../sizing/simulate/scenario.ts";
-import { simulate, TooMuch } from "../sizing/simulate/simulation.ts";
+import { TooMuch } from "../sizing/simulate/simulation-terms.ts";
+import { simulate } from "../sizing/simulate/simulation.ts";
 import { parseTrace, type TraceTurns } from "../sizing/simulate/trace.ts";
 import { TYPICAL_PROFILE } from "../sizing/simulate/typical-profile.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -70,11 +71,16 @@ async function prepare(options: SimulateOptions, io: SimulateIo): Promise<Prepar
   const folder = resolve(io.workingDirectory, dirname(options.scenario ?? "."));
   const notes: string[] = [];
   const profilePath =
-    options.profile ?? (file.profile && relative(io.workingDirectory, resolve(folder, file.profile)));
+    options.profile ??
+    (file.profile && relative(io.workingDirectory, resolve(folder, file.profile)));
   const profile =
-    profilePath === undefined ? TYPICAL_PROFILE : await readProfile(profilePath, io.workingDirectory);
+    profilePath === undefined
+      ? TYPICAL_PROFILE
+      : await readProfile(profilePath, io.workingDirectory);
   if (profilePath === undefined) {
-    notes.push("no profile is given: the figures of a typical agent; `plimsoll measure` makes yours");
+    notes.push(
+      "no profile is given: the figures of a typical agent; `plimsoll measure` makes yours",
+    );
   }
   const { process, trace: tracePath } = scenario.arrivals;
   let trace: TraceTurns | null = null;
@@ -114,7 +120,10 @@ function runWithin(
   }
 }
 
-async function readScenario(path: string | undefined, { workingDirectory, environment }: SimulateIo) {
+async function readScenario(
+  path: string | undefined,
+  { workingDirectory, environment }: SimulateIo,
+) {
   if (path === undefined) return { file: ScenarioFile.parse({}), document: null };
   const text = await textOf(path, workingDirectory, MAX_FILE_BYTES);
   const read = readYaml({ file: path, text }, ScenarioFile, environment);

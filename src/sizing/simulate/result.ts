@@ -5,6 +5,7 @@
  */
 
 import { shedRatio } from "../erlang.ts";
+import { CPU_TARGET_RATIO } from "../replica-turns.ts";
 import { type Estimate, ratioOf } from "./confidence.ts";
 import type { Histogram } from "./histogram.ts";
 import { SHED_REASONS, type SimulatedShed } from "./replica.ts";
@@ -105,14 +106,7 @@ export function resultOf(
     agent: setup.profile.agent.name,
     durationMs: terms.durationMs,
     warmUpMs: terms.warmUpMs,
-    replica: {
-      memoryBytes: terms.replica.limitBytes,
-      loadLineBytes: terms.replica.limitBytes - terms.replica.safetyReserveBytes,
-      cpus: terms.replica.cpus,
-      turns: setup.turnsPerReplica,
-      binds: setup.binds,
-      cpuTurns: Number.isFinite(setup.cpuTurns) ? setup.cpuTurns : null,
-    },
+    replica: replicaOf(setup),
     balancing: scenario.balancer.policy,
     clients: scenario.clients.policy,
     arrivals: scenario.arrivals.process,
@@ -152,6 +146,18 @@ export function resultOf(
   };
 }
 
+function replicaOf(setup: Setup): SimulationResult["replica"] {
+  const { replica } = setup.terms;
+  return {
+    memoryBytes: replica.limitBytes,
+    loadLineBytes: replica.limitBytes - replica.safetyReserveBytes,
+    cpus: replica.cpus,
+    turns: setup.turnsPerReplica,
+    binds: setup.binds,
+    cpuTurns: Number.isFinite(setup.cpuTurns) ? setup.cpuTurns : null,
+  };
+}
+
 /** Turns stream as fast as if they had the CPU; where they would not, that is said. */
 function cpuNotes(
   { cpuTurns, turnsPerReplica }: Setup,
@@ -161,8 +167,8 @@ function cpuNotes(
   const meanUp = ups.reduce((sum, up) => sum + up, 0) / Math.max(1, ups.length);
   if (cpuTurns >= turnsPerReplica || meanInflight / Math.max(1, meanUp) <= cpuTurns) return [];
   return [
-    `the CPU of a replica is enough for ${cpuTurns} turns at once, and more are in flight on ` +
-      "average: real turns would take longer than these",
+    `${100 * CPU_TARGET_RATIO} % of the CPU of a replica is enough for ${cpuTurns} turns at once, and ` +
+      "more are in flight on average: real turns would take longer than these",
   ];
 }
 
@@ -181,7 +187,12 @@ function isSteady({ scenario }: Setup): boolean {
  * What Erlang B says of it, where it has something to say: the number of replicas stays the same, and
  * so does the rate.
  */
-function theoryOf({ terms, scenario, offered, turnsPerReplica }: Setup): SimulationResult["theory"] {
+function theoryOf({
+  terms,
+  scenario,
+  offered,
+  turnsPerReplica,
+}: Setup): SimulationResult["theory"] {
   const { arrivals, autoscaler } = scenario;
   if (arrivals.process !== "poisson" || arrivals.bursts.length > 0) return null;
   if (autoscaler !== undefined) return null;

@@ -14,8 +14,8 @@ import { LAW_NAMES } from "./laws.ts";
 import { CLIENT_POLICIES } from "./retry-policy.ts";
 
 /** Bounds that no scenario passes. */
-export const MAX_REPLICAS = 10_000;
-export const MAX_TURNS = 10_000_000;
+const MAX_REPLICAS = 10_000;
+const MAX_TURNS = 10_000_000;
 const MAX_EVENTS = 1_000_000_000;
 const MAX_DEPLOYS = 100;
 const MAX_BURSTS = 100;
@@ -44,7 +44,10 @@ export const RateText = z
   });
 
 export const ReplicaCount = z.int().min(1).max(MAX_REPLICAS);
-export const Seed = z.int().min(0).max(2 ** 31 - 1);
+export const Seed = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
 const ratio = z.number().min(0).max(1);
 const moment = durationSchema("0s", "365d");
 const path = z.string().min(1).max(4096);
@@ -180,7 +183,12 @@ const failures = z.strictObject({
 const deploy = z.strictObject({
   at: moment.describe("When it begins."),
   surge: z.int().min(0).max(MAX_REPLICAS).default(1).describe("Replicas beyond those wanted."),
-  unavailable: z.int().min(0).max(MAX_REPLICAS).default(0).describe("Replicas that may be missing."),
+  unavailable: z
+    .int()
+    .min(0)
+    .max(MAX_REPLICAS)
+    .default(0)
+    .describe("Replicas that may be missing."),
 });
 
 const limits = z.strictObject({

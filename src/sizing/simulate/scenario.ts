@@ -13,7 +13,7 @@ import type { Random } from "./random.ts";
 import type { ReplicaTerms } from "./replica.ts";
 import { problemsOf, type ScenarioProblem } from "./scenario-problems.ts";
 import type { ScenarioFile } from "./scenario-schema.ts";
-import type { SimulationTerms, TurnTerms } from "./simulation.ts";
+import type { SimulationTerms, TurnTerms } from "./simulation-terms.ts";
 import type { TraceTurns } from "./trace.ts";
 
 /** All that a report says beside what happened. */

@@ -8,7 +8,7 @@ import { Histogram } from "./histogram.ts";
 import { SHED_REASONS, type SimulatedShed } from "./replica.ts";
 
 /** Batches that the measured time is cut into for the confidence interval. */
-export const BATCHES = 30;
+const BATCHES = 30;
 
 /** Every attempt ends in exactly one of the first three; every turn in one of the last three. */
 export interface Counts {

@@ -140,7 +140,11 @@ describe("ratioOf", () => {
   it("says what can be said when nothing was seen", () => {
     const none = new Float64Array(30);
     expect(ratioOf(none, none)).toEqual({ value: 0, low: 0, high: 1 });
-    expect(ratioOf(none, new Float64Array(30).fill(100))).toEqual({ value: 0, low: 0, high: 0.001 });
+    expect(ratioOf(none, new Float64Array(30).fill(100))).toEqual({
+      value: 0,
+      low: 0,
+      high: 0.001,
+    });
   });
 });
 
@@ -162,18 +166,21 @@ function arrivalsOf(terms: Partial<RateTerms>): number[] {
 
 /** Variance against mean of the counts in windows: 1 where all come for themselves. */
 function dispersionOf(times: readonly number[], windowMs: number): number {
-  const counts = new Array<number>(PLAIN.endMs / windowMs).fill(0);
+  const counts = Array.from({ length: PLAIN.endMs / windowMs }, () => 0);
   for (const atMs of times) counts[Math.floor(atMs / windowMs)]! += 1;
   return deviationOf(counts) ** 2 / meanOf(counts);
 }
 
 describe("RateArrivals", () => {
-  it.each(["poisson", "bursty", "diurnal"] as const)("%s has the mean that was asked for", (process) => {
-    const times = arrivalsOf({ process });
-    expect(times.length / 200_000).toBeCloseTo(1, process === "bursty" ? 0 : 1);
-    expect(times.every((atMs, index) => atMs >= (times[index - 1] ?? 0))).toBe(true);
-    expect(times.at(-1)).toBeLessThan(PLAIN.endMs);
-  });
+  it.each(["poisson", "bursty", "diurnal"] as const)(
+    "%s has the mean that was asked for",
+    (process) => {
+      const times = arrivalsOf({ process });
+      expect(times.length / 200_000).toBeCloseTo(1, process === "bursty" ? 0 : 1);
+      expect(times.every((atMs, index) => atMs >= (times[index - 1] ?? 0))).toBe(true);
+      expect(times.at(-1)).toBeLessThan(PLAIN.endMs);
+    },
+  );
 
   it("comes in bursts only where that was asked for", () => {
     expect(dispersionOf(arrivalsOf({}), 10_000)).toBeCloseTo(1, 0);
@@ -231,7 +238,13 @@ describe("pauseMs", () => {
       Math.max(
         ...Array.from({ length: 2000 }, () =>
           Number(
-            pauseMs({ ...terms, policy: "backoff", maxAttempts: 99 }, attempts, 0, () => null, random),
+            pauseMs(
+              { ...terms, policy: "backoff", maxAttempts: 99 },
+              attempts,
+              0,
+              () => null,
+              random,
+            ),
           ),
         ),
       );

@@ -9,11 +9,8 @@ import { BALANCING_POLICIES } from "../../../src/sizing/simulate/balancer.ts";
 import { CLIENT_POLICIES } from "../../../src/sizing/simulate/retry-policy.ts";
 import { ScenarioFile } from "../../../src/sizing/simulate/scenario-schema.ts";
 import { setUp } from "../../../src/sizing/simulate/scenario.ts";
-import {
-  simulate,
-  type SimulationTerms,
-  TooMuch,
-} from "../../../src/sizing/simulate/simulation.ts";
+import { type SimulationTerms, TooMuch } from "../../../src/sizing/simulate/simulation-terms.ts";
+import { simulate } from "../../../src/sizing/simulate/simulation.ts";
 import type { Counts } from "../../../src/sizing/simulate/tally.ts";
 import { TYPICAL_PROFILE } from "../../../src/sizing/simulate/typical-profile.ts";
 
@@ -34,7 +31,10 @@ const anyScenario = fc.record({
     turns: fc.constantFrom(1, 1.5, 6),
     pause: fc.constantFrom("0s", "10s"),
   }),
-  turns: fc.record({ transcript: fc.constantFrom("0B", "2MiB"), mean: fc.constantFrom("1s", "9s") }),
+  turns: fc.record({
+    transcript: fc.constantFrom("0B", "2MiB"),
+    mean: fc.constantFrom("1s", "9s"),
+  }),
   replicas: fc.record({
     count: fc.integer({ min: 1, max: 6 }),
     memory: fc.constantFrom("512MiB", "1GiB", "4GiB"),
@@ -193,7 +193,13 @@ describe("failures", () => {
 });
 
 describe("rolling deploys", () => {
-  const plain = plainFleet({ turns: 10, replicas: 5, offered: 25, turnTimes: 100, law: "constant" });
+  const plain = plainFleet({
+    turns: 10,
+    replicas: 5,
+    offered: 25,
+    turnTimes: 100,
+    law: "constant",
+  });
   const deployed = (deploy: { surge: number; unavailable: number }, drainGraceMs = 60_000) =>
     simulate({
       ...plain,
