@@ -91,7 +91,7 @@ function outcomeOf(result: SimulationResult): Row[] {
   const { shedRatio, counted, theory, memory, replicas } = result;
   const interval = result.isSteady
     ? `${percent(shedRatio.low)} to ${percent(shedRatio.high)} (95 % sure)`
-    : "changes with time; other seeds show what is chance";
+    : "changes with time; `runs` show what is chance";
   const reasons = Object.entries(result.shedByReason)
     .filter(([, number]) => number > 0)
     .map(([reason, number]) => `${reason} ${count(number)}`);
@@ -101,6 +101,12 @@ function outcomeOf(result: SimulationResult): Row[] {
     ["shed, of attempts", percent(shedRatio.value), interval],
   ];
   if (shed > 0) rows.push(["  for", count(shed), reasons.join(", ")]);
+  if (result.runs !== null) {
+    const { count: runs, shedRatio: mean, leastShedRatio, mostShedRatio } = result.runs;
+    const spread = `single runs ${percent(leastShedRatio)} to ${percent(mostShedRatio)}`;
+    const sure = `${percent(mean.low)} to ${percent(mean.high)} (95 % sure)`;
+    rows.push([`  in ${runs} runs`, percent(mean.value), `${sure}; ${spread}`]);
+  }
   if (theory !== null) {
     const apart = `${percent(theory.apart)} each replica for itself`;
     const alone = result.clients === "give-up" ? "" : ", if none tried again";

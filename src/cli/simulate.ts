@@ -7,15 +7,14 @@
 
 import { writeFile } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
-import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
+import { type Diagnostic, DiagnosticsError, formatPath, placeless } from "../lib/diagnostics.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { checkValue, type SchemaIssue } from "../lib/schema-issues.ts";
-import { formatPath } from "../lib/diagnostics.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import type { YamlDocument } from "../lib/yaml-document.ts";
 import { readYaml } from "../lib/yaml-file.ts";
 import { Profile } from "../sizing/profile.ts";
-import { resultOf, type SimulationResult } from "../sizing/simulate/result.ts";
+import { resultOf, shedRatioOf, type SimulationResult } from "../sizing/simulate/result.ts";
 import { ScenarioFile } from "../sizing/simulate/scenario-schema.ts";
 import { type Setup, setUp } from "../sizing/simulate/scenario.ts";
 import { TooMuch } from "../sizing/simulate/simulation-terms.ts";
@@ -107,7 +106,12 @@ function runWithin(
   document: YamlDocument | null,
 ): SimulationResult {
   try {
-    return resultOf(setup, simulate(setup.terms), notes);
+    const { terms, scenario } = setup;
+    const first = simulate(terms);
+    const others = Array.from({ length: scenario.runs - 1 }, (_, index) =>
+      shedRatioOf(simulate({ ...terms, seed: terms.seed + index + 1 })),
+    );
+    return resultOf(setup, first, notes, others);
   } catch (thrown) {
     if (!(thrown instanceof TooMuch)) throw thrown;
     const path = ["limits", thrown.what];

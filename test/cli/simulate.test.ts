@@ -99,6 +99,20 @@ describe("runSimulate", () => {
     ]);
   });
 
+  it("tells the spread of several runs, and of less than five none", async () => {
+    const scenario =
+      "duration: 10m\narrivals: { rate: 5/s, bursts: [{ at: 5m, length: 1m, factor: 2 }] }\n";
+    const { runs, shedRatio } = await json({ "s.yaml": `runs: 6\n${scenario}` });
+    expect(runs?.count).toBe(6);
+    const { leastShedRatio = 1, mostShedRatio = 0 } = runs ?? {};
+    expect(leastShedRatio).toBeLessThan(mostShedRatio);
+    expect(shedRatio.value).toBeGreaterThanOrEqual(leastShedRatio);
+    expect(shedRatio.value).toBeLessThanOrEqual(mostShedRatio);
+    expect((await json({ "s.yaml": scenario }, { runs: "4" })).runs).toBeNull();
+    const { stdout } = await simulated({ "s.yaml": scenario }, { runs: "5" });
+    expect(stdout).toMatch(/^ {4}in 5 runs +\d/mu);
+  });
+
   it("takes the profile from beside the scenario, or from where the flag says", async () => {
     const own = { ...TYPICAL_PROFILE, agent: { name: "own", version: "1" } };
     const files = {

@@ -67,7 +67,7 @@ describe("generated files", () => {
   });
 
   it("describes every key", () => {
-    for (const table of [tables.agent, tables.server]) {
+    for (const table of [tables.agent, tables.server, tables.scenario]) {
       expect(table.split("\n").filter((row) => / \|  \|$|\|\s+\|$/u.test(row))).toEqual([]);
     }
   });

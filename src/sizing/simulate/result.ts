@@ -6,7 +6,7 @@
 
 import { shedRatio } from "../erlang.ts";
 import { CPU_TARGET_RATIO } from "../replica-turns.ts";
-import { type Estimate, ratioOf } from "./confidence.ts";
+import { type Estimate, meanOf, ratioOf } from "./confidence.ts";
 import type { Histogram } from "./histogram.ts";
 import { SHED_REASONS, type SimulatedShed } from "./replica.ts";
 import type { Setup } from "./scenario.ts";
@@ -15,6 +15,8 @@ import type { Counts, SamplePoint } from "./tally.ts";
 
 /** Raised when a program that reads results would misread them. */
 const RESULT_VERSION = 1;
+/** Fewer say nothing of the others. */
+const LEAST_RUNS = 5;
 
 /** Null where nothing was seen. */
 export interface Quantiles {
@@ -51,6 +53,13 @@ export interface SimulationResult {
   readonly all: Counts;
   /** Of attempts. The interval is of batches of time, so it means something where `isSteady`. */
   readonly shedRatio: Estimate;
+  /** Of all runs, if there are 5 or more; everything else is of the first. */
+  readonly runs: {
+    readonly count: number;
+    readonly shedRatio: Estimate;
+    readonly leastShedRatio: number;
+    readonly mostShedRatio: number;
+  } | null;
   /** Whether the load and the fleet are the same at all times, but for chance. */
   readonly isSteady: boolean;
   readonly shedByReason: Readonly<Record<SimulatedShed, number>>;
@@ -89,10 +98,12 @@ export interface SimulationResult {
   readonly notes: readonly string[];
 }
 
+/** @param others Shed ratios of further runs. */
 export function resultOf(
   setup: Setup,
   simulated: Simulated,
   notes: readonly string[],
+  others: readonly number[] = [],
 ): SimulationResult {
   const { terms, scenario } = setup;
   const { tally } = simulated;
@@ -115,6 +126,7 @@ export function resultOf(
     counted: measured,
     all: tally.all,
     shedRatio: ratioOf(tally.batchShed, tally.batchAttempts),
+    runs: runsOf([shedRatioOf(simulated), ...others]),
     isSteady: isSteady(setup),
     shedByReason: measured.shed,
     givenUpRatio: measured.givenUp / Math.max(1, measured.turns),
@@ -175,6 +187,20 @@ function cpuNotes(
 /** All attempts that were shed, for whatever reason. */
 export function shedOf({ shed }: Counts): number {
   return SHED_REASONS.reduce((sum, reason) => sum + shed[reason], 0);
+}
+
+export function shedRatioOf({ tally }: Simulated): number {
+  return shedOf(tally.measured) / Math.max(1, tally.measured.attempts);
+}
+
+function runsOf(shedRatios: readonly number[]): SimulationResult["runs"] {
+  if (shedRatios.length < LEAST_RUNS) return null;
+  return {
+    count: shedRatios.length,
+    shedRatio: meanOf(shedRatios),
+    leastShedRatio: Math.min(...shedRatios),
+    mostShedRatio: Math.max(...shedRatios),
+  };
 }
 
 function isSteady({ scenario }: Setup): boolean {

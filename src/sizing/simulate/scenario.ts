@@ -134,7 +134,7 @@ function turnOf(scenario: ScenarioFile, profile: Profile, { meanTurnMs }: Resolv
     streamCores: Math.max(0, cpuMs - profile.start.cpuMs) / streamMs,
     peakBytes: (random) => Math.min(drawPeak(random), peak.mostBytes),
     bytesPerCarriedByte,
-    startPeakBytes: profile.start.peakBytes,
+    startPeakBytes: Math.round(profile.start.peakBytes),
     transcriptBytes: turns.transcript,
     transcriptBytesPerTurn,
     lingerMs: replicas.linger,
@@ -164,8 +164,9 @@ function replicaOf({ replicas }: ScenarioFile, profile: Profile, mix: TurnMix): 
     limitBytes: replicas.memory,
     safetyReserveBytes: reserve.bytes,
     cpus: replicas.cpus,
-    serverBytes: idleBytes + idleSessionBytes * mix.idleSessions,
-    inflightTurnBytes,
+    // Whole bytes, so that sums that go up and down for millions of turns stay exact.
+    serverBytes: Math.round(idleBytes + idleSessionBytes * mix.idleSessions),
+    inflightTurnBytes: Math.round(inflightTurnBytes),
     // As of a replica that has seen many such turns, however long their transcripts are.
     model: {
       ...modelOf(profile, { ...mix, carriedDeviationBytes: 0 }),

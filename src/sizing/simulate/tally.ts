@@ -58,7 +58,7 @@ export class Tally {
   overLimit = 0;
   mostUsedRatio = 0;
   mostCommittedRatio = 0;
-  /** Turns that ended after the last of those that arrived, in the measured time. */
+  /** Turns in flight times how long they were, in the measured time; the same of replicas. */
   inflightMs = 0;
   replicaMs = 0;
   readonly #fromMs: number;

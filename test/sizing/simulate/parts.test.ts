@@ -5,7 +5,11 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RateArrivals, type RateTerms } from "../../../src/sizing/simulate/arrivals.ts";
-import { ratioOf } from "../../../src/sizing/simulate/confidence.ts";
+import {
+  meanOf as estimateOf,
+  ratioOf,
+  studentT,
+} from "../../../src/sizing/simulate/confidence.ts";
 import { EventQueue } from "../../../src/sizing/simulate/event-queue.ts";
 import { Histogram } from "../../../src/sizing/simulate/histogram.ts";
 import { LAW_NAMES, lawOf, lognormalWith } from "../../../src/sizing/simulate/laws.ts";
@@ -145,6 +149,22 @@ describe("ratioOf", () => {
       low: 0,
       high: 0.001,
     });
+  });
+});
+
+describe("studentT", () => {
+  it.each([
+    [4, 2.776],
+    [9, 2.262],
+    [29, 2.045],
+    [999, 1.962],
+  ])("of %i degrees of freedom is %d, as printed", (degrees, t) => {
+    expect(Math.abs(studentT(degrees) - t)).toBeLessThan(0.01);
+  });
+
+  it("makes an interval for the mean of some values", () => {
+    const { value, low, high } = estimateOf([1, 2, 3, 4, 5]);
+    expect([value, low, high].map((each) => each.toFixed(2))).toEqual(["3.00", "1.04", "4.96"]);
   });
 });
 
