@@ -233,16 +233,20 @@ describe("rolling deploys", () => {
 
 describe("residents", () => {
   it("spare the next turn of a session its start, until they are evicted", () => {
-    const scenario = (linger: string, memory: string) =>
+    const scenario = (linger: string, memory: string, count = 1, policy = "session-affine") =>
       termsOf({
         arrivals: { rate: "30/min" },
         sessions: { turns: 8, pause: "10s" },
-        replicas: { count: 1, memory, cpus: 4, linger },
-        balancer: { policy: "session-affine" },
+        replicas: { count, memory, cpus: 4, linger },
+        balancer: { policy },
       });
     const mean = (linger: string, memory = "8GiB") =>
       simulate(scenario(linger, memory)).tally.firstToken.mean;
     expect(mean("5m")).toBeLessThan(mean("0s") - 250);
+    const of = (policy: string) =>
+      simulate(scenario("5m", "8GiB", 4, policy)).tally.firstToken.mean;
+    // Elsewhere there is no process for the session.
+    expect(of("session-affine")).toBeLessThan(of("random") - 150);
     expect(simulate(scenario("5m", "1GiB")).tally.all.shed.memory).toBeLessThanOrEqual(
       simulate(scenario("0s", "1GiB")).tally.all.shed.memory * 1.1,
     );
