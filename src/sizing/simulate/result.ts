@@ -219,9 +219,9 @@ function theoryOf({
   offered,
   turnsPerReplica,
 }: Setup): SimulationResult["theory"] {
-  const { arrivals, autoscaler } = scenario;
+  const { arrivals, autoscaler, failures, deploys } = scenario;
   if (arrivals.process !== "poisson" || arrivals.bursts.length > 0) return null;
-  if (autoscaler !== undefined) return null;
+  if (autoscaler !== undefined || failures !== undefined || deploys.length > 0) return null;
   const { count } = terms.fleet;
   return {
     pooled: shedRatio(count * turnsPerReplica, offered),

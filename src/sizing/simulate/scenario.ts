@@ -4,9 +4,8 @@
  * @module
  */
 
-import { SafetyReserve } from "../../capacity/safety-reserve.ts";
 import type { Profile } from "../profile.ts";
-import { modelOf, replicaTurns, type TurnMix } from "../replica-turns.ts";
+import { modelOf, type ReplicaTurns, replicaTurns, type TurnMix } from "../replica-turns.ts";
 import { type Arrivals, RateArrivals, TraceArrivals } from "./arrivals.ts";
 import { type Law, lawOf, lognormalWith } from "./laws.ts";
 import type { Random } from "./random.ts";
@@ -52,7 +51,14 @@ export function setUp(
   if (problems.length > 0) return { ok: false, problems };
   const isCapped = maxTurns !== undefined && maxTurns < carried.memoryTurns;
   const turnsPerReplica = isCapped ? maxTurns : carried.memoryTurns;
-  const terms = termsOf(scenario, profile, { trace, durationMs, meanTurnMs, turnsPerReplica, mix });
+  const terms = termsOf(scenario, profile, {
+    trace,
+    durationMs,
+    meanTurnMs,
+    turnsPerReplica,
+    mix,
+    carried,
+  });
   return {
     ok: true,
     setup: {
@@ -74,6 +80,7 @@ interface Resolved {
   readonly meanTurnMs: number;
   readonly turnsPerReplica: number;
   readonly mix: TurnMix;
+  readonly carried: ReplicaTurns;
 }
 
 function termsOf(scenario: ScenarioFile, profile: Profile, resolved: Resolved): SimulationTerms {
@@ -86,7 +93,7 @@ function termsOf(scenario: ScenarioFile, profile: Profile, resolved: Resolved): 
     arrivals: arrivalsOf(scenario, resolved),
     session: { turns: sessions.turns, pauseMs: sessions.pause },
     turn: turnOf(scenario, profile, resolved),
-    replica: replicaOf(scenario, profile, resolved.mix),
+    replica: replicaOf(scenario, profile, resolved),
     fleet: fleetOf(scenario, resolved.turnsPerReplica),
     balancer,
     clients: {
@@ -156,17 +163,18 @@ function firstTokenOf({ turns }: ScenarioFile, profile: Profile): Law {
   return lawOf({ law: "lognormal", mean, p95, variationRatio: 1 });
 }
 
-function replicaOf({ replicas }: ScenarioFile, profile: Profile, mix: TurnMix): ReplicaTerms {
-  const reserve = new SafetyReserve({ settingBytes: null, cores: replicas.cpus });
-  reserve.sawMapped(profile.server.sharedTextBytes);
-  const { idleBytes, idleSessionBytes, inflightTurnBytes } = profile.server;
+function replicaOf(
+  { replicas }: ScenarioFile,
+  profile: Profile,
+  { mix, carried }: Resolved,
+): ReplicaTerms {
   return {
     limitBytes: replicas.memory,
-    safetyReserveBytes: reserve.bytes,
+    safetyReserveBytes: replicas.memory - carried.loadLineBytes,
     cpus: replicas.cpus,
     // Whole bytes, so that sums that go up and down for millions of turns stay exact.
-    serverBytes: Math.round(idleBytes + idleSessionBytes * mix.idleSessions),
-    inflightTurnBytes: Math.round(inflightTurnBytes),
+    serverBytes: Math.round(carried.serverBytes),
+    inflightTurnBytes: Math.round(profile.server.inflightTurnBytes),
     // As of a replica that has seen many such turns, however long their transcripts are.
     model: {
       ...modelOf(profile, { ...mix, carriedDeviationBytes: 0 }),

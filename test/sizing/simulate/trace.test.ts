@@ -107,13 +107,11 @@ describe("parseTrace", () => {
     expect(problemsOf(`atMs\n${"x\n".repeat(500)}`)).toHaveLength(20);
   });
 
-  it("reads a million turns in seconds", () => {
+  it("reads hundreds of thousands of turns", () => {
     const lines = Array.from(
-      { length: 1_000_000 },
+      { length: 200_000 },
       (_, index) => `${index * 7},${5000 + (index % 99)}`,
     );
-    expect(read(["atMs,durationMs", ...lines].join("\n"), 1_000_000).turns.atMs.length).toBe(
-      1_000_000,
-    );
+    expect(read(["atMs,durationMs", ...lines].join("\n"), 200_000).turns.atMs.length).toBe(200_000);
   });
 });
