@@ -14,6 +14,7 @@ import type { Io } from "./io.ts";
 import { addMeasure } from "./measure-command.ts";
 import { addPlan } from "./plan-command.ts";
 import { addSessions } from "./session-commands.ts";
+import { addSimulate } from "./simulate-command.ts";
 import { packageVersion } from "./version.ts";
 
 /** Runs a command; resolves to the exit code. Never rejects. */
@@ -45,6 +46,7 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     addCheck,
     addMeasure,
     addPlan,
+    addSimulate,
     addSessions,
     addKeys,
     addRehearse,

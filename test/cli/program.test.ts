@@ -30,6 +30,7 @@ describe("plimsoll", () => {
       "measure",
       "plan",
       "sessions",
+      "simulate",
       "keys",
       "rehearse",
       "help",
