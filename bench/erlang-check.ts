@@ -10,7 +10,8 @@ import { type Estimate, ratioOf } from "../src/sizing/simulate/confidence.ts";
 import type { LawName } from "../src/sizing/simulate/laws.ts";
 import { ScenarioFile } from "../src/sizing/simulate/scenario-schema.ts";
 import { setUp } from "../src/sizing/simulate/scenario.ts";
-import { simulate, type SimulationTerms } from "../src/sizing/simulate/simulation.ts";
+import type { SimulationTerms } from "../src/sizing/simulate/simulation-terms.ts";
+import { simulate } from "../src/sizing/simulate/simulation.ts";
 import { TYPICAL_PROFILE } from "../src/sizing/simulate/typical-profile.ts";
 import { EXACT_CASES, exactShedRatio, PRINTED_TRAFFIC } from "./erlang-tables.ts";
 import { table } from "./page.ts";
@@ -39,7 +40,7 @@ const SERVERS: readonly (readonly [turns: number, offered: number])[] = [
 const LAWS: readonly LawName[] = ["exponential", "constant", "lognormal", "hyperexponential"];
 const RETRY_RATIOS = [0.3, 0.6, 0.9];
 const TURNS = 200_000;
-const RETRIED_TURNS = 100_000;
+const RETRIED_TURNS = 300_000;
 /**
  * Of intervals that are right 95 times in a hundred, some do not hold the truth; that more than this
  * part of them do not has a chance below 1 in 1,000.
@@ -126,7 +127,7 @@ function comparisons(): Comparison[] {
       return {
         what: `${turns} turns, ${offered} Erlang, ${100 * retryRatio} % try again`,
         theory: shedWithRetries(turns, offered, retryRatio).shedRatio,
-        terms: { ...terms, warmUpMs: Math.min(3_600_000, terms.durationMs / 10), clients },
+        terms: { ...terms, warmUpMs: Math.min(7_200_000, terms.durationMs / 10), clients },
       };
     }),
   );
@@ -150,7 +151,7 @@ function distanceOf({ theory, found }: Compared): number {
 /** Everything at once: retries, an autoscaler, failures, a deploy and processes that are kept. */
 function timed() {
   const scenario = ScenarioFile.parse({
-    duration: "12m",
+    duration: "14m",
     arrivals: { rate: "1390/s" },
     replicas: { count: 1000, linger: "30s" },
     sessions: { turns: 3, pause: "20s" },

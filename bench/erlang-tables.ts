@@ -46,19 +46,16 @@ export const PRINTED_TRAFFIC: readonly (readonly [
 ];
 
 /** Shed ratios, as printed, or as they are by hand for one to three turns. */
-export const PRINTED_RATIOS: readonly (readonly [
-  turns: number,
-  offered: number,
-  ratio: number,
-])[] = [
-  [1, 1, 0.5],
-  [2, 1, 0.2],
-  [3, 1, 0.0625],
-  [3, 3, 0.346154],
-  [5, 3, 0.110054],
-  [10, 5, 0.018385],
-  [15, 15, 0.180316],
-];
+export const PRINTED_RATIOS: readonly (readonly [turns: number, offered: number, ratio: number])[] =
+  [
+    [1, 1, 0.5],
+    [2, 1, 0.2],
+    [3, 1, 0.0625],
+    [3, 3, 0.346154],
+    [5, 3, 0.110054],
+    [10, 5, 0.018385],
+    [15, 15, 0.180316],
+  ];
 
 /** Of the formula in whole numbers: turns, and the traffic as a fraction. */
 export const EXACT_CASES: readonly (readonly [

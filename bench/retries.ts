@@ -70,7 +70,7 @@ function play(budget: (typeof BUDGETS)[number], policy: (typeof POLICIES)[number
       // Counted from the beginning of the burst on.
       warmUp: `${BURST.atMs}ms`,
       arrivals: {
-        // Half of what three replicas of this size carry.
+        // 16 turns of 8 s at once, where three replicas have room for 39.
         rate: "120/min",
         bursts: [{ at: `${BURST.atMs}ms`, length: `${BURST.lengthMs}ms`, factor: 10 }],
       },
@@ -160,9 +160,16 @@ function sectionsOf(played: readonly Played[]): string[] {
     each.wastedAttempts.toFixed(2),
     `${each.recoverySeconds.toFixed(0)} s`,
   ]);
-  const head = ["each has", "who is refused", "turns served", "attempts a turn", "refusals a turn served"];
+  const head = [
+    "each has",
+    "who is refused",
+    "turns served",
+    "attempts a turn",
+    "refusals a turn served",
+  ];
   return [
-    "Three replicas of 2 GiB and 4 CPUs, half full; for a minute ten times as many ask. Medians of " +
+    "Three replicas of 2 GiB and 4 CPUs, with 16 turns in flight of the 39 that they have room for; " +
+      "for a minute ten times as many ask. Medians of " +
       `${SEEDS} runs, of all turns asked for from the beginning of the burst on, in 20 minutes. ` +
       "Recovered is a fleet that sheds no more than 1 % for 20 s. What a refusal costs the server is " +
       "not in it: see `shed` for that.",

@@ -7,7 +7,7 @@
 
 import { RateArrivals } from "../src/sizing/simulate/arrivals.ts";
 import { lawOf, type LawName } from "../src/sizing/simulate/laws.ts";
-import type { SimulationTerms } from "../src/sizing/simulate/simulation.ts";
+import type { SimulationTerms } from "../src/sizing/simulate/simulation-terms.ts";
 
 const MIB = 2 ** 20;
 

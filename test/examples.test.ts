@@ -6,7 +6,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { SimulationResult } from "../src/sizing/simulate/result.ts";
-import { run } from "./cli/plimsoll.ts";
+import { run as runPlimsoll } from "./cli/plimsoll.ts";
 import { ask, get, ROOT, serveExample } from "./helpers/example.ts";
 
 const TESTED = [
@@ -44,7 +44,7 @@ describe("examples", () => {
   it("fleet is simulated in seconds, and scales with its day", async () => {
     const directory = join(ROOT, "examples/fleet");
     const args = ["simulate", "scenario.yaml", "--format", "json"];
-    const { code, stdout } = await run(args, { directory });
+    const { code, stdout } = await runPlimsoll(args, { directory });
     expect(code).toBe(0);
     const { shedRatio, replicas } = JSON.parse(stdout) as SimulationResult;
     expect(shedRatio.value).toBeLessThan(0.05);

@@ -11,6 +11,8 @@ import { AppError } from "../lib/errors.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import { type CommonFlags, type Done, loadOptions, parsePort, withCommonFlags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { addMeasure } from "./measure-command.ts";
+import { addPlan } from "./plan-command.ts";
 import { addSessions } from "./session-commands.ts";
 import { addSimulate } from "./simulate-command.ts";
 import { packageVersion } from "./version.ts";
@@ -37,8 +39,19 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
     .showSuggestionAfterError()
     .showHelpAfterError("(see plimsoll --help)");
-  const commands = [addInit, addServe, addChat, addCheck, addSessions, addSimulate, addKeys];
-  for (const add of [...commands, addRehearse]) add(program, io, done);
+  const all = [
+    addInit,
+    addServe,
+    addChat,
+    addCheck,
+    addMeasure,
+    addPlan,
+    addSimulate,
+    addSessions,
+    addKeys,
+    addRehearse,
+  ];
+  for (const add of all) add(program, io, done);
   return program;
 }
 

@@ -11,6 +11,7 @@ import type { Sweep } from "../session/session-sweeper.ts";
 import type { MessagePart, Transcript } from "../session/transcript.ts";
 import { count, countOf, dollars } from "./figures.ts";
 import type { Paint } from "./paint.ts";
+import { alignedLines } from "../lib/table.ts";
 
 const UNITS_MS = [86_400_000, 3_600_000, 60_000] as const;
 
@@ -43,19 +44,8 @@ export function sessionTable(
     dollars(record.totals.costUsd),
     `${ago(record.lastTurnAtMs, nowMs)}${record.onHoldSinceMs === undefined ? "" : "  on hold"}`,
   ]);
-  const widths = COLUMNS.map((name, at) =>
-    Math.max(name.length, ...rows.map((row) => row[at]?.length ?? 0)),
-  );
-  const isNumber = (at: number) => at >= 4 && at <= 6;
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, at) => {
-        const width = widths[at] ?? 0;
-        return isNumber(at) ? cell.padStart(width) : cell.padEnd(width);
-      })
-      .join("  ")
-      .trimEnd();
-  return `${[paint("dim", line(COLUMNS)), ...rows.map(line)].join("\n")}\n`;
+  const [head = "", ...lines] = alignedLines({ head: COLUMNS, rows, figures: [4, 5, 6] });
+  return `${[paint("dim", head), ...lines].join("\n")}\n`;
 }
 
 /** A conversation under its head, with the tools that were used. */

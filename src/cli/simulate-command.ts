@@ -22,6 +22,10 @@ export function addSimulate(program: Command, io: Io, done: Done): void {
     .option("--memory <size>", "memory limit of each, e.g. 2GiB")
     .option("--profile <file>", "profile of the agent, as `plimsoll measure` made it")
     .option("--seed <number>", "the same seed gives the same result")
+    .option(
+      "--runs <number>",
+      "how often, with the seed and those after it; 5 or more tell the spread",
+    )
     .addOption(
       new Option("--format <format>", "how to show the result").choices(FORMATS).default("text"),
     )

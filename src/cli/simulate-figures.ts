@@ -37,7 +37,8 @@ export const SERIES = {
   shed: {
     title: "Shed, of attempts",
     unit: "%",
-    valueOf: ({ attempts, shed }: SamplePoint) => (attempts === 0 ? Number.NaN : (100 * shed) / attempts),
+    valueOf: ({ attempts, shed }: SamplePoint) =>
+      attempts === 0 ? Number.NaN : (100 * shed) / attempts,
   },
   firstToken: {
     title: "Time to first token, 95th percentile",
@@ -61,7 +62,7 @@ export const SERIES = {
   },
 } as const satisfies Record<string, Series>;
 
-export function percent(ratio: number): string {
+function percent(ratio: number): string {
   const value = 100 * ratio;
   if (value === 0) return "0 %";
   if (value < 0.001) return "< 0.001 %";
@@ -90,16 +91,22 @@ function outcomeOf(result: SimulationResult): Row[] {
   const { shedRatio, counted, theory, memory, replicas } = result;
   const interval = result.isSteady
     ? `${percent(shedRatio.low)} to ${percent(shedRatio.high)} (95 % sure)`
-    : "changes with time; other seeds show what is chance";
+    : "changes with time; `runs` show what is chance";
   const reasons = Object.entries(result.shedByReason)
-    .filter(([, times]) => times > 0)
-    .map(([reason, times]) => `${reason} ${count(times)}`);
+    .filter(([, number]) => number > 0)
+    .map(([reason, number]) => `${reason} ${count(number)}`);
   const shed = shedOf(counted);
   const rows: Row[] = [
     ["turns asked for", count(counted.turns), `${result.attemptsPerTurn.toFixed(2)} attempts each`],
     ["shed, of attempts", percent(shedRatio.value), interval],
   ];
   if (shed > 0) rows.push(["  for", count(shed), reasons.join(", ")]);
+  if (result.runs !== null) {
+    const { count: runs, shedRatio: mean, leastShedRatio, mostShedRatio } = result.runs;
+    const spread = `single runs ${percent(leastShedRatio)} to ${percent(mostShedRatio)}`;
+    const sure = `${percent(mean.low)} to ${percent(mean.high)} (95 % sure)`;
+    rows.push([`  in ${runs} runs`, percent(mean.value), `${sure}; ${spread}`]);
+  }
   if (theory !== null) {
     const apart = `${percent(theory.apart)} each replica for itself`;
     const alone = result.clients === "give-up" ? "" : ", if none tried again";
@@ -119,7 +126,11 @@ function outcomeOf(result: SimulationResult): Row[] {
       "of the load line, after an admission",
     ],
     ["turns in flight", oneDigit(result.meanInflight), "on average"],
-    ["replicas up", oneDigit(replicas.meanUp), `on average; ${oneDigit(replicas.hours)} hours paid`],
+    [
+      "replicas up",
+      oneDigit(replicas.meanUp),
+      `on average; ${oneDigit(replicas.hours)} hours paid`,
+    ],
   );
   if (replicas.failures > 0) rows.push(["failures", count(replicas.failures), "of replicas"]);
   if (replicas.deployEndedAtMs !== null) {
@@ -138,7 +149,11 @@ function spreadOf(result: SimulationResult): Row[] {
   ];
 }
 
-function spreadRow(label: string, { p50, p95, p99 }: Quantiles, show: (value: number) => string): Row {
+function spreadRow(
+  label: string,
+  { p50, p95, p99 }: Quantiles,
+  show: (value: number) => string,
+): Row {
   return [label, ...[p50, p95, p99].map((value) => (value === null ? "-" : show(value)))];
 }
 

@@ -9,7 +9,13 @@ import { bytesSchema } from "../lib/bytes.ts";
 import { DiagnosticsError, placeless } from "../lib/diagnostics.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { checkValue } from "../lib/schema-issues.ts";
-import { RateText, ReplicaCount, type ScenarioFile, Seed } from "../sizing/simulate/scenario-schema.ts";
+import {
+  RateText,
+  ReplicaCount,
+  RunCount,
+  type ScenarioFile,
+  Seed,
+} from "../sizing/simulate/scenario-schema.ts";
 
 /** As they were given. */
 export interface SimulateFlags {
@@ -18,6 +24,7 @@ export interface SimulateFlags {
   readonly replicas?: string;
   readonly memory?: string;
   readonly seed?: string;
+  readonly runs?: string;
 }
 
 const Flags = z.strictObject({
@@ -26,19 +33,21 @@ const Flags = z.strictObject({
   replicas: ReplicaCount.optional(),
   memory: bytesSchema("64MiB", "16TiB").optional(),
   seed: Seed.optional(),
+  runs: RunCount.optional(),
 });
 
 type ReadFlags = z.output<typeof Flags>;
 
 /** @throws {DiagnosticsError} `config_invalid` with every flag that does not fit. */
 export function readSimulateFlags(flags: SimulateFlags): ReadFlags {
-  const { rate, duration, replicas, memory, seed } = flags;
+  const { rate, duration, replicas, memory, seed, runs } = flags;
   const given = {
     ...(rate !== undefined && { rate }),
     ...(duration !== undefined && { duration }),
     ...(replicas !== undefined && { replicas: numberIn(replicas) }),
     ...(memory !== undefined && { memory }),
     ...(seed !== undefined && { seed: numberIn(seed) }),
+    ...(runs !== undefined && { runs: numberIn(runs) }),
   };
   const checked = checkValue(Flags, given);
   if (checked.ok) return checked.value;
@@ -49,11 +58,12 @@ export function readSimulateFlags(flags: SimulateFlags): ReadFlags {
 }
 
 export function withFlags(scenario: ScenarioFile, flags: ReadFlags): ScenarioFile {
-  const { rate, duration, replicas, memory, seed } = flags;
+  const { rate, duration, replicas, memory, seed, runs } = flags;
   return {
     ...scenario,
     ...(duration !== undefined && { duration }),
     ...(seed !== undefined && { seed }),
+    ...(runs !== undefined && { runs }),
     arrivals: { ...scenario.arrivals, ...(rate !== undefined && { rate }) },
     replicas: {
       ...scenario.replicas,

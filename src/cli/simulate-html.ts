@@ -4,7 +4,7 @@
  * @module
  */
 
-import { escapeXml, PLOT_STYLE, type PlotLine, plotSvg } from "../sizing/plot.ts";
+import { escapeXml, PLOT_STYLE, type PlotLine, plotSvg } from "../sizing/simulate/plot.ts";
 import type { SimulationResult } from "../sizing/simulate/result.ts";
 import type { SamplePoint } from "../sizing/simulate/tally.ts";
 import { figuresOf, type Row, SERIES, SPREAD_HEAD } from "./simulate-figures.ts";

@@ -8,7 +8,7 @@ import type { SimulationResult } from "../sizing/simulate/result.ts";
 import type { Paint } from "./paint.ts";
 import { figuresOf, type Row, SERIES, type Series, SPREAD_HEAD } from "./simulate-figures.ts";
 
-export const TEXT_COLUMNS = 80;
+const TEXT_COLUMNS = 80;
 const PLOT_COLUMNS = 64;
 const PLOT_ROWS = 3;
 const BLOCKS = " ▁▂▃▄▅▆▇█";
@@ -25,7 +25,9 @@ export function simulationText(result: SimulationResult, paint: Paint): string {
     "",
     ...table([SPREAD_HEAD, ...spread], [31, 9, 9, 9], true),
     "",
-    ...[shed, firstToken, memory, inflight, replicas].flatMap((series) => plot(series, result, paint)),
+    ...[shed, firstToken, memory, inflight, replicas].flatMap((series) =>
+      plot(series, result, paint),
+    ),
     timeAxis(result),
     ...result.notes.flatMap((note) => ["", ...wrapped(`Note: ${note}`)]),
     "",

@@ -7,18 +7,17 @@
 
 import { writeFile } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
-import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
+import { DiagnosticsError, formatPath, placeless } from "../lib/diagnostics.ts";
 import { errnoOf } from "../lib/errno.ts";
-import { checkValue, type SchemaIssue } from "../lib/schema-issues.ts";
-import { formatPath } from "../lib/diagnostics.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import type { YamlDocument } from "../lib/yaml-document.ts";
 import { readYaml } from "../lib/yaml-file.ts";
-import { Profile } from "../sizing/profile.ts";
-import { resultOf, type SimulationResult } from "../sizing/simulate/result.ts";
+import { readProfile } from "../sizing/profile.ts";
+import { resultOf, shedRatioOf, type SimulationResult } from "../sizing/simulate/result.ts";
 import { ScenarioFile } from "../sizing/simulate/scenario-schema.ts";
 import { type Setup, setUp } from "../sizing/simulate/scenario.ts";
-import { simulate, TooMuch } from "../sizing/simulate/simulation.ts";
+import { TooMuch } from "../sizing/simulate/simulation-terms.ts";
+import { simulate } from "../sizing/simulate/simulation.ts";
 import { parseTrace, type TraceTurns } from "../sizing/simulate/trace.ts";
 import { TYPICAL_PROFILE } from "../sizing/simulate/typical-profile.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -70,11 +69,17 @@ async function prepare(options: SimulateOptions, io: SimulateIo): Promise<Prepar
   const folder = resolve(io.workingDirectory, dirname(options.scenario ?? "."));
   const notes: string[] = [];
   const profilePath =
-    options.profile ?? (file.profile && relative(io.workingDirectory, resolve(folder, file.profile)));
-  const profile =
-    profilePath === undefined ? TYPICAL_PROFILE : await readProfile(profilePath, io.workingDirectory);
+    options.profile ??
+    (file.profile && relative(io.workingDirectory, resolve(folder, file.profile)));
+  const { profile, warnings } =
+    profilePath === undefined
+      ? { profile: TYPICAL_PROFILE, warnings: [] }
+      : await readProfile(profilePath, io.workingDirectory);
+  notes.push(...warnings);
   if (profilePath === undefined) {
-    notes.push("no profile is given: the figures of a typical agent; `plimsoll measure` makes yours");
+    notes.push(
+      "no profile is given: the figures of a typical agent; `plimsoll measure` makes yours",
+    );
   }
   const { process, trace: tracePath } = scenario.arrivals;
   let trace: TraceTurns | null = null;
@@ -101,7 +106,12 @@ function runWithin(
   document: YamlDocument | null,
 ): SimulationResult {
   try {
-    return resultOf(setup, simulate(setup.terms), notes);
+    const { terms, scenario } = setup;
+    const first = simulate(terms);
+    const others = Array.from({ length: scenario.runs - 1 }, (_, index) =>
+      shedRatioOf(simulate({ ...terms, seed: terms.seed + index + 1 })),
+    );
+    return resultOf(setup, first, notes, others);
   } catch (thrown) {
     if (!(thrown instanceof TooMuch)) throw thrown;
     const path = ["limits", thrown.what];
@@ -114,28 +124,15 @@ function runWithin(
   }
 }
 
-async function readScenario(path: string | undefined, { workingDirectory, environment }: SimulateIo) {
+async function readScenario(
+  path: string | undefined,
+  { workingDirectory, environment }: SimulateIo,
+) {
   if (path === undefined) return { file: ScenarioFile.parse({}), document: null };
   const text = await textOf(path, workingDirectory, MAX_FILE_BYTES);
   const read = readYaml({ file: path, text }, ScenarioFile, environment);
   if (!read.ok) throw new DiagnosticsError("config_invalid", read.diagnostics);
   return { file: read.value, document: read.document };
-}
-
-async function readProfile(path: string, workingDirectory: string): Promise<Profile> {
-  const text = await textOf(path, workingDirectory, MAX_FILE_BYTES);
-  const remedy = "Make it with `plimsoll measure`";
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new DiagnosticsError("config_invalid", [placeless(path, "is not JSON", remedy)]);
-  }
-  const checked = checkValue(Profile, value);
-  if (checked.ok) return checked.value;
-  const tell = (issue: SchemaIssue): Diagnostic =>
-    placeless(path, issue.message, issue.remedy || remedy, formatPath(issue.path));
-  throw new DiagnosticsError("config_invalid", checked.issues.map(tell));
 }
 
 async function readTrace(path: string, maxTurns: number, workingDirectory: string) {

@@ -1,6 +1,6 @@
 /**
- * Sizes as people write them: `64KiB`, `512MiB`, `2GiB`, and the decimal `500MB`. Bytes everywhere
- * else.
+ * Sizes as people write them: `64KiB`, `512MiB`, `2GiB`, and the decimal `500MB`; or as Kubernetes
+ * has them, `2Gi` and the decimal `500M`. Bytes everywhere else.
  *
  * @module
  */
@@ -18,8 +18,16 @@ const UNIT_BYTES = {
   MB: 1e6,
   GB: 1e9,
   TB: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+  K: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
 } as const;
-const SIZE = /^(\d{1,12}(?:\.\d{1,3})?)(B|KiB|MiB|GiB|TiB|KB|MB|GB|TB)$/u;
+const SIZE = /^(\d{1,12}(?:\.\d{1,3})?)(B|[KMGT](?:iB|i|B)?)$/u;
 
 /** Whole bytes; undefined if the text is not a number with a unit. */
 export function parseBytes(text: string): number | undefined {

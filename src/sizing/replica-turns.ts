@@ -36,7 +36,7 @@ export interface ReplicaTurns {
   readonly loadLineBytes: number;
   /** Predicted for a turn that carries as much as most do. */
   readonly turnBytes: number;
-  /** In use before the first turn. */
+  /** In use before the first turn, with what the server may still grow by. */
   readonly serverBytes: number;
 }
 
@@ -51,8 +51,8 @@ export const CPU_TARGET_RATIO = 0.7;
 export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix): ReplicaTurns {
   const reserve = new SafetyReserve({ settingBytes: null, cores: size.cpus });
   reserve.sawMapped(profile.server.sharedTextBytes);
-  const { idleBytes, idleSessionBytes, inflightTurnBytes } = profile.server;
-  const serverBytes = idleBytes + idleSessionBytes * mix.idleSessions;
+  const { idleBytes, idleSessionBytes, inflightTurnBytes, growthBytes = 0 } = profile.server;
+  const serverBytes = idleBytes + growthBytes + idleSessionBytes * mix.idleSessions;
   const load = weigh({
     limitBytes: size.memoryBytes,
     safetyReserveBytes: reserve.bytes,
@@ -78,9 +78,24 @@ export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix):
 
 /** As many as use the target share of the CPU; one in any case, however slow. */
 function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix): number {
-  const coresPerTurn = profile.turn.cpuMs / Math.max(turnMs, profile.turn.cpuMs);
-  if (coresPerTurn === 0) return Infinity;
-  return Math.max(1, Math.floor((CPU_TARGET_RATIO * cpus) / coresPerTurn));
+  const startMs = startCpuMsOf(profile);
+  const cpuMs = startMs + streamCoresOf(profile) * Math.max(0, turnMs - startMs);
+  if (cpuMs === 0) return Infinity;
+  const turnsAtOnce = (CPU_TARGET_RATIO * cpus * Math.max(turnMs, cpuMs)) / cpuMs;
+  // 0.7 × 2 is a little less than 1.4.
+  return Math.max(1, Math.floor(turnsAtOnce + 1e-9));
+}
+
+/** Of a CPU, what a turn uses once its process has started, for as long as it lasts. */
+export function streamCoresOf(profile: Profile): number {
+  const { cpuMs, duration } = profile.turn;
+  const startMs = startCpuMsOf(profile);
+  return (cpuMs - startMs) / Math.max(1, duration.meanMs - startMs);
+}
+
+/** It is part of what was measured of whole turns. */
+function startCpuMsOf({ start, turn }: Profile): number {
+  return Math.min(start.cpuMs, turn.cpuMs);
 }
 
 /** What a replica will have learned of such turns when it has seen many. */

@@ -28,10 +28,14 @@ describe("parseBytes", () => {
     ["1.5GiB", 1_610_612_736],
     ["500MB", 500_000_000],
     ["12B", 12],
+    ["2Gi", 2_147_483_648],
+    ["2048M", 2_048_000_000],
+    ["2G", 2_000_000_000],
   ])("reads %s", (text, bytes) => expect(parseBytes(text)).toBe(bytes));
 
-  it.each(["512", "512M", "512Mi", "-1MiB", "1mib", "toString"])("does not take %j", (text) =>
-    expect(parseBytes(text)).toBeUndefined(),
+  it.each(["512", "512m", "512i", "512iB", "-1MiB", "1mib", "toString"])(
+    "does not take %j",
+    (text) => expect(parseBytes(text)).toBeUndefined(),
   );
 });
 

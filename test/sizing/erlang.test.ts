@@ -42,9 +42,12 @@ describe("shedRatio", () => {
 });
 
 describe("trafficAt", () => {
-  it.each(PRINTED_TRAFFIC)("of %i turns at %d is %d Erlang, as printed", (turns, ratio, traffic) => {
-    expect(Math.abs(trafficAt(turns, ratio) - traffic)).toBeLessThan(0.00051);
-  });
+  it.each(PRINTED_TRAFFIC)(
+    "of %i turns at %d is %d Erlang, as printed",
+    (turns, ratio, traffic) => {
+      expect(Math.abs(trafficAt(turns, ratio) - traffic)).toBeLessThan(0.00051);
+    },
+  );
 
   it("is the other way round of the shed ratio", () => {
     fc.assert(
@@ -58,11 +61,15 @@ describe("trafficAt", () => {
 describe("turnsNeeded", () => {
   it("is the least that is enough", () => {
     fc.assert(
-      fc.property(anyOffered, fc.double({ min: 1e-4, max: 0.99, noNaN: true }), (offered, ratio) => {
-        const turns = turnsNeeded(offered, ratio);
-        expect(shedRatio(turns, offered)).toBeLessThanOrEqual(ratio);
-        expect(shedRatio(turns - 1, offered)).toBeGreaterThan(ratio);
-      }),
+      fc.property(
+        anyOffered,
+        fc.double({ min: 1e-4, max: 0.99, noNaN: true }),
+        (offered, ratio) => {
+          const turns = turnsNeeded(offered, ratio);
+          expect(shedRatio(turns, offered)).toBeLessThanOrEqual(ratio);
+          expect(shedRatio(turns - 1, offered)).toBeGreaterThan(ratio);
+        },
+      ),
     );
   });
 });

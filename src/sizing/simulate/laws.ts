@@ -49,7 +49,7 @@ export function lognormalWith(mean: number, deviation: number): Law {
  * further above the mean than in any lognormal distribution (3.87 times), the nearest one; where it
  * is not above it, none: all values alike.
  */
-export function logDeviationOf(mean: number, p95: number): number {
+function logDeviationOf(mean: number, p95: number): number {
   const logRatio = Math.log(p95 / mean);
   if (!(logRatio > 0)) return 0;
   const rest = DEVIATIONS_FOR_95_PERCENT ** 2 - 2 * logRatio;

@@ -98,12 +98,6 @@ export class Replica {
     return this.#weigh(this.inflight).committedBytes;
   }
 
-  get keptProcesses(): number {
-    let count = 0;
-    for (let each = this.#oldestKept; each !== null; each = each.after) count += 1;
-    return count;
-  }
-
   /** Checks and takes in one step. @returns Why it is refused; null if it was admitted. */
   tryAdmit(client: Client, nowMs: number): Refused["reason"] | null {
     const { maxTurns, model, inflightTurnBytes } = this.terms;

@@ -5,7 +5,8 @@
  */
 
 import { shedRatio } from "../erlang.ts";
-import { type Estimate, ratioOf } from "./confidence.ts";
+import { CPU_TARGET_RATIO } from "../replica-turns.ts";
+import { type Estimate, meanOf, ratioOf } from "./confidence.ts";
 import type { Histogram } from "./histogram.ts";
 import { SHED_REASONS, type SimulatedShed } from "./replica.ts";
 import type { Setup } from "./scenario.ts";
@@ -14,6 +15,8 @@ import type { Counts, SamplePoint } from "./tally.ts";
 
 /** Raised when a program that reads results would misread them. */
 const RESULT_VERSION = 1;
+/** Fewer say nothing of the others. */
+const LEAST_RUNS = 5;
 
 /** Null where nothing was seen. */
 export interface Quantiles {
@@ -50,6 +53,13 @@ export interface SimulationResult {
   readonly all: Counts;
   /** Of attempts. The interval is of batches of time, so it means something where `isSteady`. */
   readonly shedRatio: Estimate;
+  /** Of all runs, if there are 5 or more; everything else is of the first. */
+  readonly runs: {
+    readonly count: number;
+    readonly shedRatio: Estimate;
+    readonly leastShedRatio: number;
+    readonly mostShedRatio: number;
+  } | null;
   /** Whether the load and the fleet are the same at all times, but for chance. */
   readonly isSteady: boolean;
   readonly shedByReason: Readonly<Record<SimulatedShed, number>>;
@@ -88,10 +98,12 @@ export interface SimulationResult {
   readonly notes: readonly string[];
 }
 
+/** @param others Shed ratios of further runs. */
 export function resultOf(
   setup: Setup,
   simulated: Simulated,
   notes: readonly string[],
+  others: readonly number[] = [],
 ): SimulationResult {
   const { terms, scenario } = setup;
   const { tally } = simulated;
@@ -105,14 +117,7 @@ export function resultOf(
     agent: setup.profile.agent.name,
     durationMs: terms.durationMs,
     warmUpMs: terms.warmUpMs,
-    replica: {
-      memoryBytes: terms.replica.limitBytes,
-      loadLineBytes: terms.replica.limitBytes - terms.replica.safetyReserveBytes,
-      cpus: terms.replica.cpus,
-      turns: setup.turnsPerReplica,
-      binds: setup.binds,
-      cpuTurns: Number.isFinite(setup.cpuTurns) ? setup.cpuTurns : null,
-    },
+    replica: replicaOf(setup),
     balancing: scenario.balancer.policy,
     clients: scenario.clients.policy,
     arrivals: scenario.arrivals.process,
@@ -121,6 +126,7 @@ export function resultOf(
     counted: measured,
     all: tally.all,
     shedRatio: ratioOf(tally.batchShed, tally.batchAttempts),
+    runs: runsOf([shedRatioOf(simulated), ...others]),
     isSteady: isSteady(setup),
     shedByReason: measured.shed,
     givenUpRatio: measured.givenUp / Math.max(1, measured.turns),
@@ -152,6 +158,18 @@ export function resultOf(
   };
 }
 
+function replicaOf(setup: Setup): SimulationResult["replica"] {
+  const { replica } = setup.terms;
+  return {
+    memoryBytes: replica.limitBytes,
+    loadLineBytes: replica.limitBytes - replica.safetyReserveBytes,
+    cpus: replica.cpus,
+    turns: setup.turnsPerReplica,
+    binds: setup.binds,
+    cpuTurns: Number.isFinite(setup.cpuTurns) ? setup.cpuTurns : null,
+  };
+}
+
 /** Turns stream as fast as if they had the CPU; where they would not, that is said. */
 function cpuNotes(
   { cpuTurns, turnsPerReplica }: Setup,
@@ -161,14 +179,28 @@ function cpuNotes(
   const meanUp = ups.reduce((sum, up) => sum + up, 0) / Math.max(1, ups.length);
   if (cpuTurns >= turnsPerReplica || meanInflight / Math.max(1, meanUp) <= cpuTurns) return [];
   return [
-    `the CPU of a replica is enough for ${cpuTurns} turns at once, and more are in flight on ` +
-      "average: real turns would take longer than these",
+    `${100 * CPU_TARGET_RATIO} % of the CPU of a replica is enough for ${cpuTurns} turns at once, and ` +
+      "more are in flight on average: real turns would take longer than these",
   ];
 }
 
 /** All attempts that were shed, for whatever reason. */
 export function shedOf({ shed }: Counts): number {
   return SHED_REASONS.reduce((sum, reason) => sum + shed[reason], 0);
+}
+
+export function shedRatioOf({ tally }: Simulated): number {
+  return shedOf(tally.measured) / Math.max(1, tally.measured.attempts);
+}
+
+function runsOf(shedRatios: readonly number[]): SimulationResult["runs"] {
+  if (shedRatios.length < LEAST_RUNS) return null;
+  return {
+    count: shedRatios.length,
+    shedRatio: meanOf(shedRatios),
+    leastShedRatio: Math.min(...shedRatios),
+    mostShedRatio: Math.max(...shedRatios),
+  };
 }
 
 function isSteady({ scenario }: Setup): boolean {
@@ -181,10 +213,15 @@ function isSteady({ scenario }: Setup): boolean {
  * What Erlang B says of it, where it has something to say: the number of replicas stays the same, and
  * so does the rate.
  */
-function theoryOf({ terms, scenario, offered, turnsPerReplica }: Setup): SimulationResult["theory"] {
-  const { arrivals, autoscaler } = scenario;
+function theoryOf({
+  terms,
+  scenario,
+  offered,
+  turnsPerReplica,
+}: Setup): SimulationResult["theory"] {
+  const { arrivals, autoscaler, failures, deploys } = scenario;
   if (arrivals.process !== "poisson" || arrivals.bursts.length > 0) return null;
-  if (autoscaler !== undefined) return null;
+  if (autoscaler !== undefined || failures !== undefined || deploys.length > 0) return null;
   const { count } = terms.fleet;
   return {
     pooled: shedRatio(count * turnsPerReplica, offered),

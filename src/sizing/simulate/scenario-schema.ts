@@ -14,8 +14,8 @@ import { LAW_NAMES } from "./laws.ts";
 import { CLIENT_POLICIES } from "./retry-policy.ts";
 
 /** Bounds that no scenario passes. */
-export const MAX_REPLICAS = 10_000;
-export const MAX_TURNS = 10_000_000;
+const MAX_REPLICAS = 10_000;
+const MAX_TURNS = 10_000_000;
 const MAX_EVENTS = 1_000_000_000;
 const MAX_DEPLOYS = 100;
 const MAX_BURSTS = 100;
@@ -44,7 +44,11 @@ export const RateText = z
   });
 
 export const ReplicaCount = z.int().min(1).max(MAX_REPLICAS);
-export const Seed = z.int().min(0).max(2 ** 31 - 1);
+export const Seed = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+export const RunCount = z.int().min(1).max(1000);
 const ratio = z.number().min(0).max(1);
 const moment = durationSchema("0s", "365d");
 const path = z.string().min(1).max(4096);
@@ -180,7 +184,12 @@ const failures = z.strictObject({
 const deploy = z.strictObject({
   at: moment.describe("When it begins."),
   surge: z.int().min(0).max(MAX_REPLICAS).default(1).describe("Replicas beyond those wanted."),
-  unavailable: z.int().min(0).max(MAX_REPLICAS).default(0).describe("Replicas that may be missing."),
+  unavailable: z
+    .int()
+    .min(0)
+    .max(MAX_REPLICAS)
+    .default(0)
+    .describe("Replicas that may be missing."),
 });
 
 const limits = z.strictObject({
@@ -191,20 +200,23 @@ const limits = z.strictObject({
 export const ScenarioFile = z.strictObject({
   profile: path.optional().describe("Profile of the agent, relative to this file."),
   seed: Seed.default(1).describe("The same seed gives the same result."),
+  runs: RunCount.default(1).describe(
+    "How often, with the seed and those after it. With 5 or more the spread is told.",
+  ),
   duration: durationSchema("1s", "365d").prefault("1h").describe("In which turns arrive."),
   warmUp: durationSchema("0s", "30d")
     .optional()
     .describe("Not counted, since the fleet is empty at first; a tenth of `duration` without it."),
-  arrivals: arrivals.prefault({}),
-  sessions: sessions.prefault({}),
-  turns: turns.prefault({}),
-  replicas: replicas.prefault({}),
-  balancer: balancer.prefault({}),
-  clients: clients.prefault({}),
+  arrivals: arrivals.prefault({}).describe("When turns are asked for."),
+  sessions: sessions.prefault({}).describe("Conversations that turns belong to; not with a trace."),
+  turns: turns.prefault({}).describe("What a turn is like, where it differs from the profile."),
+  replicas: replicas.prefault({}).describe("What each replica is like."),
+  balancer: balancer.prefault({}).describe("How attempts are spread."),
+  clients: clients.prefault({}).describe("What who was refused does."),
   autoscaler: autoscaler.optional().describe("None without it."),
   failures: failures.optional().describe("None without it."),
   deploys: z.array(deploy).max(MAX_DEPLOYS).default([]).describe("Rolling deploys."),
-  limits: limits.prefault({}),
+  limits: limits.prefault({}).describe("What ends a simulation that is too large."),
 });
 
 export type ScenarioFile = z.output<typeof ScenarioFile>;

@@ -4,16 +4,21 @@
  * @module
  */
 
-import { SafetyReserve } from "../../capacity/safety-reserve.ts";
 import type { Profile } from "../profile.ts";
-import { modelOf, replicaTurns, type TurnMix } from "../replica-turns.ts";
+import {
+  modelOf,
+  type ReplicaTurns,
+  replicaTurns,
+  streamCoresOf,
+  type TurnMix,
+} from "../replica-turns.ts";
 import { type Arrivals, RateArrivals, TraceArrivals } from "./arrivals.ts";
 import { type Law, lawOf, lognormalWith } from "./laws.ts";
 import type { Random } from "./random.ts";
 import type { ReplicaTerms } from "./replica.ts";
 import { problemsOf, type ScenarioProblem } from "./scenario-problems.ts";
 import type { ScenarioFile } from "./scenario-schema.ts";
-import type { SimulationTerms, TurnTerms } from "./simulation.ts";
+import type { SimulationTerms, TurnTerms } from "./simulation-terms.ts";
 import type { TraceTurns } from "./trace.ts";
 
 /** All that a report says beside what happened. */
@@ -52,7 +57,13 @@ export function setUp(
   if (problems.length > 0) return { ok: false, problems };
   const isCapped = maxTurns !== undefined && maxTurns < carried.memoryTurns;
   const turnsPerReplica = isCapped ? maxTurns : carried.memoryTurns;
-  const terms = termsOf(scenario, profile, { trace, durationMs, meanTurnMs, turnsPerReplica, mix });
+  const terms = termsOf(scenario, profile, {
+    trace,
+    durationMs,
+    turnsPerReplica,
+    mix,
+    carried,
+  });
   return {
     ok: true,
     setup: {
@@ -71,9 +82,9 @@ export function setUp(
 interface Resolved {
   readonly trace: TraceTurns | null;
   readonly durationMs: number;
-  readonly meanTurnMs: number;
   readonly turnsPerReplica: number;
   readonly mix: TurnMix;
+  readonly carried: ReplicaTurns;
 }
 
 function termsOf(scenario: ScenarioFile, profile: Profile, resolved: Resolved): SimulationTerms {
@@ -85,8 +96,8 @@ function termsOf(scenario: ScenarioFile, profile: Profile, resolved: Resolved): 
     warmUpMs: Math.min(scenario.warmUp ?? durationMs / 10, durationMs / 2),
     arrivals: arrivalsOf(scenario, resolved),
     session: { turns: sessions.turns, pauseMs: sessions.pause },
-    turn: turnOf(scenario, profile, resolved),
-    replica: replicaOf(scenario, profile, resolved.mix),
+    turn: turnOf(scenario, profile),
+    replica: replicaOf(scenario, profile, resolved),
     fleet: fleetOf(scenario, resolved.turnsPerReplica),
     balancer,
     clients: {
@@ -121,20 +132,19 @@ function arrivalsOf(
   return (random) => new RateArrivals(terms, random);
 }
 
-function turnOf(scenario: ScenarioFile, profile: Profile, { meanTurnMs }: Resolved): TurnTerms {
+function turnOf(scenario: ScenarioFile, profile: Profile): TurnTerms {
   const { turns, replicas } = scenario;
-  const { peak, bytesPerCarriedByte, transcriptBytesPerTurn, cpuMs } = profile.turn;
+  const { peak, bytesPerCarriedByte, transcriptBytesPerTurn } = profile.turn;
   const startCpuMs = turns.startCpu ?? profile.start.cpuMs;
-  const streamMs = Math.max(1, meanTurnMs - startCpuMs);
   const drawPeak = lognormalWith(peak.meanBytes, peak.deviationBytes);
   return {
     durationMs: durationOf(scenario, profile),
     firstTokenMs: firstTokenOf(scenario, profile),
     startCpuMs,
-    streamCores: Math.max(0, cpuMs - profile.start.cpuMs) / streamMs,
+    streamCores: streamCoresOf(profile),
     peakBytes: (random) => Math.min(drawPeak(random), peak.mostBytes),
     bytesPerCarriedByte,
-    startPeakBytes: profile.start.peakBytes,
+    startPeakBytes: Math.round(profile.start.peakBytes),
     transcriptBytes: turns.transcript,
     transcriptBytesPerTurn,
     lingerMs: replicas.linger,
@@ -156,16 +166,18 @@ function firstTokenOf({ turns }: ScenarioFile, profile: Profile): Law {
   return lawOf({ law: "lognormal", mean, p95, variationRatio: 1 });
 }
 
-function replicaOf({ replicas }: ScenarioFile, profile: Profile, mix: TurnMix): ReplicaTerms {
-  const reserve = new SafetyReserve({ settingBytes: null, cores: replicas.cpus });
-  reserve.sawMapped(profile.server.sharedTextBytes);
-  const { idleBytes, idleSessionBytes, inflightTurnBytes } = profile.server;
+function replicaOf(
+  { replicas }: ScenarioFile,
+  profile: Profile,
+  { mix, carried }: Resolved,
+): ReplicaTerms {
   return {
     limitBytes: replicas.memory,
-    safetyReserveBytes: reserve.bytes,
+    safetyReserveBytes: replicas.memory - carried.loadLineBytes,
     cpus: replicas.cpus,
-    serverBytes: idleBytes + idleSessionBytes * mix.idleSessions,
-    inflightTurnBytes,
+    // Whole bytes, so that sums that go up and down for millions of turns stay exact.
+    serverBytes: Math.round(carried.serverBytes),
+    inflightTurnBytes: Math.round(profile.server.inflightTurnBytes),
     // As of a replica that has seen many such turns, however long their transcripts are.
     model: {
       ...modelOf(profile, { ...mix, carriedDeviationBytes: 0 }),

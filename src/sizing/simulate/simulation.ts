@@ -11,59 +11,16 @@
  */
 
 import type { Arrivals } from "./arrivals.ts";
-import { Balancer, type BalancingPolicy } from "./balancer.ts";
+import { Balancer } from "./balancer.ts";
 import { type Client, Clients } from "./client.ts";
 import { EVENT } from "./event-kinds.ts";
 import { EventQueue } from "./event-queue.ts";
-import { Fleet, type FleetTerms } from "./fleet.ts";
-import type { Law } from "./laws.ts";
+import { Fleet } from "./fleet.ts";
 import { Random } from "./random.ts";
-import type { Replica, ReplicaTerms, SimulatedShed } from "./replica.ts";
-import { type ClientTerms, pauseMs } from "./retry-policy.ts";
+import type { Replica, SimulatedShed } from "./replica.ts";
+import { pauseMs } from "./retry-policy.ts";
+import { type SimulationTerms, TooMuch } from "./simulation-terms.ts";
 import { Tally } from "./tally.ts";
-
-export interface TurnTerms {
-  /** With a machine to itself, its start included. */
-  readonly durationMs: Law;
-  readonly firstTokenMs: Law;
-  /** CPU time of a start: so long it takes on a core of its own. */
-  readonly startCpuMs: number;
-  /** Of the CPU, while it streams. */
-  readonly streamCores: number;
-  /** Of one that carries nothing. */
-  readonly peakBytes: Law;
-  readonly bytesPerCarriedByte: number;
-  /** Held by a process that starts. */
-  readonly startPeakBytes: number;
-  /** Of the transcript of a session that begins, and by how much each turn makes it longer. */
-  readonly transcriptBytes: number;
-  readonly transcriptBytesPerTurn: number;
-  /** How long a process is kept for the next turn of its session. */
-  readonly lingerMs: number;
-}
-
-export interface SimulationTerms {
-  readonly seed: number;
-  /** In which turns arrive; those in flight then run to their end. */
-  readonly durationMs: number;
-  /** Not counted in the results, since the fleet is empty at first. */
-  readonly warmUpMs: number;
-  readonly arrivals: (random: Random) => Arrivals;
-  /** Turns on average, and the pause between two of them. */
-  readonly session: { readonly turns: number; readonly pauseMs: number };
-  readonly turn: TurnTerms;
-  readonly replica: ReplicaTerms;
-  readonly fleet: FleetTerms;
-  readonly balancer: {
-    readonly policy: BalancingPolicy;
-    /** Replicas that an attempt is sent to before its client is refused. */
-    readonly tries: number;
-  };
-  readonly clients: ClientTerms;
-  readonly limits: { readonly turns: number; readonly events: number };
-  /** Points of the results over time. */
-  readonly points: number;
-}
 
 export interface Simulated {
   readonly tally: Tally;
@@ -72,17 +29,6 @@ export interface Simulated {
   readonly deployEndedAtMs: number;
   /** When the last turn was over. */
   readonly endedAtMs: number;
-}
-
-/** Thrown where a limit ends it: what was counted until then would mislead. */
-export class TooMuch extends Error {
-  override readonly name = "TooMuch";
-  readonly what: "turns" | "events";
-
-  constructor(what: "turns" | "events", limit: number, atMs: number) {
-    super(`more than ${limit.toLocaleString("en")} ${what} by ${Math.round(atMs / 1000)} s`);
-    this.what = what;
-  }
 }
 
 /** Streams of chance. */

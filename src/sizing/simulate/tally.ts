@@ -8,7 +8,7 @@ import { Histogram } from "./histogram.ts";
 import { SHED_REASONS, type SimulatedShed } from "./replica.ts";
 
 /** Batches that the measured time is cut into for the confidence interval. */
-export const BATCHES = 30;
+const BATCHES = 30;
 
 /** Every attempt ends in exactly one of the first three; every turn in one of the last three. */
 export interface Counts {
@@ -58,7 +58,7 @@ export class Tally {
   overLimit = 0;
   mostUsedRatio = 0;
   mostCommittedRatio = 0;
-  /** Turns that ended after the last of those that arrived, in the measured time. */
+  /** Turns in flight times how long they were, in the measured time; the same of replicas. */
   inflightMs = 0;
   replicaMs = 0;
   readonly #fromMs: number;

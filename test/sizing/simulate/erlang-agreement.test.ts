@@ -8,7 +8,8 @@ import { plainFleet } from "../../../bench/simulated-fleet.ts";
 import { shedRatio, shedWithRetries } from "../../../src/sizing/erlang.ts";
 import { ratioOf } from "../../../src/sizing/simulate/confidence.ts";
 import { LAW_NAMES } from "../../../src/sizing/simulate/laws.ts";
-import { simulate, type SimulationTerms } from "../../../src/sizing/simulate/simulation.ts";
+import type { SimulationTerms } from "../../../src/sizing/simulate/simulation-terms.ts";
+import { simulate } from "../../../src/sizing/simulate/simulation.ts";
 
 function estimate(terms: SimulationTerms) {
   const { tally } = simulate(terms);

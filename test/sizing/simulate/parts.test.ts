@@ -5,7 +5,11 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RateArrivals, type RateTerms } from "../../../src/sizing/simulate/arrivals.ts";
-import { ratioOf } from "../../../src/sizing/simulate/confidence.ts";
+import {
+  meanOf as estimateOf,
+  ratioOf,
+  studentT,
+} from "../../../src/sizing/simulate/confidence.ts";
 import { EventQueue } from "../../../src/sizing/simulate/event-queue.ts";
 import { Histogram } from "../../../src/sizing/simulate/histogram.ts";
 import { LAW_NAMES, lawOf, lognormalWith } from "../../../src/sizing/simulate/laws.ts";
@@ -140,7 +144,27 @@ describe("ratioOf", () => {
   it("says what can be said when nothing was seen", () => {
     const none = new Float64Array(30);
     expect(ratioOf(none, none)).toEqual({ value: 0, low: 0, high: 1 });
-    expect(ratioOf(none, new Float64Array(30).fill(100))).toEqual({ value: 0, low: 0, high: 0.001 });
+    expect(ratioOf(none, new Float64Array(30).fill(100))).toEqual({
+      value: 0,
+      low: 0,
+      high: 0.001,
+    });
+  });
+});
+
+describe("studentT", () => {
+  it.each([
+    [4, 2.776],
+    [9, 2.262],
+    [29, 2.045],
+    [999, 1.962],
+  ])("of %i degrees of freedom is %d, as printed", (degrees, t) => {
+    expect(Math.abs(studentT(degrees) - t)).toBeLessThan(0.01);
+  });
+
+  it("makes an interval for the mean of some values", () => {
+    const { value, low, high } = estimateOf([1, 2, 3, 4, 5]);
+    expect([value, low, high].map((each) => each.toFixed(2))).toEqual(["3.00", "1.04", "4.96"]);
   });
 });
 
@@ -162,18 +186,21 @@ function arrivalsOf(terms: Partial<RateTerms>): number[] {
 
 /** Variance against mean of the counts in windows: 1 where all come for themselves. */
 function dispersionOf(times: readonly number[], windowMs: number): number {
-  const counts = new Array<number>(PLAIN.endMs / windowMs).fill(0);
+  const counts = Array.from({ length: PLAIN.endMs / windowMs }, () => 0);
   for (const atMs of times) counts[Math.floor(atMs / windowMs)]! += 1;
   return deviationOf(counts) ** 2 / meanOf(counts);
 }
 
 describe("RateArrivals", () => {
-  it.each(["poisson", "bursty", "diurnal"] as const)("%s has the mean that was asked for", (process) => {
-    const times = arrivalsOf({ process });
-    expect(times.length / 200_000).toBeCloseTo(1, process === "bursty" ? 0 : 1);
-    expect(times.every((atMs, index) => atMs >= (times[index - 1] ?? 0))).toBe(true);
-    expect(times.at(-1)).toBeLessThan(PLAIN.endMs);
-  });
+  it.each(["poisson", "bursty", "diurnal"] as const)(
+    "%s has the mean that was asked for",
+    (process) => {
+      const times = arrivalsOf({ process });
+      expect(times.length / 200_000).toBeCloseTo(1, process === "bursty" ? 0 : 1);
+      expect(times.every((atMs, index) => atMs >= (times[index - 1] ?? 0))).toBe(true);
+      expect(times.at(-1)).toBeLessThan(PLAIN.endMs);
+    },
+  );
 
   it("comes in bursts only where that was asked for", () => {
     expect(dispersionOf(arrivalsOf({}), 10_000)).toBeCloseTo(1, 0);
@@ -231,7 +258,13 @@ describe("pauseMs", () => {
       Math.max(
         ...Array.from({ length: 2000 }, () =>
           Number(
-            pauseMs({ ...terms, policy: "backoff", maxAttempts: 99 }, attempts, 0, () => null, random),
+            pauseMs(
+              { ...terms, policy: "backoff", maxAttempts: 99 },
+              attempts,
+              0,
+              () => null,
+              random,
+            ),
           ),
         ),
       );

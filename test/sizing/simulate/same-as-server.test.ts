@@ -5,7 +5,11 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
-import { type FootprintModel, poolBytes, predictBytes } from "../../../src/capacity/footprint-model.ts";
+import {
+  type FootprintModel,
+  poolBytes,
+  predictBytes,
+} from "../../../src/capacity/footprint-model.ts";
 import { TurnGate } from "../../../src/capacity/gate.ts";
 import type { Permit } from "../../../src/capacity/permit.ts";
 import { StartLane, type StartSlot } from "../../../src/capacity/start-lane.ts";
@@ -48,7 +52,8 @@ const WEIGHTS: Weights = {
   parentGrowthBytes: () => 0,
   heldBytes: ({ holder }) => holder?.currentBytes ?? 0,
   expectedBytes: ({ demand }) => WEIGHTS.predictBytes("a", demand.carriedBytes),
-  predictBytes: (_agent, carriedBytes) => predictBytes(MODEL, carriedBytes) + TERMS.inflightTurnBytes,
+  predictBytes: (_agent, carriedBytes) =>
+    predictBytes(MODEL, carriedBytes) + TERMS.inflightTurnBytes,
   leastTurnBytes: () => WEIGHTS.predictBytes("a", 0),
   leastAgentName: () => "a",
   poolBytes: (names) => poolBytes(names.map(() => MODEL)),
@@ -63,7 +68,10 @@ const anySteps = fc.array(
   fc.record({
     passMs: fc.integer({ min: 0, max: 4_000 }),
     step: fc.oneof(
-      { weight: 3, arbitrary: fc.record({ do: fc.constant("ask"), carriedBytes: fc.nat(9 * MIB) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({ do: fc.constant("ask"), carriedBytes: fc.nat(9 * MIB) }),
+      },
       fc.record({
         do: fc.constant("hold"),
         which: fc.nat(20),

@@ -9,11 +9,8 @@ import { BALANCING_POLICIES } from "../../../src/sizing/simulate/balancer.ts";
 import { CLIENT_POLICIES } from "../../../src/sizing/simulate/retry-policy.ts";
 import { ScenarioFile } from "../../../src/sizing/simulate/scenario-schema.ts";
 import { setUp } from "../../../src/sizing/simulate/scenario.ts";
-import {
-  simulate,
-  type SimulationTerms,
-  TooMuch,
-} from "../../../src/sizing/simulate/simulation.ts";
+import { type SimulationTerms, TooMuch } from "../../../src/sizing/simulate/simulation-terms.ts";
+import { simulate } from "../../../src/sizing/simulate/simulation.ts";
 import type { Counts } from "../../../src/sizing/simulate/tally.ts";
 import { TYPICAL_PROFILE } from "../../../src/sizing/simulate/typical-profile.ts";
 
@@ -34,7 +31,10 @@ const anyScenario = fc.record({
     turns: fc.constantFrom(1, 1.5, 6),
     pause: fc.constantFrom("0s", "10s"),
   }),
-  turns: fc.record({ transcript: fc.constantFrom("0B", "2MiB"), mean: fc.constantFrom("1s", "9s") }),
+  turns: fc.record({
+    transcript: fc.constantFrom("0B", "2MiB"),
+    mean: fc.constantFrom("1s", "9s"),
+  }),
   replicas: fc.record({
     count: fc.integer({ min: 1, max: 6 }),
     memory: fc.constantFrom("512MiB", "1GiB", "4GiB"),
@@ -193,7 +193,13 @@ describe("failures", () => {
 });
 
 describe("rolling deploys", () => {
-  const plain = plainFleet({ turns: 10, replicas: 5, offered: 25, turnTimes: 100, law: "constant" });
+  const plain = plainFleet({
+    turns: 10,
+    replicas: 5,
+    offered: 25,
+    turnTimes: 100,
+    law: "constant",
+  });
   const deployed = (deploy: { surge: number; unavailable: number }, drainGraceMs = 60_000) =>
     simulate({
       ...plain,
@@ -227,16 +233,20 @@ describe("rolling deploys", () => {
 
 describe("residents", () => {
   it("spare the next turn of a session its start, until they are evicted", () => {
-    const scenario = (linger: string, memory: string) =>
+    const scenario = (linger: string, memory: string, count = 1, policy = "session-affine") =>
       termsOf({
         arrivals: { rate: "30/min" },
         sessions: { turns: 8, pause: "10s" },
-        replicas: { count: 1, memory, cpus: 4, linger },
-        balancer: { policy: "session-affine" },
+        replicas: { count, memory, cpus: 4, linger },
+        balancer: { policy },
       });
     const mean = (linger: string, memory = "8GiB") =>
       simulate(scenario(linger, memory)).tally.firstToken.mean;
     expect(mean("5m")).toBeLessThan(mean("0s") - 250);
+    const of = (policy: string) =>
+      simulate(scenario("5m", "8GiB", 4, policy)).tally.firstToken.mean;
+    // Elsewhere there is no process for the session.
+    expect(of("session-affine")).toBeLessThan(of("random") - 150);
     expect(simulate(scenario("5m", "1GiB")).tally.all.shed.memory).toBeLessThanOrEqual(
       simulate(scenario("0s", "1GiB")).tally.all.shed.memory * 1.1,
     );

@@ -1,0 +1,39 @@
+/**
+ * `plimsoll plan`: how many replicas of which size carry a workload, and what breaks the plan.
+ *
+ * @module
+ */
+
+import { loadWorkload, type WorkloadInput } from "../sizing/load-workload.ts";
+import { makePlan } from "../sizing/plan.ts";
+import { planReport } from "../sizing/plan-report.ts";
+import { reportHtml, reportMarkdown, reportText } from "../sizing/report.ts";
+import { EXIT } from "./exit-codes.ts";
+import type { Io } from "./io.ts";
+import { painter } from "./paint.ts";
+
+export interface PlanOptions extends Pick<WorkloadInput, "path" | "flags"> {
+  readonly format: "text" | "markdown" | "json" | "html";
+}
+
+export type PlanIo = Pick<Io, "stdout" | "stderr" | "environment" | "workingDirectory" | "color">;
+
+/**
+ * The exit code: 0 if there is a plan, 78 if no size can do it.
+ *
+ * @throws {DiagnosticsError} `config_invalid` when a file does not fit.
+ */
+export async function runPlan({ format, ...options }: PlanOptions, io: PlanIo): Promise<number> {
+  const loaded = await loadWorkload({ ...options, ...io });
+  for (const warning of loaded.warnings) io.stderr(`${warning}\n`);
+  const plan = makePlan(loaded.profile, loaded.workload, loaded.sizes);
+  const report = planReport(plan, loaded);
+  const texts = {
+    text: () => reportText(report, painter(io.color)),
+    markdown: () => reportMarkdown(report),
+    html: () => reportHtml(report),
+    json: () => `${JSON.stringify({ ...plan, profile: loaded.profile }, null, 2)}\n`,
+  };
+  io.stdout(texts[format]());
+  return plan.advised === null ? EXIT.config : EXIT.ok;
+}

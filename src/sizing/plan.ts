@@ -1,0 +1,223 @@
+/**
+ * From what a fleet has to carry to how many replicas of which size. A replica that sheds and does
+ * not queue is an Erlang loss system with as many servers as it carries turns. Pure.
+ *
+ *     users × turns per hour × duration ─▶ offered traffic, in Erlang
+ *     profile × size                    ─▶ turns that a replica carries
+ *     both, and the target              ─▶ replicas
+ *
+ * @module
+ */
+
+import { shedWithRetries } from "./erlang.ts";
+import type { Profile } from "./profile.ts";
+import { replicaTurns, type ReplicaTurns, type TurnMix } from "./replica-turns.ts";
+import { type BALANCING, MOST_REPLICAS } from "./workload.ts";
+
+export interface Workload {
+  readonly users: number;
+  readonly turnsPerUserHour: number;
+  /** Mean. */
+  readonly turnMs: number;
+  readonly turnsPerSession: number;
+  readonly transcriptBytesPerTurn: number;
+  readonly sessionsPerUser: number;
+  readonly shedTargetRatio: number;
+  readonly retryRatio: number;
+  readonly balancing: (typeof BALANCING)[number];
+  readonly minReplicas: number;
+}
+
+export interface PricedSize {
+  readonly name: string;
+  readonly memoryBytes: number;
+  readonly cpus: number;
+  /** Null where no price is known. */
+  readonly hourly: number | null;
+}
+
+/** Replicas of one size, and how they do. */
+export interface Fleet {
+  readonly size: PricedSize;
+  readonly replicas: number;
+  readonly replica: ReplicaTurns;
+  /** Of all attempts. */
+  readonly shedRatio: number;
+  /** Of all turns, those never served. */
+  readonly lostRatio: number;
+  /** Turns in flight on average, of those that there is room for. */
+  readonly utilizationRatio: number;
+  /** For all replicas; null where no price is known. */
+  readonly hourly: number | null;
+}
+
+/** What can be had of a size. */
+export type Option =
+  | ({ readonly isPossible: true } & Fleet)
+  | { readonly isPossible: false; readonly size: PricedSize; readonly why: string };
+
+/** The fleet that is advised, with one thing changed. */
+export interface Variation {
+  readonly change: string;
+  readonly shedRatio: number;
+}
+
+export interface Plan {
+  readonly workload: Workload;
+  /** First attempts, in Erlang: turns that would be in flight if none were shed. */
+  readonly offered: number;
+  /** By price, or by memory where no price is known. */
+  readonly options: readonly Option[];
+  /** The first that is possible; null if none is. */
+  readonly advised: Fleet | null;
+  readonly variations: readonly Variation[];
+  /** Replicas of the advised size if turns found room wherever there is some; null if none is. */
+  readonly pooledReplicas: number | null;
+}
+
+export function makePlan(profile: Profile, workload: Workload, sizes: readonly PricedSize[]): Plan {
+  const options = sizes
+    .map((size) => optionOf(profile, workload, size))
+    .toSorted((a, b) => costOf(a) - costOf(b) || memoryOf(a) - memoryOf(b));
+  const advised = options.find((option) => option.isPossible) ?? null;
+  const pooled: Workload = { ...workload, balancing: "pooled" };
+  return {
+    workload,
+    offered: offeredBy(workload),
+    options,
+    advised,
+    variations: advised === null ? [] : variationsOf(profile, workload, advised, sizes),
+    pooledReplicas: advised === null ? null : replicasFor(profile, pooled, advised.size),
+  };
+}
+
+/** In Erlang: the rate of arrivals times the mean duration (Little's law). */
+export function offeredBy({ users, turnsPerUserHour, turnMs }: Workload): number {
+  return (users * turnsPerUserHour * turnMs) / 3_600_000;
+}
+
+/** So many replicas of a size under a load. */
+export function fleetOf(
+  profile: Profile,
+  workload: Workload,
+  size: PricedSize,
+  replicas: number,
+): Fleet {
+  const replica = replicaTurns(profile, size, mixOf(workload, replicas));
+  const offered = offeredBy(workload);
+  const isPooled = workload.balancing === "pooled";
+  const gates = isPooled ? 1 : replicas;
+  const turns = isPooled ? replica.turns * replicas : replica.turns;
+  const each = offered / gates;
+  const retried = shedWithRetries(turns, each, workload.retryRatio);
+  const served = offered * (1 - retried.lostRatio);
+  return {
+    size,
+    replicas,
+    replica,
+    shedRatio: retried.shedRatio,
+    lostRatio: retried.lostRatio,
+    utilizationRatio: replica.turns === 0 ? 0 : served / (replica.turns * replicas),
+    hourly: size.hourly === null ? null : size.hourly * replicas,
+  };
+}
+
+function optionOf(profile: Profile, workload: Workload, size: PricedSize): Option {
+  const replicas = replicasFor(profile, workload, size);
+  if (replicas !== null) {
+    return { isPossible: true, ...fleetOf(profile, workload, size, replicas) };
+  }
+  const { turns } = replicaTurns(profile, size, mixOf(workload, MOST_REPLICAS));
+  const why =
+    turns === 0
+      ? "not even one turn fits below its load line"
+      : `more than ${MOST_REPLICAS.toLocaleString("en")} replicas would be needed`;
+  return { isPossible: false, size, why };
+}
+
+/**
+ * The fewest replicas that keep to the target; null if {@link MOST_REPLICAS} do not. With more
+ * replicas each has fewer turns and fewer idle sessions, so that it never sheds more.
+ */
+function replicasFor(profile: Profile, workload: Workload, size: PricedSize): number | null {
+  const keepsTo = (replicas: number) =>
+    fleetOf(profile, workload, size, replicas).shedRatio <= workload.shedTargetRatio;
+  let [few, many] = [workload.minReplicas - 1, workload.minReplicas];
+  while (!keepsTo(many)) {
+    if (many === MOST_REPLICAS) return null;
+    [few, many] = [many, Math.min(MOST_REPLICAS, many * 2)];
+  }
+  while (many - few > 1) {
+    const middle = Math.floor((few + many) / 2);
+    if (keepsTo(middle)) many = middle;
+    else few = middle;
+  }
+  return many;
+}
+
+/** Turn i of a session resumes what the i before it wrote: evenly from 0 to all but the last. */
+function mixOf(workload: Workload, replicas: number): TurnMix {
+  const { turnMs, turnsPerSession, transcriptBytesPerTurn, users, sessionsPerUser } = workload;
+  return {
+    turnMs,
+    carriedBytes: (transcriptBytesPerTurn * (turnsPerSession - 1)) / 2,
+    carriedDeviationBytes: transcriptBytesPerTurn * Math.sqrt((turnsPerSession ** 2 - 1) / 12),
+    idleSessions: (users * sessionsPerUser) / replicas,
+  };
+}
+
+function variationsOf(
+  profile: Profile,
+  workload: Workload,
+  fleet: Fleet,
+  sizes: readonly PricedSize[],
+): readonly Variation[] {
+  const { size, replicas } = fleet;
+  const under = (change: string, changed: Partial<Workload>): Variation => ({
+    change,
+    shedRatio: fleetOf(profile, { ...workload, ...changed }, size, replicas).shedRatio,
+  });
+  const of = (change: string, other: PricedSize, count: number): Variation => ({
+    change,
+    shedRatio: fleetOf(profile, workload, other, count).shedRatio,
+  });
+  const smaller = sizes
+    .filter((other) => isSmaller(other, size))
+    .toSorted(bySize)
+    .at(-1);
+  const { users, turnMs, turnsPerSession } = workload;
+  return [
+    ...(replicas > 1 ? [of("one replica lost, or being deployed", size, replicas - 1)] : []),
+    of("one replica more", size, replicas + 1),
+    ...(smaller === undefined ? [] : [of(`one size smaller (${smaller.name})`, smaller, replicas)]),
+    under("half as many users again", { users: users * 1.5 }),
+    under("twice the users", { users: users * 2 }),
+    under("turns that last twice as long", { turnMs: turnMs * 2 }),
+    under("conversations twice as long", { turnsPerSession: turnsPerSession * 2 }),
+    ...(workload.retryRatio < BLIND_RETRY_RATIO
+      ? [under("four of five refused callers retry at once", { retryRatio: BLIND_RETRY_RATIO })]
+      : []),
+  ];
+}
+
+const BLIND_RETRY_RATIO = 0.8;
+
+/** No larger in either, and smaller in one. */
+function isSmaller(a: PricedSize, b: PricedSize): boolean {
+  if (a.memoryBytes > b.memoryBytes || a.cpus > b.cpus) return false;
+  return a.memoryBytes < b.memoryBytes || a.cpus < b.cpus;
+}
+
+function bySize(a: PricedSize, b: PricedSize): number {
+  return a.memoryBytes - b.memoryBytes || a.cpus - b.cpus;
+}
+
+/** Without prices, memory stands for the cost: it is what agents need most. */
+function costOf(option: Option): number {
+  if (!option.isPossible) return Infinity;
+  return option.hourly ?? option.replicas * option.size.memoryBytes;
+}
+
+function memoryOf({ size }: Option): number {
+  return size.memoryBytes;
+}

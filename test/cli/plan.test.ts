@@ -1,0 +1,203 @@
+/**
+ * Goal: a plan can be read in a terminal of 80 columns, and whatever does not fit in its files is
+ * said with place and cure.
+ * Method: the command as a function, on files.
+ */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type PlanOptions, runPlan } from "../../src/cli/plan.ts";
+import { DiagnosticsError, formatDiagnostics } from "../../src/lib/diagnostics.ts";
+import { MiB, PROFILE } from "../sizing/profiles.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "plimsoll-plan-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Turns that differ, and conversations that grow. */
+const VARIED = {
+  ...PROFILE,
+  turn: {
+    ...PROFILE.turn,
+    peak: { ...PROFILE.turn.peak, deviationBytes: 8 * MiB, mostBytes: 160 * MiB },
+    transcriptBytesPerTurn: 8_000,
+  },
+};
+const WORKLOAD = "profile: a.json\nprices: prices.yaml\nusers: 2000\nturnsPerUserHour: 6\n";
+const PRICES = "currency: USD\nsource: a list of 2026\ncpuHour: 0.04\ngibHour: 0.005\n";
+const FILES = {
+  "a.json": JSON.stringify(VARIED),
+  "prices.yaml": PRICES,
+  "workload.yaml": WORKLOAD,
+};
+
+async function plan(
+  files: Readonly<Record<string, string>>,
+  options: Partial<PlanOptions> = {},
+): Promise<{ code: number | null; stdout: string; stderr: string; problems: string }> {
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
+  let [stdout, stderr] = ["", ""];
+  const io = {
+    stdout: (text: string) => void (stdout += text),
+    stderr: (text: string) => void (stderr += text),
+    environment: {},
+    workingDirectory: folder,
+    color: false,
+  };
+  try {
+    const code = await runPlan({ flags: {}, format: "text", ...options }, io);
+    return { code, stdout, stderr, problems: "" };
+  } catch (thrown) {
+    if (!(thrown instanceof DiagnosticsError)) throw thrown;
+    return { code: null, stdout, stderr, problems: formatDiagnostics(thrown.diagnostics, "text") };
+  }
+}
+
+describe("plimsoll plan", () => {
+  it("says what to run, what it costs and what breaks it, in 80 columns", async () => {
+    const { code, stdout } = await plan(FILES);
+    expect(code).toBe(0);
+    expect(stdout).toMatchInlineSnapshot(`
+      "A plan for the agent support
+
+      2 replicas of 4 GiB, 4 CPUs for $0.36 an hour: 0.31 % of the attempts are shed
+      in the busiest hour, the target is 1 %.
+
+      What is asked
+
+        traffic        2,000 users × 6 turns an hour × 10s
+                       = 33.3 turns in flight on average, if none were shed
+        conversations  10 turns each
+        balancing      at random over the replicas
+        profile        of 2026-11-29, model rehearsal
+                       Plimsoll 0.1.0, Agent SDK 0.3.330
+        prices         a list of 2026
+
+      Sizes that can do it, the cheapest first
+
+        replica         turns   binds  replicas    shed  busy  an hour
+        4 GiB, 4 CPUs      28  memory         2  0.31 %  59 %    $0.36
+        8 GiB, 4 CPUs      28     cpu         2  0.31 %  59 %    $0.40
+        16 GiB, 4 CPUs     28     cpu         2  0.31 %  59 %    $0.48
+        4 GiB, 2 CPUs      14     cpu         5  0.50 %  47 %    $0.50
+        2 GiB, 2 CPUs      13  memory         6  0.30 %  43 %    $0.54
+        8 GiB, 2 CPUs      14     cpu         5  0.50 %  47 %    $0.60
+        2 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $0.70
+        16 GiB, 2 CPUs     14     cpu         5  0.50 %  47 %    $0.80
+        4 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $0.84
+        8 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $1.12
+        1 GiB, 1 CPU        5  memory        25  0.93 %  26 %    $1.13
+
+      What the same replicas shed
+
+        with                                            shed
+        one replica lost, or being deployed             24 %
+        one replica more                            < 0.01 %
+        one size smaller (4 GiB, 2 CPUs)                27 %
+        half as many users again                       8.3 %
+        twice the users                                 24 %
+        turns that last twice as long                   24 %
+        conversations twice as long                   0.31 %
+        four of five refused callers retry at once    0.32 %
+
+      What fills a replica
+
+      It carries 28 turns: memory binds, its CPUs would carry 28. Below its load line
+      at 3,952 MiB are 100 MiB for the server and idle sessions, 128 MiB for each
+      turn, and a pool for those that hold more.
+      "
+    `);
+    expect(Math.max(...stdout.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(80);
+  });
+
+  it("says the same as Markdown and as JSON", async () => {
+    const markdown = await plan(FILES, { format: "markdown" });
+    expect(markdown.stdout).toContain(
+      "| replica | turns | binds | replicas | shed | busy | an hour |",
+    );
+    const json: unknown = JSON.parse((await plan(FILES, { format: "json" })).stdout);
+    expect(json).toMatchObject({ advised: { shedRatio: expect.any(Number) }, profile: VARIED });
+    const html = (await plan(FILES, { format: "html" })).stdout;
+    expect(html).toContain("<td>4 GiB, 4 CPUs</td>");
+  });
+
+  it("takes flags over the file, and does without one", async () => {
+    const { "workload.yaml": _, ...beside } = FILES;
+    const flags = { profile: "a.json", users: "4000", turnsPerUserHour: "6", shedTarget: "0.1%" };
+    const alone = await plan(beside, { flags });
+    expect(alone.stdout).toContain("4,000 users × 6 turns an hour");
+    expect(alone.stdout).toContain("the target is 0.1 %");
+    expect(alone.stdout).not.toContain("an hour\n");
+    const over = await plan(FILES, { flags: { users: "50" } });
+    expect(over.stdout).toContain("50 users × 6 turns an hour");
+  });
+
+  it("warns of a profile of another version of the SDK", async () => {
+    const versions = { ...VARIED.versions, sdk: "0.0.1" };
+    const files = { ...FILES, "a.json": JSON.stringify({ ...VARIED, versions }) };
+    const { code, stderr } = await plan(files);
+    expect(code).toBe(0);
+    expect(stderr).toContain("measured with version 0.0.1 of the Agent SDK, installed is");
+  });
+
+  it("ends with 78 where no size can do it, and says why", async () => {
+    const sizes = "sizes: [{ memory: 300MiB, cpus: 1 }]\n";
+    const { code, stdout } = await plan({ ...FILES, "workload.yaml": WORKLOAD + sizes });
+    expect(code).toBe(78);
+    expect(stdout).toContain("No size of replica can do this.");
+    expect(stdout).toContain("300 MiB, 1 CPU: not even one turn fits below its load line");
+  });
+});
+
+describe("a workload that does not fit", () => {
+  it.each([
+    ["an unknown key", "turnPerUserHour: 3\n", "Did you mean `turnsPerUserHour`?"],
+    ["no arrivals", "users: 0\n", "needs more than 0"],
+    ["absurd ones", "users: 1e12\n", "needs at most 10000000000"],
+    ["an impossible target", "shedTarget: 0%\n", "needs a percentage from 0.0001% to 50%"],
+    ["a ratio for a percentage", "shedTarget: 0.01\n", "Write for example `1%` or `0.5%`"],
+    ["a size without a unit", "sizes: [{ memory: 2, cpus: 1 }]\n", "needs a size with a unit"],
+    ["no CPUs", "sizes: [{ memory: 2GiB, cpus: 0 }]\n", "needs more than 0"],
+    [
+      "some sizes without a price",
+      "sizes: [{ memory: 2GiB, cpus: 1, hourly: 1 }, { memory: 4GiB, cpus: 1 }]\n",
+      "Give each size its `hourly`",
+    ],
+  ])("%s", async (_, lines, said) => {
+    const keys = lines.split(":")[0] ?? "";
+    const kept = WORKLOAD.split("\n").filter((line) => !line.startsWith(`${keys}:`));
+    const text = kept.filter((line) => !line.startsWith("prices")).join("\n") + lines;
+    const { code, problems } = await plan({ ...FILES, "workload.yaml": text });
+    expect(code).toBeNull();
+    expect(problems).toContain("workload.yaml");
+    expect(problems).toContain(said);
+  });
+
+  it.each(["2GiB", "2Gi", "2G", "2048M", "2048MiB"])("takes %s for a size", async (memory) => {
+    const sizes = `sizes: [{ memory: ${memory}, cpus: 1 }]\n`;
+    expect((await plan({ ...FILES, "workload.yaml": WORKLOAD + sizes })).code).toBe(0);
+  });
+
+  it("says what is missing, as flags where there is no file", async () => {
+    const { problems } = await plan({}, { flags: { users: "many" } });
+    expect(problems).toContain("--users error: needs a number: got `many`");
+    expect(problems).toContain("--profile error: is missing");
+    expect(problems).toContain("--turns-per-user-hour error: is missing");
+  });
+
+  it("says all that is wrong with profile and prices at once", async () => {
+    const { problems } = await plan({
+      ...FILES,
+      "a.json": JSON.stringify({ ...VARIED, plimsollProfile: 7 }),
+      "prices.yaml": "currency: USD\ncpuHour: cheap\ngibHour: 1\n",
+    });
+    expect(problems).toContain("a.json:1:");
+    expect(problems).toContain("Measure the agent again");
+    expect(problems).toContain("prices.yaml:2:10");
+    const missing = await plan({ "workload.yaml": WORKLOAD, "a.json": "", "prices.yaml": PRICES });
+    expect(missing.problems).toContain("a.json");
+  });
+});

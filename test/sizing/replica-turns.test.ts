@@ -1,0 +1,65 @@
+/**
+ * Goal: the turns of a replica are those that its gate would admit, or fewer where the CPU binds.
+ * Method: figures that can be worked out by hand; the gate itself, filled with such turns.
+ */
+import { describe, expect, it } from "vitest";
+import { CPU_TARGET_RATIO, replicaTurns, type TurnMix } from "../../src/sizing/replica-turns.ts";
+import { GiB, MiB, PROFILE, profileWith } from "./profiles.ts";
+
+const MIX: TurnMix = { turnMs: 10_000, carriedBytes: 0, carriedDeviationBytes: 0, idleSessions: 0 };
+const MANY_CPUS = 64;
+
+describe("replicaTurns", () => {
+  it("is what fits between the server and the load line", () => {
+    // 96 MiB of text and 32 beside it, and a margin of 16: the load line is 144 MiB below the limit.
+    const found = replicaTurns(PROFILE, { memoryBytes: 2 * GiB, cpus: MANY_CPUS }, MIX);
+    expect(found.loadLineBytes).toBe((2048 - 144) * MiB);
+    expect(found.turns).toBe(Math.floor((2048 - 144 - 100) / 128));
+    expect(found).toMatchObject({ binds: "memory", turnBytes: 128 * MiB });
+  });
+
+  it("counts idle sessions, transcripts and what the server holds for a turn", () => {
+    const size = { memoryBytes: 2 * GiB, cpus: MANY_CPUS };
+    const idle = replicaTurns(PROFILE, size, { ...MIX, idleSessions: 256 * 1024 });
+    expect(idle.serverBytes).toBe((100 + 256) * MiB);
+    expect(idle.turns).toBe(Math.floor((2048 - 144 - 356) / 128));
+    const carrying = replicaTurns(PROFILE, size, { ...MIX, carriedBytes: 4 * MiB });
+    expect(carrying.turnBytes).toBe((128 + 48) * MiB);
+    const server = { ...PROFILE.server, inflightTurnBytes: 2 * MiB };
+    expect(replicaTurns({ ...PROFILE, server }, size, MIX).turnBytes).toBe(130 * MiB);
+  });
+
+  it("sets aside the pool: the largest turn in full once, and 2.33 deviations of all together", () => {
+    const { peak } = PROFILE.turn;
+    const varied = profileWith({
+      peak: { ...peak, deviationBytes: 10 * MiB, mostBytes: 178 * MiB },
+    });
+    const { turns } = replicaTurns(varied, { memoryBytes: 4 * GiB, cpus: MANY_CPUS }, MIX);
+    const held = (count: number) => count * 128 + 50 + 2.33 * 10 * Math.sqrt(count);
+    expect(held(turns)).toBeLessThanOrEqual(4096 - 144 - 100);
+    expect(held(turns + 1)).toBeGreaterThan(4096 - 144 - 100);
+  });
+
+  it("is bound by the CPU where a turn uses more of it than there is", () => {
+    // A tenth of a core each, and 70 % of two cores.
+    const found = replicaTurns(PROFILE, { memoryBytes: 16 * GiB, cpus: 2 }, MIX);
+    expect(CPU_TARGET_RATIO).toBe(0.7);
+    expect(found).toMatchObject({ turns: 14, binds: "cpu", cpuTurns: 14 });
+    expect(found.memoryTurns).toBeGreaterThan(100);
+  });
+
+  it("counts the CPU of a start once, and that of streaming for as long as a turn lasts", () => {
+    // 0.45 s for the start, and 0.55 s in the 9.55 s after it.
+    const cpuMs = 450 + (550 / 9_550) * (20_000 - 450);
+    const size = { memoryBytes: 16 * GiB, cpus: 2 };
+    const { cpuTurns } = replicaTurns(PROFILE, size, { ...MIX, turnMs: 20_000 });
+    expect(cpuTurns).toBe(Math.floor((1.4 * 20_000) / cpuMs));
+  });
+
+  it("is one turn by CPU however small the share, and none by memory where none fits", () => {
+    const slow = replicaTurns(PROFILE, { memoryBytes: 2 * GiB, cpus: 0.05 }, MIX);
+    expect(slow.turns).toBe(1);
+    const tiny = replicaTurns(PROFILE, { memoryBytes: 256 * MiB, cpus: 1 }, MIX);
+    expect(tiny.turns).toBe(0);
+  });
+});
