@@ -105,6 +105,8 @@ describe("any scenario", () => {
         const terms = termsOf(scenario);
         const [one, same] = [simulate(terms), simulate(terms)];
         expect(same).toEqual(one);
+        // At the lowest of a day it can be that nobody comes, whatever the seed.
+        fc.pre(one.tally.all.turns > 0);
         const other = simulate({ ...terms, seed: terms.seed + 1 });
         expect(other.tally.points).not.toEqual(one.tally.points);
       }),
