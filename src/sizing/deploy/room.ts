@@ -1,0 +1,113 @@
+/**
+ * A replica of a size that a platform has, with files in its memory: the turns that it carries then,
+ * and the words in which artefacts say so. Pure.
+ *
+ * @module
+ */
+
+import { formatBytes, inMebibytes } from "../../lib/bytes.ts";
+import { formatDuration } from "../../lib/duration.ts";
+import { type Fleet, makePlan, type PricedSize } from "../plan.ts";
+import type { Premises } from "./premises.ts";
+
+const MIB = 2 ** 20;
+/** Of a tmpfs, the largest first. */
+const FILES_BYTES = [256 * MIB, 128 * MIB, 64 * MIB, 32 * MIB, 16 * MIB] as const;
+
+export interface Room {
+  readonly size: PricedSize;
+  /** Why it is not the size of the plan; empty if it is. */
+  readonly sizeWhy: string;
+  readonly fleet: Fleet;
+  /** Of a file system in memory. */
+  readonly filesBytes: number;
+}
+
+/**
+ * The most files in memory beside which as many turns fit as without, or the least if none does; and
+ * the replicas that are needed then. Null if no number of them keeps to the target.
+ */
+export function roomOf(
+  premises: Premises,
+  size: PricedSize,
+  { sizeWhy = "", leastBytes = 16 * MIB }: { sizeWhy?: string; leastBytes?: number } = {},
+): Room | null {
+  const whole = fleetBeside(premises, size, 0);
+  for (const filesBytes of FILES_BYTES) {
+    const fleet = fleetBeside(premises, size, filesBytes);
+    const isFree = fleet !== null && fleet.replica.turns === whole?.replica.turns;
+    if (isFree || filesBytes === leastBytes) {
+      return fleet === null ? null : { size, sizeWhy, fleet, filesBytes };
+    }
+  }
+  return null;
+}
+
+function fleetBeside(premises: Premises, size: PricedSize, filesBytes: number): Fleet | null {
+  const { profile, workload } = premises;
+  const left = { ...size, memoryBytes: size.memoryBytes - filesBytes };
+  const { advised } = makePlan(profile, workload, [left]);
+  return advised === null ? null : { ...advised, size };
+}
+
+/** `profile of support, 2026-11-29`. */
+export function profileText({ profile }: Premises): string {
+  return `profile of ${profile.agent.name}, ${profile.measuredAt.slice(0, 10)}`;
+}
+
+/** `2GiB`, without what is less than a MiB. */
+export function sizeText(bytes: number): string {
+  return formatBytes(Math.floor(bytes / MIB) * MIB);
+}
+
+/** Why a replica carries so many turns. */
+export function turnsWhy(premises: Premises, { fleet, filesBytes, size }: Room): string {
+  const { memoryTurns, cpuTurns, loadLineBytes, serverBytes, turnBytes, binds } = fleet.replica;
+  const [memory, cpus] = [`${memoryTurns} by memory`, `${cpuTurns} by CPU`];
+  return (
+    `turns that fit: ${binds === "memory" ? memory : cpus} (${binds === "memory" ? cpus : memory}). ` +
+    `${sizeText(size.memoryBytes)} less ${sizeText(filesBytes)} of files in memory, ` +
+    `load line ${inMebibytes(loadLineBytes)} MiB, ` +
+    `${inMebibytes(serverBytes)} MiB for the server, ${inMebibytes(turnBytes)} MiB a turn ` +
+    `(${profileText(premises)})`
+  );
+}
+
+export function memoryWhy(premises: Premises, room: Room): string {
+  const { sizeWhy, fleet } = room;
+  const planned = sizeWhy === "" ? `size of the plan` : sizeWhy;
+  return `${planned}: ${fleet.replica.turns} turns fit (${profileText(premises)})`;
+}
+
+export function cpuWhy(premises: Premises, { fleet, sizeWhy }: Room): string {
+  const { cpuMs } = premises.profile.turn;
+  const planned = sizeWhy === "" ? `size of the plan` : sizeWhy;
+  return (
+    `${planned}: ${fleet.replica.cpuTurns} turns of ${(cpuMs / 1000).toFixed(1)} s of CPU keep it ` +
+    `70 % busy`
+  );
+}
+
+export function filesWhy({ fleet, filesBytes }: Room): string {
+  const { turns } = fleet.replica;
+  return (
+    `counts against the memory of the replica: beside ${sizeText(filesBytes)} of files ` +
+    `${turns} turns fit`
+  );
+}
+
+export function replicasWhy(premises: Premises, { fleet }: Room): string {
+  const { workload } = premises;
+  return (
+    `replicas of the plan: ${workload.users} users × ${workload.turnsPerUserHour} turns an hour of ` +
+    `${formatDuration(Math.round(workload.turnMs))}, ${percent(fleet.shedRatio)} shed ` +
+    `(target ${percent(workload.shedTargetRatio)})`
+  );
+}
+
+/** `0.84 %`; two digits that count. */
+export function percent(ratio: number): string {
+  const value = ratio * 100;
+  if (value > 0 && value < 0.01) return "< 0.01 %";
+  return `${value >= 10 ? Math.round(value) : Number(value.toPrecision(2))} %`;
+}
