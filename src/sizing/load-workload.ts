@@ -173,7 +173,12 @@ function sizesOf({ sizes }: WorkloadFile, prices: PriceFile | null): readonly Pr
   if (sizes === undefined) {
     return USUAL_SIZES.map(({ gib, cpus }) => {
       const memoryBytes = gib * GIB;
-      return { name: nameOf(memoryBytes, cpus), memoryBytes, cpus, hourly: priced(memoryBytes, cpus) };
+      return {
+        name: nameOf(memoryBytes, cpus),
+        memoryBytes,
+        cpus,
+        hourly: priced(memoryBytes, cpus),
+      };
     });
   }
   return sizes.map(({ name, memory, cpus, hourly }) => ({

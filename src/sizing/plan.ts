@@ -75,11 +75,7 @@ export interface Plan {
   readonly pooledReplicas: number | null;
 }
 
-export function makePlan(
-  profile: Profile,
-  workload: Workload,
-  sizes: readonly PricedSize[],
-): Plan {
+export function makePlan(profile: Profile, workload: Workload, sizes: readonly PricedSize[]): Plan {
   const options = sizes
     .map((size) => optionOf(profile, workload, size))
     .toSorted((a, b) => costOf(a) - costOf(b) || memoryOf(a) - memoryOf(b));
@@ -185,7 +181,10 @@ function variationsOf(
     change,
     shedRatio: fleetOf(profile, workload, other, count).shedRatio,
   });
-  const smaller = sizes.filter((other) => isSmaller(other, size)).toSorted(bySize).at(-1);
+  const smaller = sizes
+    .filter((other) => isSmaller(other, size))
+    .toSorted(bySize)
+    .at(-1);
   const { users, turnMs, turnsPerSession } = workload;
   return [
     ...(replicas > 1 ? [of("one replica lost, or being deployed", size, replicas - 1)] : []),

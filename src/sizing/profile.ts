@@ -11,7 +11,10 @@ import { z } from "zod";
 /** Raised when a profile of an older version could be misread. */
 export const PROFILE_VERSION = 1;
 
-const bytes = z.number().min(0).max(2 ** 50);
+const bytes = z
+  .number()
+  .min(0)
+  .max(2 ** 50);
 const durationMs = z.number().min(0).max(86_400_000);
 const text = z.string().max(200);
 

@@ -65,7 +65,9 @@ describe("plimsoll plan", () => {
 
   it("says the same as Markdown and as JSON", async () => {
     const markdown = await plan(FILES, { format: "markdown" });
-    expect(markdown.stdout).toContain("| replica | turns | binds | replicas | shed | busy | an hour |");
+    expect(markdown.stdout).toContain(
+      "| replica | turns | binds | replicas | shed | busy | an hour |",
+    );
     const json: unknown = JSON.parse((await plan(FILES, { format: "json" })).stdout);
     expect(json).toMatchObject({ advised: { shedRatio: expect.any(Number) }, profile: VARIED });
   });

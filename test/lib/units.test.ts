@@ -33,8 +33,9 @@ describe("parseBytes", () => {
     ["2G", 2_000_000_000],
   ])("reads %s", (text, bytes) => expect(parseBytes(text)).toBe(bytes));
 
-  it.each(["512", "512m", "512i", "512iB", "-1MiB", "1mib", "toString"])("does not take %j", (text) =>
-    expect(parseBytes(text)).toBeUndefined(),
+  it.each(["512", "512m", "512i", "512iB", "-1MiB", "1mib", "toString"])(
+    "does not take %j",
+    (text) => expect(parseBytes(text)).toBeUndefined(),
   );
 });
 

@@ -31,7 +31,9 @@ describe("replicaTurns", () => {
 
   it("sets aside the pool: the largest turn in full once, and 2.33 deviations of all together", () => {
     const { peak } = PROFILE.turn;
-    const varied = profileWith({ peak: { ...peak, deviationBytes: 10 * MiB, mostBytes: 178 * MiB } });
+    const varied = profileWith({
+      peak: { ...peak, deviationBytes: 10 * MiB, mostBytes: 178 * MiB },
+    });
     const { turns } = replicaTurns(varied, { memoryBytes: 4 * GiB, cpus: MANY_CPUS }, MIX);
     const held = (count: number) => count * 128 + 50 + 2.33 * 10 * Math.sqrt(count);
     expect(held(turns)).toBeLessThanOrEqual(4096 - 144 - 100);

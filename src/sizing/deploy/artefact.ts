@@ -31,7 +31,12 @@ export class Said {
   }
 }
 
-type Plain = string | number | boolean | readonly Tree[] | { readonly [key: string]: Tree | undefined };
+type Plain =
+  | string
+  | number
+  | boolean
+  | readonly Tree[]
+  | { readonly [key: string]: Tree | undefined };
 
 /** What becomes YAML. Keys without a value are left out. */
 export type Tree =
@@ -46,7 +51,7 @@ export function said(value: Plain, why: string): Said {
 }
 
 /** As `--explain` shows it. */
-export function shownValue(value: unknown): string {
+export function shownValue(value: Plain): string {
   return typeof value === "object" ? JSON.stringify(plainOf(value)) : String(value);
 }
 

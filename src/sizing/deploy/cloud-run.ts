@@ -16,6 +16,7 @@ import {
   containerVariables,
   DATA_DIRECTORY,
   headOf,
+  saidOf,
   serveArguments,
   type Variable,
   variableOf,
@@ -83,7 +84,9 @@ export function cloudRunArtefacts(premises: Premises, room: Room): readonly Arte
   const secrets =
     variables.length === 0
       ? []
-      : [`Secrets in Secret Manager, named in small letters: ${variables.map(secretOf).join(", ")}`];
+      : [
+          `Secrets in Secret Manager, named in small letters: ${variables.map(secretOf).join(", ")}`,
+        ];
   return [
     writeYaml(
       "cloud-run/service.yaml",
@@ -137,7 +140,10 @@ function revisionOf(premises: Premises, room: Room): Tree {
             name,
             valueFrom: { secretKeyRef: { name: secretOf(name), key: "latest" } },
           })),
-          ...variablesHere(premises, room, drain).map(({ name, value }) => ({ name, value })),
+          ...variablesHere(premises, room, drain).map((one) => ({
+            name: one.name,
+            value: saidOf(one),
+          })),
         ],
         resources: {
           limits: {
@@ -177,7 +183,7 @@ function variablesHere(premises: Premises, room: Room, drain: Drain): readonly V
   if (!premises.keepsSessions) return common;
   const keepFree = sizeText(room.filesBytes / 4);
   const why = "a quarter of the files in memory: older copies of sessions go, the store has them";
-  return [...common, { name: variableOf("retention.keepFree"), value: said(keepFree, why) }];
+  return [...common, { name: variableOf("retention.keepFree"), value: keepFree, why }];
 }
 
 /** Names of Secret Manager have no capital letters by custom. */

@@ -8,19 +8,12 @@ import { formatDuration } from "../../lib/duration.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { drainOf, ENDING_MS } from "./drain.ts";
 import type { Premises } from "./premises.ts";
-import {
-  cpuWhy,
-  filesWhy,
-  memoryWhy,
-  replicasWhy,
-  type Room,
-  sizeText,
-  turnsWhy,
-} from "./room.ts";
+import { cpuWhy, filesWhy, memoryWhy, replicasWhy, type Room, sizeText, turnsWhy } from "./room.ts";
 import {
   containerVariables,
   DATA_DIRECTORY,
   headOf,
+  saidOf,
   serveArguments,
   USER,
   variablesOf,
@@ -71,9 +64,12 @@ function serviceOf(premises: Premises, room: Room): Tree {
     user: said(`${USER}:${USER}`, "the user of the image: not root"),
     environment: {
       ...Object.fromEntries(
-        variables.map((variable) => [variable, said(`\${${variable}:?}`, "of yours: it has to be set")]),
+        variables.map((variable) => [
+          variable,
+          said(`\${${variable}:?}`, "of yours: it has to be set"),
+        ]),
       ),
-      ...Object.fromEntries(settings.map(({ name, value }) => [name, value])),
+      ...Object.fromEntries(settings.map((one) => [one.name, saidOf(one)])),
     },
     ports: [portsOf(premises, room)],
     deploy: { replicas: said(room.fleet.replicas, replicasWhy(premises, room)) },
@@ -126,7 +122,11 @@ function volumeOf(isShared: boolean): Tree {
           "of no name: each replica has its own, as one server at a time may use a data directory",
         ),
       }
-    : { type: "volume", source: said("data", "sessions outlive the container"), target: DATA_DIRECTORY };
+    : {
+        type: "volume",
+        source: said("data", "sessions outlive the container"),
+        target: DATA_DIRECTORY,
+      };
 }
 
 /** Compose replaces `$NAME`, also in a command. */

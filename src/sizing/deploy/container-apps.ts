@@ -19,6 +19,7 @@ import {
   containerVariables,
   DATA_DIRECTORY,
   headOf,
+  saidOf,
   serveArguments,
   variablesOf,
 } from "./settings.ts";
@@ -114,7 +115,7 @@ function templateOf(premises: Premises, room: Room): Tree {
         args: serveArguments(premises),
         env: [
           ...variables.map((name) => ({ name, secretRef: secretOf(name) })),
-          ...settings.map(({ name, value }) => ({ name, value })),
+          ...settings.map((one) => ({ name: one.name, value: saidOf(one) })),
         ],
         resources: {
           cpu: said(room.size.cpus, cpuWhy(premises, room)),

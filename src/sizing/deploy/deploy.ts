@@ -49,7 +49,11 @@ interface Platform {
 const MIB = 2 ** 20;
 const ANY_NAME = /^[a-z]([a-z0-9-]*[a-z0-9])?$/u;
 const asPlanned = (size: PricedSize): PlatformSize => ({ size, why: "" });
-const usual = { sizeOf: asPlanned, drainOf: (premises: Premises) => drainOf(premises), name: ANY_NAME };
+const usual = {
+  sizeOf: asPlanned,
+  drainOf: (premises: Premises) => drainOf(premises),
+  name: ANY_NAME,
+};
 
 const PLATFORMS: Readonly<Record<Target, Platform>> = {
   docker: { ...usual, artefacts: dockerArtefacts, keepsFiles: true },
@@ -175,7 +179,9 @@ function warningsOn(target: Target, premises: Premises, room: Room): readonly st
   const warnings: string[] = [];
   const add = (text: string) => warnings.push(`${target}: ${text}`);
   if (!drain.isEnough) {
-    add(`a turn of ${longest} is cut off by a stop, which leaves ${formatDuration(drain.graceMs)}.`);
+    add(
+      `a turn of ${longest} is cut off by a stop, which leaves ${formatDuration(drain.graceMs)}.`,
+    );
   }
   if (room.sizeWhy !== "") add(`${room.sizeWhy}.`);
   if (turns !== fleet.replica.turns || room.fleet.replicas !== fleet.replicas) {

@@ -131,8 +131,8 @@ function dependencies(): readonly Line[] {
 }
 
 function settings(premises: Premises): readonly Line[] {
-  const lines = containerVariables(premises).map(({ name, value }) =>
-    said("ENV", `${name}=${String(value.value)}`, value.why, String(value.value), name),
+  const lines = containerVariables(premises).map(({ name, value, why }) =>
+    said("ENV", `${name}=${value}`, why, value, name),
   );
   return [
     "ENV NODE_ENV=production",

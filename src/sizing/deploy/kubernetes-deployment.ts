@@ -16,6 +16,7 @@ import {
   containerVariables,
   DATA_DIRECTORY,
   headOf,
+  saidOf,
   serveArguments,
   USER,
   variablesOf,
@@ -55,7 +56,9 @@ export function deploymentArtefact(
     },
   };
   const scaled =
-    scaling === null ? [] : [`How many there are is in hpa.yaml, or keda.yaml: ${scaling.min} to ${scaling.max}.`];
+    scaling === null
+      ? []
+      : [`How many there are is in hpa.yaml, or keda.yaml: ${scaling.min} to ${scaling.max}.`];
   return writeYaml(
     "kubernetes/deployment.yaml",
     [...headOf(premises, room, "Deployment"), ...scaled],
@@ -124,7 +127,7 @@ function containerOf(premises: Premises, room: Room, drain: Drain): Tree {
       variables.length === 0
         ? undefined
         : [{ secretRef: { name: said(`${name}-env`, `has ${variables.join(", ")}`) } }],
-    env: settings.map(({ name: variable, value }) => ({ name: variable, value })),
+    env: settings.map((one) => ({ name: one.name, value: saidOf(one) })),
     ports: [{ name: "http", containerPort: said(port, "listen.port") }],
     lifecycle: {
       preStop: {

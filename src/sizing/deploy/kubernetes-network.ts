@@ -70,7 +70,10 @@ function names(): Tree {
 
 function provider({ usesCloud }: Premises): Tree {
   const [except, why] = usesCloud
-    ? [PRIVATE, "anywhere but in the cluster's own networks; the cloud gives credentials at 169.254.…"]
+    ? [
+        PRIVATE,
+        "anywhere but in the cluster's own networks; the cloud gives credentials at 169.254.…",
+      ]
     : [
         [...PRIVATE, LINK_LOCAL],
         "anywhere but in the cluster's own networks, and where the node's credentials are",

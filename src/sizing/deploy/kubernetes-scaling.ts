@@ -113,8 +113,7 @@ function adapterRules(premises: Premises, room: Room, scaling: Scaling): Artefac
 function scaledObject(premises: Premises, room: Room, scaling: Scaling): Artefact {
   const { name, prometheus } = premises;
   const { min, minWhy, max, maxWhy, targetRatio, targetWhy } = scaling;
-  const address =
-    prometheus === null ? "where it usually is; say --prometheus" : "of --prometheus";
+  const address = prometheus === null ? "where it usually is; say --prometheus" : "of --prometheus";
   const tree: Tree = {
     apiVersion: "keda.sh/v1alpha1",
     kind: "ScaledObject",

@@ -76,7 +76,9 @@ function serviceArtefact(premises: Premises, room: Room): Artefact {
         metadata: { name, labels },
         spec: {
           selector: labels,
-          ports: [{ name: "http", port: said(80, "as callers expect of HTTP"), targetPort: "http" }],
+          ports: [
+            { name: "http", port: said(80, "as callers expect of HTTP"), targetPort: "http" },
+          ],
         },
       },
     ],
@@ -130,7 +132,11 @@ function disruptionArtefact(premises: Premises, room: Room): Artefact {
   return writeYaml("kubernetes/pdb.yaml", [...headOf(premises, room, "Disruptions")], [tree]);
 }
 
-function withoutOne({ profile, workload }: Premises, { fleet, size }: Room, replicas: number): string {
+function withoutOne(
+  { profile, workload }: Premises,
+  { fleet, size }: Room,
+  replicas: number,
+): string {
   if (replicas < 2) return "one at a time";
   const { shedRatio } = fleetOf(profile, workload, size, replicas - 1);
   return (

@@ -23,7 +23,13 @@ export const USER = 65_532;
 
 export interface Variable {
   readonly name: string;
-  readonly value: Said;
+  readonly value: string;
+  readonly why: string;
+}
+
+/** As a value of a tree. */
+export function saidOf({ value, why }: Variable): Said {
+  return said(value, why);
 }
 
 /** The variable of a setting, e.g. `PLIMSOLL_DRAIN_GRACE`. */
@@ -38,7 +44,8 @@ export function variablesOf(room: Room, drain: Drain): readonly Variable[] {
   const { replica } = room.fleet;
   const ofSetting = (setting: string, value: string, why: string) => ({
     name: variableOf(setting),
-    value: said(value, why),
+    value,
+    why,
   });
   return [
     ofSetting("drain.grace", formatDuration(drain.graceMs), drain.why),
@@ -51,7 +58,7 @@ export function variablesOf(room: Room, drain: Drain): readonly Variable[] {
           ),
         ]
       : []),
-    { name: "NODE_OPTIONS", value: nodeOptions(room) },
+    { name: "NODE_OPTIONS", ...nodeOptions(room) },
   ];
 }
 
@@ -60,26 +67,29 @@ export function containerVariables({ port }: Premises): readonly Variable[] {
   return [
     {
       name: variableOf("listen.host"),
-      value: said("0.0.0.0", "a container is called from outside; who may is in auth.keys"),
+      value: "0.0.0.0",
+      why: "a container is called from outside; who may is in auth.keys",
     },
     {
       name: variableOf("listen.port"),
-      value: said(String(port), "listen.port of the server file; the probes ask there too"),
+      value: String(port),
+      why: "listen.port of the server file; the probes ask there too",
     },
     {
       name: variableOf("data.directory"),
-      value: said(DATA_DIRECTORY, "HOME, CLAUDE_CONFIG_DIR and TMPDIR of each session are below it"),
+      value: DATA_DIRECTORY,
+      why: "HOME, CLAUDE_CONFIG_DIR and TMPDIR of each session are below it",
     },
   ];
 }
 
-function nodeOptions({ size }: Room): Said {
-  const isSmall = size.cpus <= 2;
-  const text = "--use-largepages=silent keeps the text of the memory guard in memory";
-  return said(
-    isSmall ? "--use-largepages=silent --v8-pool-size=1" : "--use-largepages=silent",
-    isSmall ? `${text}; up to 2 CPUs one thread of V8 less waits for them` : text,
-  );
+function nodeOptions({ size }: Room): Omit<Variable, "name"> {
+  const why = "--use-largepages=silent keeps the text of the memory guard in memory";
+  if (size.cpus > 2) return { value: "--use-largepages=silent", why };
+  return {
+    value: "--use-largepages=silent --v8-pool-size=1",
+    why: `${why}; up to 2 CPUs fewer threads of V8 wait for them`,
+  };
 }
 
 /** After `node` and the program: what is served. */

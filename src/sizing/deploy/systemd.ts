@@ -21,7 +21,9 @@ export function systemdArtefacts(premises: Premises, room: Room): readonly Artef
   const several =
     room.fleet.replicas === 1
       ? []
-      : [`A machine has one replica: the plan needs ${room.fleet.replicas} machines and a proxy in front.`];
+      : [
+          `A machine has one replica: the plan needs ${room.fleet.replicas} machines and a proxy in front.`,
+        ];
   return [
     writeLines(
       `systemd/${name}.service`,
@@ -56,10 +58,10 @@ function whatRuns(premises: Premises, room: Room): readonly Line[] {
   const { name, variables } = premises;
   const drain = drainOf(premises);
   const words = ["/usr/bin/node", programOf(name), ...serveArguments(premises)].map(quoted);
-  const settings = variablesOf(room, drain).map(({ name: variable, value }) => ({
-    ...saidKey("Environment", quoted(`${variable}=${String(value.value)}`), value.why),
+  const settings = variablesOf(room, drain).map(({ name: variable, value, why }) => ({
+    ...saidKey("Environment", quoted(`${variable}=${value}`), why),
     place: variable,
-    value: String(value.value),
+    value,
   }));
   return [
     "Type=exec",
@@ -106,7 +108,11 @@ function resourcesOf(premises: Premises, room: Room): readonly Line[] {
       "the server makes a control group for each turn, with the ceiling limits.turnMemory",
     ),
     saidKey("OOMPolicy", "continue", "the end of a tool is not the end of the server"),
-    saidKey("OOMScoreAdjust", "0", "the server last; it ranks agent processes and tools above itself"),
+    saidKey(
+      "OOMScoreAdjust",
+      "0",
+      "the server last; it ranks agent processes and tools above itself",
+    ),
   ];
 }
 
