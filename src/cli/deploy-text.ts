@@ -12,8 +12,8 @@ import { countOf } from "./figures.ts";
 import { alignedLines } from "./table.ts";
 
 const COLUMNS = 80;
-const PLACE_COLUMNS = 26;
-const VALUE_COLUMNS = 16;
+const PLACE_COLUMNS = 31;
+const VALUE_COLUMNS = 14;
 const WHY_COLUMNS = COLUMNS - PLACE_COLUMNS - VALUE_COLUMNS - 4;
 
 export function deployedText(
@@ -72,8 +72,9 @@ function broken(text: string, columns: number): readonly string[] {
 }
 
 /** The last keys, as many as fit into the column: the first are the same for most. */
-function shortened(place: string): string {
-  const keys = place.split(/\.(?![^[]*\])/u);
+function shortened(place: readonly string[]): string {
+  // Of an annotation, without the domain.
+  const keys = place.map((key) => key.slice(key.lastIndexOf("/") + 1));
   let shown = keys.pop() ?? "";
   for (let key = keys.pop(); key !== undefined; key = keys.pop()) {
     if (key.length + 1 + shown.length > PLACE_COLUMNS) break;

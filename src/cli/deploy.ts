@@ -107,6 +107,7 @@ async function inputOf(options: DeployOptions, io: Io): Promise<DeployInput> {
   return {
     name: options.name ?? (agents.length === 1 ? (agents[0]?.name ?? "agents") : "agents"),
     image: imageOf(options),
+    folder: options.output,
     agentPath,
     serverFile: serverPath === null ? null : within(serverPath, io, "the server file"),
     prometheus: options.prometheus ?? null,

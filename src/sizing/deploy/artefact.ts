@@ -14,8 +14,8 @@ export interface Artefact {
 }
 
 export interface TracedValue {
-  /** Keys down to it, e.g. `spec.template.spec.terminationGracePeriodSeconds`. */
-  readonly place: string;
+  /** Keys down to it, with the names of items of lists that have one. */
+  readonly place: readonly string[];
   readonly value: string;
   readonly why: string;
 }

@@ -10,7 +10,7 @@ import { type Artefact, said, type Tree } from "./artefact.ts";
 import { type Drain, drainOf, wholeSeconds } from "./drain.ts";
 import { cpuQuantity, quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, filesWhy, memoryWhy, type Room, sizeText, turnsWhy } from "./room.ts";
+import { cpuWhy, filesWhy, type Room, sizeText, sizeWhyOf, turnsWhy } from "./room.ts";
 import { scalingOf } from "./scaling.ts";
 import {
   containerVariables,
@@ -91,8 +91,8 @@ export function cloudRunArtefacts(premises: Premises, room: Room): readonly Arte
     writeYaml(
       "cloud-run/service.yaml",
       [
-        ...headOf(premises, room, "Cloud Run service"),
-        "gcloud run services replace deploy/cloud-run/service.yaml",
+        ...headOf(premises, room, "a service of Cloud Run"),
+        `gcloud run services replace ${premises.folder}/cloud-run/service.yaml`,
         ...secrets,
       ],
       [tree],
@@ -147,7 +147,7 @@ function revisionOf(premises: Premises, room: Room): Tree {
         ],
         resources: {
           limits: {
-            memory: said(quantity(room.size.memoryBytes), memoryWhy(premises, room)),
+            memory: said(quantity(room.size.memoryBytes), sizeWhyOf(room)),
             cpu: said(cpuQuantity(room.size.cpus), cpuWhy(premises, room)),
           },
         },

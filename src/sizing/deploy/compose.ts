@@ -8,7 +8,7 @@ import { formatDuration } from "../../lib/duration.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { drainOf, ENDING_MS } from "./drain.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, filesWhy, memoryWhy, replicasWhy, type Room, sizeText, turnsWhy } from "./room.ts";
+import { cpuWhy, filesWhy, memoryWhy, replicasWhy, type Room, sizeText } from "./room.ts";
 import {
   containerVariables,
   DATA_DIRECTORY,
@@ -27,7 +27,6 @@ const TURN_TASKS = 64;
 export function composeArtefacts(premises: Premises, room: Room): readonly Artefact[] {
   const { name, isShared } = premises;
   const tree: Tree = {
-    name,
     services: { [name]: serviceOf(premises, room) },
     volumes: isShared ? undefined : { data: {} },
   };
@@ -42,8 +41,8 @@ export function composeArtefacts(premises: Premises, room: Room): readonly Artef
     writeYaml(
       "compose/compose.yaml",
       [
-        ...headOf(premises, room, "Compose file"),
-        "docker compose -f deploy/compose/compose.yaml up",
+        ...headOf(premises, room, "a Compose file"),
+        `docker compose -p ${name} -f ${premises.folder}/compose/compose.yaml up`,
         ...several,
       ],
       [tree],
@@ -73,7 +72,7 @@ function serviceOf(premises: Premises, room: Room): Tree {
     },
     ports: [portsOf(premises, room)],
     deploy: { replicas: said(room.fleet.replicas, replicasWhy(premises, room)) },
-    mem_limit: said(memory, `${memoryWhy(premises, room)}. ${turnsWhy(premises, room)}`),
+    mem_limit: said(memory, memoryWhy(premises, room)),
     memswap_limit: said(memory, "as mem_limit: swap is no room for turns"),
     cpus: said(room.size.cpus, cpuWhy(premises, room)),
     pids_limit: said(
@@ -104,13 +103,9 @@ function serviceOf(premises: Premises, room: Room): Tree {
 function portsOf({ port }: Premises, { fleet }: Room): Tree {
   const { replicas } = fleet;
   const published = replicas === 1 ? String(port) : `${port}-${port + replicas - 1}`;
-  const why =
-    replicas === 1 ? "listen.port" : `listen.port, and one for each of ${replicas} replicas`;
-  return {
-    host_ip: said("127.0.0.1", "reached by the proxy on this machine, which has TLS"),
-    target: said(port, "listen.port"),
-    published: said(published, why),
-  };
+  const each = replicas === 1 ? "" : `, a port for each of ${replicas} replicas`;
+  const why = `listen.port${each}; reached by a proxy on this machine, which has TLS`;
+  return said(`127.0.0.1:${published}:${port}`, why);
 }
 
 function volumeOf(isShared: boolean): Tree {

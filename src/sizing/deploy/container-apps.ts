@@ -13,7 +13,7 @@ import type { PlatformSize } from "./cloud-run.ts";
 import { type Drain, drainOf, ENDING_MS, wholeSeconds } from "./drain.ts";
 import { quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, memoryWhy, type Room, sizeText, turnsWhy } from "./room.ts";
+import { cpuWhy, memoryWhy, type Room, sizeText } from "./room.ts";
 import { type Scaling, scalingOf } from "./scaling.ts";
 import {
   containerVariables,
@@ -69,8 +69,9 @@ export function containerAppsArtefacts(premises: Premises, room: Room): readonly
     writeYaml(
       "container-apps/container-app.yaml",
       [
-        ...headOf(premises, room, "Container app"),
-        `az containerapp create -n ${name} -g GROUP --yaml deploy/container-apps/container-app.yaml`,
+        ...headOf(premises, room, "a container app of Azure"),
+        `az containerapp create -n ${name} -g GROUP \\`,
+        `  --yaml ${premises.folder}/container-apps/container-app.yaml`,
         "Its root file system cannot be made read-only, and its files count against a disk of their own.",
         ...(variables.length === 0 ? [] : ["The values of `secrets` are yours to put in."]),
       ],
@@ -119,7 +120,7 @@ function templateOf(premises: Premises, room: Room): Tree {
         ],
         resources: {
           cpu: said(room.size.cpus, cpuWhy(premises, room)),
-          memory: said(memory, `${memoryWhy(premises, room)}. ${turnsWhy(premises, room)}`),
+          memory: said(memory, memoryWhy(premises, room)),
         },
         probes: probesOf(port),
         volumeMounts: [

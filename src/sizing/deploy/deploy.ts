@@ -22,7 +22,7 @@ import { dockerArtefacts } from "./docker.ts";
 import { type Drain, drainOf } from "./drain.ts";
 import { kubernetesArtefacts } from "./kubernetes.ts";
 import type { Premises } from "./premises.ts";
-import { type Room, roomOf } from "./room.ts";
+import { LEAST_FILES_BYTES, type Room, roomOf } from "./room.ts";
 import { systemdArtefacts } from "./systemd.ts";
 
 export const TARGETS = [
@@ -43,7 +43,8 @@ interface Platform {
   /** Whether sessions survive there without a store. */
   readonly keepsFiles: boolean;
   readonly name: RegExp;
-  readonly leastFilesBytes?: number;
+  /** Of files in memory; 0 where all are on a disk. */
+  readonly leastFilesBytes: number;
 }
 
 const MIB = 2 ** 20;
@@ -52,14 +53,16 @@ const asPlanned = (size: PricedSize): PlatformSize => ({ size, why: "" });
 const usual = {
   sizeOf: asPlanned,
   drainOf: (premises: Premises) => drainOf(premises),
+  keepsFiles: true,
   name: ANY_NAME,
+  leastFilesBytes: LEAST_FILES_BYTES,
 };
 
 const PLATFORMS: Readonly<Record<Target, Platform>> = {
-  docker: { ...usual, artefacts: dockerArtefacts, keepsFiles: true },
-  kubernetes: { ...usual, artefacts: kubernetesArtefacts, keepsFiles: true },
-  compose: { ...usual, artefacts: composeArtefacts, keepsFiles: true },
-  systemd: { ...usual, artefacts: systemdArtefacts, keepsFiles: true },
+  docker: { ...usual, artefacts: dockerArtefacts },
+  kubernetes: { ...usual, artefacts: kubernetesArtefacts },
+  compose: { ...usual, artefacts: composeArtefacts },
+  systemd: { ...usual, artefacts: systemdArtefacts, leastFilesBytes: 0 },
   "cloud-run": {
     artefacts: cloudRunArtefacts,
     sizeOf: cloudRunSize,
@@ -74,6 +77,7 @@ const PLATFORMS: Readonly<Record<Target, Platform>> = {
     drainOf: containerAppsDrain,
     keepsFiles: false,
     name: /^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/u,
+    leastFilesBytes: 0,
   },
 };
 
@@ -106,7 +110,7 @@ function deploymentOn(target: Target, premises: Premises): Deployment {
       ? null
       : roomOf(premises, platformSize.size, {
           sizeWhy: platformSize.why,
-          ...(platform.leastFilesBytes !== undefined && { leastBytes: platform.leastFilesBytes }),
+          leastBytes: platform.leastFilesBytes,
         });
   const problems = problemsOn(target, premises, platformSize, room);
   if (room === null || problems.length > 0) {

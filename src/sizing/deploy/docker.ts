@@ -26,8 +26,8 @@ export function dockerArtefacts(premises: Premises, room: Room): readonly Artefa
   return [
     withShell(premises, room),
     withoutShell(premises, room),
-    ignored("docker/Dockerfile.dockerignore"),
-    ignored("docker/Dockerfile.distroless.dockerignore"),
+    ignored(premises, "docker/Dockerfile.dockerignore"),
+    ignored(premises, "docker/Dockerfile.distroless.dockerignore"),
   ];
 }
 
@@ -38,8 +38,9 @@ function withShell(premises: Premises, room: Room): Artefact {
   return writeLines(
     "docker/Dockerfile",
     [
-      ...headOf(premises, room, "Image"),
-      `In the folder with package.json: docker build -f deploy/docker/Dockerfile -t ${premises.image} .`,
+      ...headOf(premises, room, "an image"),
+      `In the folder with package.json:`,
+      `docker build -f ${premises.folder}/docker/Dockerfile -t ${premises.image} .`,
     ],
     [
       ...dependencies(),
@@ -83,8 +84,9 @@ function withoutShell(premises: Premises, room: Room): Artefact {
   return writeLines(
     "docker/Dockerfile.distroless",
     [
-      ...headOf(premises, room, "Image without a shell"),
-      `In the folder with package.json: docker build -f deploy/docker/Dockerfile.distroless -t ${premises.image} .`,
+      ...headOf(premises, room, "an image without a shell"),
+      `In the folder with package.json:`,
+      `docker build -f ${premises.folder}/docker/Dockerfile.distroless -t ${premises.image} .`,
       ...bash,
       "Without setpriv agent processes do not die with the server; here the kernel ends them, as the",
       "server is process 1. Without tini nobody reaps what tools leave behind: `docker run --init`,",
@@ -170,11 +172,11 @@ function health({ port, profile }: Premises, node: string): readonly Line[] {
 }
 
 /** Beside each Dockerfile, so that a .dockerignore of yours stays as it is. */
-function ignored(path: string): Artefact {
+function ignored({ folder }: Premises, path: string): Artefact {
   return writeLines(
     path,
     ["What stays out of the image: packages of another libc, secrets, sessions."],
-    ["**/node_modules", ".git", "**/.env*", "**/.plimsoll", "deploy", "**/*.log"],
+    ["**/node_modules", ".git", "**/.env*", "**/.plimsoll", folder, "**/*.log"],
   );
 }
 

@@ -10,7 +10,7 @@ import { type Artefact, said, type Tree } from "./artefact.ts";
 import { type Drain, drainOf, ENDING_MS, SETTLE_MS, wholeSeconds } from "./drain.ts";
 import { cpuQuantity, labelsOf, quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, filesWhy, memoryWhy, type Room, turnsWhy } from "./room.ts";
+import { cpuWhy, filesWhy, memoryWhy, type Room } from "./room.ts";
 import type { Scaling } from "./scaling.ts";
 import {
   containerVariables,
@@ -61,7 +61,7 @@ export function deploymentArtefact(
       : [`How many there are is in hpa.yaml, or keda.yaml: ${scaling.min} to ${scaling.max}.`];
   return writeYaml(
     "kubernetes/deployment.yaml",
-    [...headOf(premises, room, "Deployment"), ...scaled],
+    [...headOf(premises, room, "its replicas"), ...scaled],
     [tree],
   );
 }
@@ -165,7 +165,7 @@ function resourcesOf(premises: Premises, room: Room): Tree {
     limits: {
       memory: said(
         memory,
-        `${memoryWhy(premises, room)}. ${turnsWhy(premises, room)}.\n` +
+        `${memoryWhy(premises, room)}.\n` +
           "The kubelet sets memory.oom.group: at this limit the kernel ends the whole container. " +
           "`singleProcessOOMKill: true` in its configuration (1.32) gives the choice back.",
       ),

@@ -32,7 +32,7 @@ export function networkArtefact(premises: Premises, room: Room): Artefact {
   return writeYaml(
     "kubernetes/network-policy.yaml",
     [
-      ...headOf(premises, room, "Network"),
+      ...headOf(premises, room, "who reaches it, and what it reaches"),
       "Needs a network plugin that heeds policies. Names of namespaces are the usual ones: change them.",
     ],
     [tree],

@@ -56,7 +56,7 @@ function hpa(premises: Premises, room: Room, scaling: Scaling): Artefact {
   return writeYaml(
     "kubernetes/hpa.yaml",
     [
-      ...headOf(premises, room, "Scaling"),
+      ...headOf(premises, room, "how many replicas"),
       "Needs Prometheus Adapter with the rule of prometheus-adapter.yaml.",
     ],
     [tree],
@@ -105,7 +105,7 @@ function adapterRules(premises: Premises, room: Room, scaling: Scaling): Artefac
   };
   return writeYaml(
     "kubernetes/prometheus-adapter.yaml",
-    [...headOf(premises, room, "Values of the chart prometheus-community/prometheus-adapter")],
+    [...headOf(premises, room, "values of the chart of Prometheus Adapter")],
     [tree],
   );
 }
@@ -143,7 +143,7 @@ function scaledObject(premises: Premises, room: Room, scaling: Scaling): Artefac
   };
   return writeYaml(
     "kubernetes/keda.yaml",
-    [...headOf(premises, room, "Scaling by KEDA, instead of hpa.yaml")],
+    [...headOf(premises, room, "how many replicas, by KEDA instead of hpa.yaml")],
     [tree],
   );
 }

@@ -46,8 +46,8 @@ function kustomization(premises: Premises, room: Room, applied: readonly Artefac
   return writeYaml(
     "kubernetes/kustomization.yaml",
     [
-      ...headOf(premises, room, "What to apply"),
-      "kubectl apply -k deploy/kubernetes",
+      ...headOf(premises, room, "what to apply"),
+      `kubectl apply -k ${premises.folder}/kubernetes`,
       ...(premises.variables.length === 0
         ? []
         : [`Before that: ${secret}`, `with a value for each of ${premises.variables.join(", ")}`]),
@@ -68,7 +68,7 @@ function serviceArtefact(premises: Premises, room: Room): Artefact {
   const labels = labelsOf(premises);
   return writeYaml(
     "kubernetes/service.yaml",
-    [...headOf(premises, room, "Service")],
+    [...headOf(premises, room, "its address")],
     [
       {
         apiVersion: "v1",
@@ -94,7 +94,7 @@ function claimArtefact(premises: Premises, room: Room): Artefact {
   const storage = Math.max(GIB, Math.ceil((bytes * 2) / GIB) * GIB);
   return writeYaml(
     "kubernetes/claim.yaml",
-    [...headOf(premises, room, "Volume of the sessions")],
+    [...headOf(premises, room, "the volume of its sessions")],
     [
       {
         apiVersion: "v1",
@@ -129,7 +129,11 @@ function disruptionArtefact(premises: Premises, room: Room): Artefact {
       selector: { matchLabels: labels },
     },
   };
-  return writeYaml("kubernetes/pdb.yaml", [...headOf(premises, room, "Disruptions")], [tree]);
+  return writeYaml(
+    "kubernetes/pdb.yaml",
+    [...headOf(premises, room, "how many may go at once")],
+    [tree],
+  );
 }
 
 function withoutOne(

@@ -16,6 +16,8 @@ export interface DeployInput {
   /** Of the service; also the name of what belongs to it. */
   readonly name: string;
   readonly image: string;
+  /** Where the artefacts are written, as the user named it. */
+  readonly folder: string;
   /** Of the agent file or folder, in the folder of which the image is made. */
   readonly agentPath: string;
   /** Likewise; null without one. */

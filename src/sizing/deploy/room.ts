@@ -8,10 +8,11 @@
 import { formatBytes, inMebibytes } from "../../lib/bytes.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import { type Fleet, makePlan, type PricedSize } from "../plan.ts";
+import { CPU_TARGET_RATIO } from "../replica-turns.ts";
 import type { Premises } from "./premises.ts";
 
 const MIB = 2 ** 20;
-/** Of a tmpfs, the largest first. */
+/** Of a file system in memory, the largest first. */
 const FILES_BYTES = [256 * MIB, 128 * MIB, 64 * MIB, 32 * MIB, 16 * MIB] as const;
 
 export interface Room {
@@ -19,20 +20,26 @@ export interface Room {
   /** Why it is not the size of the plan; empty if it is. */
   readonly sizeWhy: string;
   readonly fleet: Fleet;
-  /** Of a file system in memory. */
+  /** Of a file system in memory; 0 where there is none. */
   readonly filesBytes: number;
 }
+
+/** What a file system in memory has at least. */
+export const LEAST_FILES_BYTES = 16 * MIB;
 
 /**
  * The most files in memory beside which as many turns fit as without, or the least if none does; and
  * the replicas that are needed then. Null if no number of them keeps to the target.
+ *
+ * @param leastBytes Of files in memory; 0 where they are on a disk.
  */
 export function roomOf(
   premises: Premises,
   size: PricedSize,
-  { sizeWhy = "", leastBytes = 16 * MIB }: { sizeWhy?: string; leastBytes?: number } = {},
+  { sizeWhy, leastBytes }: { readonly sizeWhy: string; readonly leastBytes: number },
 ): Room | null {
   const whole = fleetBeside(premises, size, 0);
+  if (leastBytes === 0) return whole && { size, sizeWhy, fleet: whole, filesBytes: 0 };
   for (const filesBytes of FILES_BYTES) {
     const fleet = fleetBeside(premises, size, filesBytes);
     const isFree = fleet !== null && fleet.replica.turns === whole?.replica.turns;
@@ -62,29 +69,33 @@ export function sizeText(bytes: number): string {
 
 /** Why a replica carries so many turns. */
 export function turnsWhy(premises: Premises, { fleet, filesBytes, size }: Room): string {
-  const { memoryTurns, cpuTurns, loadLineBytes, serverBytes, turnBytes, binds } = fleet.replica;
-  const [memory, cpus] = [`${memoryTurns} by memory`, `${cpuTurns} by CPU`];
+  const { turns, memoryTurns, cpuTurns, loadLineBytes, serverBytes, turnBytes, binds } =
+    fleet.replica;
+  const other = binds === "memory" ? `${cpuTurns} by CPU` : `${memoryTurns} by memory`;
+  const files = filesBytes === 0 ? "" : ` less ${sizeText(filesBytes)} of files in memory`;
   return (
-    `turns that fit: ${binds === "memory" ? memory : cpus} (${binds === "memory" ? cpus : memory}). ` +
-    `${sizeText(size.memoryBytes)} less ${sizeText(filesBytes)} of files in memory, ` +
-    `load line ${inMebibytes(loadLineBytes)} MiB, ` +
+    `${turns} turns fit, by ${binds === "memory" ? "memory" : "CPU"} (${other}): ` +
+    `${sizeText(size.memoryBytes)}${files}, load line ${inMebibytes(loadLineBytes)} MiB, ` +
     `${inMebibytes(serverBytes)} MiB for the server, ${inMebibytes(turnBytes)} MiB a turn ` +
     `(${profileText(premises)})`
   );
 }
 
 export function memoryWhy(premises: Premises, room: Room): string {
-  const { sizeWhy, fleet } = room;
-  const planned = sizeWhy === "" ? `size of the plan` : sizeWhy;
-  return `${planned}: ${fleet.replica.turns} turns fit (${profileText(premises)})`;
+  return `${sizeWhyOf(room)}. ${turnsWhy(premises, room)}`;
 }
 
-export function cpuWhy(premises: Premises, { fleet, sizeWhy }: Room): string {
-  const { cpuMs } = premises.profile.turn;
-  const planned = sizeWhy === "" ? `size of the plan` : sizeWhy;
+export function sizeWhyOf({ sizeWhy, size }: Room): string {
+  return sizeWhy === "" ? `of the plan: ${size.name}` : sizeWhy;
+}
+
+export function cpuWhy({ profile }: Premises, room: Room): string {
+  const { cpuMs } = profile.turn;
+  const { cpuTurns } = room.fleet.replica;
+  const busy = percent(CPU_TARGET_RATIO);
   return (
-    `${planned}: ${fleet.replica.cpuTurns} turns of ${(cpuMs / 1000).toFixed(1)} s of CPU keep it ` +
-    `70 % busy`
+    `${sizeWhyOf(room)}. ${cpuTurns} turns, of ${(cpuMs / 1000).toFixed(1)} s of CPU each, keep it ` +
+    `${busy} busy`
   );
 }
 

@@ -24,7 +24,7 @@ export interface Scaling {
   /** Turns in flight, of those that fit, at which a replica is added. */
   readonly targetRatio: number;
   readonly targetWhy: string;
-  /** In PromQL: how many replicas' worth of turns is in flight. */
+  /** In PromQL: how many replicas the turns in flight would fill. */
   readonly query: string;
   readonly queryWhy: string;
 }
@@ -82,8 +82,8 @@ function queryOf(
   return {
     query: `sum(${used}${selector}) / clamp_min(avg(${room}${selector}), 1)`,
     queryWhy: isLongRunning
-      ? "full replicas' worth of memory: sessions of long-running agents hold it between turns"
-      : "full replicas' worth of turns: those in flight, by those that fit in one",
+      ? "how many replicas the memory in use would fill: long-running sessions hold it between turns"
+      : "how many replicas the turns in flight would fill: all of them, by those that fit in one",
   };
 }
 

@@ -98,10 +98,10 @@ export function serveArguments({ agentPath, serverFile }: Premises): readonly st
 }
 
 /** The first lines of an artefact. */
-export function headOf({ name, image }: Premises, { fleet }: Room, what: string): string[] {
+export function headOf({ name }: Premises, { fleet }: Room, what: string): string[] {
   const replicas = `${fleet.replicas} replica${fleet.replicas === 1 ? "" : "s"}`;
   return [
-    `${what} of ${name} (${image}), made by \`plimsoll deploy\` for ${replicas} of ${fleet.size.name}.`,
+    `${name}: ${what}. Made by \`plimsoll deploy\` for ${replicas} of ${fleet.size.name}.`,
     "Yours to edit: `plimsoll deploy --check` tells whether it still fits the plan.",
   ];
 }

@@ -8,7 +8,7 @@ import { formatDuration } from "../../lib/duration.ts";
 import type { Artefact } from "./artefact.ts";
 import { drainOf, ENDING_MS, wholeSeconds } from "./drain.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, memoryWhy, type Room, sizeText, turnsWhy } from "./room.ts";
+import { cpuWhy, memoryWhy, type Room, sizeText } from "./room.ts";
 import { headOf, PROGRAM, serveArguments, variableOf, variablesOf } from "./settings.ts";
 import { type Line, saidKey, writeLines } from "./write-lines.ts";
 
@@ -28,7 +28,7 @@ export function systemdArtefacts(premises: Premises, room: Room): readonly Artef
     writeLines(
       `systemd/${name}.service`,
       [
-        ...headOf(premises, room, "Unit of systemd"),
+        ...headOf(premises, room, "a unit of systemd"),
         ...several,
         `The folder with the agents, after \`npm ci --omit=dev\` on this machine, is /opt/${name}.`,
         `Secrets are in /etc/${name}.env, readable by root alone: NAME=value a line.`,
@@ -94,7 +94,7 @@ function resourcesOf(premises: Premises, room: Room): readonly Line[] {
   const memory = sizeText(room.size.memoryBytes).replace(/iB$/u, "");
   const { turns } = room.fleet.replica;
   return [
-    saidKey("MemoryMax", memory, `${memoryWhy(premises, room)}. ${turnsWhy(premises, room)}`),
+    saidKey("MemoryMax", memory, memoryWhy(premises, room)),
     saidKey("MemorySwapMax", "0", "swap is no room for turns"),
     saidKey("CPUQuota", `${Math.round(room.size.cpus * 100)}%`, cpuWhy(premises, room)),
     saidKey(

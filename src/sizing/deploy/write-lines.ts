@@ -41,7 +41,7 @@ export function writeLines(
     path,
     text: [...head.map((line) => `# ${line}`), ...body, ""].join("\n"),
     values: lines.flatMap((line) =>
-      typeof line === "string" ? [] : [{ place: line.place, value: line.value, why: line.why }],
+      typeof line === "string" ? [] : [{ place: [line.place], value: line.value, why: line.why }],
     ),
   };
 }

@@ -6,7 +6,7 @@
  */
 
 import { Document, Pair, Scalar, YAMLMap, YAMLSeq } from "yaml";
-import { formatPath } from "../../lib/diagnostics.ts";
+import { isObject } from "../../lib/is-object.ts";
 import {
   type Artefact,
   commentLines,
@@ -32,20 +32,24 @@ export function writeYaml(
   return { path, text: `${comment}${texts.join("---\n")}`, values };
 }
 
-type Place = readonly (string | number)[];
-
-function nodeOf(tree: Tree, place: Place, values: TracedValue[]): Scalar | YAMLMap | YAMLSeq {
+function nodeOf(
+  tree: Tree,
+  place: readonly string[],
+  values: TracedValue[],
+): Scalar | YAMLMap | YAMLSeq {
   if (tree instanceof Said) {
     const { value, why } = tree;
-    values.push({ place: formatPath(place), value: shownValue(value), why });
+    values.push({ place, value: shownValue(value), why });
     const node = typeof value === "number" ? new Scalar(value) : nodeOf(value, place, values);
-    // Above an item of a list; above the key elsewhere, which is the caller's to say.
-    if (typeof place.at(-1) === "number") node.commentBefore = commentOf(why);
     return node;
   }
   if (Array.isArray(tree)) {
     const list = new YAMLSeq();
-    list.items = (tree as readonly Tree[]).map((item, at) => nodeOf(item, [...place, at], values));
+    list.items = (tree as readonly Tree[]).map((item, at) => {
+      const node = nodeOf(item, [...place, nameOf(item) ?? String(at)], values);
+      if (item instanceof Said) node.commentBefore = commentOf(item.why);
+      return node;
+    });
     list.flow = list.items.length === 0;
     return list;
   }
@@ -65,4 +69,10 @@ function commentOf(why: string): string {
   return commentLines(why)
     .map((line) => ` ${line}`)
     .join("\n");
+}
+
+/** What an item of a list is called, if it is. */
+function nameOf(item: Tree): string | undefined {
+  const name = isObject(item) ? item["name"] : undefined;
+  return typeof name === "string" ? name : undefined;
 }
