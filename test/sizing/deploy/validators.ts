@@ -278,7 +278,8 @@ function validateCloudRun(value: Record<string, unknown>): void {
 
 function validateDockerfile(text: string): void {
   const problems = dockerfile.validate(text);
-  if (problems.length > 0) throw new Error(problems.map(({ message }) => message).join("\n"));
+  const said = problems.map(({ message }) => String(message));
+  if (said.length > 0) throw new Error(said.join("\n"));
 }
 
 /** Says what it does not know, and ends well all the same. */
