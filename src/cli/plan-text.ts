@@ -19,7 +19,7 @@ export function planText(plan: Plan, loaded: LoadedWorkload, paint: Paint): stri
   const [head = "", advisedLine, ...others] = alignedLines(optionTable(plan, loaded));
   const options = advisedLine === undefined ? [] : [head, paint("bold", advisedLine), ...others];
   return toText([
-    [paint("bold", headline(plan, loaded))],
+    [paint("bold", headline(plan, loaded)), ...verdict(plan)],
     premises(plan, loaded).map((line) => paint("dim", line)),
     dimmed(options),
     impossible(plan).map((line) => paint("dim", line)),
@@ -31,11 +31,12 @@ export function planText(plan: Plan, loaded: LoadedWorkload, paint: Paint): stri
 export function planMarkdown(plan: Plan, loaded: LoadedWorkload): string {
   return toText([
     [`**${headline(plan, loaded)}**`],
+    verdict(plan),
     premises(plan, loaded).map((line) => `- ${line}`),
     markdownLines(optionTable(plan, loaded)),
     impossible(plan).map((line) => `- ${line}`),
     markdownLines(variationTable(plan)),
-    advice(plan).map((line) => `- ${line}`),
+    [advice(plan).join(" ")],
   ]);
 }
 
@@ -45,13 +46,17 @@ function toText(paragraphs: readonly (readonly string[])[]): string {
   return `${said.join("\n\n")}\n`;
 }
 
-function headline({ advised, workload }: Plan, { currency }: LoadedWorkload): string {
+function headline({ advised }: Plan, { currency }: LoadedWorkload): string {
   if (advised === null) return "No size of replica can do this.";
   const { replicas, size, hourly } = advised;
-  const cost = hourly === null ? "" : `, ${money(hourly, currency)} an hour`;
-  const shed = `${percent(advised.shedRatio)} shed in the busiest hour`;
-  const target = percent(workload.shedTargetRatio);
-  return `${countOf(replicas, "replica")} of ${size.name}${cost}: ${shed} (target ${target}).`;
+  const cost = hourly === null ? "" : `, for ${money(hourly, currency)} an hour`;
+  return `${countOf(replicas, "replica")} of ${size.name}${cost}`;
+}
+
+function verdict({ advised, workload }: Plan): readonly string[] {
+  if (advised === null) return [];
+  const target = `${Number((workload.shedTargetRatio * 100).toPrecision(6))} %`;
+  return [`${percent(advised.shedRatio)} shed in the busiest hour; the target is ${target}`];
 }
 
 function premises({ workload, offered }: Plan, { profile, priceSource }: LoadedWorkload): string[] {
@@ -115,12 +120,13 @@ function advice({ advised, workload, pooledReplicas }: Plan): readonly string[] 
   const isPenalty = workload.balancing === "random" && (pooledReplicas ?? replicas) < replicas;
   return [
     `A replica carries ${countOf(turns, "turn")}: ${binds}.`,
-    `Its load line is at ${mebibytes(loadLineBytes)}: ${mebibytes(serverBytes)} for the server ` +
-      `and idle sessions, ${mebibytes(turnBytes)} a turn.`,
+    `Below its load line at ${mebibytes(loadLineBytes)}: the server and idle sessions ` +
+      `${mebibytes(serverBytes)},`,
+    `each turn ${mebibytes(turnBytes)}, and a pool for those that hold more.`,
     ...(isPenalty
       ? [
-          `If a turn found room wherever there is some, ${count(pooledReplicas ?? replicas)} ` +
-            `replicas of ${size.name} would do.`,
+          `Many small gates: if a turn found room wherever there is some,`,
+          `${countOf(pooledReplicas ?? replicas, "replica")} of ${size.name} would do.`,
         ]
       : []),
   ];
@@ -131,7 +137,7 @@ function percent(ratio: number): string {
   const value = ratio * 100;
   if (value === 0) return "0 %";
   if (value < 0.01) return "< 0.01 %";
-  return `${value >= 10 ? Math.round(value) : Number(value.toPrecision(2))} %`;
+  return `${value >= 10 ? Math.round(value) : value.toPrecision(2)} %`;
 }
 
 function figure(value: number): string {

@@ -156,7 +156,7 @@ function workloadOf(file: WorkloadFile, profile: Profile): Workload {
     transcriptBytesPerTurn: file.transcriptPerTurn ?? profile.turn.transcriptBytesPerTurn,
     sessionsPerUser: file.sessionsPerUser,
     shedTargetRatio: file.shedTarget,
-    retryRatio: file.retryRatio,
+    retryRatio: file.retryShare,
     balancing: file.balancing,
     minReplicas: file.minReplicas,
   };

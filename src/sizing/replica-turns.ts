@@ -78,9 +78,11 @@ export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix):
 
 /** As many as use the target share of the CPU; one in any case, however slow. */
 function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix): number {
-  const coresPerTurn = profile.turn.cpuMs / Math.max(turnMs, profile.turn.cpuMs);
-  if (coresPerTurn === 0) return Infinity;
-  return Math.max(1, Math.floor((CPU_TARGET_RATIO * cpus) / coresPerTurn));
+  const { cpuMs } = profile.turn;
+  if (cpuMs === 0) return Infinity;
+  const turnsAtOnce = (CPU_TARGET_RATIO * cpus * Math.max(turnMs, cpuMs)) / cpuMs;
+  // 0.7 × 2 is a little less than 1.4.
+  return Math.max(1, Math.floor(turnsAtOnce + 1e-9));
 }
 
 /** What a replica will have learned of such turns when it has seen many. */

@@ -74,7 +74,7 @@ export const WorkloadFile = z.strictObject({
   shedTarget: percentSchema(0.0001, 50)
     .prefault("1%")
     .describe("Part of the attempts that may be refused in the busiest hour."),
-  retryRatio: percentSchema(0, 100)
+  retryShare: percentSchema(0, 100)
     .prefault("0%")
     .describe("Part of the refused callers that try again at once, each time."),
   balancing: z

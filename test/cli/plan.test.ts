@@ -59,7 +59,43 @@ describe("plimsoll plan", () => {
   it("says what to run, what it costs and what breaks it, in 80 columns", async () => {
     const { code, stdout } = await plan(FILES);
     expect(code).toBe(0);
-    expect(stdout).toMatchInlineSnapshot();
+    expect(stdout).toMatchInlineSnapshot(`
+      "2 replicas of 4 GiB, 4 CPUs, for $0.36 an hour
+      0.31 % shed in the busiest hour; the target is 1 %
+
+      2,000 users × 6 turns an hour × 10s = 33.3 turns in flight on average
+      10 turns a conversation; spread at random over the replicas
+      profile: support, 2026-11-29, rehearsal, plimsoll 0.1.0, SDK 0.3.330
+      prices: a list of 2026
+
+      replica         turns  binds   replicas    shed  busy  an hour
+      4 GiB, 4 CPUs      28  memory         2  0.31 %  59 %    $0.36
+      8 GiB, 4 CPUs      28  cpu            2  0.31 %  59 %    $0.40
+      16 GiB, 4 CPUs     28  cpu            2  0.31 %  59 %    $0.48
+      4 GiB, 2 CPUs      14  cpu            5  0.50 %  47 %    $0.50
+      2 GiB, 2 CPUs      13  memory         6  0.30 %  43 %    $0.54
+      8 GiB, 2 CPUs      14  cpu            5  0.50 %  47 %    $0.60
+      2 GiB, 1 CPU        7  cpu           14  0.80 %  34 %    $0.70
+      16 GiB, 2 CPUs     14  cpu            5  0.50 %  47 %    $0.80
+      4 GiB, 1 CPU        7  cpu           14  0.80 %  34 %    $0.84
+      8 GiB, 1 CPU        7  cpu           14  0.80 %  34 %    $1.12
+      1 GiB, 1 CPU        5  memory        25  0.93 %  26 %    $1.13
+
+      the same replicas, with                         shed
+      one replica lost, or being deployed             24 %
+      one replica more                            < 0.01 %
+      one size smaller (4 GiB, 2 CPUs)                27 %
+      half as many users again                       8.3 %
+      twice the users                                 24 %
+      turns that last twice as long                   24 %
+      conversations twice as long                   0.31 %
+      four of five refused callers retry at once    0.32 %
+
+      A replica carries 28 turns: memory binds, its CPUs would carry 28.
+      Below its load line at 3,952 MiB: the server and idle sessions 100 MiB,
+      each turn 128 MiB, and a pool for those that hold more.
+      "
+    `);
     expect(Math.max(...stdout.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(80);
   });
 
@@ -77,7 +113,7 @@ describe("plimsoll plan", () => {
     const flags = { profile: "a.json", users: "4000", turnsPerUserHour: "6", shedTarget: "0.1%" };
     const alone = await plan(beside, { flags });
     expect(alone.stdout).toContain("4,000 users × 6 turns an hour");
-    expect(alone.stdout).toContain("(target 0.1 %)");
+    expect(alone.stdout).toContain("the target is 0.1 %");
     expect(alone.stdout).not.toContain("an hour\n");
     const over = await plan(FILES, { flags: { users: "50" } });
     expect(over.stdout).toContain("50 users × 6 turns an hour");

@@ -101,8 +101,9 @@ describe("makePlan", () => {
   });
 
   it("says which change makes it shed how much", () => {
-    const plan = makePlan(PROFILE, WORKLOAD, SIZES);
+    const plan = makePlan(PROFILE, WORKLOAD, SIZES.slice(0, 2));
     const { size, replicas } = plan.advised ?? { size: sizeOf(1, 1), replicas: 0 };
+    expect(replicas).toBeGreaterThan(1);
     const shed = (changed: Partial<Workload>, count = replicas) =>
       fleetOf(PROFILE, { ...WORKLOAD, ...changed }, size, count).shedRatio;
     const said = Object.fromEntries(plan.variations.map((one) => [one.change, one.shedRatio]));
