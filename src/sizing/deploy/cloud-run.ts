@@ -34,7 +34,7 @@ const SHAPES = [
   { cpus: 8, leastGib: 4, mostGib: 32 },
 ] as const;
 /** From SIGTERM to SIGKILL. */
-export const CLOUD_RUN_STOP_MS = 10_000;
+const CLOUD_RUN_STOP_MS = 10_000;
 const DRAIN_MS = 5_000;
 /** Longest that a request may take. */
 export const CLOUD_RUN_REQUEST_MS = 3_600_000;

@@ -30,7 +30,7 @@ const CPU_STEP = 0.25;
 const GIB_PER_CPU = 2;
 const MOST_CPUS = 4;
 /** The longest that terminationGracePeriodSeconds may be. */
-export const CONTAINER_APPS_STOP_MS = 600_000;
+const CONTAINER_APPS_STOP_MS = 600_000;
 const PROMETHEUS = "https://prometheus.example.com";
 
 /** Of the Consumption profile: 2 GiB for each CPU, in quarters. Null if there is none so large. */

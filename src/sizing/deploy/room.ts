@@ -58,7 +58,7 @@ function fleetBeside(premises: Premises, size: PricedSize, filesBytes: number): 
 }
 
 /** `profile of support, 2026-11-29`. */
-export function profileText({ profile }: Premises): string {
+function profileText({ profile }: Premises): string {
   return `profile of ${profile.agent.name}, ${profile.measuredAt.slice(0, 10)}`;
 }
 

@@ -144,7 +144,7 @@ describe("artefacts", () => {
   it("trace turns, memory and grace to the plan", async () => {
     const { textOf } = await deployed("traced", {});
     // 70 % of two cores, a tenth of one each.
-    const turns = Math.floor((0.7 * 2) / 0.1);
+    const turns = 14;
     const run = textOf("cloud-run/service.yaml");
     expect(run).toContain(`# ${turns} turns fit, by CPU (28 by memory): 4GiB less 256MiB of files`);
     expect(run).toContain(`containerConcurrency: ${turns}
@@ -213,8 +213,8 @@ describe("plimsoll deploy", () => {
   it("says what it has written and what to mind, in 80 columns", async () => {
     const { stdout } = await deployed("said", {});
     expect(stdout).toMatchInlineSnapshot(`
-      "16 files in deploy, for 6 replicas of 4 GiB, 2 CPUs,
-      each with 13 turns at once:
+      "16 files in deploy, for 5 replicas of 4 GiB, 2 CPUs,
+      each with 14 turns at once:
         docker/Dockerfile
         docker/Dockerfile.distroless
         docker/Dockerfile.dockerignore

@@ -278,7 +278,7 @@ function validateCloudRun(value: Record<string, unknown>): void {
 
 function validateDockerfile(text: string): void {
   const problems = dockerfile.validate(text);
-  const said = problems.map(({ message }) => String(message));
+  const said = problems.map(({ message }) => JSON.stringify(message));
   if (said.length > 0) throw new Error(said.join("\n"));
 }
 
