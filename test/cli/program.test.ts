@@ -28,6 +28,7 @@ describe("plimsoll", () => {
       "chat",
       "check",
       "plan",
+      "deploy",
       "sessions",
       "keys",
       "rehearse",

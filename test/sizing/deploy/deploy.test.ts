@@ -4,6 +4,10 @@
  * Method: the command on every example of ours and on agents of every kind; each file is held to the
  * validator of its platform.
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -194,6 +198,25 @@ describe("artefacts", () => {
       agentFile: `${AGENT}model: { provider: bedrock, id: some }\n`,
     });
     expect(cloud.textOf("kubernetes/network-policy.yaml")).not.toContain("169.254.0.0/16");
+  });
+
+  it.each([
+    ["is alive", (response: ServerResponse) => void response.end("ok"), 0],
+    ["is not", (response: ServerResponse) => void response.writeHead(503).end(), 1],
+    ["is silent", () => {}, 1],
+  ])("have a health check that tells when the server %s", async (name, answer, code) => {
+    await using server = createServer((request, response) => {
+      if (request.url === "/livez") answer(response);
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const environment = { ...STORE, ...ANYONE, PLIMSOLL_LISTEN_PORT: String(port) };
+    const { textOf } = await deployed(`health ${name}`, { environment, targets: ["docker"] });
+    const words = /HEALTHCHECK .*\n {4}CMD (.*)/u.exec(textOf("docker/Dockerfile"))?.[1] ?? "[]";
+    const [, ...args] = JSON.parse(words) as string[];
+    const child = spawn(process.execPath, args, { stdio: "ignore" });
+    expect((await once(child, "exit"))[0]).toBe(code);
+    server.closeAllConnections();
   });
 
   it("quote what somebody named oddly", async () => {
