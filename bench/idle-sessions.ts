@@ -7,7 +7,8 @@
 
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { copyToStore, makeSessions, realTranscript, type RealTranscript } from "./made-sessions.ts";
+import type { RealTranscript } from "../src/sizing/measure/made-sessions.ts";
+import { copyToStore, makeSessions, realTranscript } from "./made-sessions.ts";
 import { boxPlot, summaryTable, table } from "./page.ts";
 import {
   childrenOf,

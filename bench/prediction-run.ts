@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { createParser } from "eventsource-parser";
 import type { TracedTurn } from "./footprint-replay.ts";
-import { lengthenTranscript, transcriptFileOf } from "./long-transcript.ts";
+import { lengthenTranscript, transcriptFileOf } from "../src/sizing/measure/long-transcript.ts";
 import { startModel, startServer } from "./processes.ts";
 import { randomFrom } from "./statistics.ts";
 

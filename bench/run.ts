@@ -17,6 +17,7 @@ import { idle } from "./idle.ts";
 import { idleSessions } from "./idle-sessions.ts";
 import { kills } from "./kills.ts";
 import { livelock } from "./livelock.ts";
+import { measure } from "./measure.ts";
 import { oomReplay } from "./oom-replay.ts";
 import { overhead } from "./overhead.ts";
 import { patterns } from "./patterns.ts";
@@ -50,6 +51,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   kills,
   stores,
   idleSessions,
+  measure,
 ];
 
 const words = process.argv.slice(2);

@@ -4,6 +4,10 @@
  * @module
  */
 
+import { median, quantile } from "../src/sizing/statistics.ts";
+
+export { median, quantile };
+
 export interface Summary {
   readonly count: number;
   readonly min: number;
@@ -27,21 +31,6 @@ export function summaryOf(values: readonly number[]): Summary {
     p99: quantile(sorted, 0.99),
     max: quantile(sorted, 1),
   };
-}
-
-export function median(values: readonly number[]): number {
-  return quantile(
-    [...values].sort((a, b) => a - b),
-    0.5,
-  );
-}
-
-/** Linear between the two nearest values. NaN for an empty list. */
-export function quantile(sorted: readonly number[], at: number): number {
-  const place = (sorted.length - 1) * at;
-  const below = sorted[Math.floor(place)] ?? Number.NaN;
-  const above = sorted[Math.ceil(place)] ?? Number.NaN;
-  return below + (above - below) * (place - Math.floor(place));
 }
 
 export interface Interval {

@@ -8,7 +8,7 @@
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { lengthenTranscript, transcriptFileOf } from "./long-transcript.ts";
+import { lengthenTranscript, transcriptFileOf } from "../src/sizing/measure/long-transcript.ts";
 import { boxPlot, summaryTable } from "./page.ts";
 import {
   childrenOf,

@@ -86,7 +86,7 @@ function commandLineOf({ command, args, cwd, env, group = null }: SpawnAgentOpti
  * A command line that enters the group before it becomes the command: from outside, a program that
  * forks at once would be quicker than we are.
  */
-function enteredBy({ command, args }: CommandLine, { doors }: ControlGroup): CommandLine {
+export function enteredBy({ command, args }: CommandLine, { doors }: ControlGroup): CommandLine {
   const [first = "", second = first] = doors;
   return { command: "/bin/sh", args: ["-c", ENTER, "sh", first, second, command, ...args] };
 }

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { MODEL_PROVIDERS, type ModelProvider } from "../agent/definition.ts";
 import type { LoadOptions } from "./load.ts";
 
 /** Gets the exit code of the command that ran. */
@@ -14,6 +15,7 @@ export interface CommonFlags {
   readonly config?: string;
   readonly set?: Readonly<Record<string, string>>;
   readonly model?: string;
+  readonly provider?: ModelProvider;
   readonly rehearse?: boolean;
 }
 
@@ -23,6 +25,11 @@ export function withCommonFlags(command: Command): Command {
     .option("-c, --config <file>", "server file; plimsoll.yaml if it is there")
     .option("--set <name=value>", "a setting, e.g. --set capacity.maxTurns=4", collectSetting)
     .option("--model <id>", "model to use instead of the one in the agent file")
+    .addOption(
+      new Option("--provider <name>", "provider to use instead of the one in the agent file")
+        .choices(MODEL_PROVIDERS)
+        .conflicts("rehearse"),
+    )
     .option("--rehearse", "let a script answer in place of Claude: no key, no network");
 }
 
@@ -46,7 +53,7 @@ const OWN_FLAGS: Readonly<Record<string, string>> = {
 /** @param settings Of the command's own flags; they go before `--set`. */
 export function loadOptions(
   path: string,
-  { set, config, model, rehearse }: CommonFlags,
+  { set, config, model, provider, rehearse }: CommonFlags,
   settings: Readonly<Record<string, string>> = {},
 ): LoadOptions {
   const own = Object.entries(OWN_FLAGS).filter(([name]) => settings[name] !== undefined);
@@ -55,6 +62,7 @@ export function loadOptions(
     flags: { ...set, ...settings },
     flagNames: Object.fromEntries(own),
     ...(config !== undefined && { serverFile: config }),
+    ...(provider !== undefined && { provider }),
     ...(rehearse === true && { provider: "rehearsal" as const }),
     ...(model !== undefined && { modelId: model }),
   };

@@ -6,34 +6,34 @@
 
 import { loadWorkload, type WorkloadInput } from "../sizing/load-workload.ts";
 import { makePlan } from "../sizing/plan.ts";
+import { planReport } from "../sizing/plan-report.ts";
+import { reportHtml, reportMarkdown, reportText } from "../sizing/report.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { painter } from "./paint.ts";
-import { planMarkdown, planText } from "./plan-text.ts";
 
 export interface PlanOptions extends Pick<WorkloadInput, "path" | "flags"> {
-  readonly format: "text" | "markdown" | "json";
+  readonly format: "text" | "markdown" | "json" | "html";
 }
 
-export type PlanIo = Pick<Io, "stdout" | "environment" | "workingDirectory" | "color">;
+export type PlanIo = Pick<Io, "stdout" | "stderr" | "environment" | "workingDirectory" | "color">;
 
 /**
  * The exit code: 0 if there is a plan, 78 if no size can do it.
  *
  * @throws {DiagnosticsError} `config_invalid` when a file does not fit.
  */
-export async function runPlan(options: PlanOptions, io: PlanIo): Promise<number> {
+export async function runPlan({ format, ...options }: PlanOptions, io: PlanIo): Promise<number> {
   const loaded = await loadWorkload({ ...options, ...io });
+  for (const warning of loaded.warnings) io.stderr(`${warning}\n`);
   const plan = makePlan(loaded.profile, loaded.workload, loaded.sizes);
-  switch (options.format) {
-    case "json":
-      io.stdout(`${JSON.stringify({ ...plan, profile: loaded.profile }, null, 2)}\n`);
-      break;
-    case "markdown":
-      io.stdout(planMarkdown(plan, loaded));
-      break;
-    case "text":
-      io.stdout(planText(plan, loaded, painter(io.color)));
-  }
+  const report = planReport(plan, loaded);
+  const texts = {
+    text: () => reportText(report, painter(io.color)),
+    markdown: () => reportMarkdown(report),
+    html: () => reportHtml(report),
+    json: () => `${JSON.stringify({ ...plan, profile: loaded.profile }, null, 2)}\n`,
+  };
+  io.stdout(texts[format]());
   return plan.advised === null ? EXIT.config : EXIT.ok;
 }

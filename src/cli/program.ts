@@ -12,6 +12,8 @@ import { addDeploy } from "./deploy-command.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import { type CommonFlags, type Done, loadOptions, parsePort, withCommonFlags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { addMeasure } from "./measure-command.ts";
+import { addPlan } from "./plan-command.ts";
 import { addSessions } from "./session-commands.ts";
 import { packageVersion } from "./version.ts";
 
@@ -37,18 +39,19 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
     .showSuggestionAfterError()
     .showHelpAfterError("(see plimsoll --help)");
-  const commands = [
+  const all = [
     addInit,
     addServe,
     addChat,
     addCheck,
+    addMeasure,
     addPlan,
     addDeploy,
     addSessions,
     addKeys,
     addRehearse,
   ];
-  for (const add of commands) add(program, io, done);
+  for (const add of all) add(program, io, done);
   return program;
 }
 
@@ -170,34 +173,6 @@ function addCheck(program: Command, io: Io, done: Done): void {
       const { format } = flags;
       done(await runCheck({ ...loadOptions(path, flags), format }, io));
     });
-}
-
-function addPlan(program: Command, io: Io, done: Done): void {
-  program
-    .command("plan")
-    .description("how many replicas of which size a workload needs, and what breaks the plan")
-    .argument("[path]", "workload file; workload.yaml if it is there")
-    .option("--profile <file>", "what `plimsoll measure` wrote for the agent")
-    .option("--prices <file>", "price file")
-    .option("--users <number>", "users in the busiest hour")
-    .option("--turns-per-user-hour <number>", "turns that each of them asks for in that hour")
-    .option("--turn-duration <duration>", "how long a turn lasts on average")
-    .option("--turns-per-session <number>", "turns of a conversation")
-    .option("--shed-target <percentage>", "part of the attempts that may be refused")
-    .option("--balancing <kind>", "`random` or `pooled`")
-    .addOption(
-      new Option("--format <format>", "how to print the plan")
-        .choices(["text", "markdown", "json"])
-        .default("text"),
-    )
-    .action(async (path: string | undefined, { format, ...flags }: PlanFlags) => {
-      const { runPlan } = await import("./plan.ts");
-      done(await runPlan({ ...(path !== undefined && { path }), format, flags }, io));
-    });
-}
-
-interface PlanFlags extends Record<string, string | undefined> {
-  readonly format: "text" | "markdown" | "json";
 }
 
 function addRehearse(program: Command, io: Io, done: Done): void {

@@ -11,7 +11,7 @@ import type { Sweep } from "../session/session-sweeper.ts";
 import type { MessagePart, Transcript } from "../session/transcript.ts";
 import { count, countOf, dollars } from "./figures.ts";
 import type { Paint } from "./paint.ts";
-import { alignedLines } from "./table.ts";
+import { alignedLines } from "../lib/table.ts";
 
 const UNITS_MS = [86_400_000, 3_600_000, 60_000] as const;
 

@@ -6,6 +6,7 @@
 
 import { PLAIN_SETTINGS } from "../config/settings.ts";
 import type { Environment } from "../lib/substitute.ts";
+import type { ModelProvider } from "../agent/definition.ts";
 import type { LoadOptions } from "./load.ts";
 
 /** How this program was called: whoever came here by npx has no `plimsoll` of their own. */
@@ -33,6 +34,10 @@ export function givenFlags(options: LoadOptions): readonly string[] {
     ...(serverFile === undefined ? [] : ["--config", serverFile]),
     ...settings,
     ...(modelId === undefined ? [] : ["--model", modelId]),
-    ...(provider === "rehearsal" ? ["--rehearse"] : []),
+    ...(provider === undefined ? [] : providerFlags(provider)),
   ];
+}
+
+function providerFlags(provider: ModelProvider): readonly string[] {
+  return provider === "rehearsal" ? ["--rehearse"] : ["--provider", provider];
 }

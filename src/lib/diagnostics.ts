@@ -28,13 +28,19 @@ export function placeless(file: string, message: string, remedy: string, path = 
   return { file, line: 1, column: 1, path, message, remedy, frame: "" };
 }
 
+const SUBJECTS = {
+  config_invalid: "settings",
+  agent_invalid: "agent",
+  profile_invalid: "profile",
+} as const;
+
 /** Every problem found, thrown at once: one run shows them all. */
 export class DiagnosticsError extends AppError {
   readonly diagnostics: readonly Diagnostic[];
 
-  constructor(code: "config_invalid" | "agent_invalid", diagnostics: readonly Diagnostic[]) {
+  constructor(code: keyof typeof SUBJECTS, diagnostics: readonly Diagnostic[]) {
     const many = diagnostics.length === 1 ? "1 problem" : `${diagnostics.length} problems`;
-    super(code, `Cannot use the ${code === "agent_invalid" ? "agent" : "settings"}: ${many} found`);
+    super(code, `Cannot use the ${SUBJECTS[code]}: ${many} found`);
     this.diagnostics = diagnostics;
   }
 }

@@ -401,6 +401,27 @@ export const ERRORS = {
     title: "The agent file does not fit",
     remedy: "Correct what the diagnostics name; docs/agent-file.md lists every key",
   },
+  profile_invalid: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The profile does not fit",
+    remedy: "Correct what the diagnostics name, or measure the agent again: `plimsoll measure`",
+  },
+  measure_failed: {
+    status: 500,
+    fault: "operator",
+    retryable: true,
+    title: "The agent could not be measured",
+    remedy: "Mend what is named, and run `plimsoll measure` again: it goes on where it was",
+  },
+  limit_too_small: {
+    status: 500,
+    fault: "operator",
+    retryable: false,
+    title: "The memory limit is too small for one turn",
+    remedy: "Give at least as much as is named",
+  },
   claude_missing: {
     status: 500,
     fault: "operator",

@@ -20,9 +20,10 @@ export interface FootprintFileOptions {
   readonly intervalMs?: number;
 }
 
-const FILE_NAME = "footprints.json";
+/** In the data directory. */
+export const FOOTPRINTS_FILE = "footprints.json";
 /** Ten kilobytes are written for each agent. */
-const MAX_FILE_BYTES = 16 * 2 ** 20;
+export const MAX_FOOTPRINTS_BYTES = 16 * 2 ** 20;
 const INTERVAL_MS = 60_000;
 
 /**
@@ -31,7 +32,7 @@ const INTERVAL_MS = 60_000;
  */
 export async function openFootprintFile(options: FootprintFileOptions): Promise<AsyncDisposable> {
   const { dataDirectory, book, log, intervalMs = INTERVAL_MS } = options;
-  const file = join(dataDirectory, FILE_NAME);
+  const file = join(dataDirectory, FOOTPRINTS_FILE);
   await load(file, options);
 
   let written = book.changes;
@@ -60,7 +61,7 @@ export async function openFootprintFile(options: FootprintFileOptions): Promise<
 }
 
 async function load(file: string, { book, log }: FootprintFileOptions): Promise<void> {
-  const read = await readTextFile(file, MAX_FILE_BYTES);
+  const read = await readTextFile(file, MAX_FOOTPRINTS_BYTES);
   if (!read.ok) {
     if (read.missing) return;
     log.warn({ reason: read.message }, "Cannot read what was learned of footprints");

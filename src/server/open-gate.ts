@@ -94,8 +94,18 @@ export function openGate(options: GateOptions): OpenGate {
   return { memoryLimit, meter, gate, lane, cpu, reserve, footprints };
 }
 
+/** What the footprints of an agent depend on: another Claude Code holds another amount of memory. */
+export function footprintVersion(
+  { version }: Pick<AgentDefinition, "version">,
+  sdkVersion: string,
+): string {
+  return `${sdkVersion} ${version}`;
+}
+
 function openFootprints({ config, agents, sdkVersion }: GateOptions): FootprintBook {
-  const versions = new Map(agents.map(({ name, version }) => [name, `${sdkVersion} ${version}`]));
+  const versions = new Map(
+    agents.map((agent) => [agent.name, footprintVersion(agent, sdkVersion)]),
+  );
   return new FootprintBook({
     priorBytes: config.capacity.turnReserveBytes,
     versionOf: (agentName) => versions.get(agentName) ?? null,

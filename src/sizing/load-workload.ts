@@ -5,7 +5,6 @@
  */
 
 import { dirname, join, resolve } from "node:path";
-import type { z } from "zod";
 import { formatBytes } from "../lib/bytes.ts";
 import { type Diagnostic, DiagnosticsError, formatPath, placeless } from "../lib/diagnostics.ts";
 import { isObject } from "../lib/is-object.ts";
@@ -16,7 +15,7 @@ import { readTextFile } from "../lib/text-file.ts";
 import { YamlDocument } from "../lib/yaml-document.ts";
 import { diagnosticsOf, inOrder, readYaml, remedyFor } from "../lib/yaml-file.ts";
 import type { PricedSize, Workload } from "./plan.ts";
-import { Profile } from "./profile.ts";
+import { type Profile, readProfile, type ReadProfile } from "./profile.ts";
 import { PriceFile, WorkloadFile } from "./workload.ts";
 
 const DEFAULT_FILE = "workload.yaml";
@@ -35,6 +34,8 @@ export interface WorkloadInput {
 export interface LoadedWorkload {
   readonly workload: Workload;
   readonly profile: Profile;
+  /** What whoever relies on the profile should know. */
+  readonly warnings: readonly string[];
   readonly sizes: readonly PricedSize[];
   /** Null where no price is known. */
   readonly currency: string | null;
@@ -46,14 +47,11 @@ export interface LoadedWorkload {
 export async function loadWorkload(input: WorkloadInput): Promise<LoadedWorkload> {
   const { value: file, name } = await readWorkload(input);
   // What a file names is beside it; what a flag names is where the command runs.
-  const read = <S extends z.ZodType>(key: "profile" | "prices", what: string, schema: S) => {
-    const path = file[key] ?? "";
-    const isFlag = input.flags[key] !== undefined;
-    return readFile(isFlag ? path : join(dirname(name), path), what, schema, input);
-  };
-  const profile = await read("profile", "the profile", Profile);
+  const named = (key: "profile" | "prices", path: string) =>
+    input.flags[key] === undefined ? join(dirname(name), path) : path;
+  const profile = await tryReadProfile(named("profile", file.profile), input);
   const prices =
-    file.prices === undefined ? null : await read("prices", "the price file", PriceFile);
+    file.prices === undefined ? null : await readPrices(named("prices", file.prices), input);
   const problems = [
     ...(profile.ok ? [] : profile.diagnostics),
     ...(prices === null || prices.ok ? [] : prices.diagnostics),
@@ -61,9 +59,11 @@ export async function loadWorkload(input: WorkloadInput): Promise<LoadedWorkload
   ];
   if (!profile.ok || problems.length > 0) throw new DiagnosticsError("config_invalid", problems);
   const priceFile = prices?.ok === true ? prices.value : null;
+  const { profile: measured, warnings } = profile.value;
   return {
-    workload: workloadOf(file, profile.value),
-    profile: profile.value,
+    workload: workloadOf(file, measured),
+    profile: measured,
+    warnings,
     sizes: sizesOf(file, priceFile),
     currency: priceFile?.currency ?? (hasPrices(file) ? "" : null),
     priceSource: priceFile?.source ?? null,
@@ -74,17 +74,29 @@ type Read<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
-async function readFile<S extends z.ZodType>(
+/** Other files may have problems, too: all are told at once. */
+async function tryReadProfile(
   name: string,
-  what: string,
-  schema: S,
-  { workingDirectory, environment }: WorkloadInput,
-): Promise<Read<z.output<S>>> {
-  const read = await readTextFile(resolve(workingDirectory, name), MAX_FILE_BYTES);
-  if (!read.ok) {
-    return { ok: false, diagnostics: [placeless(name, `${what} ${read.message}`, read.remedy)] };
+  { workingDirectory }: WorkloadInput,
+): Promise<Read<ReadProfile>> {
+  try {
+    return { ok: true, value: await readProfile(name, workingDirectory) };
+  } catch (thrown) {
+    if (!(thrown instanceof DiagnosticsError)) throw thrown;
+    return { ok: false, diagnostics: thrown.diagnostics };
   }
-  return readYaml({ file: name, text: read.text }, schema, environment);
+}
+
+async function readPrices(
+  name: string,
+  { workingDirectory, environment }: WorkloadInput,
+): Promise<Read<PriceFile>> {
+  const read = await readTextFile(resolve(workingDirectory, name), MAX_FILE_BYTES);
+  if (read.ok) return readYaml({ file: name, text: read.text }, PriceFile, environment);
+  return {
+    ok: false,
+    diagnostics: [placeless(name, `the price file ${read.message}`, read.remedy)],
+  };
 }
 
 /** The file with the flags over it. */

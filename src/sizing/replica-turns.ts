@@ -36,7 +36,7 @@ export interface ReplicaTurns {
   readonly loadLineBytes: number;
   /** Predicted for a turn that carries as much as most do. */
   readonly turnBytes: number;
-  /** In use before the first turn. */
+  /** In use before the first turn, with what the server may still grow by. */
   readonly serverBytes: number;
 }
 
@@ -51,8 +51,8 @@ export const CPU_TARGET_RATIO = 0.7;
 export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix): ReplicaTurns {
   const reserve = new SafetyReserve({ settingBytes: null, cores: size.cpus });
   reserve.sawMapped(profile.server.sharedTextBytes);
-  const { idleBytes, idleSessionBytes, inflightTurnBytes } = profile.server;
-  const serverBytes = idleBytes + idleSessionBytes * mix.idleSessions;
+  const { idleBytes, idleSessionBytes, inflightTurnBytes, growthBytes = 0 } = profile.server;
+  const serverBytes = idleBytes + growthBytes + idleSessionBytes * mix.idleSessions;
   const load = weigh({
     limitBytes: size.memoryBytes,
     safetyReserveBytes: reserve.bytes,

@@ -37,21 +37,22 @@ const FILES = {
 async function plan(
   files: Readonly<Record<string, string>>,
   options: Partial<PlanOptions> = {},
-): Promise<{ code: number | null; stdout: string; problems: string }> {
+): Promise<{ code: number | null; stdout: string; stderr: string; problems: string }> {
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
-  let stdout = "";
+  let [stdout, stderr] = ["", ""];
   const io = {
     stdout: (text: string) => void (stdout += text),
+    stderr: (text: string) => void (stderr += text),
     environment: {},
     workingDirectory: folder,
     color: false,
   };
   try {
     const code = await runPlan({ flags: {}, format: "text", ...options }, io);
-    return { code, stdout, problems: "" };
+    return { code, stdout, stderr, problems: "" };
   } catch (thrown) {
     if (!(thrown instanceof DiagnosticsError)) throw thrown;
-    return { code: null, stdout, problems: formatDiagnostics(thrown.diagnostics, "text") };
+    return { code: null, stdout, stderr, problems: formatDiagnostics(thrown.diagnostics, "text") };
   }
 }
 
@@ -60,40 +61,53 @@ describe("plimsoll plan", () => {
     const { code, stdout } = await plan(FILES);
     expect(code).toBe(0);
     expect(stdout).toMatchInlineSnapshot(`
-      "2 replicas of 4 GiB, 4 CPUs, for $0.36 an hour
-      0.31 % shed in the busiest hour; the target is 1 %
+      "A plan for the agent support
 
-      2,000 users × 6 turns an hour × 10s = 33.3 turns in flight on average
-      10 turns a conversation; spread at random over the replicas
-      profile: support, 2026-11-29, rehearsal, plimsoll 0.1.0, SDK 0.3.330
-      prices: a list of 2026
+      2 replicas of 4 GiB, 4 CPUs for $0.36 an hour: 0.31 % of the attempts are shed
+      in the busiest hour, the target is 1 %.
 
-      replica         turns  binds   replicas    shed  busy  an hour
-      4 GiB, 4 CPUs      28  memory         2  0.31 %  59 %    $0.36
-      8 GiB, 4 CPUs      28  cpu            2  0.31 %  59 %    $0.40
-      16 GiB, 4 CPUs     28  cpu            2  0.31 %  59 %    $0.48
-      4 GiB, 2 CPUs      14  cpu            5  0.50 %  47 %    $0.50
-      2 GiB, 2 CPUs      13  memory         6  0.30 %  43 %    $0.54
-      8 GiB, 2 CPUs      14  cpu            5  0.50 %  47 %    $0.60
-      2 GiB, 1 CPU        7  cpu           14  0.80 %  34 %    $0.70
-      16 GiB, 2 CPUs     14  cpu            5  0.50 %  47 %    $0.80
-      4 GiB, 1 CPU        7  cpu           14  0.80 %  34 %    $0.84
-      8 GiB, 1 CPU        7  cpu           14  0.80 %  34 %    $1.12
-      1 GiB, 1 CPU        5  memory        25  0.93 %  26 %    $1.13
+      What is asked
 
-      the same replicas, with                         shed
-      one replica lost, or being deployed             24 %
-      one replica more                            < 0.01 %
-      one size smaller (4 GiB, 2 CPUs)                27 %
-      half as many users again                       8.3 %
-      twice the users                                 24 %
-      turns that last twice as long                   24 %
-      conversations twice as long                   0.31 %
-      four of five refused callers retry at once    0.32 %
+        traffic        2,000 users × 6 turns an hour × 10s
+                       = 33.3 turns in flight on average, if none were shed
+        conversations  10 turns each
+        balancing      at random over the replicas
+        profile        of 2026-11-29, model rehearsal
+                       Plimsoll 0.1.0, Agent SDK 0.3.330
+        prices         a list of 2026
 
-      A replica carries 28 turns: memory binds, its CPUs would carry 28.
-      Below its load line at 3,952 MiB: the server and idle sessions 100 MiB,
-      each turn 128 MiB, and a pool for those that hold more.
+      Sizes that can do it, the cheapest first
+
+        replica         turns   binds  replicas    shed  busy  an hour
+        4 GiB, 4 CPUs      28  memory         2  0.31 %  59 %    $0.36
+        8 GiB, 4 CPUs      28     cpu         2  0.31 %  59 %    $0.40
+        16 GiB, 4 CPUs     28     cpu         2  0.31 %  59 %    $0.48
+        4 GiB, 2 CPUs      14     cpu         5  0.50 %  47 %    $0.50
+        2 GiB, 2 CPUs      13  memory         6  0.30 %  43 %    $0.54
+        8 GiB, 2 CPUs      14     cpu         5  0.50 %  47 %    $0.60
+        2 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $0.70
+        16 GiB, 2 CPUs     14     cpu         5  0.50 %  47 %    $0.80
+        4 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $0.84
+        8 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $1.12
+        1 GiB, 1 CPU        5  memory        25  0.93 %  26 %    $1.13
+
+      What the same replicas shed
+
+        with                                            shed
+        one replica lost, or being deployed             24 %
+        one replica more                            < 0.01 %
+        one size smaller (4 GiB, 2 CPUs)                27 %
+        half as many users again                       8.3 %
+        twice the users                                 24 %
+        turns that last twice as long                   24 %
+        conversations twice as long                   0.31 %
+        four of five refused callers retry at once    0.32 %
+
+      What fills a replica
+
+      It carries 28 turns: memory binds, its CPUs would carry 28. Below its load line
+      at 3,952 MiB are 100 MiB for the server and idle sessions, 128 MiB for each
+      turn, and a pool for those that hold more.
       "
     `);
     expect(Math.max(...stdout.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(80);
@@ -106,6 +120,8 @@ describe("plimsoll plan", () => {
     );
     const json: unknown = JSON.parse((await plan(FILES, { format: "json" })).stdout);
     expect(json).toMatchObject({ advised: { shedRatio: expect.any(Number) }, profile: VARIED });
+    const html = (await plan(FILES, { format: "html" })).stdout;
+    expect(html).toContain("<td>4 GiB, 4 CPUs</td>");
   });
 
   it("takes flags over the file, and does without one", async () => {
@@ -117,6 +133,14 @@ describe("plimsoll plan", () => {
     expect(alone.stdout).not.toContain("an hour\n");
     const over = await plan(FILES, { flags: { users: "50" } });
     expect(over.stdout).toContain("50 users × 6 turns an hour");
+  });
+
+  it("warns of a profile of another version of the SDK", async () => {
+    const versions = { ...VARIED.versions, sdk: "0.0.1" };
+    const files = { ...FILES, "a.json": JSON.stringify({ ...VARIED, versions }) };
+    const { code, stderr } = await plan(files);
+    expect(code).toBe(0);
+    expect(stderr).toContain("measured with version 0.0.1 of the Agent SDK, installed is");
   });
 
   it("ends with 78 where no size can do it, and says why", async () => {

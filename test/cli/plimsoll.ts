@@ -25,6 +25,7 @@ export interface RunOptions {
 }
 
 export interface Running extends AsyncDisposable {
+  readonly pid: number;
   readonly exited: Promise<Exit>;
   stdout(): string;
   stderr(): string;
@@ -69,6 +70,7 @@ export function start(args: readonly string[], options: RunOptions): Running {
   const has = (what: string | RegExp) =>
     typeof what === "string" ? stdout.includes(what) : what.test(stdout);
   return {
+    pid: child.pid ?? 0,
     exited,
     stdout: () => stdout,
     stderr: () => stderr,

@@ -27,6 +27,7 @@ describe("plimsoll", () => {
       "serve",
       "chat",
       "check",
+      "measure",
       "plan",
       "deploy",
       "sessions",
@@ -48,6 +49,8 @@ describe("plimsoll", () => {
     ["no command", [], "Usage: plimsoll"],
     ["a setting without a value", ["serve", "--set", "listen.port"], "must be name=value"],
     ["a role that there is not", ["keys", "new", "--role", "king"], "Allowed choices are"],
+    ["two models at once", ["serve", "--rehearse", "--provider", "vertex"], "cannot be used with"],
+    ["a size without a unit", ["measure", "--memory", "512"], "a size with a unit"],
     ["a tenant that cannot be", ["keys", "new", "--tenant", "a b"], "--tenant needs a name"],
     ["no folder to make an agent in", ["init"], "missing required argument 'folder'"],
   ])("exits with 64 for %s", async (_what, args, said) => {

@@ -15,7 +15,7 @@ import { startRehearsal, type RehearsalRequest } from "../../src/rehearsal/serve
 import type { TranscriptLimit } from "../../src/agent/definition.ts";
 import { transcriptIfAny } from "../../src/session/session-lookup.ts";
 import { earlierFileOf, shortenTranscript } from "../../src/session/shorten-transcript.ts";
-import { lengthenTranscript } from "../../bench/long-transcript.ts";
+import { lengthenTranscript } from "../../src/sizing/measure/long-transcript.ts";
 import { askClaude } from "../rehearsal/ask-claude.ts";
 import {
   codeOf,

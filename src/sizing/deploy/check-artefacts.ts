@@ -8,7 +8,7 @@
 import { parseAllDocuments } from "yaml";
 import { formatDuration } from "../../lib/duration.ts";
 import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
-import { makePlan } from "../plan.ts";
+import { leastFleet } from "../plan.ts";
 import { cloudRunDrain } from "./cloud-run.ts";
 import { containerAppsDrain } from "./container-apps.ts";
 import type { Target } from "./deploy.ts";
@@ -148,7 +148,7 @@ function filesLeaveRoom({ file, filesBytes }: Facts, { premises, room }: Against
 }
 
 function turnsOf({ profile, workload }: Premises, size: Room["size"]): number {
-  return makePlan(profile, workload, [size]).advised?.replica.turns ?? 0;
+  return leastFleet(profile, workload, size)?.replica.turns ?? 0;
 }
 
 function turnsAreThoseThatFit({ file, concurrency, maxTurns }: Facts, { room }: Against) {

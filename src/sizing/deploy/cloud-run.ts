@@ -36,6 +36,8 @@ const SHAPES = [
 /** From SIGTERM to SIGKILL. */
 const CLOUD_RUN_STOP_MS = 10_000;
 const DRAIN_MS = 5_000;
+/** Instances, or replicas of Container Apps, at most. */
+export const CLOUD_REPLICAS = 1_000;
 /** Longest that a request may take. */
 export const CLOUD_RUN_REQUEST_MS = 3_600_000;
 
@@ -101,7 +103,7 @@ export function cloudRunArtefacts(premises: Premises, room: Room): readonly Arte
 }
 
 function annotationsOf(premises: Premises, room: Room): Tree {
-  const scaling = scalingOf(premises, room, "");
+  const scaling = scalingOf(premises, room, "", CLOUD_REPLICAS);
   const { turns } = room.fleet.replica;
   return {
     "autoscaling.knative.dev/minScale": said(String(scaling?.min ?? 1), scaling?.minWhy ?? "one"),

@@ -9,7 +9,7 @@
 import { formatDuration } from "../../lib/duration.ts";
 import type { PricedSize } from "../plan.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
-import type { PlatformSize } from "./cloud-run.ts";
+import { CLOUD_REPLICAS, type PlatformSize } from "./cloud-run.ts";
 import { type Drain, drainOf, ENDING_MS, wholeSeconds } from "./drain.ts";
 import { quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
@@ -129,7 +129,7 @@ function templateOf(premises: Premises, room: Room): Tree {
         ],
       },
     ],
-    scale: scaleOf(premises, scalingOf(premises, room, "")),
+    scale: scaleOf(premises, scalingOf(premises, room, "", CLOUD_REPLICAS)),
     volumes: [
       { name: "data", storageType: said("EmptyDir", "on the disk of the replica, not in memory") },
       { name: "tmp", storageType: said("EmptyDir", "likewise") },

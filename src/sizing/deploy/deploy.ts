@@ -8,8 +8,10 @@
 import { formatDuration } from "../../lib/duration.ts";
 import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
 import type { PricedSize } from "../plan.ts";
+import { MOST_REPLICAS } from "../workload.ts";
 import type { Artefact } from "./artefact.ts";
 import {
+  CLOUD_REPLICAS,
   CLOUD_RUN_REQUEST_MS,
   cloudRunArtefacts,
   cloudRunDrain,
@@ -45,6 +47,7 @@ interface Platform {
   readonly name: RegExp;
   /** Of files in memory; 0 where all are on a disk. */
   readonly leastFilesBytes: number;
+  readonly mostReplicas: number;
 }
 
 const MIB = 2 ** 20;
@@ -56,6 +59,7 @@ const usual = {
   keepsFiles: true,
   name: ANY_NAME,
   leastFilesBytes: LEAST_FILES_BYTES,
+  mostReplicas: MOST_REPLICAS,
 };
 
 const PLATFORMS: Readonly<Record<Target, Platform>> = {
@@ -70,6 +74,7 @@ const PLATFORMS: Readonly<Record<Target, Platform>> = {
     keepsFiles: false,
     name: /^[a-z]([a-z0-9-]{0,47}[a-z0-9])?$/u,
     leastFilesBytes: 64 * MIB,
+    mostReplicas: CLOUD_REPLICAS,
   },
   "container-apps": {
     artefacts: containerAppsArtefacts,
@@ -78,6 +83,7 @@ const PLATFORMS: Readonly<Record<Target, Platform>> = {
     keepsFiles: false,
     name: /^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/u,
     leastFilesBytes: 0,
+    mostReplicas: CLOUD_REPLICAS,
   },
 };
 
@@ -131,7 +137,7 @@ function problemsOn(
   room: Room | null,
 ): readonly Diagnostic[] {
   const { name, fleet, isShared } = premises;
-  const { name: names, keepsFiles } = PLATFORMS[target];
+  const { name: names, keepsFiles, mostReplicas } = PLATFORMS[target];
   const problems: Diagnostic[] = [];
   const add = (message: string, remedy: string, path = "") =>
     problems.push(placeless(`--target ${target}`, message, remedy, path));
@@ -153,7 +159,7 @@ function problemsOn(
       `has no replica of ${fleet.size.name}`,
       "Name smaller `sizes` in the workload file, or one of the plan by --size",
     );
-  } else if (room === null) {
+  } else if (room === null || room.fleet.replicas > mostReplicas) {
     add(
       `cannot carry the workload with replicas of ${platformSize.size.name}`,
       "Name larger `sizes` in the workload file, or one of the plan by --size",

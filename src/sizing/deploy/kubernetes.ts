@@ -12,7 +12,7 @@ import { labelsOf, quantity } from "./kubernetes-names.ts";
 import { networkArtefact } from "./kubernetes-network.ts";
 import { scalingArtefacts } from "./kubernetes-scaling.ts";
 import type { Premises } from "./premises.ts";
-import { percent, type Room } from "./room.ts";
+import { figure, percent, type Room } from "./room.ts";
 import { scalingOf } from "./scaling.ts";
 import { headOf } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
@@ -106,7 +106,7 @@ function claimArtefact(premises: Premises, room: Room): Artefact {
             requests: {
               storage: said(
                 quantity(storage),
-                `${sessions} sessions of ${turnsPerSession} turns of ` +
+                `${figure(sessions)} sessions of ${figure(turnsPerSession)} turns of ` +
                   `${formatBytes(Math.round(transcriptBytesPerTurn))}, twice, and 1GiB at least`,
               ),
             },

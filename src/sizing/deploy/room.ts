@@ -7,7 +7,7 @@
 
 import { formatBytes, inMebibytes } from "../../lib/bytes.ts";
 import { formatDuration } from "../../lib/duration.ts";
-import { type Fleet, makePlan, type PricedSize } from "../plan.ts";
+import { type Fleet, leastFleet, type PricedSize } from "../plan.ts";
 import { CPU_TARGET_RATIO } from "../replica-turns.ts";
 import type { Premises } from "./premises.ts";
 
@@ -53,8 +53,8 @@ export function roomOf(
 function fleetBeside(premises: Premises, size: PricedSize, filesBytes: number): Fleet | null {
   const { profile, workload } = premises;
   const left = { ...size, memoryBytes: size.memoryBytes - filesBytes };
-  const { advised } = makePlan(profile, workload, [left]);
-  return advised === null ? null : { ...advised, size };
+  const fleet = leastFleet(profile, workload, left);
+  return fleet && { ...fleet, size };
 }
 
 /** `profile of support, 2026-11-29`. */
@@ -110,10 +110,16 @@ export function filesWhy({ fleet, filesBytes }: Room): string {
 export function replicasWhy(premises: Premises, { fleet }: Room): string {
   const { workload } = premises;
   return (
-    `replicas of the plan: ${workload.users} users × ${workload.turnsPerUserHour} turns an hour of ` +
+    `replicas of the plan: ${figure(workload.users)} users × ` +
+    `${figure(workload.turnsPerUserHour)} turns an hour of ` +
     `${formatDuration(Math.round(workload.turnMs))}, ${percent(fleet.shedRatio)} shed ` +
     `(target ${percent(workload.shedTargetRatio)})`
   );
+}
+
+/** `2,000`, `0.5`: three digits that count behind the point. */
+export function figure(value: number): string {
+  return value.toLocaleString("en", { maximumFractionDigits: 3 });
 }
 
 /** `0.84 %`; two digits that count. */

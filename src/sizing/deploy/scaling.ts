@@ -8,10 +8,10 @@
 
 import { METRICS } from "../../telemetry/names.ts";
 import { trafficAt } from "../erlang.ts";
-import { makePlan } from "../plan.ts";
+import { leastFleet } from "../plan.ts";
 import { MOST_REPLICAS } from "../workload.ts";
 import type { Premises } from "./premises.ts";
-import { percent, type Room } from "./room.ts";
+import { figure, percent, type Room } from "./room.ts";
 
 /** The HPA, also that of KEDA, leaves a tenth above and below the target alone. */
 const TOLERANCE = 1.1;
@@ -29,21 +29,33 @@ export interface Scaling {
   readonly queryWhy: string;
 }
 
-/** Null where there can be one replica only. @param selector Of PromQL, with braces, or empty. */
-export function scalingOf(premises: Premises, room: Room, selector: string): Scaling | null {
+/**
+ * Null where there can be one replica only.
+ *
+ * @param selector Of PromQL, with braces, or empty.
+ * @param mostReplicas That the platform has.
+ */
+export function scalingOf(
+  premises: Premises,
+  room: Room,
+  selector: string,
+  mostReplicas: number = MOST_REPLICAS,
+): Scaling | null {
   if (!premises.isShared) return null;
   const { workload, profile } = premises;
   const { replicas } = room.fleet;
   const min = Math.min(workload.minReplicas, replicas);
   const size = { ...room.size, memoryBytes: room.size.memoryBytes - room.filesBytes };
-  const twice = makePlan(profile, { ...workload, users: workload.users * 2 }, [size]);
-  const max = Math.max(min, twice.advised?.replicas ?? MOST_REPLICAS);
+  const twice = leastFleet(profile, { ...workload, users: workload.users * 2 }, size);
+  const wanted = Math.max(replicas, twice?.replicas ?? MOST_REPLICAS);
+  const max = Math.min(wanted, mostReplicas);
+  const forTwice = `replicas for twice the users of the plan, ${figure(workload.users * 2)}`;
   return {
     min,
     minWhy: `minReplicas of the workload: with fewer, a deployment or a crash stops all`,
     max,
     maxWhy:
-      `replicas for twice the users of the plan, ${workload.users * 2}; ` +
+      `${max < wanted ? "the most there is here, less than " : ""}${forTwice}; ` +
       `the busiest hour of the plan needs ${replicas}`,
     ...targetOf(premises, room, min),
     ...queryOf(premises, selector),

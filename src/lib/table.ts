@@ -24,7 +24,8 @@ export function alignedLines({ head, rows, figures }: Table): readonly string[] 
 }
 
 export function markdownLines({ head, rows, figures }: Table): readonly string[] {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   const rule = head.map((_, at) => (figures.includes(at) ? "---:" : "---"));
   return [head, rule, ...rows].map(line);
 }

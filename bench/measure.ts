@@ -1,0 +1,237 @@
+/**
+ * What `plimsoll measure` says, put to the test: do two runs agree, and does a replica of the size
+ * it speaks of carry as many turns as it says, and not many more?
+ *
+ * @module
+ */
+
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { replicaTurns } from "../src/sizing/replica-turns.ts";
+import { type Profile, readProfile } from "../src/sizing/profile.ts";
+import { table } from "./page.ts";
+import {
+  EXAMPLE_AGENT,
+  scratchDirectory,
+  spawnProgram,
+  startModel,
+  type RunningModel,
+} from "./processes.ts";
+import { makeReplicaImage, type ReplicaImage } from "./replica-image.ts";
+import { settings, withReplica } from "./replica.ts";
+import { atMost, type Benchmark, type Claim } from "./result.ts";
+import { askTurn, type TurnAnswer } from "./turn-client.ts";
+import { tally } from "./turn-load.ts";
+
+const MAIN = fileURLToPath(new URL("../build/main.js", import.meta.url));
+const GLOSSARY = fileURLToPath(
+  new URL("../examples/mcp-stdio/glossary-server.js", import.meta.url),
+);
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+const AGREE_RATIO = 0.1;
+/** So many more are too many. */
+const BEYOND_RATIO = 1.25;
+const LIMIT_BYTES = GIB + GIB / 2;
+
+/** Long enough that all turns of a burst are there at once. */
+const SCRIPT = {
+  defaults: { firstTokenMs: 0, tokensPerSecond: 40 },
+  rules: [{ reply: [{ tokens: 480 }] }],
+};
+
+const RETRIEVAL = `
+// An index as large as those that are kept in memory.
+const index = new Float64Array(20 * 2 ** 20).fill(1.5);
+export const search = {
+  description: "Searches the index",
+  input: { type: "object", properties: {} },
+  run: () => String(index.length),
+};
+`;
+
+type Kind = "thin" | "retrieval" | "mcp";
+
+interface Tried {
+  readonly agent: Kind;
+  readonly profile: Profile;
+  readonly promised: number;
+  readonly within: Readonly<Record<string, number>>;
+  readonly asked: number;
+  readonly beyond: Readonly<Record<string, number>>;
+  readonly oomKills: number;
+}
+
+export const measure: Benchmark = {
+  name: "measure",
+  summary: "whether two measurements agree, and replicas carry what `plimsoll measure` says",
+  async run(report, signal) {
+    using scratch = scratchDirectory();
+    const image = makeReplicaImage(join(scratch.path, "image"));
+    await using model = await startModel(scratch.path, SCRIPT);
+    const files = writeAgents(scratch.path);
+    const tried: Tried[] = [];
+    for (const [agent, file] of Object.entries(files) as [Kind, string][]) {
+      signal.throwIfAborted();
+      report(`measuring: ${agent}`);
+      const directory = join(scratch.path, agent);
+      const profile = await runMeasure({ file, directory, signal });
+      tried.push(await tryOut({ agent, file, directory, profile, image, model, report }));
+    }
+    report("measuring once more: thin");
+    const again = await runMeasure({
+      file: files.thin,
+      directory: join(scratch.path, "again"),
+      signal,
+    });
+    const first = tried.find(({ agent }) => agent === "thin")?.profile ?? again;
+    return {
+      claims: [...agreement(first, again), ...tried.flatMap(claimsOf)],
+      data: { tried, again },
+      sections: sectionsOf(tried),
+    };
+  },
+};
+
+function writeAgents(directory: string): Readonly<Record<Kind, string>> {
+  const tool = join(directory, "retrieval.js");
+  writeFileSync(tool, RETRIEVAL);
+  const retrieval = join(directory, "retrieval.yaml");
+  writeFileSync(
+    retrieval,
+    `name: retrieval\ninstructions: Search.\ntools: { functions: [${tool}] }\n`,
+  );
+  const servers = ["one", "two", "three"].map(
+    (name) => `    ${name}: { type: stdio, command: node, args: [${GLOSSARY}] }`,
+  );
+  const mcp = join(directory, "mcp.yaml");
+  writeFileSync(mcp, `name: mcp\ninstructions: Look up.\ntools:\n  mcp:\n${servers.join("\n")}\n`);
+  return { thin: EXAMPLE_AGENT, retrieval, mcp };
+}
+
+async function runMeasure(place: {
+  readonly file: string;
+  readonly directory: string;
+  readonly signal: AbortSignal;
+}): Promise<Profile> {
+  const { file, directory, signal } = place;
+  mkdirSync(directory, { recursive: true });
+  const output = join(directory, "profile.json");
+  const flags = ["--quick", "--output", output, "--data", join(directory, "data")];
+  const command = [process.execPath, MAIN, "measure", file, ...flags];
+  const child = spawnProgram(command, { stdout: "ignore", environment: {} });
+  const stop = () => child.kill("SIGTERM");
+  signal.addEventListener("abort", stop);
+  const [code] = (await once(child, "exit")) as [number | null];
+  signal.removeEventListener("abort", stop);
+  signal.throwIfAborted();
+  if (code !== 0) throw new Error(`plimsoll measure ended with ${code}`);
+  return (await readProfile("profile.json", directory)).profile;
+}
+
+async function tryOut(trial: {
+  readonly agent: Kind;
+  readonly file: string;
+  readonly directory: string;
+  readonly profile: Profile;
+  readonly image: ReplicaImage;
+  readonly model: RunningModel;
+  readonly report: (line: string) => void;
+}): Promise<Tried> {
+  const { agent, file, directory, profile, image, model, report } = trial;
+  const size = { memoryBytes: LIMIT_BYTES, cpus: profile.machine.cpus };
+  const { memoryTurns: promised } = replicaTurns(profile, size, {
+    turnMs: profile.turn.duration.meanMs,
+    carriedBytes: 0,
+    carriedDeviationBytes: 0,
+    idleSessions: 0,
+  });
+  const asked = Math.max(promised + 1, Math.ceil(promised * BEYOND_RATIO));
+  const options = {
+    agentFile: file,
+    dataDirectory: join(directory, "data"),
+    environment: model.environment,
+    limitBytes: LIMIT_BYTES,
+    image,
+    // How many the memory carries is asked, not how soon they start.
+    args: settings({ "capacity.startWait": "2m" }),
+  };
+  report(`  ${promised} promised, then ${asked} at once`);
+  const { within, beyond, oomKills } = await withReplica(options, async ({ server }) => ({
+    within: endingsOf(await burstOf(server.url, profile.agent.name, promised)),
+    beyond: endingsOf(await burstOf(server.url, profile.agent.name, asked)),
+  }));
+  return { agent, profile, promised, within, asked, beyond, oomKills: oomKills.length };
+}
+
+function burstOf(url: string, agentName: string, turns: number): Promise<TurnAnswer[]> {
+  const ask = () => askTurn({ url, agentName, input: "Say something." });
+  return Promise.all(Array.from({ length: turns }, ask));
+}
+
+function endingsOf(answers: readonly TurnAnswer[]): Readonly<Record<string, number>> {
+  return tally(answers.map(({ outcome }) => outcome));
+}
+
+function agreement(one: Profile, other: Profile): Claim[] {
+  const figures = {
+    "memory of a turn, mean": ({ turn }: Profile) => turn.peak.meanBytes,
+    "memory of the idle server": ({ server }: Profile) => server.idleBytes,
+    "CPU time of a turn": ({ turn }: Profile) => turn.cpuMs,
+    "duration of a turn, median": ({ turn }: Profile) => turn.duration.medianMs,
+  };
+  return Object.entries(figures).map(([what, of]) =>
+    atMost(
+      `two quick measurements of one agent: ${what} differs by`,
+      AGREE_RATIO,
+      Math.abs(of(one) / of(other) - 1),
+      (ratio) => `${(100 * ratio).toFixed(1)} %`,
+    ),
+  );
+}
+
+function claimsOf({ agent, promised, within, asked, beyond, oomKills }: Tried): Claim[] {
+  const show = (endings: Readonly<Record<string, number>>) =>
+    Object.entries(endings)
+      .map(([ending, count]) => `${count} ${ending}`)
+      .join(", ");
+  const all = `${promised} completed, no kill`;
+  const completed = within["completed"] ?? 0;
+  return [
+    {
+      claim: `${agent}: as many turns at once as ${LIMIT_BYTES / MIB} MiB are said to carry`,
+      target: all,
+      measured: `${show(within)}, ${oomKills} killed by the kernel`,
+      holds: completed === promised && oomKills === 0,
+    },
+    {
+      claim: `${agent}: of a quarter more, some are shed`,
+      target: `fewer than ${asked} completed`,
+      measured: show(beyond),
+      holds: (beyond["completed"] ?? 0) < asked,
+    },
+  ];
+}
+
+function sectionsOf(tried: readonly Tried[]): string[] {
+  const mib = (bytes: number) => `${Math.round(bytes / MIB)} MiB`;
+  return [
+    `Each agent is measured with \`--quick\`. Then a replica of ${mib(LIMIT_BYTES)}, in a memory group ` +
+      "of its own and on cold pages, starts from the prior that was saved, and is asked for as many " +
+      "turns of 12 s at once as the profile says its memory carries; then for a quarter more. `thin` " +
+      "is the example agent, `retrieval` keeps an index of 160 MiB in the server, `mcp` starts three " +
+      "MCP servers with each turn.",
+    table(
+      ["agent", "a turn", "idle server", "CPU of a turn", "promised"],
+      tried.map(({ agent, profile: { turn, server }, promised }) => [
+        agent,
+        mib(turn.peak.meanBytes),
+        mib(server.idleBytes),
+        `${(turn.cpuMs / 1_000).toFixed(2)} s`,
+        String(promised),
+      ]),
+    ),
+  ];
+}

@@ -1,0 +1,253 @@
+/**
+ * The report of a profile: what a turn costs, what the server costs, how starts, transcripts and
+ * tools weigh, what breaks first on replicas of each size, and which to take. Pure.
+ *
+ * @module
+ */
+
+import { inMebibytes } from "../../lib/bytes.ts";
+import { parseToolName } from "../../lib/tool-name.ts";
+import type { Measured, Profile } from "../profile.ts";
+import type { Report, Section, Table } from "../report.ts";
+import { transcriptPlots, burstPlots, peakPlots, sizePlots } from "./profile-plots.ts";
+import { type Carried, CPU_TARGET_PERCENT, CPUS, type Verdict } from "./verdict.ts";
+
+export function profileReport(profile: Profile, verdict: Verdict): Report {
+  const { measured } = profile;
+  return {
+    title: `plimsoll measure ${profile.agent.name}`,
+    answer: answerOf(profile, verdict),
+    sections: [
+      breaksFirst(profile, verdict),
+      recommendation(profile, verdict),
+      turnSection(profile),
+      serverSection(profile),
+      ...(measured === undefined ? [] : [startSection(profile, measured)]),
+      ...(measured === undefined || measured.transcripts.length === 0
+        ? []
+        : [transcriptSection(profile, measured)]),
+      ...(measured === undefined ? [] : toolSections(measured)),
+      howMeasured(profile),
+    ],
+  };
+}
+
+const BINDS = { memory: "memory", cpu: "CPU", model: "the model" } as const;
+
+function answerOf({ agent, turn }: Profile, { example }: Verdict): string {
+  // As it is what the gate predicts.
+  const held = mib(turn.peak.meanBytes);
+  const size = `${sizeOf(example.memoryBytes)} and ${cpusText(example.cpus)}`;
+  if (example.turns === 0) {
+    return `One turn of \`${agent.name}\` holds ${held}; a replica of ${size} carries none.`;
+  }
+  return (
+    `One turn of \`${agent.name}\` holds ${held}; a replica of ${size} ` +
+    `carries ${example.turns}; ${BINDS[example.binds]} binds.`
+  );
+}
+
+function breaksFirst(profile: Profile, { rows }: Verdict): Section {
+  const cell = ({ turns, binds }: Carried) =>
+    turns === 0 ? "none" : `${turns} ${binds === "cpu" ? "CPU" : binds}`;
+  const table: Table = {
+    head: ["memory", ...CPUS.map(cpusText), "memory alone", "formula"],
+    rows: rows.map(({ memoryBytes, byCpus, memoryTurns, formulaTurns }) => [
+      sizeOf(memoryBytes),
+      ...byCpus.map(cell),
+      String(memoryTurns),
+      String(formulaTurns),
+    ]),
+  };
+  const { meanMs } = profile.turn.duration;
+  return {
+    title: "What breaks first",
+    paragraphs: [
+      "Turns in flight at once, and what keeps one more out. `formula` is the fixed one, " +
+        "(limit - 400 MiB) / 500 MiB, whatever the CPUs.",
+      `For fresh turns of ${seconds(meanMs)}, as they were here; CPUs busy to ` +
+        `${CPU_TARGET_PERCENT} %. Longer turns take less CPU a second: \`plimsoll plan\` reckons ` +
+        "with those of your own.",
+    ],
+    table,
+    bars: {
+      title: "turns by memory alone",
+      rows: rows.map(({ memoryBytes, memoryTurns, formulaTurns }) => ({
+        label: sizeOf(memoryBytes),
+        value: memoryTurns,
+        text: `${memoryTurns}, formula ${formulaTurns}`,
+      })),
+    },
+    plots: sizePlots(rows),
+  };
+}
+
+function recommendation(_profile: Profile, { recommended, smallestBytes }: Verdict): Section {
+  const { cpus, memoryBytes, turns, memoryTurns, cpuTurns, trafficErlang } = recommended;
+  const size = `${sizeOf(memoryBytes)} and ${cpusText(cpus)}`;
+  return {
+    title: "Recommended replica",
+    paragraphs: [
+      `${size}: it carries ${turns}. Its CPUs serve ${cpuTurns} and its memory ${memoryTurns}, so ` +
+        `neither is paid for in vain. On average ${trafficErlang.toFixed(1)} turns may be in ` +
+        "flight, and one in a hundred is shed.",
+      `The least memory with which one turn fits is ${mib(smallestBytes)}.`,
+    ],
+  };
+}
+
+function turnSection({ turn, start, measured }: Profile): Section {
+  const { peak, duration } = turn;
+  const rows = [
+    ["median", mib(peak.medianBytes)],
+    ["mean", `${mib(peak.meanBytes)} ± ${mib(peak.deviationBytes)}`],
+    ["p95", mib(peak.p95Bytes)],
+    ["p99", mib(peak.p99Bytes)],
+    ["most", mib(peak.mostBytes)],
+    ["more for each MiB of transcript", `${turn.bytesPerCarriedByte.toFixed(1)} MiB`],
+    ["transcript grows by, a turn", kib(turn.transcriptBytesPerTurn)],
+    ["CPU, start included", seconds(turn.cpuMs)],
+    ["time to first token", seconds(start.firstToken.medianMs)],
+    ["duration", seconds(duration.medianMs)],
+  ];
+  return {
+    title: "A turn",
+    paragraphs: [`Private memory of its processes at the peak, of ${turn.turns} turns.`],
+    table: { head: ["", ""], rows },
+    ...(measured !== undefined && { plots: peakPlots(turn, measured) }),
+  };
+}
+
+function serverSection({ server, measured }: Profile): Section {
+  const parts = measured?.server;
+  const rows = [
+    ["idle, as it counts against the limit", mib(server.idleBytes)],
+    ...(parts === undefined
+      ? []
+      : [
+          ["its heap, stacks and buffers", mib(parts.anonymousBytes)],
+          ["its text and other file pages, beside that", mib(parts.fileBytes)],
+        ]),
+    ["kept for it to grow by", mib(server.growthBytes ?? 0)],
+    ["for each idle session", kib(server.idleSessionBytes)],
+    ["for each turn in flight", mib(server.inflightTurnBytes)],
+    ["text that runs, shared by all turns", mib(server.sharedTextBytes)],
+    ...(parts === undefined ? [] : [["CPU of its own, a turn", seconds(parts.turnCpuMs)]]),
+  ];
+  return { title: "The server", paragraphs: [], table: { head: ["", ""], rows } };
+}
+
+const BOUNDS = {
+  memory: "Then memory bound: the gate shed.",
+  cpu: "Then CPU bound: starts stood in each other's way.",
+  model: "Then the model bound: it refused.",
+} as const;
+
+function startSection({ start }: Profile, measured: Measured): Section {
+  const { bursts, burstBound, firstTurn } = measured;
+  const paragraphs = [
+    `A process that only starts holds ${mib(start.peakBytes)} and takes ${seconds(start.cpuMs)} of ` +
+      `CPU. The first turn of all took ${seconds(firstTurn.firstTokenMs)} to its first token.`,
+    ...(burstBound === null ? [] : [BOUNDS[burstBound]]),
+  ];
+  const table = {
+    head: ["starts at once", "first token", "p95", "hold together", "CPU", "shed"],
+    rows: bursts.map((burst) => [
+      String(burst.starts),
+      seconds(burst.firstTokenMedianMs),
+      seconds(burst.firstTokenP95Ms),
+      mib(burst.peakBytes),
+      seconds(burst.cpuMs),
+      String(burst.shed),
+    ]),
+  };
+  return {
+    title: "Starts",
+    paragraphs,
+    table,
+    bars: {
+      title: "median time to first token",
+      rows: bursts.map(({ starts, firstTokenMedianMs }) => ({
+        label: String(starts),
+        value: firstTokenMedianMs,
+        text: seconds(firstTokenMedianMs),
+      })),
+    },
+    plots: burstPlots(bursts),
+  };
+}
+
+function transcriptSection({ turn }: Profile, { transcripts }: Measured): Section {
+  return {
+    title: "Transcripts",
+    paragraphs: [
+      `A turn holds ${turn.bytesPerCarriedByte.toFixed(1)} MiB more for each MiB of transcript that ` +
+        "it resumes.",
+    ],
+    table: {
+      head: ["transcript", "a turn holds"],
+      rows: transcripts.map(({ carriedBytes, peakBytes }) => [
+        `${(carriedBytes / MIB).toFixed(1)} MiB`,
+        mib(peakBytes),
+      ]),
+    },
+    plots: transcriptPlots(turn, transcripts),
+  };
+}
+
+function toolSections({ tools, toolsNotCalled }: Measured): Section[] {
+  if (tools.length === 0 && toolsNotCalled.length === 0) return [];
+  const shown = (name: string) => parseToolName(name).toolName;
+  const notCalled = toolsNotCalled.map(shown).join(", ");
+  const paragraphs =
+    toolsNotCalled.length === 0
+      ? []
+      : [`Not called, as a call may leave a trace: ${notCalled}. \`--call-tools\` calls them.`];
+  const rows = tools.map(({ name, peakBytes, cpuMs, durationMs }) => [
+    shown(name),
+    mib(peakBytes),
+    seconds(cpuMs),
+    seconds(durationMs),
+  ]);
+  const table = { head: ["turn that calls", "holds", "CPU", "duration"], rows };
+  return [{ title: "Tools", paragraphs, ...(rows.length > 0 && { table }) }];
+}
+
+function howMeasured(profile: Profile): Section {
+  const { machine, versions, groupLimitBytes, model, measured } = profile;
+  const group = groupLimitBytes === null ? "" : `, in a control group of ${mib(groupLimitBytes)}`;
+  return {
+    title: "How it was measured",
+    paragraphs: [
+      `${profile.measuredAt.slice(0, 16).replace("T", " ")} UTC on ${cpusText(machine.cpus)} ` +
+        `(${machine.cpuModel})${group}. Model: ${model}. Plimsoll ${versions.plimsoll}, Agent SDK ` +
+        `${versions.sdk}, Claude Code ${versions.claudeCode}, Node ${machine.node}.`,
+      ...(measured?.notes ?? []).map((note) => `${note}.`),
+    ],
+  };
+}
+
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+
+function mib(bytes: number): string {
+  return `${inMebibytes(bytes)} MiB`;
+}
+
+function kib(bytes: number): string {
+  return `${(bytes / 1_024).toFixed(1)} KiB`;
+}
+
+/** `1.5 GiB`, `768 MiB`. */
+function sizeOf(bytes: number): string {
+  if (bytes < GIB) return mib(bytes);
+  return `${Number((bytes / GIB).toFixed(2))} GiB`;
+}
+
+function cpusText(cpus: number): string {
+  return `${cpus} CPU${cpus === 1 ? "" : "s"}`;
+}
+
+function seconds(durationMs: number): string {
+  return durationMs < 100 ? `${Math.round(durationMs)} ms` : `${(durationMs / 1_000).toFixed(2)} s`;
+}

@@ -1,0 +1,160 @@
+/**
+ * A plan as a report. Pure.
+ *
+ * @module
+ */
+
+import { inMebibytes } from "../lib/bytes.ts";
+import { formatDuration } from "../lib/duration.ts";
+import type { LoadedWorkload } from "./load-workload.ts";
+import type { Fleet, Plan } from "./plan.ts";
+import type { Report, Section } from "./report.ts";
+
+/** Options that are shown: the cheapest. */
+const MOST_OPTIONS = 12;
+
+export function planReport(plan: Plan, loaded: LoadedWorkload): Report {
+  const { advised } = plan;
+  return {
+    title: `A plan for the agent ${loaded.profile.agent.name}`,
+    answer: answerOf(plan, loaded),
+    sections: [
+      workloadSection(plan, loaded),
+      sizesSection(plan, loaded),
+      ...(advised === null ? [] : [changesSection(plan), replicaSection(plan, advised)]),
+    ],
+  };
+}
+
+function answerOf({ advised, workload }: Plan, { currency }: LoadedWorkload): string {
+  if (advised === null) return "No size of replica can do this.";
+  const { replicas, size, hourly, shedRatio } = advised;
+  const cost = hourly === null ? "" : ` for ${money(hourly, currency)} an hour`;
+  const target = `${Number((workload.shedTargetRatio * 100).toPrecision(6))} %`;
+  return (
+    `${countOf(replicas, "replica")} of ${size.name}${cost}: ${percent(shedRatio)} of the ` +
+    `attempts are shed in the busiest hour, the target is ${target}.`
+  );
+}
+
+function workloadSection({ workload, offered }: Plan, loaded: LoadedWorkload): Section {
+  const { users, turnsPerUserHour, turnMs, turnsPerSession, balancing, retryRatio } = workload;
+  const { profile, priceSource } = loaded;
+  const { plimsoll, sdk } = profile.versions;
+  const rows = [
+    [
+      "traffic",
+      `${count(users)} users × ${count(turnsPerUserHour)} turns an hour × ${seconds(turnMs)}`,
+    ],
+    ["", `= ${figure(offered)} turns in flight on average, if none were shed`],
+    ["conversations", `${countOf(turnsPerSession, "turn")} each`],
+    ["balancing", BALANCED[balancing]],
+    ...(retryRatio === 0 ? [] : [["retries", `${percent(retryRatio)} of the refused, at once`]]),
+    ["profile", `of ${profile.measuredAt.slice(0, 10)}, model ${profile.model}`],
+    ["", `Plimsoll ${plimsoll}, Agent SDK ${sdk}`],
+    ...(priceSource === null ? [] : [["prices", priceSource]]),
+  ];
+  return { title: "What is asked", paragraphs: [], facts: rows };
+}
+
+const BALANCED = {
+  random: "at random over the replicas",
+  pooled: "to a replica that has room, if there is one",
+} as const;
+
+/** The cheapest first, which is the one advised. */
+function sizesSection({ options }: Plan, { currency }: LoadedWorkload): Section {
+  const head = ["replica", "turns", "binds", "replicas", "shed", "busy"];
+  const possible = options.filter((option) => option.isPossible);
+  const rows = possible
+    .slice(0, MOST_OPTIONS)
+    .map((option) => [
+      option.size.name,
+      count(option.replica.turns),
+      option.replica.binds,
+      count(option.replicas),
+      percent(option.shedRatio),
+      percent(option.utilizationRatio),
+      ...(currency === null ? [] : [money(option.hourly ?? 0, currency)]),
+    ]);
+  const cheapest = currency === null ? "least memory" : "cheapest";
+  return {
+    title: `Sizes that can do it, the ${cheapest} first`,
+    paragraphs: options.flatMap((option) =>
+      option.isPossible ? [] : [`${option.size.name}: ${option.why}.`],
+    ),
+    ...(rows.length > 0 && {
+      table: { head: currency === null ? head : [...head, "an hour"], rows },
+    }),
+  };
+}
+
+function changesSection({ variations }: Plan): Section {
+  return {
+    title: "What the same replicas shed",
+    paragraphs: [],
+    table: {
+      head: ["with", "shed"],
+      rows: variations.map(({ change, shedRatio }) => [change, percent(shedRatio)]),
+    },
+  };
+}
+
+function replicaSection({ workload, pooledReplicas }: Plan, advised: Fleet): Section {
+  const { replica, replicas, size } = advised;
+  const { turns, memoryTurns, cpuTurns, turnBytes, serverBytes, loadLineBytes } = replica;
+  const binds =
+    replica.binds === "memory"
+      ? `memory binds, its CPUs would carry ${count(cpuTurns)}`
+      : `CPU binds, its memory would carry ${count(memoryTurns)}`;
+  const isPenalty = workload.balancing === "random" && (pooledReplicas ?? replicas) < replicas;
+  return {
+    title: "What fills a replica",
+    paragraphs: [
+      `It carries ${countOf(turns, "turn")}: ${binds}. Below its load line at ` +
+        `${mebibytes(loadLineBytes)} are ${mebibytes(serverBytes)} for the server and idle ` +
+        `sessions, ${mebibytes(turnBytes)} for each turn, and a pool for those that hold more.`,
+      ...(isPenalty
+        ? [
+            "Many small gates shed more than one large one: if a turn found room wherever there is " +
+              `some, ${countOf(pooledReplicas ?? replicas, "replica")} of ${size.name} would do.`,
+          ]
+        : []),
+    ],
+  };
+}
+
+/** `0.84 %`; two digits that count. */
+function percent(ratio: number): string {
+  const value = ratio * 100;
+  if (value === 0) return "0 %";
+  if (value < 0.01) return "< 0.01 %";
+  return `${value >= 10 ? Math.round(value) : value.toPrecision(2)} %`;
+}
+
+function figure(value: number): string {
+  return value >= 100 ? count(Math.round(value)) : String(Number(value.toPrecision(3)));
+}
+
+function seconds(durationMs: number): string {
+  return durationMs % 1000 === 0 ? formatDuration(durationMs) : `${figure(durationMs / 1000)}s`;
+}
+
+/** `$1.52`, `1.52 CHF`; no sign where no currency is named. */
+function money(amount: number, currency: string | null): string {
+  const text = amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  if (currency === "USD") return `$${text}`;
+  return currency === null || currency === "" ? text : `${text} ${currency}`;
+}
+
+function count(number: number): string {
+  return number.toLocaleString("en");
+}
+
+function countOf(number: number, thing: string): string {
+  return `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${inMebibytes(bytes)} MiB`;
+}
