@@ -5,19 +5,11 @@
  */
 
 import { type Command, InvalidArgumentError } from "commander";
+import { TARGETS } from "../sizing/deploy/targets.ts";
 import type { Done } from "./flags.ts";
 import type { Io } from "./io.ts";
 
-/** Those of `sizing/deploy`, which is loaded when it is needed. */
-const PLATFORMS = [
-  "all",
-  "docker",
-  "kubernetes",
-  "compose",
-  "cloud-run",
-  "container-apps",
-  "systemd",
-];
+const PLATFORMS: readonly string[] = ["all", ...TARGETS];
 
 function collectTarget(text: string, before: readonly string[] = []): readonly string[] {
   if (PLATFORMS.includes(text)) return [...before, text];

@@ -13,9 +13,15 @@ import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics
 import { AppError } from "../lib/errors.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import { checkArtefacts } from "../sizing/deploy/check-artefacts.ts";
-import { makeDeployment, type Target, TARGETS } from "../sizing/deploy/deploy.ts";
+import { makeDeployment } from "../sizing/deploy/deploy.ts";
 import { namedVariables } from "../sizing/deploy/named-variables.ts";
-import { type DeployInput, premisesOf, problemsOf } from "../sizing/deploy/premises.ts";
+import {
+  type DeployInput,
+  premisesOf,
+  problemsOf,
+  profileWarnings,
+} from "../sizing/deploy/premises.ts";
+import { type Target, TARGETS } from "../sizing/deploy/targets.ts";
 import { loadWorkload } from "../sizing/load-workload.ts";
 import { type Fleet, makePlan } from "../sizing/plan.ts";
 import { deployedText, explanation } from "./deploy-text.ts";
@@ -54,7 +60,7 @@ const MAX_FILES = 1_000;
  * @throws {DiagnosticsError} `config_invalid` with what does not fit together, or in the files.
  */
 export async function runDeploy(options: DeployOptions, io: Io): Promise<number> {
-  const input = await inputOf(options, io);
+  const { input, warnings: ofProfile } = await inputOf(options, io);
   const problems = problemsOf(input);
   if (problems.length > 0) throw new DiagnosticsError("config_invalid", problems);
   const premises = premisesOf(input);
@@ -71,7 +77,12 @@ export async function runDeploy(options: DeployOptions, io: Io): Promise<number>
     return EXIT.ok;
   }
   await writeFiles(directory, deployment.artefacts, options.force, io);
-  const warnings = [...deployment.warnings, ...(await packageProblems(input, options, io))];
+  const warnings = [
+    ...ofProfile,
+    ...profileWarnings(input),
+    ...deployment.warnings,
+    ...(await packageProblems(input, options, io)),
+  ];
   io.stdout(deployedText({ ...deployment, warnings }, premises, shown));
   if (options.explain) io.stdout(explanation(deployment.artefacts));
   return EXIT.ok;
@@ -87,7 +98,10 @@ export function targetsOf(names: readonly string[]): readonly Target[] {
   return TARGETS.filter((target) => names.includes(target));
 }
 
-async function inputOf(options: DeployOptions, io: Io): Promise<DeployInput> {
+async function inputOf(
+  options: DeployOptions,
+  io: Io,
+): Promise<{ readonly input: DeployInput; readonly warnings: readonly string[] }> {
   const { workload: path, agent, serverFile, targets } = options;
   const isContained = targets.some((target) => target !== "systemd");
   const { agents, config } = await loadAll(
@@ -104,13 +118,13 @@ async function inputOf(options: DeployOptions, io: Io): Promise<DeployInput> {
   const serverPath = await serverFileOf(options, io);
   const { profile, workload } = loaded;
   const agentPath = within(agent, io, "the agents");
-  return {
+  const input: DeployInput = {
     name: options.name ?? (agents.length === 1 ? (agents[0]?.name ?? "agents") : "agents"),
     image: imageOf(options),
     folder: options.output,
     agentPath,
     serverFile: serverPath === null ? null : within(serverPath, io, "the server file"),
-    prometheus: options.prometheus ?? null,
+    prometheus: prometheusOf(options),
     variables: await variablesOf(agents, serverPath, config, io),
     agents,
     config,
@@ -118,6 +132,7 @@ async function inputOf(options: DeployOptions, io: Io): Promise<DeployInput> {
     workload,
     fleet: fleetOf(makePlan(profile, workload, loaded.sizes), options.size),
   };
+  return { input, warnings: loaded.warnings };
 }
 
 function imageOf({ image, check }: DeployOptions): string {
@@ -132,6 +147,14 @@ function imageOf({ image, check }: DeployOptions): string {
 }
 
 const IMAGE = /^[a-z0-9][a-z0-9._:/-]{0,250}(:[\w][\w.-]{0,127}|@sha256:[0-9a-f]{64})$/u;
+
+function prometheusOf({ prometheus }: DeployOptions): string | null {
+  if (prometheus === undefined) return null;
+  const isUrl = URL.canParse(prometheus) && /^https?:$/u.test(new URL(prometheus).protocol);
+  if (isUrl) return prometheus;
+  const shown = JSON.stringify(prometheus);
+  throw new AppError("usage", `Cannot ask Prometheus at ${shown}: an http or https URL is needed`);
+}
 
 function fleetOf(
   { advised, options }: ReturnType<typeof makePlan>,

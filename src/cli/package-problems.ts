@@ -13,6 +13,7 @@ import type { Io } from "./io.ts";
 import { packageVersion } from "./version.ts";
 
 const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_LOCK_BYTES = 64 * MAX_FILE_BYTES;
 
 /** By the scheme of the session store. */
 const DRIVERS: Readonly<Record<string, string>> = {
@@ -33,8 +34,11 @@ export async function packageProblems(
   const driver = DRIVERS[config.sessions.store?.protocol ?? ""];
   const needed = ["plimsoll", ...(driver === undefined ? [] : [driver])];
   const read = await readTextFile(resolve(workingDirectory, "package.json"), MAX_FILE_BYTES);
+  const lock = await readTextFile(resolve(workingDirectory, "package-lock.json"), MAX_LOCK_BYTES);
   const missing = read.ok ? needed.filter((name) => !dependsOn(read.text, name)) : needed;
-  if (missing.length === 0) return [];
+  if (missing.length === 0) {
+    return lock.ok ? [] : ["docker: package-lock.json is not there: npm install makes it"];
+  }
   const packages = missing.map((name) =>
     name === "plimsoll" ? `plimsoll@${packageVersion()}` : name,
   );

@@ -11,7 +11,6 @@ import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
 import { leastFleet } from "../plan.ts";
 import { cloudRunDrain } from "./cloud-run.ts";
 import { containerAppsDrain } from "./container-apps.ts";
-import type { Target } from "./deploy.ts";
 import { type Drain, drainOf } from "./drain.ts";
 import type { Facts } from "./facts.ts";
 import type { Premises } from "./premises.ts";
@@ -19,6 +18,7 @@ import { factsOfDockerfile, factsOfUnit } from "./read-line-facts.ts";
 import { factsOfDocument } from "./read-yaml-facts.ts";
 import { type Room, sizeText } from "./room.ts";
 import { scalingOf } from "./scaling.ts";
+import type { Target } from "./targets.ts";
 
 const MIB = 2 ** 20;
 

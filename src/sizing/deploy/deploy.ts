@@ -26,16 +26,7 @@ import { kubernetesArtefacts } from "./kubernetes.ts";
 import type { Premises } from "./premises.ts";
 import { LEAST_FILES_BYTES, type Room, roomOf } from "./room.ts";
 import { systemdArtefacts } from "./systemd.ts";
-
-export const TARGETS = [
-  "docker",
-  "kubernetes",
-  "compose",
-  "cloud-run",
-  "container-apps",
-  "systemd",
-] as const;
-export type Target = (typeof TARGETS)[number];
+import type { Target } from "./targets.ts";
 
 interface Platform {
   readonly artefacts: (premises: Premises, room: Room) => readonly Artefact[];

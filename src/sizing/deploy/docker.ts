@@ -68,7 +68,7 @@ function withShell(premises: Premises, room: Room): Artefact {
       "COPY . .",
       ...settings(premises),
       ...health(premises, "node"),
-      `ENTRYPOINT ${exec(["tini", "-g", "--", "node", PROGRAM])}`,
+      `ENTRYPOINT ${exec(["tini", "--", "node", PROGRAM])}`,
       `CMD ${exec(serveArguments(premises))}`,
     ],
   );

@@ -6,7 +6,7 @@
  */
 
 import { parseBytes } from "../../lib/bytes.ts";
-import type { Target } from "./deploy.ts";
+import type { Target } from "./targets.ts";
 
 export interface Fact<Value> {
   readonly place: string;

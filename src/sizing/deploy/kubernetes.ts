@@ -21,7 +21,7 @@ import { fleetOf } from "../plan.ts";
 const GIB = 2 ** 30;
 
 export function kubernetesArtefacts(premises: Premises, room: Room): readonly Artefact[] {
-  const scaling = scalingOf(premises, room, `{pod=~"${premises.name}-.*"}`);
+  const scaling = scalingOf(premises, room, `{pod=~"${premises.name}-[^-]+-[^-]+"}`);
   const claim = premises.isShared ? [] : [claimArtefact(premises, room)];
   const several = scaling === null ? [] : [disruptionArtefact(premises, room)];
   const scalers = scaling === null ? [] : scalingArtefacts(premises, room, scaling);

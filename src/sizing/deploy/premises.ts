@@ -113,6 +113,26 @@ export function problemsOf({ agents, config, fleet, ...input }: DeployInput): Di
   return problems;
 }
 
+/** What makes the profile say less of the agents that are deployed. */
+export function profileWarnings({
+  agents,
+  profile,
+}: Pick<DeployInput, "agents" | "profile">): readonly string[] {
+  const { name, version } = profile.agent;
+  const measured = agents.find((agent) => agent.name === name);
+  if (measured === undefined) {
+    return [`The profile is of ${name}, which is not among the agents: measure one of these.`];
+  }
+  const others = agents.filter((agent) => agent !== measured).map(nameOf);
+  const isChanged = measured.version !== version;
+  return [
+    ...(isChanged ? [`${name} has changed since it was measured: measure it again.`] : []),
+    ...(others.length > 0
+      ? [`The plan counts with turns of ${name}, also where they are of ${others.join(", ")}.`]
+      : []),
+  ];
+}
+
 /** Ports other than that of HTTPS, of what is named in the files. */
 function egressOf(agents: readonly AgentDefinition[], config: Config): readonly EgressPort[] {
   const { store } = config.sessions;

@@ -256,6 +256,7 @@ describe("plimsoll deploy", () => {
         systemd/support.service
 
       Mind:
+        - support has changed since it was measured: measure it again.
         - cloud-run: a turn of 5m (limits.turnTime of support) is cut off by a stop,
           which leaves 5s.
         - container-apps: say where your Prometheus is by --prometheus, or edit
@@ -287,6 +288,11 @@ describe("plimsoll deploy", () => {
     expect(second.problems).toContain("--force replaces it");
     expect((await deploy(own)).code).toBe(0);
     expect(await filesIn(join(own, "deploy"))).toEqual(before);
+  });
+
+  it("says when the profile is of another agent than those that are deployed", async () => {
+    const { stdout } = await deployed("other", { agentFile: AGENT.replace("support", "sales") });
+    expect(stdout).toContain("The profile is of support, which is not among the agents");
   });
 
   it("takes a size of the plan by its name", async () => {
@@ -336,6 +342,7 @@ describe("plimsoll deploy", () => {
       "--target cloud-run error: takes no service",
     ],
     ["an image without a tag", { image: "support" }, "it is [registry/]name:tag"],
+    ["a Prometheus without a scheme", { prometheus: "prom:9090" }, "an http or https URL is needed"],
     ["an image that is an option", { image: "--privileged" }, "Cannot use the image"],
     [
       "no size that can do it",

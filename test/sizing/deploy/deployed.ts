@@ -10,7 +10,7 @@ import { type DeployOptions, runDeploy } from "../../../src/cli/deploy.ts";
 import type { Io } from "../../../src/cli/io.ts";
 import { DiagnosticsError, formatDiagnostics } from "../../../src/lib/diagnostics.ts";
 import { AppError } from "../../../src/lib/errors.ts";
-import { TARGETS } from "../../../src/sizing/deploy/deploy.ts";
+import { TARGETS } from "../../../src/sizing/deploy/targets.ts";
 import { PROFILE } from "../profiles.ts";
 
 export const STORE = { PLIMSOLL_SESSIONS_STORE: "postgres://user:secret@db:5432/sessions" };
