@@ -158,7 +158,7 @@ describe("runSimulate", () => {
 
   it("is Markdown for a page of others", async () => {
     const { stdout } = await simulated({ "s.yaml": BUSY }, { format: "markdown" });
-    expect(stdout).toContain("| shed, of attempts |");
+    expect(stdout).toContain("- shed, of attempts: ");
     expect(stdout).not.toContain("NaN");
   });
 });
