@@ -44,6 +44,8 @@ export async function measure(
   const busyNotes = busyNotesNow();
   const state = new StateFile(options.stateFile, keyOf(options));
   const results = options.isFresh ? {} : await state.read(Date.now());
+  // Whoever cannot be given the profile is told so before the run, and not after it.
+  await state.write(results, Date.now());
   const toolNames = new Set<string>();
   await using model = isClaude ? null : await openModel(options, protocol, toolNames);
   await using server = await MeasuredServer.open({
