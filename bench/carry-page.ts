@@ -6,7 +6,7 @@
 
 import type { BenchmarkOutcome } from "./result.ts";
 import { failureOf, heldOver, SHED_RATIO, type Carried, type Run } from "./carry-run.ts";
-import { trafficAt } from "./erlang.ts";
+import { trafficAt } from "../src/sizing/erlang.ts";
 import { summaryTable, table } from "./page.ts";
 import { plotOf, type Line } from "./plot.ts";
 import { sampled } from "./turn-load.ts";

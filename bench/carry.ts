@@ -8,7 +8,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { carryPage } from "./carry-page.ts";
-import { trafficAt } from "./erlang.ts";
+import { trafficAt } from "../src/sizing/erlang.ts";
 import {
   AGENT,
   failureOf,

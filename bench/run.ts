@@ -12,6 +12,7 @@
 import { balloons } from "./balloons.ts";
 import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
+import { erlangCheck } from "./erlang-check.ts";
 import { guardSim } from "./guard-sim.ts";
 import { idle } from "./idle.ts";
 import { idleSessions } from "./idle-sessions.ts";
@@ -25,6 +26,7 @@ import { prediction } from "./prediction.ts";
 import { reattach } from "./reattach.ts";
 import { replicas } from "./replicas.ts";
 import { retention } from "./retention.ts";
+import { retries } from "./retries.ts";
 import { runAndWrite, Unavailable, type Benchmark, type Claim } from "./result.ts";
 import { shed } from "./shed.ts";
 import { soak } from "./soak.ts";
@@ -52,6 +54,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   stores,
   idleSessions,
   measure,
+  erlangCheck,
+  retries,
 ];
 
 const words = process.argv.slice(2);

@@ -5,10 +5,14 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { Plan } from "../src/sizing/plan.ts";
+import type { SimulationResult } from "../src/sizing/simulate/result.ts";
+import { run as runPlimsoll } from "./cli/plimsoll.ts";
 import { ask, get, ROOT, serveExample } from "./helpers/example.ts";
 
 const TESTED = [
   "agui-page",
+  "fleet",
   "hello-agent",
   "mcp-stdio",
   "single-container",
@@ -36,6 +40,25 @@ describe("examples", () => {
     expect(toolCalls).toMatchObject([
       { name: "convert_length", input: { from: "mm" }, result: '{"value":1,"unit":"mm"}' },
     ]);
+  });
+
+  it("fleet is simulated in seconds, and scales with its day", async () => {
+    const directory = join(ROOT, "examples/fleet");
+    const args = ["simulate", "scenario.yaml", "--format", "json"];
+    const { code, stdout } = await runPlimsoll(args, { directory });
+    expect(code).toBe(0);
+    const { shedRatio, replicas } = JSON.parse(stdout) as SimulationResult;
+    expect(shedRatio.value).toBeLessThan(0.05);
+    expect(replicas.mostUp).toBeGreaterThan(replicas.fewestUp);
+  });
+
+  it("fleet has a plan for its users, at a price", async () => {
+    const directory = join(ROOT, "examples/fleet");
+    const { code, stdout, stderr } = await runPlimsoll(["plan", "--format", "json"], { directory });
+    expect([code, stderr]).toEqual([0, ""]);
+    const { advised, workload } = JSON.parse(stdout) as Plan;
+    expect(advised?.shedRatio).toBeLessThanOrEqual(workload.shedTargetRatio);
+    expect(advised?.hourly).toBeGreaterThan(0);
   });
 
   it("mcp-stdio starts its server from beside the agent file", async () => {

@@ -8,7 +8,7 @@
 import { type Artefact, wrapped } from "../sizing/deploy/artefact.ts";
 import type { Deployment } from "../sizing/deploy/deploy.ts";
 import type { Premises } from "../sizing/deploy/premises.ts";
-import { countOf } from "./figures.ts";
+import { countOf } from "../lib/figures.ts";
 import { alignedLines } from "../lib/table.ts";
 
 const COLUMNS = 80;

@@ -15,6 +15,7 @@ import type { Io } from "./io.ts";
 import { addMeasure } from "./measure-command.ts";
 import { addPlan } from "./plan-command.ts";
 import { addSessions } from "./session-commands.ts";
+import { addSimulate } from "./simulate-command.ts";
 import { packageVersion } from "./version.ts";
 
 /** Runs a command; resolves to the exit code. Never rejects. */
@@ -46,6 +47,7 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     addCheck,
     addMeasure,
     addPlan,
+    addSimulate,
     addDeploy,
     addSessions,
     addKeys,

@@ -78,15 +78,28 @@ export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix):
 
 /** As many as use the target share of the CPU; one in any case, however slow. */
 function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix): number {
-  const { cpuMs } = profile.turn;
+  const startMs = startCpuMsOf(profile);
+  const cpuMs = startMs + streamCoresOf(profile) * Math.max(0, turnMs - startMs);
   if (cpuMs === 0) return Infinity;
   const turnsAtOnce = (CPU_TARGET_RATIO * cpus * Math.max(turnMs, cpuMs)) / cpuMs;
   // 0.7 × 2 is a little less than 1.4.
   return Math.max(1, Math.floor(turnsAtOnce + 1e-9));
 }
 
+/** Of a CPU, what a turn uses once its process has started, for as long as it lasts. */
+export function streamCoresOf(profile: Profile): number {
+  const { cpuMs, duration } = profile.turn;
+  const startMs = startCpuMsOf(profile);
+  return (cpuMs - startMs) / Math.max(1, duration.meanMs - startMs);
+}
+
+/** It is part of what was measured of whole turns. */
+function startCpuMsOf({ start, turn }: Profile): number {
+  return Math.min(start.cpuMs, turn.cpuMs);
+}
+
 /** What a replica will have learned of such turns when it has seen many. */
-function modelOf(profile: Profile, mix: TurnMix): FootprintModel {
+export function modelOf(profile: Profile, mix: TurnMix): FootprintModel {
   const { peak, bytesPerCarriedByte, turns } = profile.turn;
   const carried = bytesPerCarriedByte * mix.carriedDeviationBytes;
   return {
@@ -103,7 +116,7 @@ function modelOf(profile: Profile, mix: TurnMix): FootprintModel {
 }
 
 /** {@link poolBytes} of so many turns alike, in constant time. */
-function poolOf(model: FootprintModel, turns: number): number {
+export function poolOf(model: FootprintModel, turns: number): number {
   const { errorBytes, deviationBytes } = model;
   return poolBytes([
     {

@@ -29,6 +29,7 @@ describe("plimsoll", () => {
       "check",
       "measure",
       "plan",
+      "simulate",
       "deploy",
       "sessions",
       "keys",

@@ -9,11 +9,13 @@ import { AgentFile } from "../../src/agent/schema.ts";
 import { jsonSchemaText, keyTable, variableTable, withTables } from "../../src/config/reference.ts";
 import { ServerFile } from "../../src/config/schema.ts";
 import { PriceFile, WorkloadFile } from "../../src/sizing/workload.ts";
+import { ScenarioFile } from "../../src/sizing/simulate/scenario-schema.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
 const tables = {
   agent: keyTable(AgentFile),
+  scenario: keyTable(ScenarioFile),
   server: keyTable(ServerFile),
   variables: variableTable(),
   workload: keyTable(WorkloadFile),
@@ -53,6 +55,7 @@ const GENERATED: Readonly<Record<string, (present: string) => string>> = {
   "docs/agent-file.md": (page) => withTables(page, tables),
   "docs/benchmarks.md": (page) => withTables(page, { short: shortTable() }),
   "docs/plan.md": (page) => withTables(page, tables),
+  "docs/simulate.md": (page) => withTables(page, tables),
   "docs/server-file.md": (page) => withTables(page, tables),
   "schemas/agent.schema.json": () => jsonSchemaText(AgentFile, "An agent of Plimsoll"),
   "schemas/plimsoll.schema.json": () => jsonSchemaText(ServerFile, "A server of Plimsoll"),
@@ -68,7 +71,7 @@ describe("generated files", () => {
   });
 
   it("describes every key", () => {
-    for (const table of [tables.agent, tables.server, tables.workload, tables.prices]) {
+    for (const table of Object.values(tables)) {
       expect(table.split("\n").filter((row) => / \|  \|$|\|\s+\|$/u.test(row))).toEqual([]);
     }
   });

@@ -8,6 +8,7 @@ import { describe, expect, it } from "vitest";
 import { AgentFile } from "../../src/agent/schema.ts";
 import { keyTable } from "../../src/config/reference.ts";
 import { ServerFile } from "../../src/config/schema.ts";
+import { ScenarioFile } from "../../src/sizing/simulate/scenario-schema.ts";
 import { ERRORS } from "../../src/lib/errors.ts";
 import { ATTRIBUTES, METRICS, type MetricSpec } from "../../src/telemetry/names.ts";
 
@@ -25,7 +26,7 @@ const text = new Map(pages.map((page) => [page, readFileSync(join(ROOT, page), "
 const operations = text.get("docs/operations.md") ?? "";
 
 const keys = new Set(
-  [keyTable(ServerFile), keyTable(AgentFile)].flatMap((table) =>
+  [keyTable(ServerFile), keyTable(AgentFile), keyTable(ScenarioFile)].flatMap((table) =>
     [...table.matchAll(/^\| `([^`]+)`/gm)].map(([, key = ""]) => key),
   ),
 );

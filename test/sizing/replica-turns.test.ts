@@ -48,6 +48,14 @@ describe("replicaTurns", () => {
     expect(found.memoryTurns).toBeGreaterThan(100);
   });
 
+  it("counts the CPU of a start once, and that of streaming for as long as a turn lasts", () => {
+    // 0.45 s for the start, and 0.55 s in the 9.55 s after it.
+    const cpuMs = 450 + (550 / 9_550) * (20_000 - 450);
+    const size = { memoryBytes: 16 * GiB, cpus: 2 };
+    const { cpuTurns } = replicaTurns(PROFILE, size, { ...MIX, turnMs: 20_000 });
+    expect(cpuTurns).toBe(Math.floor((1.4 * 20_000) / cpuMs));
+  });
+
   it("is one turn by CPU however small the share, and none by memory where none fits", () => {
     const slow = replicaTurns(PROFILE, { memoryBytes: 2 * GiB, cpus: 0.05 }, MIX);
     expect(slow.turns).toBe(1);

@@ -66,7 +66,7 @@ export async function measure(
     agentName: agent.name,
     protocol,
     isKept: agent.hosting.pattern !== "ephemeral",
-    toolNames: () => [...toolNames],
+    toolNames: isClaude ? null : () => [...toolNames],
     mayCallAll: options.mayCallAll,
     onTurn: listener.turnEnded,
     signal,
