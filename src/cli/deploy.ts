@@ -175,7 +175,7 @@ function fleetOf(
 /** As the image has it: relative to the folder that it is made of, which is the working directory. */
 function within(path: string, { workingDirectory }: Io, what: string): string {
   const inside = relative(workingDirectory, resolve(workingDirectory, path));
-  if (inside.startsWith("..")) {
+  if (inside === ".." || inside.startsWith(`..${sep}`)) {
     const place = `Cannot put ${what} into an image: ${path} is outside of this folder`;
     throw new AppError("usage", `${place}; run it in the folder of which the image is made`);
   }

@@ -71,7 +71,7 @@ function scraped({ port, metricsNeedKey }: Premises): Tree {
     ? "; it needs the key of an operator, or telemetry.publicMetrics: true"
     : "";
   return {
-    "prometheus.io/scrape": said("true", `by what scrapes pods with this annotation${key}`),
+    "prometheus.io/scrape": said("true", `for a Prometheus that goes by annotations of pods${key}`),
     "prometheus.io/port": said(String(port), "listen.port"),
     "prometheus.io/path": "/metrics",
   };

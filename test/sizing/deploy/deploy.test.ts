@@ -6,6 +6,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -91,6 +92,22 @@ describe("artefacts", () => {
     expect(problems).toBe("");
     expect(code).toBe(0);
     expectValid(await filesIn(output));
+  });
+
+  it("of examples are all of those that have agents, but for the one that is no fleet", async () => {
+    const names = await readdir(join(ROOT, "examples"));
+    const withAgents = names.filter((name) =>
+      ["agent.yaml", "agents"].some((agent) => existsSync(join(ROOT, "examples", name, agent))),
+    );
+    const tried = EXAMPLES.map(([name]) => name);
+    expect(withAgents.toSorted()).toEqual([...tried, "single-container"].toSorted());
+    const root = join(ROOT, "examples/single-container");
+    const { problems } = await deploy(root, {
+      agent: join(root, "agent.yaml"),
+      workload: join(folder, "workload.yaml"),
+      output: join(folder, "none"),
+    });
+    expect(problems).toContain("a fleet cannot be planned for it");
   });
 
   it.each<[string, Given]>([
