@@ -67,18 +67,19 @@ export function plotSvg(plot: Plot): string {
   const yTicks = ticksOf(0, highest, Math.ceil);
   const top = yTicks.at(-1) ?? 1;
   const from = points.reduce((least, [x]) => Math.min(least, x), 0);
-  const to = points.reduce((most, [x]) => Math.max(most, x), Number.MIN_VALUE);
+  const furthest = points.reduce((most, [x]) => Math.max(most, x), from);
+  const to = furthest > from ? furthest : from + 1;
   const scales = {
     atX: (x: number) => LEFT + ((x - from) / (to - from)) * (RIGHT_END - LEFT),
     atY: (y: number) => BASE - (y / top) * (BASE - TOP),
   };
-  const xTicks = plot.xTicks ?? ticksOf(from, points.length === 0 ? 1 : to, Math.floor);
+  const xTicks = plot.xTicks ?? ticksOf(from, to, Math.floor);
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}" font-family="system-ui, sans-serif" font-size="12" fill="var(--ink)">`,
     `<text x="${LEFT}" y="16" font-size="14" font-weight="600">${escaped(title)}</text>`,
     `<text x="${LEFT}" y="34" fill="var(--faint)">${escaped(yTitle)}</text>`,
     ...yTicks.map((tick) => yTickOf(tick, scales)),
-    ...(points.length === 0 ? [] : xTicks.map((tick) => xTickOf(tick, scales))),
+    ...xTicks.map((tick) => xTickOf(tick, scales)),
     ...series.map((each, at) => seriesOf(each, colourOf(each, at), scales)),
     ...labelsOf(series, scales),
     `<text x="${(LEFT + RIGHT_END) / 2}" y="${HEIGHT - 8}" text-anchor="middle" fill="var(--faint)">${escaped(xTitle)}</text>`,
