@@ -359,7 +359,11 @@ describe("plimsoll deploy", () => {
       "--target cloud-run error: takes no service",
     ],
     ["an image without a tag", { image: "support" }, "it is [registry/]name:tag"],
-    ["a Prometheus without a scheme", { prometheus: "prom:9090" }, "an http or https URL is needed"],
+    [
+      "a Prometheus without a scheme",
+      { prometheus: "prom:9090" },
+      "an http or https URL is needed",
+    ],
     ["an image that is an option", { image: "--privileged" }, "Cannot use the image"],
     [
       "no size that can do it",
