@@ -93,13 +93,13 @@ function factsText(facts: readonly Fact[]): string {
 /** What does not fit on the line goes on below itself. */
 function folded(head: string, text: string): string {
   const lines = wrapped(text, COLUMNS - head.length);
-  return lines.map((line, at) => (at === 0 ? head : " ".repeat(head.length)) + line).join("\n").trimEnd();
+  return lines
+    .map((line, at) => (at === 0 ? head : " ".repeat(head.length)) + line)
+    .join("\n")
+    .trimEnd();
 }
 
-function chartsText(
-  { charts, end }: NonNullable<Section["charts"]>,
-  paint: ReportPaint,
-): string {
+function chartsText({ charts, end }: NonNullable<Section["charts"]>, paint: ReportPaint): string {
   const drawn = charts.map((chart) => chartLines(chart, (text) => paint("cyan", text)).join("\n"));
   return [...drawn, chartAxis(end)].join("\n\n");
 }

@@ -2,7 +2,13 @@
  * Goal: a plot says what it shows, whatever the figures, on light and on dark.
  */
 import { describe, expect, it } from "vitest";
-import { type Plot, PLOT_COLOURS, PLOT_STYLE, plotSvg, type Series } from "../../src/sizing/plot.ts";
+import {
+  type Plot,
+  PLOT_COLOURS,
+  PLOT_STYLE,
+  plotSvg,
+  type Series,
+} from "../../src/sizing/plot.ts";
 
 const PLOT: Plot = {
   title: "Turns in flight",

@@ -13,7 +13,10 @@ import type { SamplePoint } from "./tally.ts";
 type ValueOf = (point: SamplePoint) => number;
 
 export function simulationReport(result: SimulationResult): Report {
-  const charts = CHARTS.map(({ title, valueOf }) => ({ title, values: result.points.map(valueOf) }));
+  const charts = CHARTS.map(({ title, valueOf }) => ({
+    title,
+    values: result.points.map(valueOf),
+  }));
   const end = `${count(Math.round(result.durationMs / 1000))} s`;
   return {
     title: `A simulated fleet for the agent ${result.agent}`,
