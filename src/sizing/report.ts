@@ -209,8 +209,8 @@ function factsHtml(facts: readonly Fact[]): string {
   const hasNotes = facts.some(([, , note]) => note !== undefined);
   const kind = hasNotes ? "" : ' class="text"';
   const rows = facts.map(([name, value, note = ""]) => {
-    const noted = hasNotes ? `<td class="text">${escaped(note)}</td>` : "";
-    return `<tr><th>${escaped(name)}</th><td${kind}>${escaped(value)}</td>${noted}</tr>`;
+    const noted = hasNotes ? `<td class="text">${textHtml(note)}</td>` : "";
+    return `<tr><th>${escaped(name)}</th><td${kind}>${textHtml(value)}</td>${noted}</tr>`;
   });
   return `<div class="table"><table><tbody>\n${rows.join("\n")}\n</tbody></table></div>`;
 }
@@ -249,6 +249,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: right; padding: 0.3rem 0 0.3rem 1rem; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th { color: var(--faint); font-weight: 500; }
+th, td { vertical-align: top; }
 td.text { text-align: left; }
 code { font-size: 0.9em; }
 figure { margin: 1.5rem 0; overflow-x: auto; }
