@@ -5,6 +5,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { Plan } from "../src/sizing/plan.ts";
 import type { SimulationResult } from "../src/sizing/simulate/result.ts";
 import { run as runPlimsoll } from "./cli/plimsoll.ts";
 import { ask, get, ROOT, serveExample } from "./helpers/example.ts";
@@ -49,6 +50,15 @@ describe("examples", () => {
     const { shedRatio, replicas } = JSON.parse(stdout) as SimulationResult;
     expect(shedRatio.value).toBeLessThan(0.05);
     expect(replicas.mostUp).toBeGreaterThan(replicas.fewestUp);
+  });
+
+  it("fleet has a plan for its users, at a price", async () => {
+    const directory = join(ROOT, "examples/fleet");
+    const { code, stdout, stderr } = await runPlimsoll(["plan", "--format", "json"], { directory });
+    expect([code, stderr]).toEqual([0, ""]);
+    const { advised, workload } = JSON.parse(stdout) as Plan;
+    expect(advised?.shedRatio).toBeLessThanOrEqual(workload.shedTargetRatio);
+    expect(advised?.hourly).toBeGreaterThan(0);
   });
 
   it("mcp-stdio starts its server from beside the agent file", async () => {

@@ -8,7 +8,7 @@ import type { AgentDefinition } from "../agent/definition.ts";
 import type { Config } from "../config/config.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ListeningServer } from "../server/serve.ts";
-import { countOf, mebibytes } from "./figures.ts";
+import { countOf, mebibytes } from "../lib/figures.ts";
 import { painter, type Paint } from "./paint.ts";
 
 export interface BannerFacts {

@@ -18,7 +18,7 @@ import {
 } from "../lib/diagnostics.ts";
 import { AppError } from "../lib/errors.ts";
 import { EXIT } from "./exit-codes.ts";
-import { countOf } from "./figures.ts";
+import { countOf } from "../lib/figures.ts";
 import type { Io } from "./io.ts";
 import { type LoadOptions, tryLoad } from "./load.ts";
 

@@ -8,6 +8,10 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { MODEL_PROVIDERS, type ModelProvider } from "../agent/definition.ts";
 import type { LoadOptions } from "./load.ts";
 
+/** In which a report can be printed. */
+export const REPORT_FORMATS = ["text", "markdown", "json", "html"] as const;
+export type ReportFormat = (typeof REPORT_FORMATS)[number];
+
 /** Gets the exit code of the command that ran. */
 export type Done = (exitCode: number) => void;
 

@@ -4,15 +4,15 @@
  * @module
  */
 
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join, relative, resolve } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AGENT_NAME } from "../agent/definition.ts";
-import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { programName, quoted } from "./shell-command.ts";
+import { type FileText, writeFiles } from "./write-files.ts";
 
 const TEMPLATE = fileURLToPath(new URL("../../templates/agent/", import.meta.url));
 
@@ -29,16 +29,12 @@ export async function runInit({ folder, name, force }: InitOptions, io: Io): Pro
   const directory = resolve(io.workingDirectory, folder);
   const agentName = checkedName(name ?? nameOf(directory), name === undefined);
   const files = await filesOfTemplate();
-  if (!force) await refuseToReplace(directory, files, io);
-
+  const texts: FileText[] = [];
   for (const { from, to } of files) {
     const text = await readFile(join(TEMPLATE, from), "utf8");
-    const path = join(directory, to);
-    await writing(path, io, async () => {
-      await mkdir(dirname(path), { recursive: true });
-      await writeFile(path, text.replaceAll("{{name}}", agentName));
-    });
+    texts.push({ path: to, text: text.replaceAll("{{name}}", agentName) });
   }
+  await writeFiles(directory, texts, force, io);
   io.stdout(nextSteps(agentName, directory, files, io));
   return EXIT.ok;
 }
@@ -76,39 +72,6 @@ async function filesOfTemplate(): Promise<readonly TemplateFile[]> {
       // npm leaves a .gitignore out of a package.
       .map((from) => ({ from, to: from === "gitignore" ? ".gitignore" : from }))
   );
-}
-
-async function refuseToReplace(
-  directory: string,
-  files: readonly TemplateFile[],
-  io: Io,
-): Promise<void> {
-  for (const { to } of files) {
-    const path = join(directory, to);
-    const isThere = await writing(path, io, () => exists(path));
-    if (!isThere) continue;
-    const shown = relative(io.workingDirectory, path);
-    throw new AppError("usage", `Cannot write ${shown}: it is there already; --force replaces it`);
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(ifMissing)) !== null;
-}
-
-function ifMissing(thrown: unknown): null {
-  if (errnoOf(thrown) === "ENOENT") return null;
-  throw thrown;
-}
-
-async function writing<T>(path: string, io: Io, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    const shown = relative(io.workingDirectory, path);
-    const reason = errnoOf(cause) ?? "unknown";
-    throw new AppError("usage", `Cannot write ${shown}: ${reason}`, { cause });
-  }
 }
 
 function nextSteps(

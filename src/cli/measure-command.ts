@@ -6,7 +6,14 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseBytes } from "../lib/bytes.ts";
-import { type CommonFlags, type Done, loadOptions, withCommonFlags } from "./flags.ts";
+import {
+  type CommonFlags,
+  type Done,
+  loadOptions,
+  REPORT_FORMATS,
+  type ReportFormat,
+  withCommonFlags,
+} from "./flags.ts";
 import type { Io } from "./io.ts";
 
 interface MeasureFlags extends Omit<CommonFlags, "rehearse"> {
@@ -20,7 +27,7 @@ interface MeasureFlags extends Omit<CommonFlags, "rehearse"> {
   readonly fresh?: boolean;
   readonly prior: boolean;
   readonly output?: string;
-  readonly format: "text" | "markdown" | "json" | "html";
+  readonly format: ReportFormat;
 }
 
 export function addMeasure(program: Command, io: Io, done: Done): void {
@@ -48,7 +55,7 @@ export function addMeasure(program: Command, io: Io, done: Done): void {
     .option("--fresh", "do not go on from a run that was cut short")
     .addOption(
       new Option("--format <format>", "how to print the report")
-        .choices(["text", "markdown", "json", "html"])
+        .choices(REPORT_FORMATS)
         .default("text"),
     )
     .action(async (path: string, flags: MeasureFlags) => {

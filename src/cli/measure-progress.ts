@@ -8,7 +8,7 @@ import type { MeasureListener } from "../sizing/measure/options.ts";
 import { type Protocol, STEP_NAMES, type StepName, STEPS } from "../sizing/measure/protocol.ts";
 import type { PartialResults } from "../sizing/measure/state.ts";
 import { median } from "../sizing/statistics.ts";
-import { countOf, mebibytes, seconds } from "./figures.ts";
+import { countOf, mebibytes, seconds } from "../lib/figures.ts";
 import type { Io } from "./io.ts";
 
 /** To stderr: the report alone goes to stdout. */

@@ -10,28 +10,24 @@ import { fileURLToPath } from "node:url";
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
-import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { footprintVersion } from "../server/open-gate.ts";
-import { writeDurably } from "../session/durable-file.ts";
 import { footprintSamples } from "../sizing/measure/analyse.ts";
 import { savePrior } from "../sizing/measure/prior.ts";
 import { profileReport } from "../sizing/measure/profile-report.ts";
 import { type Measurement, measure } from "../sizing/measure/run.ts";
-import { StateFile } from "../sizing/measure/state.ts";
+import { StateFile, writeOutput } from "../sizing/measure/state.ts";
 import { verdictOf } from "../sizing/measure/verdict.ts";
 import type { Profile } from "../sizing/profile.ts";
 import { reportHtml, reportMarkdown, reportText } from "../sizing/report.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { ReportFormat } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { loadAll, type LoadOptions } from "./load.ts";
 import { MeasureProgress } from "./measure-progress.ts";
 import { painter } from "./paint.ts";
 import { listenToSignals } from "./signals.ts";
 import { packageVersion } from "./version.ts";
-
-export const REPORT_FORMATS = ["text", "markdown", "json", "html"] as const;
-export type ReportFormat = (typeof REPORT_FORMATS)[number];
 
 export interface MeasureCommandOptions extends LoadOptions {
   readonly agentName?: string;
@@ -76,7 +72,7 @@ export async function runMeasure(options: MeasureCommandOptions, io: Io): Promis
     return EXIT.interrupted;
   }
   const { profile } = measurement;
-  await save(output, `${JSON.stringify(profile, null, 2)}\n`);
+  await writeOutput(output, `${JSON.stringify(profile, null, 2)}\n`);
   await new StateFile(stateFile, "").remove();
   io.stdout(reportAs(options.format, profile, io));
   io.stderr(`\nProfile: ${options.output ?? `${agent.name}.profile.json`}\n`);
@@ -87,7 +83,7 @@ export async function runMeasure(options: MeasureCommandOptions, io: Io): Promis
 /** What the measured server is run with. */
 async function surroundings(options: MeasureCommandOptions, io: Io) {
   const { environment, workingDirectory } = io;
-  const { serverFile, flags } = options;
+  const { serverFile, flags, scriptFile } = options;
   const file = serverFile === undefined ? {} : { file: serverFile };
   const { effective, sources } = await loadConfig({
     ...file,
@@ -104,6 +100,7 @@ async function surroundings(options: MeasureCommandOptions, io: Io) {
   const ofProvider = provider === undefined ? [] : ["--provider", provider];
   const sets = forwarded.flatMap(([name]) => ["--set", `${name}=${effective.get(name)}`]);
   return {
+    ...(scriptFile !== undefined && { scriptFile: resolve(workingDirectory, scriptFile) }),
     serveArgs: [...model, ...ofProvider, ...sets],
     program: [process.execPath, programFile()],
     environment,
@@ -123,15 +120,6 @@ function oneOf(agents: readonly AgentDefinition[], name: string | undefined): Ag
 function noClaude({ name }: AgentDefinition): AppError {
   const cure = "name another by --provider, or leave out --claude";
   return new AppError("usage", `Cannot let Claude answer: ${name} is of \`rehearsal\`; ${cure}`);
-}
-
-async function save(file: string, text: string): Promise<void> {
-  try {
-    await writeDurably(file, text);
-  } catch (cause) {
-    const reason = errnoOf(cause) ?? "unknown";
-    throw new AppError("storage_failed", `Cannot write the profile: ${reason}`, { cause });
-  }
 }
 
 function reportAs(format: ReportFormat, profile: Profile, { color }: Io): string {

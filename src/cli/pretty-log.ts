@@ -7,7 +7,7 @@
 
 import { printable } from "../lib/diagnostics.ts";
 import type { LogDestination } from "../telemetry/log.ts";
-import { count, dollars, mebibytes, seconds } from "./figures.ts";
+import { count, dollars, mebibytes, seconds } from "../lib/figures.ts";
 import { painter, type Paint } from "./paint.ts";
 
 export function prettyLog(write: (text: string) => void, color: boolean): LogDestination {

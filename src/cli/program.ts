@@ -8,6 +8,7 @@ import { Command, CommanderError, Option } from "commander";
 import { DIAGNOSTICS_FORMATS, DiagnosticsError, formatDiagnostics } from "../lib/diagnostics.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
+import { addDeploy } from "./deploy-command.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import { type CommonFlags, type Done, loadOptions, parsePort, withCommonFlags } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -47,6 +48,7 @@ function describeProgram(io: Io, done: (exitCode: number) => void): Command {
     addMeasure,
     addPlan,
     addSimulate,
+    addDeploy,
     addSessions,
     addKeys,
     addRehearse,

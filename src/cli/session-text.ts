@@ -9,7 +9,7 @@ import { formatDuration } from "../lib/duration.ts";
 import type { ListedRecord } from "../session/session-record.ts";
 import type { Sweep } from "../session/session-sweeper.ts";
 import type { MessagePart, Transcript } from "../session/transcript.ts";
-import { count, countOf, dollars } from "./figures.ts";
+import { count, countOf, dollars } from "../lib/figures.ts";
 import type { Paint } from "./paint.ts";
 import { alignedLines } from "../lib/table.ts";
 

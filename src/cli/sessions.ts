@@ -16,7 +16,7 @@ import type { SessionRecord } from "../session/session-record.ts";
 import { openObjectStore } from "../session/stores/open-object-store.ts";
 import { isUnreadable } from "../session/stores/readable.ts";
 import { EXIT } from "./exit-codes.ts";
-import { count, countOf, dollars } from "./figures.ts";
+import { count, countOf, dollars } from "../lib/figures.ts";
 import type { Io } from "./io.ts";
 import { painter } from "./paint.ts";
 import { archiveOf, openArchive, openPlace } from "./session-place.ts";

@@ -13,10 +13,12 @@ import { readTextFile } from "../lib/text-file.ts";
 import type { YamlDocument } from "../lib/yaml-document.ts";
 import { readYaml } from "../lib/yaml-file.ts";
 import { readProfile } from "../sizing/profile.ts";
+import { reportHtml, reportMarkdown, reportText } from "../sizing/report.ts";
 import { resultOf, shedRatioOf, type SimulationResult } from "../sizing/simulate/result.ts";
 import { ScenarioFile } from "../sizing/simulate/scenario-schema.ts";
 import { type Setup, setUp } from "../sizing/simulate/scenario.ts";
 import { TooMuch } from "../sizing/simulate/simulation-terms.ts";
+import { simulationReport } from "../sizing/simulate/simulation-report.ts";
 import { simulate } from "../sizing/simulate/simulation.ts";
 import { parseTrace, type TraceTurns } from "../sizing/simulate/trace.ts";
 import { TYPICAL_PROFILE } from "../sizing/simulate/typical-profile.ts";
@@ -24,7 +26,6 @@ import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { painter } from "./paint.ts";
 import { readSimulateFlags, type SimulateFlags, withFlags } from "./simulate-flags.ts";
-import { simulationText } from "./simulate-text.ts";
 
 export interface SimulateOptions extends SimulateFlags {
   /** The scenario file; the flags alone without it. */
@@ -49,7 +50,7 @@ const COMMAND_LINE = "command line";
 export async function runSimulate(options: SimulateOptions, io: SimulateIo): Promise<number> {
   const { setup, notes, document } = await prepare(options, io);
   const result = runWithin(setup, notes, document);
-  const text = await shown(result, options, io);
+  const text = shown(result, options, io);
   if (options.output === undefined) io.stdout(text);
   else await write(resolve(io.workingDirectory, options.output), text, options.output);
   if (options.output !== undefined) io.stdout(`Written to ${options.output}\n`);
@@ -148,24 +149,20 @@ async function textOf(path: string, workingDirectory: string, maxBytes: number):
   throw new DiagnosticsError("config_invalid", [placeless(path, read.message, read.remedy)]);
 }
 
-async function shown(
+function shown(
   result: SimulationResult,
   { format }: SimulateOptions,
   { color }: SimulateIo,
-): Promise<string> {
+): string {
   switch (format) {
     case "json":
       return `${JSON.stringify(result, null, 2)}\n`;
-    case "html": {
-      const { simulationHtml } = await import("./simulate-html.ts");
-      return simulationHtml(result);
-    }
-    case "markdown": {
-      const { simulationMarkdown } = await import("./simulate-markdown.ts");
-      return simulationMarkdown(result);
-    }
+    case "html":
+      return reportHtml(simulationReport(result));
+    case "markdown":
+      return reportMarkdown(simulationReport(result));
     case "text":
-      return simulationText(result, painter(color));
+      return reportText(simulationReport(result), painter(color));
   }
 }
 

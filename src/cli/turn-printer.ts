@@ -8,7 +8,7 @@ import { printable } from "../lib/diagnostics.ts";
 import { type ErrorCode, ERRORS } from "../lib/errors.ts";
 import { promptTokens } from "../lib/tokens.ts";
 import type { TurnEvent, TurnOutcome, TurnUsage } from "../turn/turn.ts";
-import { count, countOf, dollars, seconds } from "./figures.ts";
+import { count, countOf, dollars, seconds } from "../lib/figures.ts";
 import type { Paint } from "./paint.ts";
 
 /** Longest part of a tool's input or result that is shown. */

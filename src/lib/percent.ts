@@ -10,7 +10,7 @@ import { needs } from "./schema-issues.ts";
 const PERCENT = /^(\d{1,3}(?:\.\d{1,6})?)%$/u;
 
 /** In [0, 1]; undefined if the text is not a percentage. */
-export function parsePercent(text: string): number | undefined {
+function parsePercent(text: string): number | undefined {
   const [, number] = PERCENT.exec(text) ?? [];
   if (number === undefined || Number(number) > 100) return undefined;
   return Number(number) / 100;

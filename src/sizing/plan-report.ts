@@ -4,11 +4,11 @@
  * @module
  */
 
-import { inMebibytes } from "../lib/bytes.ts";
 import { formatDuration } from "../lib/duration.ts";
+import { count, countOf, mebibytes } from "../lib/figures.ts";
 import type { LoadedWorkload } from "./load-workload.ts";
 import type { Fleet, Plan } from "./plan.ts";
-import type { Report, Section } from "./report.ts";
+import type { Fact, Report, Section } from "./report.ts";
 
 /** Options that are shown: the cheapest. */
 const MOST_OPTIONS = 12;
@@ -41,7 +41,7 @@ function workloadSection({ workload, offered }: Plan, loaded: LoadedWorkload): S
   const { users, turnsPerUserHour, turnMs, turnsPerSession, balancing, retryRatio } = workload;
   const { profile, priceSource } = loaded;
   const { plimsoll, sdk } = profile.versions;
-  const rows = [
+  const rows: readonly Fact[] = [
     [
       "traffic",
       `${count(users)} users × ${count(turnsPerUserHour)} turns an hour × ${seconds(turnMs)}`,
@@ -49,10 +49,12 @@ function workloadSection({ workload, offered }: Plan, loaded: LoadedWorkload): S
     ["", `= ${figure(offered)} turns in flight on average, if none were shed`],
     ["conversations", `${countOf(turnsPerSession, "turn")} each`],
     ["balancing", BALANCED[balancing]],
-    ...(retryRatio === 0 ? [] : [["retries", `${percent(retryRatio)} of the refused, at once`]]),
+    ...(retryRatio === 0
+      ? []
+      : [["retries", `${percent(retryRatio)} of the refused, at once`] as const]),
     ["profile", `of ${profile.measuredAt.slice(0, 10)}, model ${profile.model}`],
     ["", `Plimsoll ${plimsoll}, Agent SDK ${sdk}`],
-    ...(priceSource === null ? [] : [["prices", priceSource]]),
+    ...(priceSource === null ? [] : [["prices", priceSource] as const]),
   ];
   return { title: "What is asked", paragraphs: [], facts: rows };
 }
@@ -145,16 +147,4 @@ function money(amount: number, currency: string | null): string {
   const text = amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   if (currency === "USD") return `$${text}`;
   return currency === null || currency === "" ? text : `${text} ${currency}`;
-}
-
-function count(number: number): string {
-  return number.toLocaleString("en");
-}
-
-function countOf(number: number, thing: string): string {
-  return `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
-}
-
-function mebibytes(bytes: number): string {
-  return `${inMebibytes(bytes)} MiB`;
 }

@@ -122,11 +122,15 @@ export function fleetOf(
   };
 }
 
-function optionOf(profile: Profile, workload: Workload, size: PricedSize): Option {
+/** The fewest replicas of a size that keep to the target; null if none do. */
+export function leastFleet(profile: Profile, workload: Workload, size: PricedSize): Fleet | null {
   const replicas = replicasFor(profile, workload, size);
-  if (replicas !== null) {
-    return { isPossible: true, ...fleetOf(profile, workload, size, replicas) };
-  }
+  return replicas === null ? null : fleetOf(profile, workload, size, replicas);
+}
+
+function optionOf(profile: Profile, workload: Workload, size: PricedSize): Option {
+  const fleet = leastFleet(profile, workload, size);
+  if (fleet !== null) return { isPossible: true, ...fleet };
   const { turns } = replicaTurns(profile, size, mixOf(workload, MOST_REPLICAS));
   const why =
     turns === 0

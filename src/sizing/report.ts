@@ -6,13 +6,17 @@
  */
 
 import { alignedLines, markdownLines } from "../lib/table.ts";
-import { escaped, type Plot, plotSvg } from "./plot.ts";
+import { type Chart, chartAxis, chartLines } from "./chart.ts";
+import { escaped, type Plot, PLOT_STYLE, plotSvg } from "./plot.ts";
 
 /** The first column is text, the others are figures. */
 export interface Table {
   readonly head: readonly string[];
   readonly rows: readonly (readonly string[])[];
 }
+
+/** What is known of a name; an empty one goes on with that before. A note belongs to a figure. */
+export type Fact = readonly [name: string, value: string, note?: string];
 
 /** One bar for each row; longer is more. */
 export interface Bars {
@@ -27,12 +31,13 @@ export interface Bars {
 export interface Section {
   readonly title: string;
   readonly paragraphs: readonly string[];
-  /** Name and value; an empty name goes on with the one before. */
-  readonly facts?: readonly (readonly string[])[];
+  readonly facts?: readonly Fact[];
   readonly table?: Table;
   /** For where there are no pictures. */
   readonly bars?: Bars;
   readonly plots?: readonly Plot[];
+  /** The same for a terminal, over one time. */
+  readonly charts?: { readonly charts: readonly Chart[]; readonly end: string };
 }
 
 export interface Report {
@@ -60,7 +65,7 @@ export function reportText({ title, answer, sections }: Report, paint: ReportPai
 }
 
 function sectionText(section: Section, paint: ReportPaint): string[] {
-  const { title, paragraphs, facts, table, bars } = section;
+  const { title, paragraphs, facts, table, bars, charts } = section;
   const head = paint("cyan", title);
   return [
     head,
@@ -68,13 +73,35 @@ function sectionText(section: Section, paint: ReportPaint): string[] {
     ...paragraphs.map((paragraph) => wrapped(paragraph).join("\n")),
     ...(table === undefined ? [] : [tableText(table, paint)]),
     ...(bars === undefined ? [] : [barsText(bars, paint)]),
+    ...(charts === undefined ? [] : [chartsText(charts, paint)]),
   ];
 }
 
-/** In this order: what is said of a table is read before it. */
-function factsText(facts: readonly (readonly string[])[]): string {
-  const [, ...lines] = alignedLines({ head: ["", ""], rows: facts, figures: [] });
-  return lines.map(indented).join("\n");
+function factsText(facts: readonly Fact[]): string {
+  const widthOf = (at: number) => Math.max(...facts.map((fact) => fact[at]?.length ?? 0));
+  const [nameWidth, valueWidth] = [widthOf(0), widthOf(1)];
+  const hasNotes = facts.some(([, , note]) => note !== undefined);
+  return facts
+    .map(([name, value, note = ""]) => {
+      const head = `  ${name.padEnd(nameWidth)}  `;
+      if (!hasNotes) return folded(head, value);
+      return folded(`${head}${value.padStart(valueWidth)}  `, note);
+    })
+    .join("\n");
+}
+
+/** What does not fit on the line goes on below itself. */
+function folded(head: string, text: string): string {
+  const lines = wrapped(text, COLUMNS - head.length);
+  return lines
+    .map((line, at) => (at === 0 ? head : " ".repeat(head.length)) + line)
+    .join("\n")
+    .trimEnd();
+}
+
+function chartsText({ charts, end }: NonNullable<Section["charts"]>, paint: ReportPaint): string {
+  const drawn = charts.map((chart) => chartLines(chart, (text) => paint("cyan", text)).join("\n"));
+  return [...drawn, chartAxis(end)].join("\n\n");
 }
 
 function tableText({ head, rows }: Table, paint: ReportPaint): string {
@@ -110,11 +137,11 @@ export function barOf(ratio: number, columns: number): string {
 }
 
 /** In lines of a terminal. */
-function wrapped(text: string): string[] {
+function wrapped(text: string, columns = COLUMNS): string[] {
   const lines = [""];
   for (const word of text.split(" ")) {
     const longer = `${lines.at(-1) ?? ""} ${word}`.trimStart();
-    if (longer.length <= COLUMNS) lines[lines.length - 1] = longer;
+    if (longer.length <= columns) lines[lines.length - 1] = longer;
     else lines.push(word);
   }
   return lines;
@@ -135,9 +162,10 @@ export function reportMarkdown({ title, answer, sections }: Report): string {
 }
 
 function factsMarkdown({ facts = [] }: Section): string[] {
-  const items = facts.map(([name = "", value = ""]) =>
-    name === "" ? `  ${value}` : `- ${name}: ${value}`,
-  );
+  const items = facts.map(([name, value, note = ""]) => {
+    const said = note === "" ? value : `${value}, ${note}`;
+    return name === "" ? `  ${said}` : `- ${name.trim()}: ${said}`;
+  });
   return items.length === 0 ? [] : [items.join("\n")];
 }
 
@@ -177,12 +205,14 @@ function sectionHtml({ title, paragraphs, facts, table, plots = [] }: Section): 
   ].join("\n");
 }
 
-function factsHtml(facts: readonly (readonly string[])[]): string {
-  const cells = facts.map(
-    ([name = "", value = ""]) =>
-      `<tr><th>${escaped(name)}</th><td class="text">${escaped(value)}</td></tr>`,
-  );
-  return `<div class="table"><table><tbody>\n${cells.join("\n")}\n</tbody></table></div>`;
+function factsHtml(facts: readonly Fact[]): string {
+  const hasNotes = facts.some(([, , note]) => note !== undefined);
+  const kind = hasNotes ? "" : ' class="text"';
+  const rows = facts.map(([name, value, note = ""]) => {
+    const noted = hasNotes ? `<td class="text">${textHtml(note)}</td>` : "";
+    return `<tr><th>${escaped(name)}</th><td${kind}>${textHtml(value)}</td>${noted}</tr>`;
+  });
+  return `<div class="table"><table><tbody>\n${rows.join("\n")}\n</tbody></table></div>`;
 }
 
 /** With what stands between backticks as code. */
@@ -202,12 +232,10 @@ const STYLE = `
 :root {
   color-scheme: light dark;
   --paper: #ffffff; --ink: #1c2530; --faint: #66717e; --line: #dfe4ea;
-  --series-1: #1f6fd6; --series-2: #0b8a74; --series-3: #b8620b; --series-4: #7a52c7;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #12171d; --ink: #e4e9ef; --faint: #98a4b1; --line: #2b343e;
-    --series-1: #6aa9ff; --series-2: #3cc9ad; --series-3: #f0a04b; --series-4: #b495f5;
   }
 }
 body { margin: 0; background: var(--paper); color: var(--ink);
@@ -221,8 +249,9 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: right; padding: 0.3rem 0 0.3rem 1rem; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th { color: var(--faint); font-weight: 500; }
+th, td { vertical-align: top; }
 td.text { text-align: left; }
 code { font-size: 0.9em; }
 figure { margin: 1.5rem 0; overflow-x: auto; }
 svg { width: 100%; min-width: 34rem; height: auto; display: block; }
-`;
+${PLOT_STYLE}`;

@@ -13,8 +13,8 @@
 import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
 import type { InitFacts, PostureFault } from "../agent/sdk-options.ts";
 import type { AgentExit } from "../agent-process/agent-process.ts";
-import { AppError } from "../lib/errors.ts";
-import type { SessionTotals } from "../session/session-record.ts";
+import { AppError, toAppError } from "../lib/errors.ts";
+import { NO_TOTALS, type SessionTotals } from "../session/session-record.ts";
 import { errorTextOf, isInit, modelMessageOf } from "./message-facts.ts";
 import { outcomeOf, type StopCause, type TurnFacts } from "./outcome.ts";
 import type { AgentConnection } from "./agent-connection.ts";
@@ -105,6 +105,38 @@ export async function* runAgent(
     await turn.end();
   }
   return turn.summary();
+}
+
+/**
+ * The end of a turn for which no process could be made, though it had been told to begin.
+ *
+ * @param admittedAtMs By `performance.now()`.
+ */
+export function endBeforeStart(thrown: unknown, admittedAtMs: number): AgentRunEnd {
+  const { code, message } = toAppError(thrown);
+  const durationMs = Math.round(performance.now() - admittedAtMs);
+  const used = difference(NO_TOTALS, NO_TOTALS);
+  const usage = { ...used, steps: 0, durationMs, firstTokenMs: null };
+  return {
+    outcome: { status: "failed", code, message, usage },
+    hasRun: false,
+    lastText: { messageId: "", text: "" },
+    totals: null,
+    startMs: null,
+    peakBytes: null,
+    cpuMs: null,
+    toolOomKills: 0,
+    toolsEndedForMemory: 0,
+    exit: null,
+    stays: false,
+    diagnosis: {
+      thrown,
+      stderrTail: "",
+      posture: null,
+      absentServers: [],
+      providerAnswer: "",
+    },
+  };
 }
 
 function stopCauseOf(reason: unknown): StopCause {

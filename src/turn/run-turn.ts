@@ -30,14 +30,14 @@ import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import { checkHasNotRun } from "./kept-turn.ts";
 import { ProcessLease } from "./process-lease.ts";
-import { runAgent, type AgentRun, type AgentRunEnd } from "./run-agent.ts";
+import { type AgentRun, type AgentRunEnd, endBeforeStart, runAgent } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
 import { releaseWhenIdle, takeStartSlot } from "./start-slot.ts";
 import { TurnHold } from "./turn-hold.ts";
 import type { TurnStarts } from "./turn-starts.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
-import type { TurnEvent, TurnRequest } from "./turn.ts";
+import type { TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 import { deadlineIn } from "./watch.ts";
 
 export interface TurnDeps {
@@ -124,7 +124,12 @@ async function* runAdmitted(
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
-  const process = await openProcess(lease, parts, signal);
+  const process = await openProcess(lease, parts, signal).catch((thrown: unknown): AgentRunEnd =>
+    endBeforeStart(thrown, admittedAtMs),
+  );
+  if (!(process instanceof TurnProcess)) {
+    return { outcome: await conclude(process, lease, parts), hasRun: false };
+  }
   const slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
   const { connection } = process;
   using starting = slot && releaseWhenIdle(slot, () => connection.process?.tree.cpuNowMs() ?? null);
@@ -143,11 +148,20 @@ async function* runAdmitted(
   if (lease.source === "started" && isStartFailure(end)) deps.starts.failed();
   deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
   learnFrom(end, permit, deps);
-  const outcome = await session.finish(end);
-  const { source: processSource } = lease;
-  observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
+  const outcome = await conclude(end, lease, parts);
   if (ref !== null && end.stays && outcome === end.outcome) parkProcess(ref, lease, parts);
   return { outcome, hasRun: end.hasRun };
+}
+
+/** Keeps what came of the turn, and tells it to whoever watches. Never rejects. */
+async function conclude(
+  end: AgentRunEnd,
+  { source: processSource }: ProcessLease,
+  { session, observed, permit }: TurnParts,
+): Promise<TurnOutcome> {
+  const outcome = await session.finish(end);
+  observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
+  return outcome;
 }
 
 /** It is the turn's already, and may outlive one that is refused after all. */

@@ -120,7 +120,7 @@ describe("runSimulate", () => {
       "p.json": JSON.stringify(own),
       "q.json": JSON.stringify({ ...own, agent: { name: "other", version: "1" } }),
     };
-    expect(await json(files)).toMatchObject({ agent: "own", notes: [] });
+    expect(await json(files)).toMatchObject({ agent: "own" });
     expect(await json(files, { profile: "q.json" })).toMatchObject({ agent: "other" });
   });
 
@@ -151,14 +151,14 @@ describe("runSimulate", () => {
     expect(page.match(/<svg /gu)).toHaveLength(5);
     expect(page).not.toMatch(/<script|href=|src=|url\(/u);
     expect(page).not.toContain("NaN");
-    for (const text of ["prefers-color-scheme: dark", "time (minutes)", "load line"]) {
+    for (const text of ["prefers-color-scheme: dark", "time, minutes", "load line"]) {
       expect(page).toContain(text);
     }
   });
 
   it("is Markdown for a page of others", async () => {
     const { stdout } = await simulated({ "s.yaml": BUSY }, { format: "markdown" });
-    expect(stdout).toContain("| shed, of attempts |");
+    expect(stdout).toContain("- shed, of attempts: ");
     expect(stdout).not.toContain("NaN");
   });
 });

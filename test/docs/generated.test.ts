@@ -8,7 +8,9 @@ import { describe, expect, it } from "vitest";
 import { AgentFile } from "../../src/agent/schema.ts";
 import { jsonSchemaText, keyTable, variableTable, withTables } from "../../src/config/reference.ts";
 import { ServerFile } from "../../src/config/schema.ts";
+import { Profile } from "../../src/sizing/profile.ts";
 import { PriceFile, WorkloadFile } from "../../src/sizing/workload.ts";
+import { hullSvg } from "./hull.ts";
 import { ScenarioFile } from "../../src/sizing/simulate/scenario-schema.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -21,6 +23,10 @@ const tables = {
   workload: keyTable(WorkloadFile),
   prices: keyTable(PriceFile),
 };
+
+const HELLO = Profile.parse(
+  JSON.parse(readFileSync(new URL("examples/fleet/hello.profile.json", ROOT), "utf8")),
+);
 
 const RESULTS = new URL("bench/results/", ROOT);
 
@@ -54,6 +60,7 @@ interface Result {
 const GENERATED: Readonly<Record<string, (present: string) => string>> = {
   "docs/agent-file.md": (page) => withTables(page, tables),
   "docs/benchmarks.md": (page) => withTables(page, { short: shortTable() }),
+  "docs/hull.svg": () => hullSvg(HELLO),
   "docs/plan.md": (page) => withTables(page, tables),
   "docs/simulate.md": (page) => withTables(page, tables),
   "docs/server-file.md": (page) => withTables(page, tables),

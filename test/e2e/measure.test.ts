@@ -141,6 +141,16 @@ describe("a measurement", () => {
   });
 });
 
+describe("a place for the profile that is not there", () => {
+  it("is told before anything is started", async () => {
+    const where = await place("nowhere");
+    const { code, stderr } = await run([...QUICK, "--output", "none/p.json"], where);
+    expect(code).toBe(69);
+    expect(stderr).toMatch(/Cannot write what was measured: ENOENT/);
+    expect(stderr).not.toContain("1/7");
+  });
+});
+
 describe("a limit", () => {
   it("in which no turn fits is refused with the smallest that works", async () => {
     const where = await place("small");

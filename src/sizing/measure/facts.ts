@@ -43,7 +43,7 @@ export function busyNotesNow(load = loadavg()[0] ?? 0): readonly string[] {
   if (load <= BUSY_LOAD * count) return [];
   return [
     `The machine was busy with other work (load ${load.toFixed(1)} on ${count} CPUs): CPU and times ` +
-      "look worse than they are, memory does not",
+      "look worse than they are, and memory may differ by a tenth",
   ];
 }
 

@@ -30,7 +30,7 @@ export interface Protocol {
   readonly burstSizes: readonly number[];
   /** 0 where nothing is kept of a session. */
   readonly idleSessions: number;
-  /** Bytes of the transcripts that are resumed. */
+  /** Bytes of the transcripts that are resumed, the shortest first. */
   readonly transcripts: readonly number[];
   readonly turnsPerTranscript: number;
   readonly turnsPerTool: number;
@@ -49,16 +49,16 @@ const FULL = {
   burstSizes: [1, 2, 4, 8, 16],
   idleSessions: 1_000,
   transcripts: [0, MIB, 2 * MIB, 4 * MIB, 8 * MIB],
-  turnsPerTranscript: 2,
+  turnsPerTranscript: 3,
   turnsPerTool: 2,
 };
 const QUICK = {
   answerMs: 1_500,
-  steadyTurns: 8,
-  burstSizes: [1, 2, 4],
+  steadyTurns: 7,
+  burstSizes: [1, 2, 4, 8],
   idleSessions: 300,
   transcripts: [0, 2 * MIB, 6 * MIB],
-  turnsPerTranscript: 1,
+  turnsPerTranscript: 2,
   turnsPerTool: 1,
 };
 /** Each turn costs money. */
@@ -87,7 +87,10 @@ export function protocolFor(
   const notes = [
     ...(isKept ? [] : ["Sessions are ephemeral: nothing is resumed, and none is idle"]),
     ...(isClaude
-      ? ["Long transcripts were not resumed: they would not fit Claude's context, and cost"]
+      ? [
+          "Long transcripts were not resumed: they would not fit Claude's context, and cost",
+          "Which tools are called was Claude's choice",
+        ]
       : []),
     ...(isQuick ? ["Quick: the figures rest on fewer and shorter turns"] : []),
   ];
@@ -98,7 +101,7 @@ export function protocolFor(
     steady: chosen.steadyTurns * turnSeconds,
     bursts: chosen.burstSizes.reduce((sum, size) => sum + turnSeconds + size / 3, 0),
     sessions: idleSessions === 0 ? 0 : 4 + idleSessions / 200,
-    transcripts: transcripts.length * (1 + chosen.turnsPerTranscript) * turnSeconds,
+    transcripts: (1 + transcripts.length * chosen.turnsPerTranscript) * turnSeconds,
     tools: isClaude ? 0 : chosen.turnsPerTool * turnSeconds,
   };
   return { ...chosen, isQuick, transcripts, idleSessions, secondsOf, notes };

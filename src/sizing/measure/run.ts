@@ -44,6 +44,8 @@ export async function measure(
   const busyNotes = busyNotesNow();
   const state = new StateFile(options.stateFile, keyOf(options));
   const results = options.isFresh ? {} : await state.read(Date.now());
+  // Whoever cannot be given the profile is told so before the run, and not after it.
+  await state.write(results, Date.now());
   const toolNames = new Set<string>();
   await using model = isClaude ? null : await openModel(options, protocol, toolNames);
   await using server = await MeasuredServer.open({
@@ -66,7 +68,7 @@ export async function measure(
     agentName: agent.name,
     protocol,
     isKept: agent.hosting.pattern !== "ephemeral",
-    toolNames: () => [...toolNames],
+    toolNames: isClaude ? null : () => [...toolNames],
     mayCallAll: options.mayCallAll,
     onTurn: listener.turnEnded,
     signal,
@@ -174,6 +176,13 @@ async function openModel(
   });
 }
 
+/** Beside those that are set to the scripted model's. */
+const CREDENTIALS = new Set([
+  "ANTHROPIC_AUTH_TOKEN",
+  "ANTHROPIC_CUSTOM_HEADERS",
+  "CLAUDE_CODE_OAUTH_TOKEN",
+]);
+
 /**
  * Nothing by which settings or a model could reach the server unasked; without Claude, no key by
  * which a turn could cost money either.
@@ -183,7 +192,7 @@ function environmentFor(environment: Environment, model: Rehearsal | null) {
     (entry): entry is [string, string] =>
       entry[1] !== undefined &&
       !entry[0].startsWith("PLIMSOLL_") &&
-      (model === null || !/^(ANTHROPIC|CLAUDE)_/.test(entry[0])),
+      (model === null || !CREDENTIALS.has(entry[0])),
   );
   return {
     ...Object.fromEntries(given),

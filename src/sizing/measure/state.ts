@@ -7,6 +7,8 @@
 
 import { rm } from "node:fs/promises";
 import { z } from "zod";
+import { errnoOf } from "../../lib/errno.ts";
+import { AppError } from "../../lib/errors.ts";
 import { readTextFile } from "../../lib/text-file.ts";
 import { writeDurably } from "../../session/durable-file.ts";
 import { StepResults } from "./results.ts";
@@ -45,13 +47,28 @@ export class StateFile {
     return ageMs >= 0 && ageMs < MAX_AGE_MS ? state.data.results : {};
   }
 
+  /** @throws {AppError} `measure_failed` where it cannot be written. */
   async write(results: PartialResults, nowMs: number): Promise<void> {
     const state = { version: 1, key: this.#key, savedAtMs: nowMs, results } as const;
-    await writeDurably(this.#path, `${JSON.stringify(state satisfies z.output<typeof State>)}\n`);
+    await writeOutput(this.#path, `${JSON.stringify(state satisfies z.output<typeof State>)}\n`);
   }
 
   async remove(): Promise<void> {
     await rm(this.#path, { force: true });
+  }
+}
+
+/**
+ * Writes a file of a run: its state, or the profile beside it.
+ *
+ * @throws {AppError} `measure_failed` where that cannot be.
+ */
+export async function writeOutput(file: string, text: string): Promise<void> {
+  try {
+    await writeDurably(file, text);
+  } catch (cause) {
+    const reason = errnoOf(cause) ?? "unknown";
+    throw new AppError("measure_failed", `Cannot write what was measured: ${reason}`, { cause });
   }
 }
 

@@ -21,8 +21,8 @@ export interface StepDeps {
   readonly protocol: Protocol;
   /** Whether the agent keeps its sessions. */
   readonly isKept: boolean;
-  /** Tools that the model has been told of so far, as it was told. */
-  readonly toolNames: () => readonly string[];
+  /** Tools that the scripted model has been told of so far, as it was told; null with Claude. */
+  readonly toolNames: (() => readonly string[]) | null;
   /** Whether tools may be called that could leave a trace. */
   readonly mayCallAll: boolean;
   /** Told how far the step is. */
@@ -204,27 +204,30 @@ async function openSessions(deps: StepDeps): Promise<StepResults["sessions"]> {
   return { sessions: count, beforeBytes, afterBytes };
 }
 
+/** All in one session, whose transcript is made longer on the way. */
 async function resumeTranscripts(deps: StepDeps): Promise<StepResults["transcripts"]> {
   const { server, protocol, onTurn } = deps;
   const { transcripts, turnsPerTranscript } = protocol;
   const turns: LoneTurn[] = [];
-  const all = transcripts.length * turnsPerTranscript;
+  if (transcripts.length === 0) return { turns };
+  const { sessionId } = await server.ask(PLAIN_INPUT);
+  const file = transcriptFileOf(server.dataDirectory, sessionId);
   for (const bytes of transcripts) {
-    const { sessionId } = await server.ask(PLAIN_INPUT);
-    const file = transcriptFileOf(server.dataDirectory, sessionId);
-    if (bytes > 0) lengthenTranscript(file, bytes);
+    lengthenTranscript(file, bytes);
     for (let at = 0; at < turnsPerTranscript; at += 1) {
       turns.push(await loneTurn(deps, PLAIN_INPUT, sessionId));
-      onTurn(turns.length, all);
+      onTurn(turns.length, transcripts.length * turnsPerTranscript);
     }
   }
   return { turns };
 }
 
 async function callTools(deps: StepDeps): Promise<StepResults["tools"]> {
-  const { protocol, mayCallAll, onTurn } = deps;
-  if (deps.toolNames().length === 0) await loneTurn(deps, PLAIN_INPUT);
-  const names = deps.toolNames().filter((name) => name !== "StructuredOutput");
+  const { protocol, toolNames, mayCallAll, onTurn } = deps;
+  if (toolNames === null) return { tools: [], notCalled: [] };
+  // In a run that was resumed nobody has been told anything yet.
+  if (toolNames().length === 0) await loneTurn(deps, PLAIN_INPUT);
+  const names = toolNames().filter((name) => name !== "StructuredOutput");
   const called = names.filter((name) => mayCallAll || isHarmless(name));
   const tools: { name: string; turns: LoneTurn[] }[] = [];
   for (const name of called) {

@@ -24,31 +24,27 @@ export interface ClientTerms {
   readonly spread: "none" | "exponential";
 }
 
-/**
- * How long until the next attempt; null for none.
- *
- * @param attempts So far.
- * @param sinceFirstMs Since the first of them.
- * @param toldSeconds What `Retry-After` says; null without an answer. Asked only of who listens.
- */
-export function pauseMs(
-  terms: ClientTerms,
-  attempts: number,
-  sinceFirstMs: number,
-  toldSeconds: () => number | null,
-  random: Random,
-): number | null {
+/** A client that was refused. */
+export interface RefusedClient {
+  /** So far. */
+  readonly attempts: number;
+  readonly sinceFirstMs: number;
+  /** What `Retry-After` says; null without an answer. */
+  readonly toldSeconds: number | null;
+}
+
+/** How long until the next attempt; null for none. */
+export function pauseMs(terms: ClientTerms, refused: RefusedClient, random: Random): number | null {
   const { policy, maxAttempts, patienceMs, retryRatio } = terms;
-  if (policy === "give-up" || attempts >= maxAttempts) return null;
+  if (policy === "give-up" || refused.attempts >= maxAttempts) return null;
   if (retryRatio < 1 && random.next() >= retryRatio) return null;
-  const waitMs = drawPauseMs(terms, attempts, toldSeconds, random);
-  return sinceFirstMs + waitMs > patienceMs ? null : waitMs;
+  const waitMs = drawPauseMs(terms, refused, random);
+  return refused.sinceFirstMs + waitMs > patienceMs ? null : waitMs;
 }
 
 function drawPauseMs(
   terms: ClientTerms,
-  attempts: number,
-  toldSeconds: () => number | null,
+  { attempts, toldSeconds }: RefusedClient,
   random: Random,
 ): number {
   switch (terms.policy) {
@@ -59,9 +55,7 @@ function drawPauseMs(
     case "backoff":
       // Anywhere up to it ("full jitter"), or those who were refused together come back together.
       return random.next() * Math.min(terms.longestPauseMs, terms.pauseMs * 2 ** (attempts - 1));
-    case "retry-after": {
-      const seconds = toldSeconds();
-      return seconds === null ? terms.pauseMs : 1000 * seconds;
-    }
+    case "retry-after":
+      return toldSeconds === null ? terms.pauseMs : 1000 * toldSeconds;
   }
 }

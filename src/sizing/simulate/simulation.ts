@@ -171,22 +171,30 @@ class Simulation {
     if (client.attempts === 0) this.#begin(client);
     client.attempts += 1;
     const { clients, balancer } = this.#terms;
-    let refusedBy: Replica | null = null;
+    const listens = clients.policy === "retry-after";
+    let toldSeconds: number | null = null;
     let reason: SimulatedShed = "unreachable";
     let replica = this.#balancer.choose(client);
-    for (let left = balancer.tries; left > 0 && replica !== null; left -= 1) {
+    const tries = Math.min(balancer.tries, this.#balancer.up.length);
+    for (let left = tries; left > 0 && replica !== null; left -= 1) {
       const refusal = replica.tryAdmit(client, this.#nowMs);
       if (refusal === null) {
         this.#tally.attempt(this.#nowMs, null);
         return this.#admitted(client, replica);
       }
-      [refusedBy, reason] = [replica, refusal];
+      reason = refusal;
+      // Each replica reckons with whom it told a time, also with those who will not come. Where
+      // nobody listens it makes no difference, and takes time.
+      if (listens) toldSeconds = replica.retryAfterSeconds(this.#nowMs);
       replica = left > 1 ? this.#balancer.nextAfter(replica) : null;
     }
     this.#tally.attempt(this.#nowMs, reason);
-    const told = () => refusedBy?.retryAfterSeconds(this.#nowMs) ?? null;
-    const sinceMs = this.#nowMs - client.askedAtMs;
-    const waitMs = pauseMs(clients, client.attempts, sinceMs, told, this.#clientChance);
+    const refused = {
+      attempts: client.attempts,
+      sinceFirstMs: this.#nowMs - client.askedAtMs,
+      toldSeconds,
+    };
+    const waitMs = pauseMs(clients, refused, this.#clientChance);
     if (waitMs !== null) {
       client.ticket = this.#queue.schedule(this.#nowMs + waitMs, EVENT.ask, client.number);
       return;

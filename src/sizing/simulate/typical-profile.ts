@@ -1,7 +1,7 @@
 /**
- * The profile that is taken where none is given: of the example agent with a few built-in tools, as it
- * was measured on the machine of the benchmarks, and turns as long as a short answer. Better than
- * nothing, and always said to be so.
+ * The profile that is taken where none is given. What a turn holds and what CPU it takes are round
+ * figures between those that the benchmarks measured; how long it takes is assumed: some seconds, as a
+ * short answer with a call of a tool. Better than nothing, and the result always says so.
  *
  * @module
  */
@@ -12,13 +12,14 @@ const MIB = 2 ** 20;
 
 export const TYPICAL_PROFILE: Profile = {
   plimsollProfile: PROFILE_VERSION,
-  measuredAt: "2026-11-01T00:00:00Z",
-  versions: { plimsoll: "0.1.0", sdk: "0.3.330", claudeCode: "2.1.330" },
+  // Not at any time: of no measurement alone.
+  measuredAt: "1970-01-01T00:00:00Z",
+  versions: { plimsoll: "none", sdk: "none", claudeCode: "none" },
   agent: { name: "typical", version: "none" },
-  model: "rehearsal",
+  model: "none",
   machine: {
     cpus: 2,
-    cpuModel: "of the benchmarks",
+    cpuModel: "none",
     memoryBytes: 8 * 2 ** 30,
     platform: "linux",
     node: "20",

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { inMebibytes } from "../lib/bytes.ts";
+import { inMebibytes } from "./bytes.ts";
 
 /** `2.4 s`; below a tenth of a second `85 ms`. */
 export function seconds(durationMs: number): string {
