@@ -274,7 +274,11 @@ function onPaper(
 }
 
 function outcomeOf(rounds: readonly Round[], profile: Profile): BenchmarkOutcome {
-  return { claims: rounds.flatMap(claimsOf), data: { rounds, profile }, sections: [textOf(rounds)] };
+  return {
+    claims: rounds.flatMap(claimsOf),
+    data: { rounds, profile },
+    sections: [textOf(rounds)],
+  };
 }
 
 function claimsOf({ balancing, real, simulated, broken }: Round): Claim[] {
@@ -288,7 +292,12 @@ function claimsOf({ balancing, real, simulated, broken }: Round): Claim[] {
       Math.abs(simulated.shedRatio - real.shedRatio),
       points,
     ),
-    atMost(`${balancing}: p95 of the time to first token, apart`, FIRST_TOKEN_TOLERANCE, apart, percent),
+    atMost(
+      `${balancing}: p95 of the time to first token, apart`,
+      FIRST_TOKEN_TOLERANCE,
+      apart,
+      percent,
+    ),
     atMost(`${balancing}: admitted turns that did not complete`, 0, broken, String),
   ];
 }
@@ -297,7 +306,12 @@ function textOf(rounds: readonly Round[]): string {
   const percent = (ratio: number) => `${(100 * ratio).toFixed(1)} %`;
   const ms = (value: number) => value.toFixed(0);
   const rows = rounds.flatMap(({ balancing, turns, real, simulated }) =>
-    ([["real", real], ["simulated", simulated]] as const).map(([side, figures]) => [
+    (
+      [
+        ["real", real],
+        ["simulated", simulated],
+      ] as const
+    ).map(([side, figures]) => [
       `${balancing}, ${side}`,
       String(turns),
       percent(figures.shedRatio),

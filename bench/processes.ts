@@ -151,7 +151,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 function spawnServer(options: ServerOptions, port: number): ChildProcess {
-  const { agentFile, dataDirectory, environment, args = [], core, within, quota, logFile } = options;
+  const {
+    agentFile,
+    dataDirectory,
+    environment,
+    args = [],
+    core,
+    within,
+    quota,
+    logFile,
+  } = options;
   const node = within?.image.node ?? process.execPath;
   const main = options.program ?? within?.image.main ?? MAIN;
   const pinned = core === undefined ? [] : ["taskset", "-c", String(core)];
