@@ -17,6 +17,7 @@ export function addPlan(program: Command, io: Io, done: Done): void {
     .option("--prices <file>", "price file")
     .option("--users <number>", "users in the busiest hour")
     .option("--turns-per-user-hour <number>", "turns that each of them asks for in that hour")
+    .option("--trace <file>", "table of turns that came, in place of both")
     .option("--turn-duration <duration>", "how long a turn lasts on average")
     .option("--turns-per-session <number>", "turns of a conversation")
     .option("--shed-target <percentage>", "part of the attempts that may be refused")

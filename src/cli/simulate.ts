@@ -20,7 +20,7 @@ import { type Setup, setUp } from "../sizing/simulate/scenario.ts";
 import { TooMuch } from "../sizing/simulate/simulation-terms.ts";
 import { simulationReport } from "../sizing/simulate/simulation-report.ts";
 import { simulate } from "../sizing/simulate/simulation.ts";
-import { parseTrace, type TraceTurns } from "../sizing/simulate/trace.ts";
+import { parseTrace, type TraceTurns } from "../sizing/trace.ts";
 import { TYPICAL_PROFILE } from "../sizing/simulate/typical-profile.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
@@ -89,6 +89,7 @@ async function prepare(options: SimulateOptions, io: SimulateIo): Promise<Prepar
     const read = await readTrace(path, scenario.limits.turns, io.workingDirectory);
     trace = read.turns;
     notes.push(...read.notes);
+    if (read.missing !== null) notes.push(`${read.missing}; drawn by chance for those`);
   }
   const made = setUp(scenario, profile, trace);
   if (made.ok) return { setup: made.setup, notes, document };

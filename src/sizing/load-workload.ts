@@ -14,12 +14,16 @@ import type { Environment } from "../lib/substitute.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import { YamlDocument } from "../lib/yaml-document.ts";
 import { diagnosticsOf, inOrder, readYaml, remedyFor } from "../lib/yaml-file.ts";
+import { type Busiest, busiestPart } from "./busiest.ts";
 import type { PricedSize, Workload } from "./plan.ts";
 import { type Profile, readProfile, type ReadProfile } from "./profile.ts";
+import { parseTrace, type TraceResult } from "./trace.ts";
 import { PriceFile, WorkloadFile } from "./workload.ts";
 
 const DEFAULT_FILE = "workload.yaml";
 const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_TRACE_BYTES = 256 * 1024 * 1024;
+const MAX_TRACE_TURNS = 10_000_000;
 const GIB = 2 ** 30;
 
 export interface WorkloadInput {
@@ -34,8 +38,10 @@ export interface WorkloadInput {
 export interface LoadedWorkload {
   readonly workload: Workload;
   readonly profile: Profile;
-  /** What whoever relies on the profile should know. */
+  /** What whoever relies on the profile and the trace should know. */
   readonly warnings: readonly string[];
+  /** Of the trace; null without one. */
+  readonly busiest: Busiest | null;
   readonly sizes: readonly PricedSize[];
   /** Null where no price is known. */
   readonly currency: string | null;
@@ -47,23 +53,29 @@ export interface LoadedWorkload {
 export async function loadWorkload(input: WorkloadInput): Promise<LoadedWorkload> {
   const { value: file, name } = await readWorkload(input);
   // What a file names is beside it; what a flag names is where the command runs.
-  const named = (key: "profile" | "prices", path: string) =>
+  const named = (key: "profile" | "prices" | "trace", path: string) =>
     input.flags[key] === undefined ? join(dirname(name), path) : path;
   const profile = await tryReadProfile(named("profile", file.profile), input);
+  const trace =
+    file.trace === undefined ? null : await readTrace(named("trace", file.trace), input);
   const prices =
     file.prices === undefined ? null : await readPrices(named("prices", file.prices), input);
   const problems = [
     ...(profile.ok ? [] : profile.diagnostics),
     ...(prices === null || prices.ok ? [] : prices.diagnostics),
+    ...(trace === null || trace.ok ? [] : trace.diagnostics),
     ...unpriced(file, name),
   ];
   if (!profile.ok || problems.length > 0) throw new DiagnosticsError("config_invalid", problems);
   const priceFile = prices?.ok === true ? prices.value : null;
   const { profile: measured, warnings } = profile.value;
+  const traced = trace?.ok === true ? trace.value : null;
+  const busiest = traced === null ? null : busiestPart(traced.turns, file.traceWindow);
   return {
-    workload: workloadOf(file, measured),
+    workload: workloadOf(file, measured, busiest),
     profile: measured,
-    warnings,
+    warnings: [...warnings, ...(traced?.notes ?? [])],
+    busiest,
     sizes: sizesOf(file, priceFile),
     currency: priceFile?.currency ?? (hasPrices(file) ? "" : null),
     priceSource: priceFile?.source ?? null,
@@ -85,6 +97,18 @@ async function tryReadProfile(
     if (!(thrown instanceof DiagnosticsError)) throw thrown;
     return { ok: false, diagnostics: thrown.diagnostics };
   }
+}
+
+async function readTrace(
+  name: string,
+  { workingDirectory }: WorkloadInput,
+): Promise<Read<Extract<TraceResult, { readonly ok: true }>>> {
+  const read = await readTextFile(resolve(workingDirectory, name), MAX_TRACE_BYTES);
+  if (!read.ok) {
+    return { ok: false, diagnostics: [placeless(name, `the trace ${read.message}`, read.remedy)] };
+  }
+  const trace = parseTrace(read.text, name, MAX_TRACE_TURNS);
+  return trace.ok ? { ok: true, value: trace } : trace;
 }
 
 async function readPrices(
@@ -159,11 +183,12 @@ function ofNoFile(issue: SchemaIssue): Diagnostic {
   return placeless(flag, `is missing: ${issue.message}`, `Give it, or write ${DEFAULT_FILE}`);
 }
 
-function workloadOf(file: WorkloadFile, profile: Profile): Workload {
+function workloadOf(file: WorkloadFile, profile: Profile, busiest: Busiest | null): Workload {
+  const { meanMs } = profile.turn.duration;
   return {
     users: file.users,
-    turnsPerUserHour: file.turnsPerUserHour,
-    turnMs: file.turnDuration ?? profile.turn.duration.meanMs,
+    turnsPerUserHour: file.turnsPerUserHour ?? (busiest?.turnsPerHour ?? 0) / file.users,
+    turnMs: file.turnDuration ?? busiest?.meanMs ?? meanMs,
     turnsPerSession: file.turnsPerSession,
     transcriptBytesPerTurn: file.transcriptPerTurn ?? profile.turn.transcriptBytesPerTurn,
     sessionsPerUser: file.sessionsPerUser,

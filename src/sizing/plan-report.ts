@@ -39,13 +39,21 @@ function answerOf({ advised, workload }: Plan, { currency }: LoadedWorkload): st
 
 function workloadSection({ workload, offered }: Plan, loaded: LoadedWorkload): Section {
   const { users, turnsPerUserHour, turnMs, turnsPerSession, balancing, retryRatio } = workload;
-  const { profile, priceSource } = loaded;
+  const { profile, priceSource, busiest } = loaded;
   const { plimsoll, sdk } = profile.versions;
   const rows: readonly Fact[] = [
     [
       "traffic",
-      `${count(users)} users × ${count(turnsPerUserHour)} turns an hour × ${seconds(turnMs)}`,
+      `${count(users)} users × ${figure(turnsPerUserHour)} turns an hour × ${seconds(turnMs)}`,
     ],
+    ...(busiest === null
+      ? []
+      : [
+          [
+            "",
+            `as in the busiest part of the trace: ${countOf(busiest.turns, "turn")} from ${seconds(busiest.fromMs)} on`,
+          ] as const,
+        ]),
     ["", `= ${figure(offered)} turns in flight on average, if none were shed`],
     ["conversations", `${countOf(turnsPerSession, "turn")} each`],
     ["balancing", BALANCED[balancing]],

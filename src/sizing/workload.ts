@@ -8,6 +8,8 @@ import { z } from "zod";
 import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { percentSchema } from "../lib/percent.ts";
+import { isObject } from "../lib/is-object.ts";
+import { needs } from "../lib/schema-issues.ts";
 
 /** Callers in one hour: more than live on earth are a mistake. */
 const MOST_USERS = 10_000_000_000;
@@ -34,70 +36,92 @@ const Size = z.strictObject({
     .describe("Price of one for an hour; from the price file without it."),
 });
 
-export const WorkloadFile = z.strictObject({
-  profile: z
-    .string()
-    .min(1)
-    .describe("What `plimsoll measure` wrote for the agent; relative to this file."),
-  prices: z.string().min(1).optional().describe("Price file; relative to this file."),
-  users: z
-    .number()
-    .positive()
-    .max(MOST_USERS)
-    .describe("People who use the agent in the busiest hour."),
-  turnsPerUserHour: z
-    .number()
-    .positive()
-    .max(100_000)
-    .describe("Turns that each of them asks for in that hour."),
-  turnDuration: durationSchema("100ms", "24h")
-    .optional()
-    .describe(
-      "How long a turn lasts on average, with your model; what was measured without it. Only the " +
-        "mean matters, whatever the distribution.",
-    ),
-  turnsPerSession: z
-    .number()
-    .min(1)
-    .max(100_000)
-    .prefault(10)
-    .describe("Turns of a conversation: each resumes the transcript of those before it."),
-  transcriptPerTurn: bytesSchema("0B", "1GiB")
-    .optional()
-    .describe("By how much a turn makes the transcript longer; what was measured without it."),
-  sessionsPerUser: z
-    .number()
-    .min(0)
-    .max(10_000)
-    .prefault(1)
-    .describe("Conversations of a user that are open at the same time."),
-  shedTarget: percentSchema(0.0001, 50)
-    .prefault("1%")
-    .describe("Part of the attempts that may be refused in the busiest hour."),
-  retryShare: percentSchema(0, 100)
-    .prefault("0%")
-    .describe("Part of the refused callers that try again at once, each time."),
-  balancing: z
-    .enum(BALANCING)
-    .default("random")
-    .describe(
-      "`random`: a refused turn is refused, though another replica had room, as with a service " +
-        "that only spreads; `pooled`: a turn finds room where there is some, as with a balancer " +
-        "that goes by requests in flight and on to the next replica after a 429.",
-    ),
-  minReplicas: z
-    .int()
-    .min(1)
-    .max(MOST_REPLICAS)
-    .default(2)
-    .describe("Fewest replicas: with one, each deployment and each crash stops all."),
-  sizes: z
-    .array(Size)
-    .min(1)
-    .max(200)
-    .optional()
-    .describe("Sizes to choose from; 1 to 16 GiB with 1, 2 and 4 CPUs without it."),
-});
+export const WorkloadFile = z
+  .strictObject({
+    profile: z
+      .string()
+      .min(1)
+      .describe("What `plimsoll measure` wrote for the agent; relative to this file."),
+    prices: z.string().min(1).optional().describe("Price file; relative to this file."),
+    users: z
+      .number()
+      .positive()
+      .max(MOST_USERS)
+      .describe("People who use the agent in the busiest hour."),
+    turnsPerUserHour: z
+      .number()
+      .positive()
+      .max(100_000)
+      .optional()
+      .describe("Turns that each of them asks for in that hour; needed without a trace."),
+    trace: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "A [table of turns](simulate.md#a-trace) that came, relative to this file: how many and how " +
+          "long, in place of `turnsPerUserHour` and `turnDuration`.",
+      ),
+    traceWindow: durationSchema("1m", "30d")
+      .prefault("10m")
+      .describe("The busiest so long part of the trace is what is planned for."),
+    turnDuration: durationSchema("100ms", "24h")
+      .optional()
+      .describe(
+        "How long a turn lasts on average, with your model; what was measured without it. Only the " +
+          "mean matters, whatever the distribution.",
+      ),
+    turnsPerSession: z
+      .number()
+      .min(1)
+      .max(100_000)
+      .prefault(10)
+      .describe("Turns of a conversation: each resumes the transcript of those before it."),
+    transcriptPerTurn: bytesSchema("0B", "1GiB")
+      .optional()
+      .describe("By how much a turn makes the transcript longer; what was measured without it."),
+    sessionsPerUser: z
+      .number()
+      .min(0)
+      .max(10_000)
+      .prefault(1)
+      .describe("Conversations of a user that are open at the same time."),
+    shedTarget: percentSchema(0.0001, 50)
+      .prefault("1%")
+      .describe("Part of the attempts that may be refused in the busiest hour."),
+    retryShare: percentSchema(0, 100)
+      .prefault("0%")
+      .describe("Part of the refused callers that try again at once, each time."),
+    balancing: z
+      .enum(BALANCING)
+      .default("random")
+      .describe(
+        "`random`: a refused turn is refused, though another replica had room, as with a service " +
+          "that only spreads; `pooled`: a turn finds room where there is some, as with a balancer " +
+          "that goes by requests in flight and on to the next replica after a 429.",
+      ),
+    minReplicas: z
+      .int()
+      .min(1)
+      .max(MOST_REPLICAS)
+      .default(2)
+      .describe("Fewest replicas: with one, each deployment and each crash stops all."),
+    sizes: z
+      .array(Size)
+      .min(1)
+      .max(200)
+      .optional()
+      .describe("Sizes to choose from; 1 to 16 GiB with 1, 2 and 4 CPUs without it."),
+  })
+  .refine(
+    ({ turnsPerUserHour, trace }) => (turnsPerUserHour === undefined) !== (trace === undefined),
+    {
+      path: ["turnsPerUserHour"],
+      error: needs("a number, or else a `trace`", "Give one of the two"),
+      // Told with all that else is wrong, and not only when nothing is.
+      when: ({ value }) => isObject(value),
+    },
+  );
 
 export type WorkloadFile = z.output<typeof WorkloadFile>;
 

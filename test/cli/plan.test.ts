@@ -135,6 +135,32 @@ describe("plimsoll plan", () => {
     expect(over.stdout).toContain("50 users × 6 turns an hour");
   });
 
+  it("plans for the busiest part of a trace", async () => {
+    // One a second for half an hour, and three a second for ten minutes in it.
+    const times = Array.from({ length: 1_800 }, (_, second) =>
+      second >= 600 && second < 1_200
+        ? [0, 333, 666].map((ms) => second * 1000 + ms)
+        : [second * 1000],
+    ).flat();
+    const trace = ["atMs,durationMs", ...times.map((atMs) => `${atMs},8000`)].join("\n");
+    const workload = "profile: a.json\nusers: 900\ntrace: t.csv\n";
+    const { stdout } = await plan({ ...FILES, "t.csv": trace, "workload.yaml": workload });
+    expect(stdout).toContain("900 users × 12 turns an hour × 8s");
+    expect(stdout).toContain("busiest part of the trace: 1,801 turns from 10m on");
+    expect(stdout).toContain("= 24 turns in flight on average");
+  });
+
+  it("says where a trace is damaged, and that it stands in place of a rate", async () => {
+    const files = {
+      ...FILES,
+      "t.csv": "atMs\n5\n3\n",
+      "workload.yaml": "profile: a.json\nusers: 9\ntrace: t.csv\n",
+    };
+    expect((await plan(files)).problems).toContain("t.csv:3:1 error: is earlier than line 2");
+    const both = { ...FILES, "workload.yaml": `${WORKLOAD}trace: t.csv\n` };
+    expect((await plan(both)).problems).toContain("needs a number, or else a `trace`");
+  });
+
   it("warns of a profile of another version of the SDK", async () => {
     const versions = { ...VARIED.versions, sdk: "0.0.1" };
     const files = { ...FILES, "a.json": JSON.stringify({ ...VARIED, versions }) };

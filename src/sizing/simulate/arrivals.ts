@@ -5,7 +5,7 @@
  */
 
 import type { Random } from "./random.ts";
-import type { TraceTurns } from "./trace.ts";
+import type { TraceTurns } from "../trace.ts";
 
 export const ARRIVAL_PROCESSES = ["poisson", "bursty", "diurnal", "trace"] as const;
 

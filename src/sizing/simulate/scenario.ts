@@ -19,7 +19,7 @@ import type { ReplicaTerms } from "./replica.ts";
 import { problemsOf, type ScenarioProblem } from "./scenario-problems.ts";
 import type { ScenarioFile } from "./scenario-schema.ts";
 import type { SimulationTerms, TurnTerms } from "./simulation-terms.ts";
-import type { TraceTurns } from "./trace.ts";
+import type { TraceTurns } from "../trace.ts";
 
 /** All that a report says beside what happened. */
 export interface Setup {

@@ -2,8 +2,8 @@
  * Goal: a trace is read as it is, or not at all; who made it is told where it is wrong.
  */
 import { describe, expect, it } from "vitest";
-import { formatDiagnostics } from "../../../src/lib/diagnostics.ts";
-import { parseTrace } from "../../../src/sizing/simulate/trace.ts";
+import { formatDiagnostics } from "../../src/lib/diagnostics.ts";
+import { parseTrace } from "../../src/sizing/trace.ts";
 
 const MAX_TURNS = 1000;
 
@@ -24,11 +24,13 @@ function problemsOf(text: string, maxTurns = MAX_TURNS): string[] {
 
 describe("parseTrace", () => {
   it("reads times from the first one on, with what there is of each turn", () => {
-    const { turns, notes } = read("atMs,durationMs,transcriptBytes\n500,8123,0\n1450,,20480\n\n");
+    const { turns, notes, missing } = read(
+      "atMs,durationMs,transcriptBytes\n500,8123,0\n1450,,20480\n\n",
+    );
     expect([...turns.atMs]).toEqual([0, 950]);
     expect([...turns.durationMs]).toEqual([8123, Number.NaN]);
     expect([...turns.transcriptBytes]).toEqual([0, 20480]);
-    expect(notes).toEqual(["t.csv: 1 lines lack a duration; drawn by chance for those"]);
+    expect([notes, missing]).toEqual([[], "t.csv: 1 lines lack a duration"]);
   });
 
   it("reads times of the day, in any order of columns, with a mark and line ends of Windows", () => {
@@ -43,10 +45,10 @@ describe("parseTrace", () => {
       { length: 50 },
       (_, index) => index * 1000 + (index > 20 ? 900_000 : 0),
     );
-    const { notes } = read(["atMs", ...times].join("\n"));
+    const { notes, missing } = read(["atMs", ...times].join("\n"));
+    expect(missing).toBe("t.csv: no line has a duration");
     expect(notes).toEqual([
       "t.csv:22: nobody came for 901 s after this line; taken for a time without turns",
-      "t.csv: no line has a duration; drawn by chance for those",
     ]);
   });
 

@@ -12,8 +12,8 @@
  * @module
  */
 
-import { type Diagnostic, frameAt } from "../../lib/diagnostics.ts";
-import { didYouMean } from "../../lib/did-you-mean.ts";
+import { type Diagnostic, frameAt } from "../lib/diagnostics.ts";
+import { didYouMean } from "../lib/did-you-mean.ts";
 
 export interface TraceTurns {
   /** From the first one on, ascending. */
@@ -24,7 +24,14 @@ export interface TraceTurns {
 }
 
 export type TraceResult =
-  | { readonly ok: true; readonly turns: TraceTurns; readonly notes: readonly string[] }
+  | {
+      readonly ok: true;
+      readonly turns: TraceTurns;
+      /** Of gaps, and what is taken of them. */
+      readonly notes: readonly string[];
+      /** How many durations the trace does not say, in words; null where it says all. */
+      readonly missing: string | null;
+    }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
 const COLUMNS = ["at", "atMs", "durationMs", "transcriptBytes"] as const;
@@ -82,7 +89,7 @@ class TraceReader {
       durationMs: Float64Array.from(this.#durationMs),
       transcriptBytes: Float64Array.from(this.#transcriptBytes),
     };
-    return { ok: true, turns, notes: [...this.#gapNotes(), ...this.#missingNotes()] };
+    return { ok: true, turns, notes: this.#gapNotes(), missing: this.#missing() };
   }
 
   #readLine(line: string): void {
@@ -202,11 +209,11 @@ class TraceReader {
     return others === 0 ? told : [...told, `${this.#file}: ${others} more such gaps`];
   }
 
-  #missingNotes(): string[] {
+  #missing(): string | null {
     const missing = this.#durationMs.filter((ms) => Number.isNaN(ms)).length;
-    if (missing === 0) return [];
+    if (missing === 0) return null;
     const lines = missing === this.#durationMs.length ? "no line has" : `${missing} lines lack`;
-    return [`${this.#file}: ${lines} a duration; drawn by chance for those`];
+    return `${this.#file}: ${lines} a duration`;
   }
 
   #complain(column: number, message: string, remedy: string): void {
