@@ -19,7 +19,7 @@ import { resultOf } from "../src/sizing/simulate/result.ts";
 import { ScenarioFile } from "../src/sizing/simulate/scenario-schema.ts";
 import { setUp } from "../src/sizing/simulate/scenario.ts";
 import { simulate } from "../src/sizing/simulate/simulation.ts";
-import type { TraceTurns } from "../src/sizing/simulate/trace.ts";
+import type { TraceTurns } from "../src/sizing/trace.ts";
 import { type CpuQuota, makeCpuQuota } from "./cpu-quota.ts";
 import { makeMemoryGroup, type MemoryGroup } from "./memory-group.ts";
 import { type Balancing, startLoadBalancer } from "./nginx.ts";
