@@ -100,7 +100,7 @@ export function fitFootprint({ samples, startPeakBytes, priorBytes }: ModelInput
   const count = points.length;
   const isSettled = count >= SETTLED_SAMPLES;
   const careful = Math.min(priorBytes, largestRest + typical / Math.sqrt(count));
-  const error = typical / (2 * count) + (STANDARD_ERRORS * deviation) / Math.sqrt(count);
+  const error = errorOf(typical, deviation, count);
   return {
     samples: samples.length,
     baseBytes: isSettled ? levelOf(rests, scatter) : Math.max(largestRest, careful),
@@ -112,6 +112,40 @@ export function fitFootprint({ samples, startPeakBytes, priorBytes }: ModelInput
     leastBytes: Math.min(...points.map(({ heldBytes }) => heldBytes)),
     largestBytes: Math.max(...points.map(({ heldBytes }) => heldBytes)),
   };
+}
+
+/** Turns as they were measured, that carry nothing. */
+export interface MeasuredTurns {
+  readonly count: number;
+  readonly meanBytes: number;
+  readonly deviationBytes: number;
+  readonly mostBytes: number;
+  readonly bytesPerCarriedByte: number;
+}
+
+/**
+ * What {@link fitFootprint} comes to when it has seen `count` turns of that kind, however long their
+ * transcripts: for plans, with the same care as the gate.
+ */
+export function settledModel(turns: MeasuredTurns): FootprintModel {
+  const { count, meanBytes, mostBytes, bytesPerCarriedByte } = turns;
+  const deviationBytes = Math.max(turns.deviationBytes, LEAST_DEVIATION_RATIO * meanBytes);
+  return {
+    samples: count,
+    baseBytes: meanBytes,
+    bytesPerCarriedByte,
+    carriedToBytes: Number.MAX_SAFE_INTEGER,
+    deviationBytes,
+    errorBytes: errorOf(meanBytes, deviationBytes, count),
+    excessBytes: Math.max(0, mostBytes - meanBytes),
+    leastBytes: 0,
+    largestBytes: mostBytes,
+  };
+}
+
+/** How far the mean of all turns may be above that of those that were seen. */
+function errorOf(meanBytes: number, deviationBytes: number, count: number): number {
+  return meanBytes / (2 * count) + (STANDARD_ERRORS * deviationBytes) / Math.sqrt(count);
 }
 
 /**

@@ -5,7 +5,13 @@
  * @module
  */
 
-import { type FootprintModel, poolBytes, predictBytes } from "../capacity/footprint-model.ts";
+import { WINDOW_SAMPLES } from "../capacity/footprint.ts";
+import {
+  type FootprintModel,
+  poolBytes,
+  predictBytes,
+  settledModel,
+} from "../capacity/footprint-model.ts";
 import { turnsThatFit, weigh } from "../capacity/load-line.ts";
 import { SafetyReserve } from "../capacity/safety-reserve.ts";
 import type { Profile } from "./profile.ts";
@@ -100,19 +106,17 @@ function startCpuMsOf({ start, turn }: Profile): number {
 
 /** What a replica will have learned of such turns when it has seen many. */
 export function modelOf(profile: Profile, mix: TurnMix): FootprintModel {
-  const { peak, bytesPerCarriedByte, turns } = profile.turn;
-  const carried = bytesPerCarriedByte * mix.carriedDeviationBytes;
-  return {
-    samples: turns,
-    baseBytes: peak.meanBytes,
+  const { peak, bytesPerCarriedByte } = profile.turn;
+  const { meanBytes, mostBytes, deviationBytes } = peak;
+  const model = settledModel({
+    count: WINDOW_SAMPLES,
+    meanBytes,
+    mostBytes,
+    deviationBytes,
     bytesPerCarriedByte,
-    carriedToBytes: mix.carriedBytes,
-    deviationBytes: Math.hypot(peak.deviationBytes, carried),
-    errorBytes: 0,
-    excessBytes: peak.mostBytes - peak.meanBytes,
-    leastBytes: 0,
-    largestBytes: peak.mostBytes,
-  };
+  });
+  const carried = bytesPerCarriedByte * mix.carriedDeviationBytes;
+  return { ...model, deviationBytes: Math.hypot(model.deviationBytes, carried) };
 }
 
 /** {@link poolBytes} of so many turns alike, in constant time. */

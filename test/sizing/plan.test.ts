@@ -81,9 +81,9 @@ describe("makePlan", () => {
     const of = (balancing: "random" | "pooled") =>
       fleetOf(PROFILE, { ...WORKLOAD, balancing }, sizeOf(2, 16), 3);
     const { turns } = of("random").replica;
-    expect(turns).toBe(14);
-    expect(of("random").shedRatio).toBe(shedRatio(14, offeredBy(WORKLOAD) / 3));
-    expect(of("pooled").shedRatio).toBe(shedRatio(42, offeredBy(WORKLOAD)));
+    expect(turns).toBe(13);
+    expect(of("random").shedRatio).toBe(shedRatio(13, offeredBy(WORKLOAD) / 3));
+    expect(of("pooled").shedRatio).toBe(shedRatio(39, offeredBy(WORKLOAD)));
     expect(of("pooled").shedRatio).toBeLessThan(of("random").shedRatio);
   });
 

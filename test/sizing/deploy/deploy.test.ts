@@ -167,7 +167,7 @@ describe("artefacts", () => {
     // 70 % of two cores, a tenth of one each.
     const turns = 14;
     const run = textOf("cloud-run/service.yaml");
-    expect(run).toContain(`# ${turns} turns fit, by CPU (28 by memory): 4GiB less 256MiB of files`);
+    expect(run).toContain(`# ${turns} turns fit, by CPU (27 by memory): 4GiB less 256MiB of files`);
     expect(run).toContain(`containerConcurrency: ${turns}
 `);
     const pod = textOf("kubernetes/deployment.yaml");
