@@ -18,14 +18,12 @@ import { profileReport } from "../sizing/measure/profile-report.ts";
 import { type Measurement, measure } from "../sizing/measure/run.ts";
 import { StateFile, writeOutput } from "../sizing/measure/state.ts";
 import { verdictOf } from "../sizing/measure/verdict.ts";
-import type { Profile } from "../sizing/profile.ts";
-import { reportHtml, reportMarkdown, reportText } from "../sizing/report.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { ReportFormat } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { loadAll, type LoadOptions } from "./load.ts";
 import { MeasureProgress } from "./measure-progress.ts";
-import { painter } from "./paint.ts";
+import { reportAs } from "./report-as.ts";
 import { listenToSignals } from "./signals.ts";
 import { packageVersion } from "./version.ts";
 
@@ -74,7 +72,10 @@ export async function runMeasure(options: MeasureCommandOptions, io: Io): Promis
   const { profile } = measurement;
   await writeOutput(output, `${JSON.stringify(profile, null, 2)}\n`);
   await new StateFile(stateFile, "").remove();
-  io.stdout(reportAs(options.format, profile, io));
+  const verdict = verdictOf(profile);
+  const json = { profile, verdict };
+  const report = profileReport(profile, verdict);
+  io.stdout(reportAs(options.format, report, { json, color: io.color }));
   io.stderr(`\nProfile: ${options.output ?? `${agent.name}.profile.json`}\n`);
   if (options.savesPrior) io.stderr(`${await tellPrior(measurement, agent, config)}\n`);
   return EXIT.ok;
@@ -120,14 +121,6 @@ function oneOf(agents: readonly AgentDefinition[], name: string | undefined): Ag
 function noClaude({ name }: AgentDefinition): AppError {
   const cure = "name another by --provider, or leave out --claude";
   return new AppError("usage", `Cannot let Claude answer: ${name} is of \`rehearsal\`; ${cure}`);
-}
-
-function reportAs(format: ReportFormat, profile: Profile, { color }: Io): string {
-  const verdict = verdictOf(profile);
-  if (format === "json") return `${JSON.stringify({ profile, verdict }, null, 2)}\n`;
-  const report = profileReport(profile, verdict);
-  if (format === "markdown") return reportMarkdown(report);
-  return format === "html" ? reportHtml(report) : reportText(report, painter(color));
 }
 
 /** What became of the prior, in a sentence. No failure of it takes the profile away. */

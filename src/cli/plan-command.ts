@@ -5,7 +5,7 @@
  */
 
 import { type Command, Option } from "commander";
-import type { Done } from "./flags.ts";
+import { type Done, REPORT_FORMATS, type ReportFormat } from "./flags.ts";
 import type { Io } from "./io.ts";
 
 export function addPlan(program: Command, io: Io, done: Done): void {
@@ -24,7 +24,7 @@ export function addPlan(program: Command, io: Io, done: Done): void {
     .option("--balancing <kind>", "`random` or `pooled`")
     .addOption(
       new Option("--format <format>", "how to print the plan")
-        .choices(["text", "markdown", "json", "html"])
+        .choices(REPORT_FORMATS)
         .default("text"),
     )
     .action(async (path: string | undefined, { format, ...flags }: PlanFlags) => {
@@ -34,5 +34,5 @@ export function addPlan(program: Command, io: Io, done: Done): void {
 }
 
 interface PlanFlags extends Record<string, string | undefined> {
-  readonly format: "text" | "markdown" | "json" | "html";
+  readonly format: ReportFormat;
 }

@@ -7,13 +7,13 @@
 import { loadWorkload, type WorkloadInput } from "../sizing/load-workload.ts";
 import { makePlan } from "../sizing/plan.ts";
 import { planReport } from "../sizing/plan-report.ts";
-import { reportHtml, reportMarkdown, reportText } from "../sizing/report.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { ReportFormat } from "./flags.ts";
 import type { Io } from "./io.ts";
-import { painter } from "./paint.ts";
+import { reportAs } from "./report-as.ts";
 
 export interface PlanOptions extends Pick<WorkloadInput, "path" | "flags"> {
-  readonly format: "text" | "markdown" | "json" | "html";
+  readonly format: ReportFormat;
 }
 
 export type PlanIo = Pick<Io, "stdout" | "stderr" | "environment" | "workingDirectory" | "color">;
@@ -27,13 +27,7 @@ export async function runPlan({ format, ...options }: PlanOptions, io: PlanIo): 
   const loaded = await loadWorkload({ ...options, ...io });
   for (const warning of loaded.warnings) io.stderr(`${warning}\n`);
   const plan = makePlan(loaded.profile, loaded.workload, loaded.sizes);
-  const report = planReport(plan, loaded);
-  const texts = {
-    text: () => reportText(report, painter(io.color)),
-    markdown: () => reportMarkdown(report),
-    html: () => reportHtml(report),
-    json: () => `${JSON.stringify({ ...plan, profile: loaded.profile }, null, 2)}\n`,
-  };
-  io.stdout(texts[format]());
+  const json = { ...plan, profile: loaded.profile };
+  io.stdout(reportAs(format, planReport(plan, loaded), { json, color: io.color }));
   return plan.advised === null ? EXIT.config : EXIT.ok;
 }

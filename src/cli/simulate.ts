@@ -13,7 +13,6 @@ import { readTextFile } from "../lib/text-file.ts";
 import type { YamlDocument } from "../lib/yaml-document.ts";
 import { readYaml } from "../lib/yaml-file.ts";
 import { readProfile } from "../sizing/profile.ts";
-import { reportHtml, reportMarkdown, reportText } from "../sizing/report.ts";
 import { resultOf, shedRatioOf, type SimulationResult } from "../sizing/simulate/result.ts";
 import { ScenarioFile } from "../sizing/simulate/scenario-schema.ts";
 import { type Setup, setUp } from "../sizing/simulate/scenario.ts";
@@ -23,15 +22,16 @@ import { simulate } from "../sizing/simulate/simulation.ts";
 import { parseTrace, type TraceTurns } from "../sizing/trace.ts";
 import { TYPICAL_PROFILE } from "../sizing/simulate/typical-profile.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { ReportFormat } from "./flags.ts";
 import type { Io } from "./io.ts";
-import { painter } from "./paint.ts";
+import { reportAs } from "./report-as.ts";
 import { readSimulateFlags, type SimulateFlags, withFlags } from "./simulate-flags.ts";
 
 export interface SimulateOptions extends SimulateFlags {
   /** The scenario file; the flags alone without it. */
   readonly scenario?: string;
   readonly profile?: string;
-  readonly format: "text" | "json" | "html" | "markdown";
+  readonly format: ReportFormat;
   /** Standard output without it. */
   readonly output?: string;
 }
@@ -50,10 +50,14 @@ const COMMAND_LINE = "command line";
 export async function runSimulate(options: SimulateOptions, io: SimulateIo): Promise<number> {
   const { setup, notes, document } = await prepare(options, io);
   const result = runWithin(setup, notes, document);
-  const text = shown(result, options, io);
-  if (options.output === undefined) io.stdout(text);
-  else await write(resolve(io.workingDirectory, options.output), text, options.output);
-  if (options.output !== undefined) io.stdout(`Written to ${options.output}\n`);
+  const { format, output } = options;
+  const text = reportAs(format, simulationReport(result), { json: result, color: io.color });
+  if (output === undefined) {
+    io.stdout(text);
+  } else {
+    await write(resolve(io.workingDirectory, output), text, output);
+    io.stdout(`Written to ${output}\n`);
+  }
   return EXIT.ok;
 }
 
@@ -148,23 +152,6 @@ async function textOf(path: string, workingDirectory: string, maxBytes: number):
   const read = await readTextFile(resolve(workingDirectory, path), maxBytes);
   if (read.ok) return read.text;
   throw new DiagnosticsError("config_invalid", [placeless(path, read.message, read.remedy)]);
-}
-
-function shown(
-  result: SimulationResult,
-  { format }: SimulateOptions,
-  { color }: SimulateIo,
-): string {
-  switch (format) {
-    case "json":
-      return `${JSON.stringify(result, null, 2)}\n`;
-    case "html":
-      return reportHtml(simulationReport(result));
-    case "markdown":
-      return reportMarkdown(simulationReport(result));
-    case "text":
-      return reportText(simulationReport(result), painter(color));
-  }
 }
 
 async function write(path: string, text: string, asGiven: string): Promise<void> {

@@ -100,27 +100,25 @@ function deployment(file: string, document: Part): Facts {
 
 function hpa(file: string, document: Part): Facts {
   const spec = document.at("spec");
-  return {
-    file,
-    target: "kubernetes",
-    images: [],
-    filesBytes: [],
-    min: spec.at("minReplicas").fact(wholeNumber),
-    max: spec.at("maxReplicas").fact(wholeNumber),
-    targetRatio: spec.at("metrics", 0, "external", "target", "averageValue").fact(ratioOf),
-  };
+  const target = spec.at("metrics", 0, "external", "target", "averageValue");
+  return scalerFacts(file, spec.at("minReplicas"), spec.at("maxReplicas"), target);
 }
 
 function scaledObject(file: string, document: Part): Facts {
   const spec = document.at("spec");
+  const threshold = spec.at("triggers", 0, "metadata", "threshold");
+  return scalerFacts(file, spec.at("minReplicaCount"), spec.at("maxReplicaCount"), threshold);
+}
+
+function scalerFacts(file: string, min: Part, max: Part, target: Part): Facts {
   return {
     file,
     target: "kubernetes",
     images: [],
     filesBytes: [],
-    min: spec.at("minReplicaCount").fact(wholeNumber),
-    max: spec.at("maxReplicaCount").fact(wholeNumber),
-    targetRatio: spec.at("triggers", 0, "metadata", "threshold").fact(ratioOf),
+    min: min.fact(wholeNumber),
+    max: max.fact(wholeNumber),
+    targetRatio: target.fact(ratioOf),
   };
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { inMebibytes } from "../../lib/bytes.ts";
+import { mebibytes } from "../../lib/figures.ts";
 import { parseToolName } from "../../lib/tool-name.ts";
 import type { Measured, Profile } from "../profile.ts";
 import type { Report, Section, Table } from "../report.ts";
@@ -36,7 +36,7 @@ const BINDS = { memory: "memory", cpu: "CPU", model: "the model" } as const;
 
 function answerOf({ agent, turn }: Profile, { example }: Verdict): string {
   // As it is what the gate predicts.
-  const held = mib(turn.peak.meanBytes);
+  const held = mebibytes(turn.peak.meanBytes);
   const size = `${sizeOf(example.memoryBytes)} and ${cpusText(example.cpus)}`;
   if (example.turns === 0) {
     return `One turn of \`${agent.name}\` holds ${held}; a replica of ${size} carries none.`;
@@ -91,7 +91,7 @@ function recommendation(_profile: Profile, { recommended, smallestBytes }: Verdi
       `${size}: it carries ${turns}. Its CPUs serve ${cpuTurns} and its memory ${memoryTurns}, so ` +
         `neither is paid for in vain. On average ${trafficErlang.toFixed(1)} turns may be in ` +
         "flight, and one in a hundred is shed.",
-      `The least memory with which one turn fits is ${mib(smallestBytes)}.`,
+      `The least memory with which one turn fits is ${mebibytes(smallestBytes)}.`,
     ],
   };
 }
@@ -99,11 +99,11 @@ function recommendation(_profile: Profile, { recommended, smallestBytes }: Verdi
 function turnSection({ turn, start, measured }: Profile): Section {
   const { peak, duration } = turn;
   const rows = [
-    ["median", mib(peak.medianBytes)],
-    ["mean", `${mib(peak.meanBytes)} ± ${mib(peak.deviationBytes)}`],
-    ["p95", mib(peak.p95Bytes)],
-    ["p99", mib(peak.p99Bytes)],
-    ["most", mib(peak.mostBytes)],
+    ["median", mebibytes(peak.medianBytes)],
+    ["mean", `${mebibytes(peak.meanBytes)} ± ${mebibytes(peak.deviationBytes)}`],
+    ["p95", mebibytes(peak.p95Bytes)],
+    ["p99", mebibytes(peak.p99Bytes)],
+    ["most", mebibytes(peak.mostBytes)],
     ["more for each MiB of transcript", `${turn.bytesPerCarriedByte.toFixed(1)} MiB`],
     ["transcript grows by, a turn", kib(turn.transcriptBytesPerTurn)],
     ["CPU, start included", seconds(turn.cpuMs)],
@@ -121,17 +121,17 @@ function turnSection({ turn, start, measured }: Profile): Section {
 function serverSection({ server, measured }: Profile): Section {
   const parts = measured?.server;
   const rows = [
-    ["idle, as it counts against the limit", mib(server.idleBytes)],
+    ["idle, as it counts against the limit", mebibytes(server.idleBytes)],
     ...(parts === undefined
       ? []
       : [
-          ["its heap, stacks and buffers", mib(parts.anonymousBytes)],
-          ["its text and other file pages, beside that", mib(parts.fileBytes)],
+          ["its heap, stacks and buffers", mebibytes(parts.anonymousBytes)],
+          ["its text and other file pages, beside that", mebibytes(parts.fileBytes)],
         ]),
-    ["kept for it to grow by", mib(server.growthBytes ?? 0)],
+    ["kept for it to grow by", mebibytes(server.growthBytes ?? 0)],
     ["for each idle session", kib(server.idleSessionBytes)],
-    ["for each turn in flight", mib(server.inflightTurnBytes)],
-    ["text that runs, shared by all turns", mib(server.sharedTextBytes)],
+    ["for each turn in flight", mebibytes(server.inflightTurnBytes)],
+    ["text that runs, shared by all turns", mebibytes(server.sharedTextBytes)],
     ...(parts === undefined ? [] : [["CPU of its own, a turn", seconds(parts.turnCpuMs)]]),
   ];
   return { title: "The server", paragraphs: [], table: { head: ["", ""], rows } };
@@ -146,7 +146,7 @@ const BOUNDS = {
 function startSection({ start }: Profile, measured: Measured): Section {
   const { bursts, burstBound, firstTurn } = measured;
   const paragraphs = [
-    `A process that only starts holds ${mib(start.peakBytes)} and takes ${seconds(start.cpuMs)} of ` +
+    `A process that only starts holds ${mebibytes(start.peakBytes)} and takes ${seconds(start.cpuMs)} of ` +
       `CPU. The first turn of all took ${seconds(firstTurn.firstTokenMs)} to its first token.`,
     ...(burstBound === null ? [] : [BOUNDS[burstBound]]),
   ];
@@ -156,7 +156,7 @@ function startSection({ start }: Profile, measured: Measured): Section {
       String(burst.starts),
       seconds(burst.firstTokenMedianMs),
       seconds(burst.firstTokenP95Ms),
-      mib(burst.peakBytes),
+      mebibytes(burst.peakBytes),
       seconds(burst.cpuMs),
       String(burst.shed),
     ]),
@@ -188,7 +188,7 @@ function transcriptSection({ turn }: Profile, { transcripts }: Measured): Sectio
       head: ["transcript", "a turn holds"],
       rows: transcripts.map(({ carriedBytes, peakBytes }) => [
         `${(carriedBytes / MIB).toFixed(1)} MiB`,
-        mib(peakBytes),
+        mebibytes(peakBytes),
       ]),
     },
     plots: transcriptPlots(turn, transcripts),
@@ -205,7 +205,7 @@ function toolSections({ tools, toolsNotCalled }: Measured): Section[] {
       : [`Not called, as a call may leave a trace: ${notCalled}. \`--call-tools\` calls them.`];
   const rows = tools.map(({ name, peakBytes, cpuMs, durationMs }) => [
     shown(name),
-    mib(peakBytes),
+    mebibytes(peakBytes),
     seconds(cpuMs),
     seconds(durationMs),
   ]);
@@ -215,7 +215,8 @@ function toolSections({ tools, toolsNotCalled }: Measured): Section[] {
 
 function howMeasured(profile: Profile): Section {
   const { machine, versions, groupLimitBytes, model, measured } = profile;
-  const group = groupLimitBytes === null ? "" : `, in a control group of ${mib(groupLimitBytes)}`;
+  const group =
+    groupLimitBytes === null ? "" : `, in a control group of ${mebibytes(groupLimitBytes)}`;
   return {
     title: "How it was measured",
     paragraphs: [
@@ -230,17 +231,13 @@ function howMeasured(profile: Profile): Section {
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-function mib(bytes: number): string {
-  return `${inMebibytes(bytes)} MiB`;
-}
-
 function kib(bytes: number): string {
   return `${(bytes / 1_024).toFixed(1)} KiB`;
 }
 
 /** `1.5 GiB`, `768 MiB`. */
 function sizeOf(bytes: number): string {
-  if (bytes < GIB) return mib(bytes);
+  if (bytes < GIB) return mebibytes(bytes);
   return `${Number((bytes / GIB).toFixed(2))} GiB`;
 }
 
