@@ -9,6 +9,7 @@
  */
 
 import { randomBytes } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import { settlesWithin } from "../../lib/settles-within.ts";
 import { checkBody, checkName, checkPage, rangeOf } from "./object-checks.ts";
 import type {
@@ -31,8 +32,8 @@ import {
 /** Connections of one replica: a server takes some hundred of all its clients together. */
 const MAX_CONNECTIONS = 8;
 const DELETED_AT_ONCE = 10_000;
-/** A statement that crossed another one has done nothing, and may be sent again. */
-const MOST_ATTEMPTS = 5;
+/** A statement that crossed another one has done nothing, and is sent again after this, at most. */
+const LONGEST_PAUSE_MS = 20;
 const DEADLOCK = "40P01";
 const SERIALIZATION_FAILURE = "40001";
 
@@ -225,17 +226,20 @@ class PostgresObjects implements ObjectStore {
   /**
    * Two deletions that lock rows in different orders may block each other: one is broken off. And where
    * the database is set to isolate more than it need, so is a write that was not the first: sent again,
-   * it finds what the other one has written.
+   * it finds what the other one has written. No number of attempts is enough for that: an insertion
+   * crosses each replacement that begins after its snapshot. So it goes on while there is time.
    */
   async #untilUncrossed(statement: string, values: readonly unknown[]) {
-    for (let attempt = 1; ; attempt += 1) {
+    const deadlineMs = performance.now() + this.#timeoutMs - LONGEST_PAUSE_MS;
+    for (;;) {
       try {
         return await this.#client.query(statement, values);
       } catch (thrown) {
         const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
         const isCrossed = code === DEADLOCK || code === SERIALIZATION_FAILURE;
-        if (!isCrossed || attempt === MOST_ATTEMPTS) throw thrown;
+        if (!isCrossed || performance.now() >= deadlineMs) throw thrown;
       }
+      await setTimeout(Math.random() * LONGEST_PAUSE_MS);
     }
   }
 
