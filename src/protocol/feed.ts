@@ -1,0 +1,160 @@
+/**
+ * What a replica tells whoever watches it: one stream of Server-Sent Events at `/v1/feed`, each a
+ * JSON object whose `type` is also the name of the event. The console reads nothing else live.
+ *
+ *     hello ─▶ history ─▶ recent ─▶ capacity, once a second … decision, turn and guard as they happen
+ *
+ * Times are milliseconds since 1970 by the clock of the server, sizes are bytes, money is USD.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { GUARD_TARGETS, PROCESS_SOURCES, SHED_REASONS } from "../telemetry/values.ts";
+
+const atMs = z.int();
+
+/** First of all; again after a new connection, since the replica may be another. */
+const helloSchema = z.object({
+  type: z.literal("hello"),
+  nowMs: atMs,
+  /** What its operator calls it, or its host name. */
+  replica: z.string(),
+  version: z.string(),
+  startedAtMs: atMs,
+});
+
+/**
+ * The last hour in columns, one value a step, the oldest first; null where nothing is known of a
+ * step, e.g. before the start.
+ */
+const historySchema = z.object({
+  type: z.literal("history"),
+  stepMs: z.int(),
+  /** Of the first step. */
+  fromMs: atMs,
+  limitBytes: z.array(z.number().nullable()),
+  loadLineBytes: z.array(z.number().nullable()),
+  committedBytes: z.array(z.number().nullable()),
+  usedBytes: z.array(z.number().nullable()),
+  inflight: z.array(z.number().nullable()),
+  turnsThatFit: z.array(z.number().nullable()),
+  /** In the step. */
+  shed: z.array(z.number().nullable()),
+  /** Median of the turns whose first token came in the step. */
+  firstTokenMs: z.array(z.number().nullable()),
+});
+
+const STAGES = ["waiting", "starting", "thinking", "writing", "tool", "ending", "ended"] as const;
+
+const stageSchema = z.object({
+  /**
+   * `waiting` for room or its turn to start; `starting` its process; `thinking` until something is
+   * written, or between two steps; `writing` text or reasoning; in a `tool`; `ending` its processes.
+   */
+  stage: z.enum(STAGES),
+  sinceMs: atMs,
+  /** In the stage `tool`. */
+  toolName: z.string().optional(),
+});
+
+const turnSchema = z.object({
+  turnId: z.string(),
+  agent: z.string(),
+  tenant: z.string(),
+  caller: z.string(),
+  sessionId: z.string().nullable(),
+  threadId: z.string().nullable(),
+  /** When it was admitted. */
+  startedAtMs: atMs,
+  /** Null until its process is there. */
+  processSource: z.enum(PROCESS_SOURCES).nullable(),
+  /** What it was admitted with: the reserve, and what it carries of a transcript. */
+  predictedBytes: z.number(),
+  carriedBytes: z.number(),
+  /** The stages so far, the last one being where it is; the oldest are left out beyond 64. */
+  stages: z.array(stageSchema).readonly(),
+  /** From the admission. */
+  firstTokenMs: z.number().nullable(),
+  toolCalls: z.int(),
+  /** Tools of it that were ended for memory. */
+  toolsEnded: z.int(),
+  /** Null until it has ended, as all below. */
+  endedAtMs: atMs.nullable(),
+  peakBytes: z.number().nullable(),
+  inputTokens: z.int().nullable(),
+  outputTokens: z.int().nullable(),
+  costUsd: z.number().nullable(),
+  outcome: z
+    .object({
+      status: z.enum(["completed", "limit_reached", "cancelled", "failed"]),
+      /** What it was: the code of a failure, the cause of a cancellation, the limit. */
+      detail: z.string().nullable(),
+      /** Of a failure, in words that its caller was told. */
+      message: z.string().nullable(),
+    })
+    .nullable(),
+});
+
+/** A turn that was admitted, whenever something of it has changed, at most every 100 ms. */
+const turnEventSchema = z.object({ type: z.literal("turn"), turn: turnSchema });
+
+/** The gate has decided, in its own words. */
+const decisionSchema = z.object({
+  type: z.literal("decision"),
+  atMs,
+  admitted: z.boolean(),
+  reason: z.enum(SHED_REASONS).nullable(),
+  text: z.string(),
+  agent: z.string(),
+  tenant: z.string(),
+  /** Decisions since the last one that was told, which were too many to tell. */
+  untold: z.int(),
+});
+
+/** The memory guard has ended something. */
+const guardEventSchema = z.object({
+  type: z.literal("guard"),
+  atMs,
+  what: z.enum(GUARD_TARGETS),
+  turnId: z.string().nullable(),
+  bytes: z.number().nullable(),
+  text: z.string(),
+});
+
+/** The turns that run, and the last that have ended; decisions and ends, the oldest first. */
+const recentSchema = z.object({
+  type: z.literal("recent"),
+  turns: z.array(turnSchema).readonly(),
+  decisions: z.array(decisionSchema).readonly(),
+  guard: z.array(guardEventSchema).readonly(),
+});
+
+export const feedSchemas = {
+  hello: helloSchema,
+  history: historySchema,
+  recent: recentSchema,
+  turn: turnEventSchema,
+  decision: decisionSchema,
+  guard: guardEventSchema,
+} as const;
+
+export type FeedHello = z.infer<typeof helloSchema>;
+export type FeedHistory = z.infer<typeof historySchema>;
+export type FeedRecent = z.infer<typeof recentSchema>;
+export type FeedTurn = z.infer<typeof turnSchema>;
+export type FeedStage = z.infer<typeof stageSchema>;
+export type FeedDecision = z.infer<typeof decisionSchema>;
+export type FeedGuardEvent = z.infer<typeof guardEventSchema>;
+
+/** The answer of `/capacity` as an event. @typeParam Capacity `CapacityView`. */
+export interface FeedCapacity<Capacity> {
+  readonly type: "capacity";
+  readonly atMs: number;
+  readonly capacity: Capacity;
+  /** Of the replica, apart from being full. */
+  readonly readiness: {
+    readonly state: "starting" | "ready" | "draining" | "broken";
+    readonly reason: string;
+  };
+}
