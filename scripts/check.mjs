@@ -10,14 +10,18 @@
 import { spawnSync } from "node:child_process";
 import { ensureBuilt, ensureInstalled, ROOT } from "./installed.mjs";
 
-const CODE = ["src", "test", "bench", "scripts", "examples"];
+const CODE = ["src", "console", "test", "bench", "scripts", "examples"];
+const TSC = "node_modules/.bin/tsc";
 const GUARDIANS = ["test/arch.test.ts", "test/index.test.ts", "test/docs"];
 const isFast = process.argv.includes("--fast");
 
 const steps = {
   format: ["node_modules/.bin/oxfmt", "--check", ...CODE],
   lint: ["node_modules/.bin/oxlint", "--type-aware", "--deny-warnings", ...CODE],
-  types: ["node_modules/.bin/tsc", "--noEmit"],
+  types: [TSC, "--noEmit"],
+  console: [TSC, "--noEmit", "-p", "console"],
+  "its tests": [TSC, "--noEmit", "-p", "test/console"],
+  size: [process.execPath, "scripts/console-size.mjs"],
   unused: ["node_modules/.bin/knip"],
   tests: isFast
     ? [process.execPath, "node_modules/vitest/vitest.mjs", "run", ...GUARDIANS]
@@ -39,7 +43,7 @@ function run(name, [command, ...args]) {
     env: { ...process.env, FORCE_COLOR: process.stdout.isTTY ? "1" : "0" },
   });
   const seconds = ((performance.now() - beganAtMs) / 1000).toFixed(1);
-  console.log(`${name.padEnd(8)}${(status === 0 ? "ok" : "failed").padEnd(8)}${seconds} s`);
+  console.log(`${name.padEnd(11)}${(status === 0 ? "ok" : "failed").padEnd(8)}${seconds} s`);
   if (status !== 0) console.log(`${stdout ?? ""}${stderr ?? ""}`);
   return status === 0;
 }

@@ -1,5 +1,5 @@
 /**
- * Makes a clone ready to run: dependencies installed, TypeScript compiled, each only when it is
+ * Makes a clone ready to run: dependencies installed, TypeScript compiled and the console bundled, each only when it is
  * not so already. Uses nothing but Node, because nothing else may be there yet.
  *
  * @module
@@ -11,6 +11,19 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+const BUILDS = [
+  {
+    sources: ["src", "package.json", "tsconfig.json", "tsconfig.build.json"],
+    command: ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"],
+    built: "build/main.js",
+  },
+  {
+    sources: ["console", "package.json"],
+    command: ["node_modules/vite/bin/vite.js", "build", "console", "--logLevel", "warn"],
+    built: "build/console/index.html",
+  },
+];
 
 /** Says on one line what is needed, and ends the process, if this Node is too old. */
 export function requireNode() {
@@ -45,16 +58,15 @@ export function hasCompiler() {
   return modifiedMs("node_modules/typescript/package.json") > 0;
 }
 
-/** Compiles src/ into build/ unless build/ is newer. */
+/** Compiles src/ and console/ into build/, each unless what is built of it is newer. */
 export function ensureBuilt() {
-  const sources = ["src", "package.json", "tsconfig.json", "tsconfig.build.json"];
-  const newest = Math.max(...sources.map((path) => newestMs(path)));
-  if (modifiedMs("build/main.js") > newest) return;
-  console.error("Building…");
-  // A build with errors is no build: the next run must try again.
-  run(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], () =>
-    rmSync(join(ROOT, "build/main.js"), { force: true }),
-  );
+  for (const { sources, command, built } of BUILDS) {
+    const newest = Math.max(...sources.map((path) => newestMs(path)));
+    if (modifiedMs(built) > newest) continue;
+    console.error(`Building ${built}…`);
+    // A build with errors is no build: the next run must try again.
+    run(process.execPath, command, () => rmSync(join(ROOT, built), { force: true }));
+  }
 }
 
 /** Runs a step to its end, its output shown; ends the process if the step fails. */

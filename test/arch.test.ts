@@ -16,6 +16,8 @@ interface SourceFile {
 }
 
 const source = filesBelow("src");
+/** The page: a program of its own that the server sends. */
+const page = filesBelow("console");
 const map = roomsOf(readFileSync(join(ROOT, "ARCHITECTURE.md"), "utf8"));
 
 /** What only one place may do, and how it is written. */
@@ -60,16 +62,26 @@ describe("reserved powers", () => {
   });
 });
 
+describe("the page", () => {
+  it("takes nothing of the server but types", () => {
+    const taken = /^import (?!type )[^;]*from "(?:\.\.\/)+src\//m;
+    expect(page.filter(({ text }) => taken.test(text)).map(pathOf)).toEqual([]);
+  });
+});
+
 describe("every source file", () => {
   it("says at its head what it is for", () => {
-    const headless = source.filter(
+    const code = [...source, ...page.filter(({ path }) => /\.tsx?$/.test(path))];
+    const headless = code.filter(
       ({ text }) => !/^(#!.*\n)?\/\*\*(?:(?!\*\/)[\s\S])*@module/.test(text),
     );
     expect(headless.map(pathOf)).toEqual([]);
   });
 
   it("leaves nothing to be done later, and names no place of its author's machine", () => {
-    const all = ["src", "test", "examples", "scripts", "bench", "docs"].flatMap(filesBelow);
+    const all = ["src", "console", "test", "examples", "scripts", "bench", "docs"].flatMap(
+      filesBelow,
+    );
     const loose = new RegExp(
       String.raw`\b(TO${""}DO|FIX${""}ME)\b|(?<![\w.])/(home|wo${""}rk|Users)/`,
     );
@@ -78,9 +90,9 @@ describe("every source file", () => {
 });
 
 /** The first words of the lines of the map, e.g. `cli/` and `main.ts`. */
-function roomsOf(page: string): readonly string[] {
+function roomsOf(text: string): readonly string[] {
   const block =
-    /## The map[^`]*`[^`]*`[^`]*```\n(?<map>[^`]*)```/.exec(page)?.groups?.["map"] ?? "";
+    /## The map[^`]*`[^`]*`[^`]*```\n(?<map>[^`]*)```/.exec(text)?.groups?.["map"] ?? "";
   return block.split("\n").flatMap((line) => /^\S+/.exec(line)?.[0] ?? []);
 }
 
@@ -101,7 +113,7 @@ function codeOf(text: string): string {
 
 function filesBelow(folder: string): SourceFile[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.(m?[jt]s|md|ya?ml|html|sh)$/.test(entry.name))
+    .filter((entry) => entry.isFile() && /\.(m?[jt]sx?|md|ya?ml|html|css|sh)$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
     .filter((path) => !path.includes("node_modules"))
     .map((path) => ({

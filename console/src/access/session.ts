@@ -1,0 +1,71 @@
+/**
+ * Who looks at the page, and the login where the server has keys. The cookie is out of reach of this
+ * code; what is known here is what `/console/session` says of it.
+ *
+ * @module
+ */
+
+import { signal } from "@preact/signals";
+
+/** The answer of `GET /console/session`. */
+export interface ConsoleSession {
+  readonly auth: boolean;
+  readonly caller: { readonly id: string; readonly tenant: string; readonly role: string } | null;
+  readonly mayTryLoad: boolean;
+  readonly replicas: readonly { readonly id: string; readonly name: string }[];
+}
+
+const PATH = "/console/session";
+
+/** Null until it was read. */
+export const session = signal<ConsoleSession | null>(null);
+/** Whether the page waits for a key. */
+export const isLoginOpen = signal(false);
+
+/** Of those who wait for a login. */
+const waiting = new Set<() => void>();
+
+/** Reads who the server takes us for; opens the login if for nobody. */
+export async function readSession(): Promise<void> {
+  const response = await fetch(PATH, { cache: "no-store" });
+  if (!response.ok) return;
+  session.value = (await response.json()) as ConsoleSession;
+  if (session.value.caller === null) isLoginOpen.value = true;
+  else admitted();
+}
+
+/** Opens the login; resolves when a key was taken. */
+export function loginNeeded(): Promise<void> {
+  isLoginOpen.value = true;
+  return new Promise((resolve) => waiting.add(resolve));
+}
+
+/** Why the key was not taken, in words; null if it was. */
+export async function login(key: string): Promise<string | null> {
+  const headers = { "content-type": "application/json" };
+  const body = JSON.stringify({ key });
+  const response = await fetch(PATH, { method: "POST", headers, body }).catch(() => null);
+  if (response === null) return "The server does not answer.";
+  if (!response.ok) return refusalText(response);
+  await readSession();
+  return null;
+}
+
+export async function logout(): Promise<void> {
+  await fetch(PATH, { method: "DELETE" });
+  await readSession();
+}
+
+function admitted(): void {
+  isLoginOpen.value = false;
+  for (const resolve of waiting) resolve();
+  waiting.clear();
+}
+
+function refusalText(response: Response): string {
+  if (response.status === 401) return "The server does not know this key.";
+  if (response.status === 403) return "This key is no operator's: it may not look in here.";
+  const seconds = response.headers.get("retry-after");
+  if (response.status !== 429) return `The server answers ${response.status}.`;
+  return `Too many attempts. Try again in ${seconds ?? "60"} s.`;
+}

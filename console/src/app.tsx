@@ -1,0 +1,64 @@
+/**
+ * The frame: navigation, what has to be said above all, and the view that the address names.
+ *
+ * @module
+ */
+
+import { useSignalEffect } from "@preact/signals";
+import type { ComponentType } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { readSession } from "./access/session.ts";
+import { Banners } from "./banners.tsx";
+import { Header } from "./header.tsx";
+import { LoadLineView } from "./load-line.tsx";
+import { LoginDialog } from "./access/login.tsx";
+import { route } from "./router.ts";
+
+/** A view is shown for its first word of the address. A new one is a line here. */
+const VIEWS: Readonly<Record<string, View>> = {
+  "": { title: "Load line", component: LoadLineView },
+};
+
+interface View {
+  readonly title: string;
+  readonly component: ComponentType;
+}
+
+export function App() {
+  useEffect(() => void readSession(), []);
+  return (
+    <>
+      <a class="button skip" href="#main" onClick={skip}>
+        Skip to the content
+      </a>
+      <Header views={VIEWS} />
+      <Banners />
+      <Outlet />
+      <LoginDialog />
+    </>
+  );
+}
+
+/** The hash is the router's: the link moves the focus by itself. */
+function skip(event: Event): void {
+  event.preventDefault();
+  document.querySelector<HTMLElement>("#main")?.focus();
+}
+
+function Outlet() {
+  const main = useRef<HTMLElement>(null);
+  const shown = useRef(route.peek().view);
+  const view = VIEWS[route.value.view];
+  useSignalEffect(() => {
+    const { view: name } = route.value;
+    document.title = `${VIEWS[name]?.title ?? "Not found"} · Plimsoll`;
+    // Who reads with a screen reader is taken to the new view; the first one is where they are.
+    if (shown.current !== name) main.current?.focus();
+    shown.current = name;
+  });
+  return (
+    <main class="main" id="main" ref={main} tabIndex={-1}>
+      {view === undefined ? <p>There is no such view.</p> : <view.component />}
+    </main>
+  );
+}
