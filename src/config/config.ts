@@ -115,6 +115,16 @@ export interface Config {
     /** Time running turns have to end after SIGTERM. */
     readonly graceMs: number;
   };
+  /** The page that shows the replica. */
+  readonly console: {
+    readonly isEnabled: boolean;
+    /** Whether it offers to send many turns at once. */
+    readonly mayTryLoad: boolean;
+    /** From a login to its end. */
+    readonly sessionTimeMs: number;
+    /** Other replicas, asked by this server. */
+    readonly replicas: readonly OtherReplica[];
+  };
   readonly telemetry: {
     readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
     /** Base URL of an OTLP/HTTP collector; null to export nothing. */
@@ -135,4 +145,13 @@ export interface AuthKey {
   readonly priority: "normal" | "high";
   /** SHA-256 of the key in lower-case hex. */
   readonly sha256: string;
+}
+
+export interface OtherReplica {
+  /** Unique. */
+  readonly name: string;
+  /** Ends in a slash: addresses are below it. */
+  readonly url: string;
+  /** Secret; null where it has no keys. */
+  readonly key: string | null;
 }

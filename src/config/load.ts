@@ -26,7 +26,7 @@ import { YamlDocument } from "../lib/yaml-document.ts";
 import { diagnosticsOf, inOrder, remedyFor } from "../lib/yaml-file.ts";
 import type { Config } from "./config.ts";
 import { agentEnvironmentOf } from "./environment.ts";
-import { ServerFile, type ServerSettings } from "./schema.ts";
+import { isLoopback, ServerFile, type ServerSettings } from "./schema.ts";
 import { PLAIN_SETTINGS, SETTINGS, type Setting, textOf, valueOf } from "./settings.ts";
 
 const DEFAULT_FILE = "plimsoll.yaml";
@@ -267,6 +267,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
     retention: retentionConfig(retention),
     dataDirectory: resolve(base, data.directory),
     drain: { graceMs: drain.grace },
+    console: consoleConfig(settings),
     telemetry: { ...telemetry, otlpEndpoint: telemetry.otlpEndpoint ?? null },
     agentEnvironment: agentEnvironmentOf(environment),
   };
@@ -281,6 +282,20 @@ function sessionsConfig(sessions: ServerSettings["sessions"]): Config["sessions"
     outboxBytes: sessions.outboxSize,
     maxReadsAtOnce: sessions.readsAtOnce,
     readWaitMs: sessions.readWait,
+  };
+}
+
+function consoleConfig({ console: page, listen }: ServerSettings): Config["console"] {
+  const onLoopback = page.tryLoad === "loopback" && isLoopback(listen.host);
+  return {
+    isEnabled: page.enabled,
+    mayTryLoad: page.tryLoad === "always" || onLoopback,
+    sessionTimeMs: page.sessionTime,
+    replicas: page.replicas.map(({ name, url, key }) => ({
+      name,
+      url: new URL(url).href.replace(/\/*$/u, "/"),
+      key: key ?? null,
+    })),
   };
 }
 

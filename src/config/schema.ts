@@ -11,13 +11,11 @@ import { durationSchema } from "../lib/duration.ts";
 import { headersSchema } from "../lib/http-headers.ts";
 import { needs } from "../lib/schema-issues.ts";
 import { capacity } from "./capacity-schema.ts";
+import { consolePage } from "./console-schema.ts";
 import { journal } from "./journal-schema.ts";
+import { name } from "./name-schema.ts";
 import { retention } from "./retention-schema.ts";
 import { sessions } from "./sessions-schema.ts";
-
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/u, {
-  error: needs("a name of 1 to 64 letters, digits, `.`, `_` or `-`", "Choose another name"),
-});
 
 const listen = z.strictObject({
   host: z
@@ -237,6 +235,7 @@ export const ServerFile = z
       })
       .prefault({})
       .describe("Stopping."),
+    console: consolePage.prefault({}).describe("The page that shows the replica, at `/`."),
     telemetry: telemetry.prefault({}).describe("Logs, metrics and traces."),
   })
   .refine(
@@ -254,7 +253,8 @@ export const ServerFile = z
 
 export type ServerSettings = z.output<typeof ServerFile>;
 
-function isLoopback(host: string): boolean {
+/** Whether only this machine reaches what listens there. */
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/u.test(host);
 }
 

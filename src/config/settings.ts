@@ -78,8 +78,15 @@ export function textOf({ type, isSecret }: Setting, value: unknown): string {
   if (typeof value === "number" && type.startsWith("duration")) return formatDuration(value);
   if (typeof value === "number" && type.startsWith("size")) return formatBytes(value);
   if (typeof value === "string") return value;
-  return JSON.stringify(value, (key, inner: unknown) => (key === "sha256" ? SECRET : inner));
+  return JSON.stringify(value, (key, inner: unknown) => (INNER_SECRETS.has(key) ? SECRET : inner));
 }
+
+/** Names of secret keys in the entries of lists, such as `sha256`. */
+const INNER_SECRETS: ReadonlySet<string> = new Set(
+  schemaKeys(ServerFile)
+    .filter(({ isSecret, path }) => isSecret && path.length > 2)
+    .map(({ path }) => path.at(-1) ?? ""),
+);
 
 const SECRET = "***";
 

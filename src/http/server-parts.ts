@@ -22,6 +22,7 @@ import type { KeptSummary } from "../turn/kept-processes.ts";
 import type { LiveTurns } from "../turn/live-turns.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
 import type { WarmReason } from "../turn/warm-session.ts";
+import type { ConsolePage } from "./console/console-page.ts";
 import type { OpenExports } from "./open-exports.ts";
 
 export interface ServerParts {
@@ -35,6 +36,8 @@ export interface ServerParts {
   /** Whoever reads a transcript begins here. */
   readonly reads: TranscriptReads;
   readonly exports: OpenExports;
+  /** What browsers are shown. */
+  readonly page: ConsolePage;
   /** Starts a process for the session's next turn, if it can, and says what came of it. */
   readonly warm: (ref: SessionRef) => Promise<WarmReason>;
   /** Deletes the sessions that have to go now, or says which those are. */

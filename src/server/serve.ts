@@ -9,6 +9,7 @@ import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
+import { ConsolePage, PAGE_DIRECTORY } from "../http/console/console-page.ts";
 import { OpenExports } from "../http/open-exports.ts";
 import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
@@ -23,6 +24,8 @@ import { ASKED_LOAD_RATIO, keepSwept } from "./keep-swept.ts";
 
 export interface ServeOptions extends EngineOptions {
   readonly version: string;
+  /** Where the console was built; the place of this package without it. */
+  readonly pageDirectory?: URL;
 }
 
 export interface ServeSignals {
@@ -63,7 +66,7 @@ export async function serve(
 
 async function serveEngine(
   engine: Engine,
-  { config, version }: ServeOptions,
+  { config, version, pageDirectory = PAGE_DIRECTORY }: ServeOptions,
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
@@ -71,7 +74,12 @@ async function serveEngine(
   const { gate, footprints } = engine.capacity;
   const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
-  const parts = serverParts(engine, { config, version, readiness });
+  const parts = serverParts(engine, {
+    config,
+    version,
+    readiness,
+    page: new ConsolePage(pageDirectory),
+  });
   const { log } = telemetry;
   // Begun before the rest of the program is loaded: the process starts on another core meanwhile.
   const failed = new AbortController();
@@ -112,7 +120,7 @@ async function serveEngine(
 /** What the HTTP side works with. */
 function serverParts(
   engine: Engine,
-  given: Pick<ServerParts, "config" | "version" | "readiness">,
+  given: Pick<ServerParts, "config" | "version" | "readiness" | "page">,
 ): ServerParts {
   const { agents, capacity, locks, report, sessions, single, sweeper, telemetry, turns, warm } =
     engine;

@@ -112,6 +112,12 @@ describe("loadConfig, sources", () => {
       },
       dataDirectory: join(folder, ".plimsoll"),
       drain: { graceMs: 25_000 },
+      console: {
+        isEnabled: true,
+        mayTryLoad: true,
+        sessionTimeMs: 12 * 3_600_000,
+        replicas: [],
+      },
       telemetry: { logLevel: "info", otlpEndpoint: null, otlpHeaders: {}, publicMetrics: false },
       agentEnvironment: {},
     });
@@ -171,7 +177,8 @@ describe("loadConfig, sources", () => {
   it("has a variable of its own for every setting that fits into one", () => {
     const variables = PLAIN_SETTINGS.map(({ variable }) => variable);
     expect(new Set(variables).size).toBe(variables.length);
-    expect(SETTINGS.length - PLAIN_SETTINGS.length).toBe(1); // auth.keys
+    const others = SETTINGS.filter((setting) => !PLAIN_SETTINGS.includes(setting));
+    expect(others.map(({ name }) => name)).toEqual(["auth.keys", "console.replicas"]);
   });
 
   it("falls back to OpenTelemetry's variables", async () => {

@@ -12,7 +12,7 @@ import type { ServerParts } from "../../src/http/server-parts.ts";
 /** What the table needs to be made; its handlers are not called here. */
 const parts = {
   version: "0",
-  config: { telemetry: { publicMetrics: false } },
+  config: { telemetry: { publicMetrics: false }, console: { isEnabled: true } },
 } as unknown as ServerParts;
 
 const tables = {

@@ -11,6 +11,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
 
 import type { AgentDefinition } from "../../src/agent/definition.ts";
 import { loadAgents } from "../../src/agent/load.ts";
@@ -44,6 +45,8 @@ export interface TestServerOptions {
   readonly enter?: readonly string[];
   /** Of an earlier server, to start again on its data; a fresh one without it. */
   readonly directory?: string;
+  /** Where the console is; nowhere without it; in this process only. */
+  readonly pageDirectory?: URL;
   /** Called when the server has an id and has not yet listened; in this process only. */
   readonly beforeListening?: (serverId: string) => Promise<void>;
   /** Called when the server listens and has not yet said that it is ready; in this process only. */
@@ -106,7 +109,7 @@ export async function startServer(options: TestServerOptions): Promise<InProcess
   let listening: ListeningServer | undefined;
   let serverId = "";
   const served = serve(
-    { config, agents, version: "0.0.0", logDestination },
+    { config, agents, version: "0.0.0", logDestination, pageDirectory: pageOf(options, world) },
     { stop: stop.signal, hurry: hurry.signal },
     (server) => {
       listening = server;
@@ -313,6 +316,11 @@ async function openWorld(options: TestServerOptions): Promise<World> {
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** What was built on this machine is the matter of other tests. */
+function pageOf({ pageDirectory }: TestServerOptions, { directory }: World): URL {
+  return pageDirectory ?? pathToFileURL(`${join(directory, "no-page")}/`);
 }
 
 function surfaceOf(

@@ -27,7 +27,7 @@ http:
 /** What the table needs to be made; its handlers are not called here. */
 const routes = routeTable({
   version: "0",
-  config: { telemetry: { publicMetrics: false } },
+  config: { telemetry: { publicMetrics: false }, console: { isEnabled: true } },
 } as unknown as ServerParts);
 
 let locked: InProcessServer;

@@ -62,7 +62,7 @@ describe("/openapi.json", () => {
   it("has every route, and no other", () => {
     const routes = routeTable({
       version: "0",
-      config: { telemetry: { publicMetrics: false } },
+      config: { telemetry: { publicMetrics: false }, console: { isEnabled: true } },
     } as unknown as ServerParts);
     const described = Object.entries(document.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),

@@ -1,5 +1,5 @@
 /**
- * The agents that are served, and the first page of the server.
+ * The agents that are served.
  *
  * @module
  */
@@ -20,14 +20,8 @@ const agentSchema = z.object({
   endpoints: z.object({ turns: z.string(), agui: z.string() }),
 });
 
-const indexSchema = z.object({
-  name: z.literal("plimsoll"),
-  version: z.string(),
-  links: z.record(z.string(), z.string()),
-});
-
 export function agentRoutes(parts: ServerParts): Route[] {
-  return [listAgents(parts), readAgent(parts), index(parts)];
+  return [listAgents(parts), readAgent(parts)];
 }
 
 function listAgents({ agents }: ServerParts): Route {
@@ -63,29 +57,6 @@ function readAgent({ agents }: ServerParts): Route {
       if (agent !== undefined) return toBody(agent.definition);
       throw new AppError("agent_not_found", "Cannot find the agent: none has this name");
     },
-  };
-}
-
-function index({ version }: ServerParts): Route {
-  const links = {
-    agents: "/v1/agents",
-    sessions: "/v1/sessions",
-    turns: "/v1/turns",
-    capacity: "/capacity",
-    openapi: "/openapi.json",
-    metrics: "/metrics",
-  };
-  return {
-    method: "GET",
-    path: "/",
-    access: "public",
-    docs: {
-      operationId: "index",
-      summary: "What this server is, and where things are",
-      answers: [jsonAnswer("Links", indexSchema)],
-      errors: [],
-    },
-    handle: () => ({ name: "plimsoll", version, links }),
   };
 }
 
