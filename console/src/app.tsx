@@ -10,7 +10,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { readSession } from "./access/session.ts";
 import { Banners } from "./banners.tsx";
 import { Header } from "./header.tsx";
-import { LoadLineView } from "./load-line.tsx";
+import { LoadLineView } from "./load-line/load-line.tsx";
 import { LoginDialog } from "./access/login.tsx";
 import { route } from "./router.ts";
 

@@ -1,0 +1,115 @@
+/**
+ * What the memory of a replica holds, from the keel up: the figures of the gate, told apart by what
+ * they are for. Pure.
+ *
+ * The gate knows three sums: used, promised and the pool. Here used is split into the processes
+ * that are known and the rest, which is the server, and promised is given to the turns it is for,
+ * so that all parts together are what is committed.
+ *
+ * @module
+ */
+
+import type { FeedTurn } from "../../../src/protocol/feed.ts";
+import type { Capacity, ProcessTree } from "../feed/capacity.ts";
+
+export interface Cargo {
+  readonly limitBytes: number;
+  readonly loadLineBytes: number;
+  readonly committedBytes: number;
+  readonly headroomBytes: number;
+  /** The server, and whatever else counts against the limit. */
+  readonly serverBytes: number;
+  /** Sessions whose processes stay and are committed in full. */
+  readonly restingBytes: number;
+  /** Processes that give way to turns: residents and spares. */
+  readonly keptBytes: number;
+  readonly turns: readonly TurnCargo[];
+  /** Promised to what is not drawn by itself, as spares that still start. */
+  readonly otherBytes: number;
+  readonly poolBytes: number;
+}
+
+export interface TurnCargo {
+  readonly turnId: string;
+  /** Null until the feed has told of it. */
+  readonly turn: FeedTurn | null;
+  readonly predictedBytes: number;
+  /** Held now; null while nobody has measured it. */
+  readonly heldBytes: number | null;
+  readonly ceilingBytes: number | null;
+  /** What it counts for: what it holds or was predicted to, whichever is more. */
+  readonly weightBytes: number;
+  /** Whether its turn is over and its processes are not yet gone. */
+  readonly isClosing: boolean;
+}
+
+export function cargoOf(capacity: Capacity, live: ReadonlyMap<string, FeedTurn>): Cargo {
+  const turns = turnsOf(capacity.turns, live);
+  const trees = capacity.turns.filter(({ kind }) => kind === "resident" || kind === "spare");
+  const idleBytes = sum(trees.map(heldBytes));
+  const { longRunning, residents, spares } = capacity.kept;
+  // Nothing tells which trees are those of long-running sessions, but how many they are.
+  const restingRatio = longRunning / Math.max(1, residents + spares);
+  const { usedBytes, poolBytes, committedBytes, limitBytes, loadLineBytes } = capacity;
+  const turnsHeldBytes = sum(turns.map((turn) => turn.heldBytes ?? 0));
+  const turnsBytes = sum(turns.map((turn) => turn.weightBytes));
+  const aboveServerBytes = idleBytes + turnsBytes + poolBytes;
+  const serverBytes = Math.max(
+    0,
+    Math.min(usedBytes - idleBytes - turnsHeldBytes, committedBytes - aboveServerBytes),
+  );
+  return {
+    limitBytes,
+    loadLineBytes,
+    committedBytes,
+    headroomBytes: Math.max(0, loadLineBytes - committedBytes),
+    serverBytes,
+    restingBytes: idleBytes * restingRatio,
+    keptBytes: idleBytes * (1 - restingRatio),
+    turns,
+    otherBytes: Math.max(0, committedBytes - aboveServerBytes - serverBytes),
+    poolBytes,
+  };
+}
+
+/** In the order of their admission: a turn keeps its place while those before it stay. */
+function turnsOf(
+  trees: readonly ProcessTree[],
+  live: ReadonlyMap<string, FeedTurn>,
+): readonly TurnCargo[] {
+  const processes = new Map<string, ProcessTree>();
+  for (const tree of trees) {
+    if (tree.kind === "turn" || tree.kind === "closing" || tree.kind === null) {
+      processes.set(tree.turnId ?? tree.processId, tree);
+    }
+  }
+  const ids = new Set([...live.keys(), ...processes.keys()]);
+  return [...ids].map((turnId) => turnOf(turnId, processes.get(turnId), live.get(turnId)));
+}
+
+function turnOf(
+  turnId: string,
+  tree: ProcessTree | undefined,
+  turn: FeedTurn | undefined,
+): TurnCargo {
+  const held = tree?.bytes ?? null;
+  const isClosing = tree?.kind === "closing";
+  const predictedBytes = isClosing ? 0 : (tree?.predictedBytes ?? turn?.predictedBytes ?? 0);
+  return {
+    turnId,
+    turn: turn ?? null,
+    predictedBytes,
+    heldBytes: held,
+    ceilingBytes: tree?.ceilingBytes ?? null,
+    weightBytes: Math.max(predictedBytes, held ?? 0),
+    isClosing,
+  };
+}
+
+function heldBytes(tree: ProcessTree): number {
+  return tree.bytes ?? 0;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((all, value) => all + value, 0);
+}

@@ -1,0 +1,210 @@
+/**
+ * The hull: memory of a replica as a ship that is loaded up to her line.
+ *
+ * @module
+ */
+
+import { useComputed, useSignal } from "@preact/signals";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
+import type { Feed } from "../feed/feed.ts";
+import type { Capacity } from "../feed/capacity.ts";
+import { bytesText } from "../ui/format.ts";
+import { Boxes, type Choice } from "./boxes.tsx";
+import { type Cargo, cargoOf } from "./cargo.ts";
+import { type Drawing, drawHull, type Label } from "./drawing.ts";
+import { TurnCard } from "./turn-card.tsx";
+import { cargoText } from "./words.ts";
+
+interface HullProps {
+  readonly feed: Pick<Feed, "capacity" | "liveTurns">;
+  /** What to call it where there are several. */
+  readonly name?: string;
+  readonly nowMs: number;
+}
+
+/** Nothing until the feed has told of a capacity. */
+export function Hull({ feed, name, nowMs }: HullProps) {
+  const id = useId();
+  const scene = useRef<HTMLDivElement>(null);
+  const width = useWidth(scene);
+  const choice: Choice = {
+    hovered: useSignal(null),
+    focused: useSignal(null),
+    pinned: useSignal(null),
+  };
+  const cargo = useComputed(() => {
+    const capacity = feed.capacity.value?.capacity;
+    return capacity === undefined ? null : cargoOf(capacity, feed.liveTurns.value);
+  });
+  const capacity = feed.capacity.value?.capacity;
+  const isKnown = capacity !== undefined && cargo.value !== null && width.value > 0;
+  return (
+    <figure class="hull">
+      <div class="hull-scene" ref={scene}>
+        {isKnown && (
+          <Ship
+            {...{ id, capacity, choice, nowMs }}
+            cargo={cargo.value}
+            drawing={drawHull(cargo.value, capacity.nextTurnBytes, width.value)}
+          />
+        )}
+      </div>
+      <figcaption class="aloud">
+        {name === undefined ? "" : `${name}: `}
+        {isKnown ? cargoText(cargo.value, capacity) : "No figures yet."}
+      </figcaption>
+    </figure>
+  );
+}
+
+interface ShipProps {
+  readonly id: string;
+  readonly cargo: Cargo;
+  readonly capacity: Capacity;
+  readonly drawing: Drawing;
+  readonly choice: Choice;
+  readonly nowMs: number;
+}
+
+function Ship({ id, cargo, drawing, choice, nowMs }: ShipProps) {
+  const { width, height, waterY } = drawing;
+  const isOver = cargo.committedBytes > cargo.loadLineBytes;
+  return (
+    <>
+      <div class="hull-water" aria-hidden="true" style={{ height: `${height}px` }}>
+        <div class="hull-sea" style={{ transform: `translateY(${waterY}px)` }}>
+          <div class="hull-waves hull-waves-far" />
+          <div class="hull-waves" />
+        </div>
+      </div>
+      <svg
+        class={`hull-ship ${isOver ? "hull-over" : ""}`}
+        viewBox={`0 0 ${width} ${height}`}
+        width={width}
+        height={height}
+        role="group"
+        aria-label="Turns on board"
+      >
+        <Plating id={id} drawing={drawing} />
+        <Bands id={id} drawing={drawing} />
+        <Boxes drawing={drawing} choice={choice} nowMs={nowMs} />
+        <Marks drawing={drawing} cargo={cargo} />
+      </svg>
+      <TurnCard drawing={drawing} choice={choice} nowMs={nowMs} />
+    </>
+  );
+}
+
+function Plating({ id, drawing }: { readonly id: string; readonly drawing: Drawing }) {
+  const { hullPath, deckhousePath, windows, hold, lineY, width, height, ticks } = drawing;
+  return (
+    <g aria-hidden="true">
+      <defs>
+        <clipPath id={`${id}-below`}>
+          <rect x={0} y={lineY} width={width} height={height} />
+        </clipPath>
+        <pattern
+          id={`${id}-hatch`}
+          width={7}
+          height={7}
+          patternUnits="userSpaceOnUse"
+          patternTransform="rotate(45)"
+        >
+          <path d="M0 0V7" class="hull-hatch" />
+        </pattern>
+        <pattern
+          id={`${id}-kept`}
+          width={6}
+          height={6}
+          patternUnits="userSpaceOnUse"
+          patternTransform="rotate(-45)"
+        >
+          <path d="M0 0V6" class="hull-hatch-kept" />
+        </pattern>
+      </defs>
+      <path class="hull-deckhouse" d={deckhousePath} />
+      {windows.map((window) => (
+        <rect key={`${window.x} ${window.y}`} class="hull-window" rx={1.5} {...window} />
+      ))}
+      <path class="hull-plating" d={hullPath} />
+      <path class="hull-bottom" d={hullPath} clip-path={`url(#${id}-below)`} />
+      <rect class="hull-hold" {...hold} />
+      {ticks.map(({ y, text }) => (
+        <g key={text}>
+          <path class="hull-tick" d={`M${hold.x - 9} ${y}H${hold.x}`} />
+          <text class="hull-tick-text" x={hold.x - 13} y={y + 4} text-anchor="end">
+            {text}
+          </text>
+        </g>
+      ))}
+    </g>
+  );
+}
+
+const HATCHED = { pool: "hatch", other: "hatch", reserve: "kept" } as const;
+
+function Bands({ id, drawing }: { readonly id: string; readonly drawing: Drawing }) {
+  return (
+    <g aria-hidden="true">
+      {drawing.bands.map(({ kind, x, y, width, height }) => (
+        <g key={kind}>
+          <rect class={`hull-band hull-${kind}`} {...{ x, y, width, height }} />
+          {kind in HATCHED && (
+            <rect
+              class="hull-band"
+              fill={`url(#${id}-${HATCHED[kind as keyof typeof HATCHED]})`}
+              {...{ x, y, width, height }}
+            />
+          )}
+        </g>
+      ))}
+    </g>
+  );
+}
+
+const LABEL_NAMES = { limit: "Limit", line: "Load line", committed: "Committed" };
+
+function Marks({ drawing, cargo }: { readonly drawing: Drawing; readonly cargo: Cargo }) {
+  const { mark, lineY, lineFromX, lineToX, labels, hold } = drawing;
+  const bytes = {
+    limit: cargo.limitBytes,
+    line: cargo.loadLineBytes,
+    committed: cargo.committedBytes,
+  } satisfies Record<Label["kind"], number>;
+  return (
+    <g aria-hidden="true">
+      <rect class="hull-rim" {...hold} />
+      <path class="hull-line" d={`M${lineFromX} ${lineY}H${lineToX}`} />
+      <circle class="hull-mark" cx={mark.x} cy={mark.y} r={mark.radius} />
+      <path
+        class="hull-mark"
+        d={`M${mark.x - mark.radius * 1.7} ${mark.y}H${mark.x + mark.radius * 1.7}`}
+      />
+      {labels.map(({ kind, x, y, textY }) => (
+        <g key={kind} class={`hull-label hull-label-${kind}`}>
+          <path class="hull-leader" d={`M${lineToX} ${y}L${x - 6} ${textY - 4}`} />
+          <text class="hull-label-name" x={x} y={textY}>
+            {LABEL_NAMES[kind]}
+          </text>
+          <text class="hull-label-bytes" x={x} y={textY + 16}>
+            {bytesText(bytes[kind])}
+          </text>
+        </g>
+      ))}
+    </g>
+  );
+}
+
+/** Of an element, kept up to date; 0 until it is known. */
+function useWidth(ref: { readonly current: HTMLElement | null }) {
+  const width = useSignal(0);
+  useLayoutEffect(() => {
+    if (ref.current === null) return;
+    const observer = new ResizeObserver(([entry]) => {
+      width.value = Math.floor(entry?.contentRect.width ?? 0);
+    });
+    observer.observe(ref.current);
+    return () => observer.disconnect();
+  }, [ref, width]);
+  return width;
+}

@@ -1,0 +1,100 @@
+/**
+ * What the hull shows, in words: for the headline, and for who does not see the picture. Pure.
+ *
+ * @module
+ */
+
+import type { FeedTurn } from "../../../src/protocol/feed.ts";
+import type { Capacity, CapacityEvent } from "../feed/capacity.ts";
+import { bytesText, countText, durationText } from "../ui/format.ts";
+import { nowText, outcomeText } from "../ui/stages.ts";
+import type { Cargo, TurnCargo } from "./cargo.ts";
+
+/** e.g. `7 turns in flight, 5 more fit`. */
+export function headlineText({ inflight, turnsThatFit, draining }: Capacity): string {
+  const turns = inflight === 0 ? "No turn in flight" : `${countText(inflight, "turn")} in flight`;
+  const moreFit = turnsThatFit - inflight;
+  if (draining) return `${turns}, and none are taken`;
+  if (moreFit <= 0) return `${turns}: full`;
+  return `${turns}, ${moreFit.toLocaleString("en")} more ${moreFit === 1 ? "fits" : "fit"}`;
+}
+
+/** How recent a failure must be to say what breaks. */
+const MODEL_WINDOW_MS = 300_000;
+const MODEL_FAILURES = new Set(["model_rate_limited", "model_overloaded", "model_unavailable"]);
+
+/** What sets how many turns there can be now, and what would break first. */
+export function bindsText(
+  capacity: Capacity,
+  ended: readonly FeedTurn[],
+  nowMs: number,
+): { readonly what: "memory" | "CPU" | "model" | "ceiling"; readonly text: string } {
+  const failed = ended.filter(
+    ({ outcome, endedAtMs }) =>
+      MODEL_FAILURES.has(outcome?.detail ?? "") && nowMs - (endedAtMs ?? 0) < MODEL_WINDOW_MS,
+  ).length;
+  if (failed > 0) {
+    const text = `${countText(failed, "turn")} of the last 5 minutes failed because the model refused or was overloaded.`;
+    return { what: "model", text };
+  }
+  const { binds, cpu, turnsThatFit, maxTurns } = capacity;
+  const fit = countText(turnsThatFit, "turn");
+  if (binds === "maxTurns") {
+    return { what: "ceiling", text: `capacity.maxTurns is ${maxTurns}; memory would carry it.` };
+  }
+  const cpuTurns = cpu.turnsThatFit;
+  if (binds === "cpu" && cpuTurns !== null) {
+    const text = `${countText(cpu.cpus, "CPU")} ${cpu.cpus === 1 ? "serves" : "serve"} ${countText(cpuTurns, "turn")} well; memory carries ${turnsThatFit}.`;
+    return { what: "CPU", text };
+  }
+  const rest = cpuTurns === null ? "" : `; the CPUs would serve ${cpuTurns}`;
+  return {
+    what: "memory",
+    text: `${fit} ${turnsThatFit === 1 ? "fits" : "fit"} below the load line${rest}.`,
+  };
+}
+
+const GUARD_WORDS = ["at rest", "memory gets short", "memory is short", "memory runs out"];
+
+export function guardText({ guard }: Capacity): { readonly word: string; readonly text: string } {
+  return { word: GUARD_WORDS[guard.level] ?? "off", text: `${guard.text}.` };
+}
+
+export function readinessText({ readiness, capacity }: CapacityEvent): string {
+  if (readiness.state !== "ready") return readiness.state;
+  return capacity.turnsThatFit > capacity.inflight ? "ready" : "full";
+}
+
+/** The whole picture in a few sentences. */
+export function cargoText(cargo: Cargo, capacity: Capacity): string {
+  const parts = [
+    `server ${bytesText(cargo.serverBytes)}`,
+    ...(cargo.restingBytes > 0 ? [`sessions at rest ${bytesText(cargo.restingBytes)}`] : []),
+    ...(cargo.keptBytes > 0 ? [`residents and spares ${bytesText(cargo.keptBytes)}`] : []),
+    `${countText(cargo.turns.length, "turn")} ${bytesText(weightBytes(cargo))}`,
+    `pool ${bytesText(cargo.poolBytes)}`,
+  ];
+  return (
+    `Memory of the replica as the hull of a ship. ${headlineText(capacity)}. ` +
+    `Committed are ${bytesText(cargo.committedBytes)} (${parts.join(", ")}). ` +
+    `The load line is at ${bytesText(cargo.loadLineBytes)}, the limit at ${bytesText(cargo.limitBytes)}; ` +
+    `${bytesText(cargo.headroomBytes)} are left before the line.`
+  );
+}
+
+/** A turn in one line, e.g. for its box: `hello, writes, 4.2 s; holds 128 MiB of 139 MiB predicted`. */
+export function turnText(
+  { turn, heldBytes, predictedBytes, isClosing }: TurnCargo,
+  nowMs: number,
+): string {
+  const held = heldBytes === null ? "not measured yet" : `holds ${bytesText(heldBytes)}`;
+  const size = predictedBytes > 0 ? `${held}, predicted ${bytesText(predictedBytes)}` : held;
+  if (turn === null) return `Turn; ${size}`;
+  const stage = isClosing ? outcomeText(turn) || "its processes end" : nowText(turn);
+  const ageMs = Math.max(0, nowMs - turn.startedAtMs);
+  return `Turn of ${turn.agent}, ${stage}, ${durationText(ageMs)}; ${size}`;
+}
+
+export function weightBytes({ turns }: Cargo): number {
+  return turns.reduce((sum, turn) => sum + turn.weightBytes, 0);
+}

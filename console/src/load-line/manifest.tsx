@@ -1,0 +1,80 @@
+/**
+ * The legend of the hull: its parts from the keel up, with their figures.
+ *
+ * @module
+ */
+
+import type { FeedTurn } from "../../../src/protocol/feed.ts";
+import type { Capacity } from "../feed/capacity.ts";
+import { cargoOf } from "../hull/cargo.ts";
+import { weightBytes } from "../hull/words.ts";
+import { bytesText, countText } from "../ui/format.ts";
+
+interface ManifestProps {
+  readonly capacity: Capacity;
+  readonly live: ReadonlyMap<string, FeedTurn>;
+}
+
+interface Line {
+  readonly kind: string;
+  readonly name: string;
+  readonly bytes: number;
+  readonly note?: string;
+}
+
+export function Manifest({ capacity, live }: ManifestProps) {
+  return (
+    <dl class="manifest">
+      {linesOf(capacity, live).map(({ kind, name, bytes, note }) => (
+        <div key={kind}>
+          <dt>
+            <span class={`manifest-key manifest-${kind}`} aria-hidden="true" />
+            {name}
+          </dt>
+          <dd>{bytesText(bytes)}</dd>
+          {note !== undefined && <dd class="manifest-note">{note}</dd>}
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function linesOf(capacity: Capacity, live: ReadonlyMap<string, FeedTurn>): readonly Line[] {
+  const cargo = cargoOf(capacity, live);
+  const { kept, memory } = capacity;
+  const heldBytes = cargo.turns.reduce((sum, turn) => sum + (turn.heldBytes ?? 0), 0);
+  const turnsNote =
+    cargo.turns.length === 0
+      ? `next: ${bytesText(capacity.nextTurnBytes)}`
+      : `${countText(cargo.turns.length, "turn")} ${cargo.turns.length === 1 ? "holds" : "hold"} ${bytesText(heldBytes)}`;
+  const keptBytes = cargo.restingBytes + cargo.keptBytes;
+  const lines: (Line | false)[] = [
+    {
+      kind: "server",
+      name: "Server",
+      bytes: cargo.serverBytes,
+      ...(memory.covers === "machine" ? { note: "and all else on the machine" } : {}),
+    },
+    keptBytes > 0 && {
+      kind: "kept",
+      name: "Kept between turns",
+      bytes: keptBytes,
+      note: `${countText(kept.residents, "resident")}, ${countText(kept.spares, "spare")}`,
+    },
+    { kind: "turn", name: "Turns", bytes: weightBytes(cargo), note: turnsNote },
+    {
+      kind: "pool",
+      name: "Pool",
+      bytes: cargo.poolBytes + cargo.otherBytes,
+      note: "for turns that outgrow their prediction",
+    },
+    { kind: "headroom", name: "Headroom", bytes: cargo.headroomBytes, note: "before the line" },
+    {
+      kind: "reserve",
+      name: "Kept free",
+      bytes: cargo.limitBytes - cargo.loadLineBytes,
+      note: "above the line",
+    },
+  ];
+  return lines.filter((line) => line !== false);
+}
