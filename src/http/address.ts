@@ -23,7 +23,7 @@ export function allowedMethods(routes: readonly Route[], url: string): readonly 
   const methods = routes
     .filter((route) => fits(route.path.split("/"), segments))
     .flatMap((route) => (answersHead(route) ? ["GET", "HEAD"] : [route.method]));
-  return methods.length === 0 ? [] : [...methods, "OPTIONS"];
+  return methods.length === 0 ? [] : [...new Set(methods), "OPTIONS"];
 }
 
 function fits(pattern: readonly string[], segments: readonly string[]): boolean {

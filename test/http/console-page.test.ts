@@ -18,6 +18,7 @@ const SCRIPT = `rules: [{ reply: [{ text: "Hello." }] }]`;
 const INDEX = `<!doctype html><script type="module" src="/console/assets/index-abcd1234.js"></script>`;
 const SCRIPT_FILE = "index-abcd1234.js";
 const CODE = "export const words = 'so that it can be packed, so that it can be packed';\n";
+const MARK = "<svg/>";
 /** Of a browser that opens an address. */
 const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
 
@@ -31,6 +32,7 @@ beforeAll(async () => {
   await writeFile(join(directory, "secret.js"), "nobody's business");
   await writeFile(join(directory, "console", "index.html"), INDEX);
   await writeFile(join(directory, "console", "other.html"), "not the page");
+  await writeFile(join(directory, "console", "mark.svg"), MARK);
   const assets = join(directory, "console", "assets");
   await writeFile(join(assets, SCRIPT_FILE), CODE);
   await writeFile(join(assets, "index-abcd1234.js.map"), "{}");
@@ -131,6 +133,15 @@ describe("the files of the page", () => {
     expect(await unpacked.text()).toBe(CODE);
   });
 
+  it("that have no hash in their names are asked for anew each time", async () => {
+    const { headers, status } = await get("/console/mark.svg");
+    expect([status, headers.get("content-type"), headers.get("cache-control")]).toEqual([
+      200,
+      "image/svg+xml",
+      "no-cache",
+    ]);
+  });
+
   it("are sent as they are where packing makes them no shorter", async () => {
     const { headers } = await get("/console/assets/noise-abcd1234.png");
     expect([headers.get("content-encoding"), headers.get("content-length")]).toEqual([null, "400"]);
@@ -158,6 +169,8 @@ describe("the files of the page", () => {
     "/console/assets/index-abcd1234.js.map",
     "/console/assets/deeper%2fx.js",
     "/console/assets/deeper",
+    "/console/assets%2findex-abcd1234.js.map",
+    "/console/assets",
     "/console/assets/__proto__",
     "/console/assets/",
     "/console/other.html",
@@ -199,7 +212,9 @@ describe("a page", () => {
     expect(one?.etag).toContain(
       createHash("sha256").update(INDEX).digest("base64url").slice(0, 22),
     );
-    expect(gunzipSync((await page.asset(SCRIPT_FILE))?.gzipped ?? "").toString()).toBe(CODE);
+    expect(gunzipSync((await page.file(`assets/${SCRIPT_FILE}`))?.gzipped ?? "").toString()).toBe(
+      CODE,
+    );
   });
 
   it("that is far too large is not held", async () => {
@@ -209,7 +224,7 @@ describe("a page", () => {
     await writeFile(join(assets, "a.js"), Buffer.alloc(5 * 1024 * 1024));
     await expect(new ConsolePage(pageAt("huge")).index()).rejects.toThrow("bytes");
     await rm(join(assets, "a.js"));
-    for (let at = 0; at < 100; at += 1) await symlink("../index.html", join(assets, `${at}.js`));
+    for (let at = 0; at < 101; at += 1) await symlink("../index.html", join(assets, `${at}.js`));
     await expect(new ConsolePage(pageAt("huge")).index()).rejects.toThrow("files");
   });
 

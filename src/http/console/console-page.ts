@@ -1,5 +1,5 @@
 /**
- * The page that a browser is shown, as Vite has built it: `index.html`, and what it loads from
+ * The page that a browser is shown, as Vite has built it: `index.html`, files beside it, and those in
  * `assets/`, where every name has a hash of what is in it.
  *
  * Read whole when it is first asked for, and held: what a request names is looked up among what was
@@ -19,6 +19,8 @@ import { errnoOf } from "../../lib/errno.ts";
 /** Where the build puts it: the same place seen from the sources and from what is compiled. */
 export const PAGE_DIRECTORY = new URL("../../../build/console/", import.meta.url);
 
+const INDEX = "index.html";
+
 /** Far from what the page has: beyond it, something else lies there. */
 const MAX_FILES = 100;
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -26,7 +28,6 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** A file with any other ending is not served: nothing of the page needs it. */
 const MEDIA_TYPES: Readonly<Record<string, string>> = {
   css: "text/css; charset=utf-8",
-  html: "text/html; charset=utf-8",
   ico: "image/x-icon",
   js: "text/javascript; charset=utf-8",
   png: "image/png",
@@ -46,8 +47,8 @@ export interface PageFile {
 
 interface Page {
   readonly index: PageFile;
-  /** By name. */
-  readonly assets: ReadonlyMap<string, PageFile>;
+  /** By where they are below `/console/`, e.g. `mark.svg` and `assets/index-1a2b3c4d.js`. */
+  readonly files: ReadonlyMap<string, PageFile>;
 }
 
 export class ConsolePage {
@@ -63,8 +64,9 @@ export class ConsolePage {
     return (await this.#read())?.index ?? null;
   }
 
-  async asset(name: string): Promise<PageFile | null> {
-    return (await this.#read())?.assets.get(name) ?? null;
+  /** @param path Below `/console/`; anything at all. Null for what is not there. */
+  async file(path: string): Promise<PageFile | null> {
+    return (await this.#read())?.files.get(path) ?? null;
   }
 
   async #read(): Promise<Page | null> {
@@ -83,38 +85,53 @@ export class ConsolePage {
 
 async function readPage(directory: URL): Promise<Page | null> {
   try {
-    const assetsDirectory = new URL("assets/", directory);
-    const names = (await readdir(assetsDirectory)).filter((name) => typeOf(name) !== undefined);
-    if (names.length >= MAX_FILES) throw new Error(`The console has more than ${MAX_FILES} files`);
-    const index = await readPageFile(directory, "index.html");
-    const assets = new Map<string, PageFile>();
+    const index = await readPageFile(directory, INDEX, "text/html; charset=utf-8");
+    const files = new Map<string, PageFile>();
     let bytes = index.bytes.length;
-    for (const name of names) {
-      const file = await readPageFile(assetsDirectory, name);
+    for (const { path, mediaType } of await listFiles(directory)) {
+      const file = await readPageFile(directory, path, mediaType);
       bytes += file.bytes.length;
       if (bytes > MAX_BYTES) throw new Error(`The console has more than ${MAX_BYTES} bytes`);
-      assets.set(name, file);
+      files.set(path, file);
     }
-    return { index, assets };
+    return { index, files };
   } catch (thrown) {
     if (errnoOf(thrown) === "ENOENT") return null;
     throw thrown;
   }
 }
 
-async function readPageFile(directory: URL, name: string): Promise<PageFile> {
-  const bytes = await readFile(new URL(encodeURIComponent(name), directory));
+interface Found {
+  readonly path: string;
+  readonly mediaType: string;
+}
+
+async function listFiles(directory: URL): Promise<readonly Found[]> {
+  const beside = await readdir(directory);
+  const assets = beside.includes("assets") ? await readdir(new URL("assets/", directory)) : [];
+  const found = [...beside, ...assets.map((name) => `assets/${name}`)].flatMap((path) => {
+    const mediaType = mediaTypeOf(path);
+    return mediaType === undefined ? [] : [{ path, mediaType }];
+  });
+  if (found.length > MAX_FILES) throw new Error(`The console has more than ${MAX_FILES} files`);
+  return found;
+}
+
+async function readPageFile(directory: URL, path: string, mediaType: string): Promise<PageFile> {
+  const bytes = await readFile(
+    new URL(path.split("/").map(encodeURIComponent).join("/"), directory),
+  );
   const packed = await promisify(gzip)(bytes, { level: 9 });
   const hash = createHash("sha256").update(bytes).digest("base64url").slice(0, 22);
   return {
-    mediaType: typeOf(name) ?? "",
+    mediaType,
     etag: `W/"${hash}"`,
     bytes,
     gzipped: packed.length < bytes.length ? packed : null,
   };
 }
 
-function typeOf(name: string): string | undefined {
-  const ending = name.slice(name.lastIndexOf(".") + 1);
+function mediaTypeOf(path: string): string | undefined {
+  const ending = path.slice(path.lastIndexOf(".") + 1);
   return Object.hasOwn(MEDIA_TYPES, ending) ? MEDIA_TYPES[ending] : undefined;
 }

@@ -34,12 +34,13 @@ const SAFETY = {
 
 const IMMUTABLE = "public, max-age=31536000, immutable";
 
-export function sendIndex(request: FastifyRequest, reply: FastifyReply, file: PageFile): unknown {
+/** It may change under its name, so a browser asks each time whether it has. */
+export function sendNewest(request: FastifyRequest, reply: FastifyReply, file: PageFile): unknown {
   return sendFile(request, reply, file, "no-cache");
 }
 
-/** Its name has a hash of what is in it, so it never changes. */
-export function sendAsset(request: FastifyRequest, reply: FastifyReply, file: PageFile): unknown {
+/** Its name has a hash of what is in it, so it never changes under that. */
+export function sendHashed(request: FastifyRequest, reply: FastifyReply, file: PageFile): unknown {
   return sendFile(request, reply, file, IMMUTABLE);
 }
 

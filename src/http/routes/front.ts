@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
 import { preferredMediaType } from "../../protocol/negotiate.ts";
-import { addVary, sendAsset, sendIndex, sendNotBuilt } from "../console/send-page.ts";
+import { addVary, sendHashed, sendNewest, sendNotBuilt } from "../console/send-page.ts";
 import { jsonAnswer, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 
@@ -27,7 +27,9 @@ const LINKS = {
 };
 
 export function frontRoutes(parts: ServerParts): Route[] {
-  return parts.config.console.isEnabled ? [front(parts), asset(parts)] : [links(parts)];
+  return parts.config.console.isEnabled
+    ? [front(parts), pageFile(parts), hashedFile(parts)]
+    : [links(parts)];
 }
 
 /** Without a console. */
@@ -67,26 +69,49 @@ function front(parts: ServerParts): Route {
       const type = preferredMediaType(request.headers.accept, ["application/json", "text/html"]);
       if (type !== "text/html") return route.handle(context);
       const file = await parts.page.index();
-      return file === null ? sendNotBuilt(reply) : sendIndex(request, reply, file);
+      return file === null ? sendNotBuilt(reply) : sendNewest(request, reply, file);
     },
   };
 }
 
-function asset({ page }: ServerParts): Route {
+function pageFile({ page }: ServerParts): Route {
+  return {
+    method: "GET",
+    path: "/console/:file",
+    access: "public",
+    docs: {
+      operationId: "consoleFile",
+      summary: "A file of the console, such as its icon",
+      ...FILE_ANSWER,
+    },
+    async handle({ request, reply, param }) {
+      return sendNewest(request, reply, (await page.file(param("file"))) ?? noSuchFile());
+    },
+  };
+}
+
+function hashedFile({ page }: ServerParts): Route {
   return {
     method: "GET",
     path: "/console/assets/:file",
     access: "public",
     docs: {
       operationId: "consoleAsset",
-      summary: "A part of the console: a script, a style, a picture",
-      answers: [{ status: 200, description: "The file", content: { "*/*": null } }],
-      errors: ["not_found"],
+      summary: "A script, a style or a picture of the console, with a hash in its name",
+      ...FILE_ANSWER,
     },
     async handle({ request, reply, param }) {
-      const file = await page.asset(param("file"));
-      if (file !== null) return sendAsset(request, reply, file);
-      throw new AppError("not_found", "Cannot find the file: the console has none of this name");
+      const file = await page.file(`assets/${param("file")}`);
+      return sendHashed(request, reply, file ?? noSuchFile());
     },
   };
+}
+
+const FILE_ANSWER = {
+  answers: [{ status: 200, description: "The file", content: { "*/*": null } }],
+  errors: ["not_found"],
+} as const;
+
+function noSuchFile(): never {
+  throw new AppError("not_found", "Cannot find the file: the console has none of this name");
 }
