@@ -121,6 +121,6 @@ export async function* storedRun(
     return;
   }
   const { code, message, spec } = failure;
-  const metadata = { retryable: spec.retryable };
+  const metadata = { retryable: spec.retryable, remedy: spec.remedy };
   yield { event: { type: EventType.RUN_ERROR, code, message, metadata } };
 }

@@ -257,15 +257,21 @@ function errorEnd(
   code: ErrorCode | "limit_reached",
   message: string,
 ): RunErrorEvent {
-  const retryable = code !== "limit_reached" && ERRORS[code].retryable;
+  const { retryable, remedy } = code === "limit_reached" ? LIMIT_REACHED : ERRORS[code];
   return {
     type: EventType.RUN_ERROR,
     message,
     code,
     ...tokenUsage(outcome.usage),
-    metadata: { retryable, ...figures(outcome.usage) },
+    metadata: { retryable, remedy, ...figures(outcome.usage) },
   };
 }
+
+/** No error with us, so not in the table of errors. */
+const LIMIT_REACHED = {
+  retryable: false,
+  remedy: "Ask for less in one turn, or raise `limits` of the agent; the session can be continued",
+};
 
 /** What AG-UI has no field for. */
 function figures(usage: TurnUsage): Metadata {

@@ -24,6 +24,8 @@ export const INPUT_LIMITS = {
 
 const IMAGE_MEDIA_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"] as const;
 const DOCUMENT_MEDIA_TYPES = ["application/pdf", "text/plain"] as const;
+/** What can be said beside text. */
+export const ATTACHMENT_MEDIA_TYPES = [...IMAGE_MEDIA_TYPES, ...DOCUMENT_MEDIA_TYPES] as const;
 
 /** A place in a body that does not fit; `pointer` is a JSON Pointer (RFC 6901). */
 export interface BodyError {

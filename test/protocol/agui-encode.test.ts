@@ -1,7 +1,7 @@
 import type { AGUIEvent } from "@ag-ui/core";
 import { describe, expect, it } from "vitest";
 
-import { AppError } from "../../src/lib/errors.ts";
+import { AppError, ERRORS } from "../../src/lib/errors.ts";
 import type { AguiRun } from "../../src/protocol/agui-decode.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 import {
@@ -72,7 +72,14 @@ const STOPPED = {
   type: "RUN_ERROR",
   message: "Cannot finish the turn: its events just stopped",
   code: "internal",
-  metadata: { retryable: false, costUsd: 0, steps: 0, durationMs: 0, firstTokenMs: null },
+  metadata: {
+    retryable: false,
+    remedy: ERRORS.internal.remedy,
+    costUsd: 0,
+    steps: 0,
+    durationMs: 0,
+    firstTokenMs: null,
+  },
 };
 
 const GOLDEN: Record<Scenario, readonly unknown[]> = {
@@ -184,7 +191,12 @@ const GOLDEN: Record<Scenario, readonly unknown[]> = {
       message: "Cannot finish the turn: no steps left",
       code: "limit_reached",
       usage: USAGE,
-      metadata: { retryable: false, ...FIGURES },
+      metadata: {
+        retryable: false,
+        remedy:
+          "Ask for less in one turn, or raise `limits` of the agent; the session can be continued",
+        ...FIGURES,
+      },
     },
   ],
   cancelled: [
@@ -203,7 +215,7 @@ const GOLDEN: Record<Scenario, readonly unknown[]> = {
       message: "Cannot finish the turn: the replica is shutting down",
       code: "draining",
       usage: USAGE,
-      metadata: { retryable: true, ...FIGURES },
+      metadata: { retryable: true, remedy: ERRORS.draining.remedy, ...FIGURES },
     },
   ],
   failed: [
@@ -214,7 +226,7 @@ const GOLDEN: Record<Scenario, readonly unknown[]> = {
       message: "Cannot finish the turn: the agent process ended",
       code: "agent_crashed",
       usage: USAGE,
-      metadata: { retryable: true, ...FIGURES },
+      metadata: { retryable: true, remedy: ERRORS.agent_crashed.remedy, ...FIGURES },
     },
   ],
   truncated: [

@@ -7,6 +7,7 @@
 import { z } from "zod";
 import type { AgentDefinition } from "../../agent/definition.ts";
 import { AppError } from "../../lib/errors.ts";
+import { ATTACHMENT_MEDIA_TYPES, INPUT_LIMITS } from "../../protocol/input.ts";
 import { jsonAnswer, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 
@@ -17,6 +18,14 @@ const agentSchema = z.object({
   model: z.object({ provider: z.string(), id: z.string() }),
   isRehearsal: z.boolean().describe("True when a script answers in place of Claude."),
   structuredOutput: z.boolean(),
+  accepts: z
+    .object({
+      mediaTypes: z.array(z.string()).describe("Of images and documents beside text."),
+      parts: z.int().describe("Texts, images and documents of one message."),
+      textLength: z.int().describe("Of one text, in UTF-16 code units."),
+      bodyBytes: z.int().describe("Of the whole request, in which files are base64."),
+    })
+    .describe("What a message may hold."),
   endpoints: z.object({ turns: z.string(), agui: z.string() }),
 });
 
@@ -24,7 +33,7 @@ export function agentRoutes(parts: ServerParts): Route[] {
   return [listAgents(parts), readAgent(parts)];
 }
 
-function listAgents({ agents }: ServerParts): Route {
+function listAgents(parts: ServerParts): Route {
   return {
     method: "GET",
     path: "/v1/agents",
@@ -36,12 +45,12 @@ function listAgents({ agents }: ServerParts): Route {
       errors: [],
     },
     handle: () => ({
-      agents: Array.from(agents.values(), ({ definition }) => toBody(definition)),
+      agents: Array.from(parts.agents.values(), ({ definition }) => toBody(definition, parts)),
     }),
   };
 }
 
-function readAgent({ agents }: ServerParts): Route {
+function readAgent(parts: ServerParts): Route {
   return {
     method: "GET",
     path: "/v1/agents/:agent",
@@ -53,14 +62,17 @@ function readAgent({ agents }: ServerParts): Route {
       errors: ["agent_not_found"],
     },
     handle({ param }) {
-      const agent = agents.get(param("agent"));
-      if (agent !== undefined) return toBody(agent.definition);
+      const agent = parts.agents.get(param("agent"));
+      if (agent !== undefined) return toBody(agent.definition, parts);
       throw new AppError("agent_not_found", "Cannot find the agent: none has this name");
     },
   };
 }
 
-function toBody(agent: AgentDefinition): z.infer<typeof agentSchema> {
+function toBody(
+  agent: AgentDefinition,
+  { config }: Pick<ServerParts, "config">,
+): z.infer<typeof agentSchema> {
   const { name, description, version, model } = agent;
   return {
     name,
@@ -69,6 +81,12 @@ function toBody(agent: AgentDefinition): z.infer<typeof agentSchema> {
     model: { provider: model.provider, id: model.id },
     isRehearsal: model.provider === "rehearsal",
     structuredOutput: agent.outputSchema !== undefined,
+    accepts: {
+      mediaTypes: [...ATTACHMENT_MEDIA_TYPES],
+      parts: INPUT_LIMITS.parts,
+      textLength: INPUT_LIMITS.textLength,
+      bodyBytes: config.http.bodyLimitBytes,
+    },
     endpoints: { turns: `/v1/agents/${name}/turns`, agui: `/v1/agents/${name}/agui` },
   };
 }

@@ -1,0 +1,123 @@
+/**
+ * Sending what the user said, once: the turn is started with an `Idempotency-Key`, so however often
+ * it is sent it never runs twice, and with `Prefer: respond-async`, so it outlives this page.
+ *
+ * @module
+ */
+
+import { type Problem, problemOf, UNREACHABLE } from "../lib/problem.ts";
+import type { ShownFile } from "./conversation.ts";
+
+export interface Message {
+  /** Names the request for the server, and the message on this page. */
+  readonly key: string;
+  readonly text: string;
+  readonly files: readonly ShownFile[];
+}
+
+/** Where it goes: a session that exists, or the thread that begins one. */
+export interface Target {
+  readonly agent: string;
+  readonly threadId: string;
+  /** Null until the conversation has its session. */
+  readonly sessionId: string | null;
+}
+
+export type Sent =
+  | {
+      readonly is: "accepted";
+      readonly turnId: string;
+      readonly sessionId: string;
+      readonly threadId: string;
+    }
+  | { readonly is: "refused"; readonly problem: Problem };
+
+export type InputPart =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "image" | "document"; readonly mediaType: string; readonly base64: string };
+
+export interface TurnBody {
+  readonly input: string | readonly InputPart[];
+  readonly threadId?: string;
+  readonly sessionId?: string;
+}
+
+/** The body of the request, as a copied `curl` has it, too. */
+export function turnBodyOf(target: Target, { text, files }: Message): TurnBody {
+  const { sessionId, threadId } = target;
+  const session = sessionId === null ? { threadId } : { sessionId };
+  const parts = files.flatMap(({ mediaType, base64 }): InputPart[] => {
+    if (base64 === null) return [];
+    return [{ type: mediaType.startsWith("image/") ? "image" : "document", mediaType, base64 }];
+  });
+  if (parts.length === 0) return { input: text, ...session };
+  const words: InputPart[] = text.trim() === "" ? [] : [{ type: "text", text }];
+  return { input: [...parts, ...words], ...session };
+}
+
+export function turnsPathOf(agent: string): string {
+  return `/v1/agents/${encodeURIComponent(agent)}/turns`;
+}
+
+/** Aborting it throws; a network that fails is a refusal, since one may try again. */
+export async function sendTurn(
+  target: Target,
+  message: Message,
+  signal: AbortSignal,
+): Promise<Sent> {
+  const request = {
+    method: "POST",
+    headers: {
+      accept: "application/json",
+      "content-type": "application/json",
+      "idempotency-key": `"${message.key}"`,
+      prefer: "respond-async",
+    },
+    body: JSON.stringify(turnBodyOf(target, message)),
+    signal,
+  };
+  try {
+    const response = await fetch(turnsPathOf(target.agent), request);
+    if (!response.ok) return { is: "refused", problem: await problemOf(response) };
+    const { turnId, sessionId, threadId } = (await response.json()) as Record<string, string>;
+    return { is: "accepted", turnId: turnId ?? "", sessionId: sessionId ?? "", threadId: threadId ?? "" };
+  } catch (thrown) {
+    if (signal.aborted) throw thrown;
+    return { is: "refused", problem: UNREACHABLE };
+  }
+}
+
+export const RETRY_LIMITS = {
+  /** Times that a message is sent by itself after it was refused. */
+  tries: 12,
+  /** Longest that is waited for a single one, whatever the server says. */
+  waitMs: 120_000,
+  /** First wait for a server that does not say how long; doubled each time, up to `backoffMs`. */
+  firstBackoffMs: 1_000,
+  backoffMs: 15_000,
+} as const;
+
+/** Refusals that end by themselves: for load, and by a server that is away or just not ready. */
+const PASSING = new Set([
+  "at_capacity",
+  "too_many_streams",
+  "draining",
+  "too_many_bodies",
+  "not_ready",
+  "unreachable",
+]);
+
+/**
+ * How long to wait until a refused message is sent again, in milliseconds; null where nothing will
+ * change by waiting, or it has been tried often enough.
+ *
+ * @param tries How often it was sent.
+ */
+export function waitAfter(problem: Problem, tries: number): number | null {
+  if (!PASSING.has(problem.code) || tries > RETRY_LIMITS.tries) return null;
+  const { firstBackoffMs, backoffMs, waitMs } = RETRY_LIMITS;
+  if (problem.retryAfterSeconds !== null) {
+    return Math.min(Math.max(problem.retryAfterSeconds * 1000, 250), waitMs);
+  }
+  return Math.min(firstBackoffMs * 2 ** (tries - 1), backoffMs);
+}
