@@ -42,7 +42,7 @@ function joined(lines: readonly string[]): string {
 }
 
 /** One word for `sh`, whatever is in it but NUL, which no argument can hold. */
-export function shellQuoted(text: string): string {
+function shellQuoted(text: string): string {
   if (/^[\w./:=@%+-]+$/.test(text)) return text;
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }

@@ -20,7 +20,8 @@ const CONFIG: Config = {
   ALLOWED_ATTR: ["href", "src", "alt", "title", "align", "start", "type", "checked", "disabled"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
-  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|data:image\/(?:png|jpe?g|gif|webp);base64,|[^a-z]|[a-z+.-]+(?:[^a-z+.\-:]|$))/i,
+  // Of what names no scheme at all, it is that of the page.
+  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|[^a-z]|[a-z+.-]+(?:[^a-z+.\-:]|$))/i,
 };
 
 /** @param window That of the page; of a test, one of jsdom. */
@@ -55,8 +56,7 @@ function guardLink(link: Element): void {
 /** The page loads nothing from elsewhere: a picture there is a link that the user may follow. */
 function guardImage(image: Element, origin: string): void {
   const source = image.getAttribute("src") ?? "";
-  const isOwn = source.startsWith("data:image/");
-  if (isOwn) return image.setAttribute("loading", "lazy");
+  if (OWN_IMAGE.test(source)) return image.setAttribute("loading", "lazy");
   const link = image.ownerDocument.createElement("a");
   const address = addressOf(source, origin);
   if (address !== null) {
@@ -66,6 +66,8 @@ function guardImage(image: Element, origin: string): void {
   link.textContent = `🖼 ${image.getAttribute("alt") || source || "picture"}`;
   image.replaceWith(link);
 }
+
+const OWN_IMAGE = /^data:image\/(?:png|jpeg|gif|webp);base64,/;
 
 function addressOf(source: string, origin: string): string | null {
   try {
@@ -94,20 +96,19 @@ export const NO_BLOCKS: Blocks = { text: "", blocks: [] };
  * Cuts a text into blocks that can be drawn each by itself. Of a text that has grown, those before
  * the last two stay what they were, and are not read again.
  *
- * @param isWhole Nothing more comes: what refers to other blocks is looked for.
+ * @param isWhole Nothing more comes: all is read once more, as what came last may change the first.
  */
-export function blocksOf(text: string, before: Blocks, isWhole: boolean): Blocks {
-  const settled = before.text !== "" && text.startsWith(before.text) ? before.blocks.slice(0, -2) : [];
-  const start = settled.reduce((length, block) => length + block.length, 0);
-  const rest = text.slice(start);
+export function blocksOf(written: string, before: Blocks, isWhole: boolean): Blocks {
+  const text = written.replaceAll(/\r\n?/g, "\n");
+  const goesOn = !isWhole && before.text !== "" && text.startsWith(before.text);
+  const settled = goesOn ? before.blocks.slice(0, -2) : [];
+  const rest = text.slice(settled.reduce((length, block) => length + block.length, 0));
   const tokens = marked.lexer(rest);
-  // References of links can be defined anywhere, so such a text is one block.
-  const isLinked = isWhole && Object.keys(marked.lexer(text).links).length > 0;
-  if (isLinked) return { text, blocks: [text] };
-  const raws = tokens.map(({ raw }) => raw);
-  // The lexer writes tabs and ends of lines its own way: then the pieces are not those of the text.
-  if (raws.join("") !== rest) return { text, blocks: [...settled, rest] };
-  return { text, blocks: [...settled, ...attached(tokens)] };
+  // What links refer to can stand anywhere, so such a text is one block. So is one of which the
+  // lexer writes something its own way, as it does with tabs: its pieces are not those of the text.
+  const isLinked = isWhole && Object.keys(tokens.links).length > 0;
+  const isOne = isLinked || tokens.map(({ raw }) => raw).join("") !== rest;
+  return { text, blocks: [...settled, ...(isOne ? [rest] : attached(tokens))] };
 }
 
 /** Blank lines belong to what they follow. */
@@ -131,6 +132,7 @@ export function mended(block: string): string {
   const outsideCode = withoutLink.replaceAll(/`[^`\n]*`/g, "");
   if (outsideCode.includes("`")) return `${withoutLink}\``;
   const trimmed = withoutLink.replace(/(?:\*{1,3}|_{1,3}|~~?)$/, "");
-  const isOdd = (mark: string) => (trimmed.replaceAll(/`[^`\n]*`/g, "").split(mark).length - 1) % 2 === 1;
+  const isOdd = (mark: string) =>
+    (trimmed.replaceAll(/`[^`\n]*`/g, "").split(mark).length - 1) % 2 === 1;
   return isOdd("**") ? `${trimmed.trimEnd()}**` : trimmed;
 }

@@ -84,7 +84,9 @@ async function bytesOf(
   using reader = journal.follow(place.after, NEVER);
   const options = { turnId: STARTED.turnId, run: RUN, report: () => undefined };
   const frames = encodeAgui(reader.entries(), { ...options, ...(!isFirst && { resume }) });
-  return joined(encodeAguiBytes(snapshot === null ? frames : withSnapshot(frames, snapshot), "sse"));
+  return joined(
+    encodeAguiBytes(snapshot === null ? frames : withSnapshot(frames, snapshot), "sse"),
+  );
 }
 
 async function joined(chunks: AsyncIterable<string | Uint8Array>): Promise<Uint8Array> {

@@ -80,7 +80,12 @@ export type AguiMessage =
         readonly function: { readonly name: string; readonly arguments: string };
       }[];
     }
-  | { readonly id: string; readonly role: "tool"; readonly toolCallId: string; readonly content: string }
+  | {
+      readonly id: string;
+      readonly role: "tool";
+      readonly toolCallId: string;
+      readonly content: string;
+    }
   | { readonly id: string; readonly role: "reasoning"; readonly content: string };
 
 /** An event with the id of its frame, by which a stream that broke goes on. */

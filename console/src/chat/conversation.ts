@@ -74,7 +74,12 @@ export interface EndItem {
 export type Ending =
   | { readonly is: "completed" }
   | { readonly is: "cancelled"; readonly cause: string | null }
-  | { readonly is: "failed"; readonly code: string; readonly message: string; readonly remedy: string | null };
+  | {
+      readonly is: "failed";
+      readonly code: string;
+      readonly message: string;
+      readonly remedy: string | null;
+    };
 
 export interface RunUsage {
   readonly inputTokens: number;

@@ -58,7 +58,9 @@ export async function* followRun(following: Following): AsyncGenerator<NumberedA
 export async function* aguiEventsOf(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): AsyncGenerator<NumberedAguiEvent, void> {
-  const frames = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
+  const frames = body
+    .pipeThrough(new TextDecoderStream())
+    .pipeThrough(new EventSourceParserStream());
   const reader = frames.getReader();
   try {
     for (;;) {

@@ -194,7 +194,7 @@ function sumOf(usage: readonly AguiUsage[], key: keyof AguiUsage): number {
 }
 
 /** The messages of a snapshot as items: calls have their results, which are messages of their own. */
-export function itemsOf(messages: readonly AguiMessage[]): Item[] {
+function itemsOf(messages: readonly AguiMessage[]): Item[] {
   const results = new Map<string, string>();
   for (const message of messages) {
     if (message.role === "tool") results.set(message.toolCallId, message.content);
@@ -266,7 +266,8 @@ function keyOf({ kind, id }: Item): string {
 
 /** The snapshot has the words; files, servers and the failures of tools only this page has seen. */
 function joinedOf(item: Item, news: Item): Item {
-  if (item.kind === "user" && news.kind === "user") return { ...news, files: item.files, at: item.at };
+  if (item.kind === "user" && news.kind === "user")
+    return { ...news, files: item.files, at: item.at };
   if (item.kind !== "tool" || news.kind !== "tool") return news;
   const isError = item.result?.isError ?? false;
   const result = news.result && { ...news.result, isError };

@@ -80,7 +80,12 @@ export async function sendTurn(
     const response = await fetch(turnsPathOf(target.agent), request);
     if (!response.ok) return { is: "refused", problem: await problemOf(response) };
     const { turnId, sessionId, threadId } = (await response.json()) as Record<string, string>;
-    return { is: "accepted", turnId: turnId ?? "", sessionId: sessionId ?? "", threadId: threadId ?? "" };
+    return {
+      is: "accepted",
+      turnId: turnId ?? "",
+      sessionId: sessionId ?? "",
+      threadId: threadId ?? "",
+    };
   } catch (thrown) {
     if (signal.aborted) throw thrown;
     return { is: "refused", problem: UNREACHABLE };

@@ -23,7 +23,7 @@ export async function problemOf(response: Response): Promise<Problem> {
 }
 
 /** @param retryAfter The header, whose seconds count where the body has none. */
-export function problemFrom(status: number, body: unknown, retryAfter: string | null): Problem {
+function problemFrom(status: number, body: unknown, retryAfter: string | null): Problem {
   const fields = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
   const text = (key: string) => (typeof fields[key] === "string" ? fields[key] : null);
   const seconds = Number(fields["retryAfter"] ?? retryAfter ?? Number.NaN);

@@ -1,0 +1,71 @@
+/**
+ * Goal: a copied line, pasted into a shell, asks for what the page would ask for, and the key is not
+ * in it.
+ * Method: a real `sh` runs the line with a `curl` that shows its arguments and its input.
+ */
+
+import { execFileSync } from "node:child_process";
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+
+import { curlOf, type CurlRequest } from "../../console/src/curl.ts";
+
+const SHOW = String.raw`curl() { for word; do printf '%s\0' "$word"; done; case " $* " in *" @- "*) cat;; esac; }`;
+
+/** What `curl` is given: its arguments, and what it reads when it is told to. */
+function run(line: string): { readonly words: string[]; readonly input: string } {
+  const env = { PLIMSOLL_KEY: "the key", PATH: process.env["PATH"] ?? "" };
+  const options = { input: `${SHOW}\n${line}\n`, encoding: "utf8", env } as const;
+  const all = execFileSync("sh", ["-s"], options).split("\0");
+  return { words: all.slice(0, -1), input: all.at(-1) ?? "" };
+}
+
+const BASE = {
+  origin: "http://127.0.0.1:8080",
+  method: "POST",
+  path: "/v1/agents/hello/turns",
+  needsKey: false,
+} as const satisfies Partial<CurlRequest>;
+
+describe("a curl line", () => {
+  it("is read by a shell as it was meant, whatever is said", () => {
+    const said = fc.oneof(
+      fc.string({ unit: "binary", maxLength: 40 }),
+      fc.string({
+        unit: fc.constantFrom("'", '"', "\\", "$", "`", "\n", "!", " ", "a"),
+        maxLength: 20,
+      }),
+    );
+    fc.assert(
+      fc.property(said, fc.boolean(), (input, needsKey) => {
+        const { words } = run(curlOf({ ...BASE, needsKey, body: { input } }));
+        const key = needsKey ? ["-H", "authorization: Bearer the key"] : [];
+        expect(words).toEqual([
+          "-s",
+          "http://127.0.0.1:8080/v1/agents/hello/turns",
+          ...key,
+          "-H",
+          "content-type: application/json",
+          "-d",
+          JSON.stringify({ input }),
+        ]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("sends what no argument can hold from a here-document", () => {
+    const body = { input: [{ type: "image", base64: "A".repeat(300_000) }, "it's $HOME"] };
+    const { words, input } = run(curlOf({ ...BASE, body }));
+    expect(words.slice(-2)).toEqual(["-d", "@-"]);
+    expect(input).toBe(`${JSON.stringify(body)}\n`);
+  });
+
+  it("has a place for the key, and not the key", () => {
+    const line = curlOf({ ...BASE, method: "DELETE", path: "/v1/sessions/x", needsKey: true });
+    expect(line).toBe(
+      "curl -s -X DELETE http://127.0.0.1:8080/v1/sessions/x \\\n" +
+        '  -H "authorization: Bearer $PLIMSOLL_KEY"',
+    );
+  });
+});
