@@ -5,6 +5,8 @@
  * @module
  */
 
+import { DecisionsSection } from "../decisions/decisions.tsx";
+import { HistorySection } from "../history/history.tsx";
 import { Hull } from "../hull/hull.tsx";
 import { headlineText } from "../hull/words.ts";
 import { feed, nowMs } from "../replica.ts";
@@ -24,6 +26,8 @@ export function LoadLineView() {
         {event !== null && <Manifest capacity={event.capacity} live={feed.liveTurns.value} />}
       </div>
       {event !== null && <State event={event} />}
+      <HistorySection />
+      <DecisionsSection />
     </div>
   );
 }
