@@ -11,15 +11,15 @@
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ShedReason } from "../telemetry/values.ts";
 import { Brake } from "./brake.ts";
-import { FairShare, type Party } from "./fair-share.ts";
+import { FairShare } from "./fair-share.ts";
 import type { GateSnapshot } from "./gate-snapshot.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
-import type { Admission, Demand, Permit } from "./permit.ts";
+import type { Admission, Asker, Demand, Permit } from "./permit.ts";
 import { PermitBook } from "./permit-book.ts";
 import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
 import { type Refused, ReturnTimes } from "./return-times.ts";
-import { admittedText, noneShed, type Shed, shedText } from "./shed.ts";
+import { admittedText, type GateDecision, noneShed, type Shed, shedText } from "./shed.ts";
 import { roomsFor } from "./rooms.ts";
 import type { StartLane } from "./start-lane.ts";
 import type { Weights } from "./weights.ts";
@@ -34,8 +34,8 @@ export interface TurnGateOptions {
   readonly lane?: Pick<StartLane, "expectedWaitMs" | "maxWaitMs">;
   /** Why memory is short, in words; null while it is not. */
   readonly pressure?: () => string | null;
-  /** Told of each decision, in words: refusals come by the thousand. */
-  readonly onDecision?: (isShed: boolean, text: string) => void;
+  /** Told of each decision: refusals come by the thousand. */
+  readonly onDecision?: (decision: GateDecision) => void;
   /** Clock of the `nowMs` of every call, read when a permit is given back: never one that is set. */
   readonly now?: () => number;
   /** In [0, 1), for the jitter of the answers. */
@@ -109,7 +109,7 @@ export class TurnGate {
     const permit = this.#take(demand, judgement, nowMs);
     const { carriedBytes } = demand;
     const text = admittedText({ ...judgement, carriedBytes, inflight: this.#permits.inflight });
-    this.#decided(false, text, nowMs);
+    this.#decided(null, text, demand, nowMs);
     return { admitted: true, permit };
   }
 
@@ -130,7 +130,7 @@ export class TurnGate {
    * As in `tryAdmit` the check and the count are one step: a refusal returned here is counted, and
    * must be sent. Null takes nothing; the turn still has to be admitted by `tryAdmit`.
    */
-  shedEarly(party: Party & Pick<Demand, "isPriority">, nowMs: number): Shed | null {
+  shedEarly(party: Asker, nowMs: number): Shed | null {
     // Whose turn can go on in a process that is there is known only once the body is read.
     const keptBytes = this.#cache.heldBytes() + this.#cache.promisedBytes();
     const mayHaveProcess = keptBytes > 0 || this.#permits.resting > 0;
@@ -333,19 +333,24 @@ export class TurnGate {
     return Math.max(seconds, Math.ceil(this.#brake.holdMs(nowMs) / 1000));
   }
 
-  #countShed(shed: Shed, judgement: Judgement, party: Party, nowMs: number): void {
+  #countShed(shed: Shed, judgement: Judgement, party: Asker, nowMs: number): void {
     const { reason, retryAfterSeconds, text } = shed;
     this.#shed[reason] += 1;
-    this.#decided(true, `shed (${reason}): ${text}`, nowMs);
+    this.#decided(reason, `shed (${reason}): ${text}`, party, nowMs);
     if (reason === "draining") return;
     this.#returns.promised(judgement, nowMs, retryAfterSeconds);
     const leastBytes = this.#options.weights.leastTurnBytes();
     this.#fairShare.shed(party, leastBytes, nowMs + 1000 * retryAfterSeconds);
   }
 
-  #decided(isShed: boolean, text: string, nowMs: number): void {
+  #decided(
+    reason: ShedReason | null,
+    text: string,
+    { tenant, agentName }: Asker,
+    nowMs: number,
+  ): void {
     this.#lastDecision = { atMs: nowMs, text };
-    this.#options.onDecision?.(isShed, text);
+    this.#options.onDecision?.({ reason, text, tenant, agentName });
   }
 
   /** Turns at once, as the next ones would be judged. */

@@ -13,15 +13,20 @@ export interface Holder {
   readonly currentBytes: number | null;
 }
 
-/** A turn that asks to be admitted. */
-export interface Demand extends Party {
+/** What is known of who asks before the body of the request is read. */
+export interface Asker extends Party {
+  /** Empty where there is none of the name that was asked for. */
   readonly agentName: string;
+  /** Whether it may use what is reserved for priority. */
+  readonly isPriority: boolean;
+}
+
+/** A turn that asks to be admitted. */
+export interface Demand extends Asker {
   /** Bytes of the transcript it resumes, and of its input. */
   readonly carriedBytes: number;
   /** The longest that it may take; for ever without it. */
   readonly turnTimeMs?: number;
-  /** Whether it may use what is reserved for priority. */
-  readonly isPriority: boolean;
   /** The process it would go on in, which is not in the cache any more; none to start one. */
   readonly process?: Holder;
   /** The permit that its session kept while it rested; consumed if the turn is admitted. */

@@ -6,6 +6,7 @@
 
 import { inMebibytes } from "../lib/bytes.ts";
 import type { ShedReason } from "../telemetry/values.ts";
+import type { Asker } from "./permit.ts";
 import { type Load, shortageBytes } from "./load-line.ts";
 
 /** A refusal for load. */
@@ -17,6 +18,14 @@ export interface Shed {
   /** Turns at once, as far as is known now. */
   readonly capacity: number;
   /** In words: `1,812 of 1,884 MiB committed; this turn is predicted 131 MiB …`. */
+  readonly text: string;
+}
+
+/** What the gate decided on one turn that was asked for. */
+export interface GateDecision extends Pick<Asker, "tenant" | "agentName"> {
+  /** Null for a turn that was admitted. */
+  readonly reason: ShedReason | null;
+  /** In words, with its figures. */
   readonly text: string;
 }
 

@@ -18,19 +18,33 @@ const NOT_READY_RETRY_SECONDS = 1;
 /**
  * `not_ready`, `draining` or `at_capacity`, which is counted and must be sent; null if a turn may
  * be asked for. A value, because making an error with its stack costs as much as all the rest.
+ *
+ * @param agentName As the request has it; null where there is but one.
  */
 export function loadRefusal(
-  { gate, readiness: { state, reason } }: Pick<ServerParts, "gate" | "readiness">,
+  {
+    agents,
+    gate,
+    readiness: { state, reason },
+  }: Pick<ServerParts, "agents" | "gate" | "readiness">,
   caller: Caller,
+  agentName: string | null,
 ): Refusal | null {
   if (state === "starting" || state === "broken") {
     const details = { retryAfterSeconds: NOT_READY_RETRY_SECONDS };
     return { code: "not_ready", message: `Cannot start the turn: ${reason}`, details };
   }
   const { tenant, id: callerId, priority } = caller;
-  const party = { tenant, callerId, isPriority: priority === "high" };
+  const isPriority = priority === "high";
+  const party = { tenant, callerId, isPriority, agentName: servedName(agents, agentName) };
   const shed = gate.shedEarly(party, monotonicMs());
   return shed === null ? null : shedRefusal(shed);
+}
+
+/** Of an agent that is served: what is told to operators is none of a client's words. */
+function servedName(agents: ServerParts["agents"], agentName: string | null): string {
+  if (agentName === null) return agents.keys().next().value ?? "";
+  return agents.has(agentName) ? agentName : "";
 }
 
 /**

@@ -8,6 +8,7 @@ import { openApiRoute } from "./openapi.ts";
 import type { Route } from "./route.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { aguiRoutes } from "./routes/agui.ts";
+import { feedRoutes } from "./routes/feed.ts";
 import { frontRoutes } from "./routes/front.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { retentionRoutes } from "./routes/retention.ts";
@@ -23,6 +24,7 @@ export function routeTable(parts: ServerParts): readonly Route[] {
     ...retentionRoutes(parts),
     ...agentRoutes(parts),
     ...operationRoutes(parts),
+    ...feedRoutes(parts),
     ...frontRoutes(parts),
   ];
   return [...routes, openApiRoute(routes, parts)];

@@ -48,6 +48,16 @@ export interface ServerParts {
   readonly isBound: () => boolean;
   /** Read anew at each call. */
   readonly capacity: () => CapacityView;
+  readonly feed: FeedSource;
+}
+
+/** What happens on the replica, as frames of Server-Sent Events. */
+export interface FeedSource {
+  /**
+   * @param gone Lets the reader go when it aborts.
+   * @throws {AppError} `too_many_readers`, `draining`.
+   */
+  follow(gone: AbortSignal): AsyncIterable<string>;
 }
 
 /** The answer of `/capacity`. */

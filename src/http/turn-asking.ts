@@ -80,7 +80,7 @@ export async function askForTurn(
   }
   if (lastEventId !== undefined) throw nothingToGoOnWith(asked);
   if (isKept(parts, asked)) parts.locks.check(refOf(wanted));
-  if (isContinuation(parts, request, caller)) refuseForLoad(parts, context);
+  if (isContinuation(parts, request, caller)) refuseForLoad(parts, context, asked);
   const reader = await parts.turns.start(wanted, gone);
   void reply.header("x-turn-id", reader.turn.request.turnId);
   return { is: "read", reader, place: FIRST_PLACE };
@@ -145,7 +145,7 @@ function nothingToGoOnWith({ key }: Asked): AppError {
 }
 
 /** It was let past the gate as if it had a turn, and has none. */
-function refuseForLoad(parts: ServerParts, { caller }: RequestContext): void {
-  const refusal = loadRefusal(parts, caller);
+function refuseForLoad(parts: ServerParts, { caller }: RequestContext, { agentName }: Asked): void {
+  const refusal = loadRefusal(parts, caller, agentName);
   if (refusal !== null) throw new AppError(refusal.code, refusal.message, refusal.details);
 }

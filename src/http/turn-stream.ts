@@ -131,7 +131,7 @@ export function reporter(
   };
 }
 
-function beating<Chunk extends string | Uint8Array>(
+export function beating<Chunk extends string | Uint8Array>(
   { config }: ServerParts,
   chunks: AsyncIterable<Chunk>,
   gone: AbortSignal,

@@ -39,16 +39,16 @@ export class Weighing {
    */
   weigh(request: FastifyRequest, caller: Caller): Refusal | null | Promise<Refusal | null> {
     if (this.#isRead(request, caller)) return this.#weighByBody(request, caller);
-    return loadRefusal(this.#parts, caller);
+    return loadRefusal(this.#parts, caller, agentNameIn(request));
   }
 
   async #weighByBody(request: FastifyRequest, caller: Caller): Promise<Refusal | null> {
     const parts = this.#parts;
     const body = await bodyOf(request);
     const target = targetOf(body);
-    const isForBusy =
-      target !== null && parts.turns.isRunning(caller.tenant, agentNameIn(request), target);
-    const refusal = isForBusy ? null : loadRefusal(parts, caller);
+    const agentName = agentNameIn(request);
+    const isForBusy = target !== null && parts.turns.isRunning(caller.tenant, agentName, target);
+    const refusal = isForBusy ? null : loadRefusal(parts, caller, agentName);
     if (refusal === null) BODIES_READ.set(request.raw, body);
     return refusal;
   }

@@ -228,8 +228,9 @@ export const ERRORS = {
     status: 429,
     fault: "caller",
     retryable: true,
-    title: "This turn has too many readers",
-    remedy: "Let one of its readers leave first; the limit is `journal.readers`",
+    title: "It has too many readers",
+    remedy:
+      "Let one of its readers leave first; the limit of a turn is `journal.readers`, of the feed 16",
   },
   too_many_sessions: {
     status: 429,

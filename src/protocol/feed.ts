@@ -10,6 +10,9 @@
  */
 
 import { z } from "zod";
+import { TURN_STAGES } from "../turn/turn-view.ts";
+import { capacitySchema } from "./capacity.ts";
+import { encodeSseFrame } from "./sse.ts";
 import { GUARD_TARGETS, PROCESS_SOURCES, SHED_REASONS } from "../telemetry/values.ts";
 
 const atMs = z.int();
@@ -45,14 +48,8 @@ const historySchema = z.object({
   firstTokenMs: z.array(z.number().nullable()),
 });
 
-const STAGES = ["waiting", "starting", "thinking", "writing", "tool", "ending", "ended"] as const;
-
 const stageSchema = z.object({
-  /**
-   * `waiting` for room or its turn to start; `starting` its process; `thinking` until something is
-   * written, or between two steps; `writing` text or reasoning; in a `tool`; `ending` its processes.
-   */
-  stage: z.enum(STAGES),
+  stage: z.enum(TURN_STAGES),
   sinceMs: atMs,
   /** In the stage `tool`. */
   toolName: z.string().optional(),
@@ -130,10 +127,23 @@ const recentSchema = z.object({
   guard: z.array(guardEventSchema).readonly(),
 });
 
+/** The answer of `/capacity`, and whether turns should be sent here, apart from being full. */
+const capacityEventSchema = z.object({
+  type: z.literal("capacity"),
+  atMs,
+  capacity: capacitySchema,
+  readiness: z.object({
+    state: z.enum(["starting", "ready", "draining", "broken"]),
+    /** Why, in words. */
+    reason: z.string(),
+  }),
+});
+
 export const feedSchemas = {
   hello: helloSchema,
   history: historySchema,
   recent: recentSchema,
+  capacity: capacityEventSchema,
   turn: turnEventSchema,
   decision: decisionSchema,
   guard: guardEventSchema,
@@ -143,18 +153,29 @@ export type FeedHello = z.infer<typeof helloSchema>;
 export type FeedHistory = z.infer<typeof historySchema>;
 export type FeedRecent = z.infer<typeof recentSchema>;
 export type FeedTurn = z.infer<typeof turnSchema>;
+export type FeedTurnEvent = z.infer<typeof turnEventSchema>;
 export type FeedStage = z.infer<typeof stageSchema>;
 export type FeedDecision = z.infer<typeof decisionSchema>;
 export type FeedGuardEvent = z.infer<typeof guardEventSchema>;
 
-/** The answer of `/capacity` as an event. @typeParam Capacity `CapacityView`. */
-export interface FeedCapacity<Capacity> {
+/** @typeParam Capacity What a replica says of its load; whoever makes it knows it more exactly. */
+export interface FeedCapacity<Capacity = z.infer<typeof capacitySchema>> {
   readonly type: "capacity";
   readonly atMs: number;
   readonly capacity: Capacity;
-  /** Of the replica, apart from being full. */
-  readonly readiness: {
-    readonly state: "starting" | "ready" | "draining" | "broken";
-    readonly reason: string;
-  };
+  readonly readiness: z.infer<typeof capacityEventSchema>["readiness"];
+}
+
+export type FeedEvent<Capacity = z.infer<typeof capacitySchema>> =
+  | FeedHello
+  | FeedHistory
+  | FeedRecent
+  | FeedCapacity<Capacity>
+  | FeedTurnEvent
+  | FeedDecision
+  | FeedGuardEvent;
+
+/** The event as a frame of its own, for all who read. */
+export function encodeFeedEvent<Capacity>(event: FeedEvent<Capacity>): string {
+  return encodeSseFrame({ event: event.type, data: JSON.stringify(event) });
 }

@@ -11,6 +11,7 @@ import { AgentProcesses } from "../agent-process/registry.ts";
 import { countStrays, sweepStrays } from "../agent-process/strays.ts";
 import { writeToolShell } from "../agent-process/tool-shell.ts";
 import type { AgentDefinition } from "../agent/definition.ts";
+import type { GateDecision } from "../capacity/shed.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import { isTextPinned, TEXT_NOT_PINNED } from "../capacity/pinned-text.ts";
 import { readMemoryAccount } from "../capacity/memory-pressure.ts";
@@ -33,6 +34,7 @@ import { TurnStarts } from "../turn/turn-starts.ts";
 import { type WarmReason, warmSession } from "../turn/warm-session.ts";
 import { bindSession } from "./bind-session.ts";
 import { CapacityReport } from "./capacity-report.ts";
+import { FeedBook } from "./feed-book.ts";
 import { GuardLink } from "./guard-link.ts";
 import { openFootprintFile } from "./footprint-file.ts";
 import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
@@ -55,6 +57,8 @@ export interface Engine {
   readonly capacity: OpenGate;
   readonly containment: Containment;
   readonly report: CapacityReport;
+  /** What is told to whoever watches. */
+  readonly book: FeedBook;
   readonly telemetry: Telemetry;
   readonly data: DataDirectory;
   readonly processes: AgentProcesses;
@@ -86,14 +90,15 @@ export async function withEngine<Result>(
   use: (engine: Engine) => Promise<Result>,
 ): Promise<Result> {
   const { config, logDestination } = options;
-  const guardLink = new GuardLink(config, () => ({ telemetry, kept, gate }));
+  const book = new FeedBook();
+  const guardLink = new GuardLink(config, () => ({ telemetry, kept, gate, book }));
   const capacity = openGate({
     config,
     agents: options.agents,
     sdkVersion: sdkVersion(),
     ...limitListeners(() => ({ ...capacity, guardLink, telemetry })),
     pressure: () => guardLink.pressure,
-    onDecision: (isShed, text) => shedLog.decided(isShed, text, monotonicMs()),
+    onDecision: (decision) => tellDecision(decision, shedLog, book),
   });
   const { gate, lane, cpu, footprints } = capacity;
   using memoryLimit = capacity.memoryLimit;
@@ -122,7 +127,8 @@ export async function withEngine<Result>(
   const toolShell = await writeToolShell(data.runDirectory);
   const { agents } = prepared;
   const place = { toolShell, dataDirectory: data.path, ceilingBytesOf: ceilingOf(gate) };
-  const keptDeps = { agents, gate, lane, processes, telemetry, config, ...place };
+  const { tell } = book;
+  const keptDeps = { agents, gate, lane, processes, telemetry, config, tell, ...place };
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
   const forgetTurns = (ref: SessionRef) => turns.forget(ref);
   await using opened = await openSessions({ config, data, telemetry, single, kept, forgetTurns });
@@ -137,7 +143,7 @@ export async function withEngine<Result>(
     kept,
     countStrays: () => countStrays(serverId, processes.live),
   });
-  const parts = { capacity, containment, report, telemetry, data, processes, locks };
+  const parts = { book, capacity, containment, report, telemetry, data, processes, locks };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
   return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, starts, warm });
 }
@@ -163,6 +169,13 @@ function ceilingOf(gate: TurnGate): KeptDeps["ceilingBytesOf"] {
     const { limitBytes, safetyReserveBytes } = gate.snapshot(monotonicMs());
     return turnCeilingBytes({ limitBytes, safetyReserveBytes, turnMemoryBytes });
   };
+}
+
+/** In constant time, and nothing is made for it: refusals come by the thousand. */
+function tellDecision(decision: GateDecision, shedLog: ShedLog, book: FeedBook): void {
+  const nowMs = monotonicMs();
+  shedLog.decided(decision.reason !== null, decision.text, nowMs);
+  book.decided(decision, nowMs);
 }
 
 type LimitParts = Pick<OpenGate, "gate" | "reserve"> & {
@@ -222,6 +235,7 @@ function openTurns({ http, journal }: Config, deps: TurnDeps): LiveTurns {
     maxStreamsPerCaller: http.maxStreamsPerCaller,
     maxReaders: journal.maxReaders,
     journal,
+    tell: deps.tell,
     clientWaitMsOf: (name) => {
       const agent = deps.agents.get(name);
       // A turn of no agent is about to be refused. Null is a word of its own.

@@ -17,6 +17,8 @@ import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { SafetyReserve } from "../capacity/safety-reserve.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Telemetry } from "../telemetry/start.ts";
+import type { GuardTarget } from "../telemetry/values.ts";
+import type { FeedBook } from "./feed-book.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
 
 /** What the guard's news is for. */
@@ -24,6 +26,18 @@ export interface GuardListeners {
   readonly telemetry: Pick<Telemetry, "log" | "metrics">;
   readonly kept: Pick<KeptProcesses, "evictOne">;
   readonly gate: Pick<TurnGate, "ranShort">;
+  readonly book: Pick<FeedBook, "guardActed">;
+}
+
+/** Something that the guard has ended. */
+export interface GuardAct {
+  readonly what: GuardTarget;
+  /** Null for what was kept between turns. */
+  readonly turnId: string | null;
+  /** What it held. */
+  readonly bytes: number;
+  /** Why, in words. */
+  readonly text: string;
 }
 
 /** Made before the guard is there, since the gate asks it. */
@@ -43,10 +57,13 @@ export class GuardLink {
     return {
       mayEnd: this.#mayEnd,
       onVerdict: (verdict) => this.#tell(verdict),
-      onEvict: ({ id, reason }) => {
-        const { telemetry, kept } = this.#listeners();
-        telemetry.metrics.guardActed("cache", reason);
-        kept.evictOne(id);
+      onEvict: (verdict) => {
+        const { telemetry, kept, book } = this.#listeners();
+        telemetry.metrics.guardActed("cache", verdict.reason);
+        kept.evictOne(verdict.id);
+        const { bytes } = verdict;
+        const text = `The memory guard has ended a process kept between turns: ${endText(verdict)}`;
+        book.guardActed({ what: "cache", turnId: null, bytes, text });
       },
       onRestart: (err) => {
         const { log } = this.#listeners().telemetry;
@@ -92,7 +109,7 @@ export class GuardLink {
   }
 
   #tell(verdict: EndVerdict): void {
-    const { telemetry, gate } = this.#listeners();
+    const { telemetry, gate, book } = this.#listeners();
     const { log, metrics } = telemetry;
     const { id: processId, what, bytes, predictedBytes, ceilingBytes, reason } = verdict;
     const turnId = this.#processes?.guard.factsOf(processId)?.turnId ?? processId;
@@ -100,6 +117,8 @@ export class GuardLink {
     // A tool that balloons says nothing of how many turns fit.
     if (what === "turn" && reason !== "ceiling") gate.ranShort(monotonicMs());
     const figures = { turnId, processId, bytes, predictedBytes, ceilingBytes, reason };
-    log.warn(figures, `The memory guard has ended a ${what}: ${endText(verdict)}`);
+    const text = `The memory guard has ended a ${what}: ${endText(verdict)}`;
+    log.warn(figures, text);
+    book.guardActed({ what, turnId, bytes, text });
   }
 }

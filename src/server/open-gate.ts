@@ -15,6 +15,7 @@ import { LimitWatch } from "../capacity/limit-watch.ts";
 import { type MemoryLimit, memoryLimitReader } from "../capacity/memory-limit.ts";
 import { MemoryMeter } from "../capacity/memory-reading.ts";
 import { SafetyReserve } from "../capacity/safety-reserve.ts";
+import type { GateDecision } from "../capacity/shed.ts";
 import { StartLane } from "../capacity/start-lane.ts";
 import { MeasuredWeights, staticWeights, type Weights } from "../capacity/weights.ts";
 import type { Config } from "../config/config.ts";
@@ -29,8 +30,7 @@ export interface GateOptions {
   readonly onCpuChange: (limit: CpuLimit, before: CpuLimit) => void;
   /** Why memory is short, in words; null while it is not. */
   readonly pressure: () => string | null;
-  /** Told of each decision, in words. */
-  readonly onDecision: (isShed: boolean, text: string) => void;
+  readonly onDecision: (decision: GateDecision) => void;
   /** Directory that stands for `/`; limits are read below it. */
   readonly root?: string;
 }

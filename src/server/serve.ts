@@ -5,6 +5,7 @@
  */
 
 import { lookup } from "node:dns/promises";
+import { hostname } from "node:os";
 import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
@@ -14,12 +15,14 @@ import { OpenExports } from "../http/open-exports.ts";
 import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { AppError } from "../lib/errors.ts";
 import { checkReadiness, watchStarts } from "./check-readiness.ts";
 import { NOTHING_SWEPT } from "../session/session-sweeper.ts";
 import { TranscriptReads } from "../session/transcript-reads.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
+import { Feed } from "./feed.ts";
 import { ASKED_LOAD_RATIO, keepSwept } from "./keep-swept.ts";
 
 export interface ServeOptions extends EngineOptions {
@@ -74,10 +77,12 @@ async function serveEngine(
   const { gate, footprints } = engine.capacity;
   const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
+  using feed = openFeed(engine, version, readiness);
   const parts = serverParts(engine, {
     config,
     version,
     readiness,
+    feed,
     page: new ConsolePage(pageDirectory),
   });
   const { log } = telemetry;
@@ -113,14 +118,31 @@ async function serveEngine(
   const exported = parts.exports.drain(config.drain.graceMs, signals.hurry);
   await drain(engine, config.drain.graceMs, signals.hurry);
   await exported;
+  // Only now: whoever watches sees the last turn end.
+  feed[Symbol.dispose]();
   await ready;
   log.info("Stopped");
+}
+
+function openFeed(
+  { book, capacity: { gate }, report }: Engine,
+  version: string,
+  readiness: Readiness,
+): Feed {
+  return new Feed({
+    replica: hostname(),
+    version,
+    book,
+    readiness,
+    snapshot: () => gate.snapshot(monotonicMs()),
+    capacity: () => report.view(),
+  });
 }
 
 /** What the HTTP side works with. */
 function serverParts(
   engine: Engine,
-  given: Pick<ServerParts, "config" | "version" | "readiness" | "page">,
+  given: Pick<ServerParts, "config" | "version" | "readiness" | "page" | "feed">,
 ): ServerParts {
   const { agents, capacity, locks, report, sessions, single, sweeper, telemetry, turns, warm } =
     engine;

@@ -5,10 +5,11 @@
  * @module
  */
 
-import { AppError } from "../lib/errors.ts";
+import { AppError, toAppError } from "../lib/errors.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import type { Journals } from "./journals.ts";
 import type { EndedTurn } from "./kept-turn.ts";
+import type { TellTurn } from "./turn-view.ts";
 import type { CancelCause, TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 
 /** Starts a turn's work; the generator of `runTurn`, which tells whether anything of it has run. */
@@ -27,6 +28,8 @@ export interface LiveTurnOptions {
    * that run to their end.
    */
   readonly clientWaitMsOf: (agentName: string) => number | null;
+  /** Hears each event, and of an end that no event tells. */
+  readonly tell: TellTurn;
 }
 
 type TurnStarted = Extract<TurnEvent, { type: "turn_started" }>;
@@ -197,6 +200,7 @@ export class LiveTurn {
     } catch (thrown) {
       // Who was refused is told by `admitted` and reads no events.
       this.journal.fail(thrown);
+      this.#tellBroken(thrown);
     }
     clearTimeout(this.#abandoned);
     this.#endedAtMs = Date.now();
@@ -209,11 +213,18 @@ export class LiveTurn {
     this.#hasRun = yield* events;
   }
 
+  #tellBroken(thrown: unknown): void {
+    if (this.#facts === null || this.#outcome !== null) return;
+    const { code, message } = toAppError(thrown);
+    this.#options.tell(this.#facts.turnId, { type: "turn_broke", code, message });
+  }
+
   #take(event: TurnEvent): void {
     if (event.type === "turn_started") this.#facts = event;
     if (event.type === "turn_ended") this.#outcome = event.outcome;
     const isAccepted = this.#options.journals.push(this.journal, event);
     if (!isAccepted) this.#controller.abort(TOO_MUCH);
+    this.#options.tell(this.#request.turnId, event);
   }
 }
 

@@ -43,6 +43,8 @@ export interface AgentRun extends WatchLimits {
   readonly admittedAtMs: number;
   /** The process is initialised: its start is over. */
   readonly onStarted: () => void;
+  /** Nothing more is awaited of the model: what is left is to end. May be called again. */
+  readonly onEnding: () => void;
   /** What is wrong with the tools the process offers, or null. */
   readonly postureFault: (init: InitFacts) => PostureFault | null;
   /** Whether the process may go on after the turn, if that leaves it in order. */
@@ -224,6 +226,7 @@ class AgentTurn {
   stop(cause: StopCause): void {
     if (this.#facts.stopCause !== null || this.#facts.result !== null) return;
     this.#facts.stopCause = cause;
+    this.#run.onEnding();
     const { connection } = this.#run;
     // Asked politely, a process that has read its input would first ask the model, and may run
     // tools. Nothing was done yet that an orderly end could keep.
@@ -243,6 +246,7 @@ class AgentTurn {
   /** Resolves when the process is at rest, or no process of the turn is left that can be ended. */
   async end(): Promise<void> {
     this.#watch[Symbol.dispose]();
+    this.#run.onEnding();
     this.#stays = await this.#leavesInOrder();
     clearTimeout(this.#force);
     const { connection } = this.#run;

@@ -34,6 +34,7 @@ import { type AgentRun, type AgentRunEnd, endBeforeStart, runAgent } from "./run
 import type { ServedAgent } from "./served-agent.ts";
 import { releaseWhenIdle, takeStartSlot } from "./start-slot.ts";
 import { TurnHold } from "./turn-hold.ts";
+import type { TellTurn } from "./turn-view.ts";
 import type { TurnStarts } from "./turn-starts.ts";
 import { TurnProcess, type TurnAtWork } from "./turn-process.ts";
 import { openSession, type TurnSession } from "./turn-session.ts";
@@ -61,6 +62,8 @@ export interface TurnDeps {
   readonly dataDirectory: string;
   /** The program that Bash tools are run through; null where there is none. */
   readonly toolShell: string | null;
+  /** Hears of what its events do not tell. */
+  readonly tell: TellTurn;
 }
 
 /**
@@ -116,6 +119,7 @@ async function* runAdmitted(
   const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);
   await using session = await openSession(agent.definition, request, deps, processStayed);
   const { sessionId, threadId } = session;
+  tellAdmitted(request, session, permit, admittedAtMs, deps);
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
   yield* shortenedNotice(session);
 
@@ -134,14 +138,12 @@ async function* runAdmitted(
   const { connection } = process;
   using starting = slot && releaseWhenIdle(slot, () => connection.process?.tree.cpuNowMs() ?? null);
   process.workFor(turnAtWork(parts));
+  deps.tell(turnId, { type: "process_taken", source: lease.source });
   const run = {
     ...agentRunOf(parts),
     connection,
     admittedAtMs,
-    onStarted: () => {
-      starting?.[Symbol.dispose]();
-      if (lease.source === "started") deps.starts.worked();
-    },
+    onStarted: () => processStarted(starting, lease, parts),
   };
   const end = yield* runAgent(run, signal);
   over.abort();
@@ -153,15 +155,48 @@ async function* runAdmitted(
   return { outcome, hasRun: end.hasRun };
 }
 
+function processStarted(
+  starting: Disposable | null,
+  { source }: ProcessLease,
+  { request, deps }: TurnParts,
+): void {
+  starting?.[Symbol.dispose]();
+  if (source === "started") deps.starts.worked();
+  deps.tell(request.turnId, { type: "process_started" });
+}
+
 /** Keeps what came of the turn, and tells it to whoever watches. Never rejects. */
 async function conclude(
   end: AgentRunEnd,
   { source: processSource }: ProcessLease,
-  { session, observed, permit }: TurnParts,
+  { request, session, observed, permit, deps }: TurnParts,
 ): Promise<TurnOutcome> {
   const outcome = await session.finish(end);
+  const { peakBytes, toolsEndedForMemory: toolsEnded } = end;
+  deps.tell(request.turnId, { type: "turn_measured", peakBytes, toolsEnded });
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
   return outcome;
+}
+
+/** @param admittedAtMs By `performance.now()`. */
+function tellAdmitted(
+  { turnId, agentName, caller }: TurnRequest,
+  { sessionId, threadId }: TurnSession,
+  { bytes: predictedBytes, demand: { carriedBytes } }: Permit,
+  admittedAtMs: number,
+  { tell }: TurnDeps,
+): void {
+  tell(turnId, {
+    type: "turn_admitted",
+    agent: agentName,
+    tenant: caller.tenant,
+    caller: caller.id,
+    sessionId,
+    threadId,
+    startedAtMs: Math.round(Date.now() - (performance.now() - admittedAtMs)),
+    predictedBytes,
+    carriedBytes,
+  });
 }
 
 /** It is the turn's already, and may outlive one that is refused after all. */
@@ -304,5 +339,6 @@ function agentRunOf({ request, agent, deps }: TurnParts): TurnTerms {
     endGraceMs,
     postureFault: (init) => postureFault(definition, functionTools.names, init),
     mayStay: definition.hosting.stayMs > 0,
+    onEnding: () => deps.tell(request.turnId, { type: "turn_ending" }),
   };
 }

@@ -38,7 +38,7 @@ function turn(predictedMiB = 500): Demand {
   return { ...ANN, agentName: "desk", carriedBytes: predictedMiB * MiB };
 }
 
-const ANN = { callerId: "ann", tenant: "acme", isPriority: false };
+const ANN = { callerId: "ann", tenant: "acme", isPriority: false, agentName: "desk" };
 
 /** A permit where the test expects one, of a turn that has its process. */
 function admit(gate: TurnGate, nowMs = 0, reserveMiB = 500): Permit {

@@ -25,6 +25,7 @@ async function ended(isBroken: boolean) {
     maxReaders: 2,
     journal: { turnBytes: 2 ** 20, totalBytes: 2 ** 22, keepMs: 60_000 },
     clientWaitMsOf: () => 0,
+    tell: () => {},
   });
   const request: TurnRequest = {
     turnId: STARTED.turnId,

@@ -40,7 +40,8 @@ function replica(turns: number) {
   const guard = new GuardLink({ capacity: { guard: true } } as never, () => {
     const log = { warn: () => {}, error: () => {} };
     const metrics = { guardActed: () => {} };
-    return { telemetry: { log, metrics } as never, kept: { evictOne: () => {} }, gate };
+    const book = { guardActed: () => {} };
+    return { telemetry: { log, metrics } as never, kept: { evictOne: () => {} }, gate, book };
   });
   const deps = {
     gate,
@@ -72,7 +73,8 @@ function replica(turns: number) {
     },
     /** Seconds, of a refusal before the body. */
     retryAfter: (name: string) =>
-      loadRefusal({ gate, readiness: ready }, caller(name))?.details?.retryAfterSeconds ?? null,
+      loadRefusal({ agents: new Map(), gate, readiness: ready }, caller(name), "desk")?.details
+        ?.retryAfterSeconds ?? null,
     runShort: () =>
       guard.guardOptions.onVerdict({
         id: "t",

@@ -66,6 +66,7 @@ function open(start: StartTurn, changes: Partial<LiveTurnsOptions> = {}) {
     maxReaders: 2,
     journal: JOURNAL,
     clientWaitMsOf: () => 0,
+    tell: () => {},
     ...changes,
   });
 }

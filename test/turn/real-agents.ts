@@ -159,6 +159,7 @@ export class AgentLab implements AsyncDisposable {
       endGraceMs: 2_000,
       admittedAtMs: performance.now(),
       onStarted: () => {},
+      onEnding: () => {},
       postureFault: (init) => postureFault(agent, functionTools.names, init),
       mayStay: false,
       ...turn.run,

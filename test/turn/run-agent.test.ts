@@ -72,6 +72,7 @@ it("ends when its result has come, and its interrupt is never answered", async (
       endGraceMs: 10,
       admittedAtMs: performance.now(),
       onStarted: () => {},
+      onEnding: () => {},
       postureFault: () => null,
       mayStay: true,
     },
