@@ -9,6 +9,7 @@ import type { ComponentType } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { readSession } from "./access/session.ts";
 import { Banners } from "./banners.tsx";
+import { FleetView } from "./fleet/fleet.tsx";
 import { Header } from "./header.tsx";
 import { LoadLineView } from "./load-line/load-line.tsx";
 import { LoginDialog } from "./access/login.tsx";
@@ -17,6 +18,7 @@ import { route } from "./router.ts";
 /** A view is shown for its first word of the address. A new one is a line here. */
 const VIEWS: Readonly<Record<string, View>> = {
   "": { title: "Load line", component: LoadLineView },
+  fleet: { title: "Fleet", component: FleetView },
 };
 
 interface View {

@@ -113,6 +113,9 @@ function silenceWatch(onSilence: () => void): TransformStream<BufferSource, Buff
   });
 }
 
-function refusalText({ status }: Response): string {
-  return status === 404 ? "there is no feed at this address" : `the server answers ${status}`;
+/** In the words of the server where it has some: a replica that is down is told so. */
+async function refusalText(response: Response): Promise<string> {
+  const problem: unknown = await response.json().catch(() => null);
+  const { detail } = (problem ?? {}) as { readonly detail?: unknown };
+  return typeof detail === "string" ? detail : `the server answers ${response.status}`;
 }

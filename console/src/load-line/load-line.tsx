@@ -10,6 +10,7 @@ import { HistorySection } from "../history/history.tsx";
 import { Hull } from "../hull/hull.tsx";
 import { headlineText } from "../hull/words.ts";
 import { feed, nowMs } from "../replica.ts";
+import { TryLoadSection } from "../try-load/try-load.tsx";
 import { Manifest } from "./manifest.tsx";
 import { State } from "./state.tsx";
 
@@ -26,6 +27,7 @@ export function LoadLineView() {
         {event !== null && <Manifest capacity={event.capacity} live={feed.liveTurns.value} />}
       </div>
       {event !== null && <State event={event} />}
+      <TryLoadSection />
       <HistorySection />
       <DecisionsSection />
     </div>

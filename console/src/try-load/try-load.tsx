@@ -1,0 +1,150 @@
+/**
+ * A load to try: so many turns of a rehearsal at once, and what became of each.
+ *
+ * @module
+ */
+
+import { signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { getJson } from "../access/api.ts";
+import { session } from "../access/session.ts";
+import { cancelTrial, deleteSessions, startTrial, trial } from "./run-trial.ts";
+import { isOver, MOST_TURNS, type Trial, trialText } from "./trial.ts";
+
+interface Agents {
+  readonly agents: readonly { readonly name: string; readonly isRehearsal: boolean }[];
+}
+
+const LENGTHS = [2, 8, 20] as const;
+/** Names of agents that cost nothing; null until they are known. */
+const rehearsals = signal<readonly string[] | null>(null);
+
+/** Nothing where the server does not allow it. */
+export function TryLoadSection() {
+  const mayTryLoad = session.value?.mayTryLoad ?? false;
+  useEffect(() => {
+    if (mayTryLoad) void readAgents();
+  }, [mayTryLoad]);
+  if (!mayTryLoad) return null;
+  return (
+    <section class="stack" aria-labelledby="try-title">
+      <h2 id="try-title">Try a load</h2>
+      <div class="card stack">
+        {rehearsals.value?.length === 0 ? (
+          <p class="soft">
+            No agent here is a rehearsal, so this would cost money. Start the server with{" "}
+            <code>--rehearse</code> to try one.
+          </p>
+        ) : (
+          <Order agents={rehearsals.value ?? []} />
+        )}
+        {trial.value !== null && <Outcome shown={trial.value} />}
+      </div>
+    </section>
+  );
+}
+
+function Order({ agents }: { readonly agents: readonly string[] }) {
+  const count = useSignal(20);
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    startTrial({
+      agent: textOf(form, "agent"),
+      count: count.value,
+      seconds: Number(textOf(form, "seconds")),
+      comesBack: form.has("comesBack"),
+    });
+  };
+  return (
+    <form class="try-order" onSubmit={submit}>
+      <label>
+        <span>
+          Turns at once: <b>{count}</b>
+        </span>
+        <input
+          type="range"
+          min={1}
+          max={MOST_TURNS}
+          value={count}
+          onInput={(event) => (count.value = event.currentTarget.valueAsNumber)}
+        />
+      </label>
+      <Pick name="agent" label="Agent" options={agents} />
+      <Pick name="seconds" label="Each lasts about" options={LENGTHS} chosen={8} unit=" s" />
+      <label class="try-check">
+        <input type="checkbox" name="comesBack" />
+        <span>Send what is shed again, when Retry-After says so</span>
+      </label>
+      <div class="row">
+        <button type="submit" class="button button-main" disabled={agents.length === 0}>
+          Send {count}
+        </button>
+        <button
+          type="button"
+          class="button"
+          disabled={trial.value === null || isOver(trial.value)}
+          onClick={cancelTrial}
+        >
+          Cancel all
+        </button>
+      </div>
+    </form>
+  );
+}
+
+interface PickProps {
+  readonly name: string;
+  readonly label: string;
+  readonly options: readonly (string | number)[];
+  readonly chosen?: string | number;
+  readonly unit?: string;
+}
+
+function Pick({ name, label, options, chosen, unit = "" }: PickProps) {
+  return (
+    <label>
+      <span>{label}</span>
+      <select class="field" name={name} required>
+        {options.map((option) => (
+          <option key={option} value={option} selected={option === chosen}>
+            {option}
+            {unit}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Outcome({ shown }: { readonly shown: Trial }) {
+  return (
+    <div class="stack">
+      <ol class="try-turns" aria-hidden="true">
+        {shown.turns.map((turn, index) => (
+          // A turn has no name before it is admitted: its place is what it is known by.
+          // oxlint-disable-next-line react/no-array-index-key
+          <li key={index} class={`try-turn try-${turn.state}`} title={turn.state} />
+        ))}
+      </ol>
+      <p role="status">{trialText(shown)}</p>
+      {isOver(shown) && (
+        <p>
+          <button type="button" class="button button-small" onClick={() => void deleteSessions()}>
+            Delete its sessions
+          </button>
+        </p>
+      )}
+    </div>
+  );
+}
+
+async function readAgents(): Promise<void> {
+  const { agents } = await getJson<Agents>("/v1/agents");
+  rehearsals.value = agents.filter(({ isRehearsal }) => isRehearsal).map(({ name }) => name);
+}
+
+function textOf(form: FormData, name: string): string {
+  const value = form.get(name);
+  return typeof value === "string" ? value : "";
+}

@@ -1,0 +1,166 @@
+/**
+ * Goal: the hull is to scale: whatever the figures, what is drawn is as high as what is committed.
+ * Method: replicas made up by fast-check, drawn for phones and desks; heights and areas compared.
+ */
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { cargoOf } from "../../console/src/hull/cargo.ts";
+import { type Drawing, drawHull } from "../../console/src/hull/drawing.ts";
+import { bindsText, cargoText, headlineText, turnText } from "../../console/src/hull/words.ts";
+import { capacity, ended, MIB, START_MS, tree, turn } from "./samples.ts";
+
+const NO_TURNS = new Map<string, never>();
+
+/** A replica in which used and promised are what its turns hold and were promised. */
+const replicas = fc
+  .record({
+    serverBytes: fc.integer({ min: 0, max: 400 * MIB }),
+    poolBytes: fc.integer({ min: 0, max: 100 * MIB }),
+    turns: fc.array(
+      fc.record({
+        bytes: fc.option(fc.integer({ min: MIB, max: 120 * MIB })),
+        predictedBytes: fc.integer({ min: 20 * MIB, max: 140 * MIB }),
+      }),
+      { maxLength: 9 },
+    ),
+    idle: fc.array(fc.integer({ min: MIB, max: 90 * MIB }), { maxLength: 2 }),
+    width: fc.integer({ min: 280, max: 1600 }),
+  })
+  .map(({ serverBytes, poolBytes, turns, idle, width }) => {
+    const trees = [
+      ...turns.map((one, index) => tree(`turn ${index}`, one)),
+      ...idle.map((bytes, index) => tree(null, { processId: `idle ${index}`, bytes })),
+    ];
+    const usedBytes = serverBytes + trees.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
+    const promisedBytes = turns.reduce(
+      (sum, { bytes, predictedBytes }) => sum + Math.max(0, predictedBytes - (bytes ?? 0)),
+      0,
+    );
+    return { width, told: capacity({ usedBytes, promisedBytes, poolBytes, turns: trees }) };
+  });
+
+function drawn(told: ReturnType<typeof capacity>, width: number): Drawing {
+  return drawHull(cargoOf(told, NO_TURNS), told.nextTurnBytes, width);
+}
+
+describe("the hold", () => {
+  it("is filled up to what is committed, and so is the sea", () => {
+    fc.assert(
+      fc.property(replicas, ({ told, width }) => {
+        const { hold, bands, boxes, waterY } = drawn(told, width);
+        const cargo = [...bands.filter(({ kind }) => kind !== "reserve"), ...boxes];
+        const area = cargo.reduce((sum, rect) => sum + rect.width * rect.height, 0);
+        const floorY = hold.y + hold.height;
+        const wanted = floorY - (told.committedBytes / told.limitBytes) * hold.height;
+        expect(area / hold.width).toBeCloseTo(floorY - wanted, 3);
+        expect(waterY).toBeCloseTo(wanted, 3);
+      }),
+    );
+  });
+
+  it("holds its cargo side by side: nothing lies over something else, or outside", () => {
+    fc.assert(
+      fc.property(replicas, ({ told, width }) => {
+        const { hold, bands, boxes } = drawn(told, width);
+        const cargo = [...bands.filter(({ kind }) => kind !== "reserve"), ...boxes];
+        for (const [index, one] of cargo.entries()) {
+          expect(one.x).toBeGreaterThanOrEqual(hold.x - 0.001);
+          expect(one.x + one.width).toBeLessThanOrEqual(hold.x + hold.width + 0.001);
+          expect(one.y).toBeGreaterThanOrEqual(hold.y - 0.001);
+          for (const other of cargo.slice(index + 1)) {
+            const across =
+              Math.min(one.x + one.width, other.x + other.width) - Math.max(one.x, other.x);
+            const down =
+              Math.min(one.y + one.height, other.y + other.height) - Math.max(one.y, other.y);
+            expect(Math.min(across, down)).toBeLessThan(0.001);
+          }
+        }
+      }),
+    );
+  });
+
+  it("shows of each turn an outline as predicted, and a fill as measured", () => {
+    const told = capacity({
+      usedBytes: 130 * MIB + 200 * MIB,
+      promisedBytes: 36 * MIB + 136 * MIB,
+      turns: [
+        tree("growing"),
+        tree("over", { bytes: 200 * MIB, predictedBytes: 100 * MIB }),
+        tree("not measured", { bytes: null }),
+      ],
+    });
+    const [growing, over, unknown] = drawn(told, 1000).boxes;
+    expect((growing?.fillHeight ?? 0) / (growing?.height ?? 1)).toBeCloseTo(100 / 136);
+    expect(over?.fillHeight).toBeCloseTo(over?.height ?? 0);
+    expect((over?.predictedHeight ?? 0) / (over?.height ?? 1)).toBeCloseTo(0.5);
+    expect(unknown?.fillHeight).toBe(0);
+  });
+
+  it("leaves turns where they are when one more comes", () => {
+    const places = [8, 9].map((count) => {
+      const turns = Array.from({ length: count }, (_, index) => tree(`${index}`));
+      const bytes = { usedBytes: 130 * MIB + count * 100 * MIB, promisedBytes: count * 36 * MIB };
+      const { boxes } = drawn(capacity({ ...bytes, turns }), 1000);
+      return boxes.slice(0, 8).map(({ x, y, width, height }) => ({ x, y, width, height }));
+    });
+    expect(places[1]).toEqual(places[0]);
+  });
+});
+
+describe("the labels", () => {
+  it("never lie over each other, also where the line is at the limit", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 2048 }),
+        fc.integer({ min: 1, max: 2048 }),
+        (used, line) => {
+          const told = capacity({ usedBytes: used * MIB, loadLineBytes: line * MIB });
+          const ys = drawn(told, 1000).labels.map(({ textY }) => textY);
+          expect(ys).toHaveLength(3);
+          for (const [index, y] of ys.slice(1).entries()) {
+            expect(y - (ys[index] ?? 0)).toBeGreaterThanOrEqual(30);
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe("in words", () => {
+  it("the headline tells how many more fit", () => {
+    expect(headlineText(capacity({ inflight: 0 }))).toBe("No turn in flight, 12 more fit");
+    expect(headlineText(capacity({ inflight: 11 }))).toBe("11 turns in flight, 1 more fits");
+    expect(headlineText(capacity({ inflight: 12 }))).toBe("12 turns in flight: full");
+    expect(headlineText(capacity({ inflight: 1, draining: true }))).toMatch(/none are taken$/);
+  });
+
+  it("the picture is told to who does not see it", () => {
+    const told = capacity({ usedBytes: 230 * MIB, promisedBytes: 36 * MIB, turns: [tree("a")] });
+    const text = cargoText(cargoOf(told, NO_TURNS), told);
+    expect(text).toContain("Committed are 266 MiB (server 130 MiB, 1 turn 136 MiB, pool 0 KiB)");
+    expect(text).toContain("The load line is at 1,867 MiB, the limit at 2,048 MiB");
+  });
+
+  it("a turn is one line", () => {
+    const live = new Map([["a", turn("a")]]);
+    const [one] = cargoOf(capacity({ turns: [tree("a")] }), live).turns;
+    expect(one && turnText(one, START_MS + 4200)).toBe(
+      "Turn of hello, writes, 4.2 s; holds 100 MiB, predicted 136 MiB",
+    );
+  });
+
+  it.each([
+    ["memory", {}, []],
+    ["CPU", { binds: "cpu", cpu: { ...capacity().cpu, turnsThatFit: 8 } }, []],
+    ["ceiling", { binds: "maxTurns", maxTurns: 4 }, []],
+    ["model", {}, [failed("model_rate_limited", START_MS - 1000)]],
+    ["memory", {}, [failed("model_rate_limited", START_MS - 400_000)]],
+    ["memory", {}, [failed("agent_crashed", START_MS - 1000)]],
+  ] as const)("what binds is %s", (what, given, turns) => {
+    expect(bindsText(capacity(given), turns, START_MS).what).toBe(what);
+  });
+});
+
+function failed(detail: string, endedAtMs: number) {
+  return ended("a", { endedAtMs, outcome: { status: "failed", detail, message: null } });
+}
