@@ -61,7 +61,7 @@ export function withEnds(trial: Trial, hasEnded: (turnId: string) => boolean): T
   return { ...trial, turns };
 }
 
-export function countsOf({ turns }: Trial): Readonly<Record<TrialState, number>> {
+function countsOf({ turns }: Trial): Readonly<Record<TrialState, number>> {
   const counts = { sent: 0, running: 0, ended: 0, shed: 0, failed: 0, cancelled: 0 };
   for (const { state } of turns) counts[state] += 1;
   return counts;
