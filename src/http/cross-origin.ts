@@ -13,11 +13,11 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { AppError } from "../lib/errors.ts";
 
 const EXPOSED_HEADERS =
-  "Allow, Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, X-Turn-Id";
+  "Allow, Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, X-Turn-Id";
 const PREFLIGHT_ANSWER = {
   "access-control-allow-methods": "GET, HEAD, POST, DELETE",
   "access-control-allow-headers":
-    "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Traceparent, Tracestate",
+    "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, Traceparent, Tracestate",
   "access-control-max-age": "600",
 };
 

@@ -74,5 +74,7 @@ export function jsonAnswer(description: string, schema: z.ZodType, status = 200)
 export const REQUEST_HEADERS = {
   "Idempotency-Key":
     "Your own name for the request, 1 to 255 characters: the same one never runs twice.",
+  Prefer:
+    "`respond-async`: be answered with 202 once the turn has begun; it runs on without a reader.",
   "Last-Event-ID": "Id of the last event that was read: what comes after it is sent.",
 } as const;

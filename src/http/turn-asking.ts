@@ -11,7 +11,7 @@ import { endedTurnOf, type EndedTurn } from "../turn/kept-turn.ts";
 import { eventsExpired } from "../turn/journal.ts";
 import { type EventPlace, FIRST_PLACE, placeOf } from "../protocol/event-id.ts";
 import { refOf } from "../turn/live-turns.ts";
-import type { LiveTurn, TurnReader } from "../turn/live-turn.ts";
+import { LiveTurn, type TurnReader } from "../turn/live-turn.ts";
 import type { TurnRequest } from "../turn/turn.ts";
 import { isContinuation, loadRefusal } from "./load-refusal.ts";
 import type { RequestContext } from "./route.ts";
@@ -54,40 +54,84 @@ export async function askForTurn(
   options: AskOptions,
 ): Promise<Attached | Ended | Read> {
   const { gone, lastEventId } = options;
-  const { request, reply, caller } = context;
+  const wanted = requestOf(context, asked);
+  const known = await findTurn(parts, context, wanted);
+  if (known === null) {
+    if (lastEventId !== undefined) throw nothingToGoOnWith(asked);
+    const reader = await startTurn(parts, context, wanted, gone);
+    return { is: "read", reader, place: FIRST_PLACE };
+  }
+  if (!(known instanceof LiveTurn)) {
+    if (lastEventId !== undefined) throw eventsExpired();
+    return { is: "ended", turn: known };
+  }
+  const end = await endOf(known, options);
+  return end === null ? attach(known, gone, lastEventId) : { is: "ended", turn: end };
+}
+
+/**
+ * The same for a client that does not read the turn: it runs on when the client is gone.
+ *
+ * @returns The turn, once it is admitted; of one that ran before perhaps only the end.
+ */
+export async function beginTurn(
+  parts: ServerParts,
+  context: RequestContext,
+  asked: Asked,
+  gone: AbortSignal,
+): Promise<LiveTurn | EndedTurn> {
+  const wanted = { ...requestOf(context, asked), outlivesReaders: true };
+  const known = await findTurn(parts, context, wanted);
+  if (known === null) {
+    const reader = await startTurn(parts, context, wanted, gone);
+    reader.leave();
+    return reader.turn;
+  }
+  if (known instanceof LiveTurn) await known.whenAdmitted();
+  return known;
+}
+
+function requestOf({ request, caller }: RequestContext, asked: Asked): TurnRequest {
   const { traceparent, tracestate } = request.headers;
-  const wanted: TurnRequest = {
+  return {
     turnId: randomUUID(),
     caller,
     ...asked,
     ...(typeof traceparent === "string" && { traceparent }),
     ...(typeof tracestate === "string" && { tracestate }),
   };
-  const held = parts.turns.known(wanted);
-  const isRecorded = held === null && isKept(parts, asked);
-  const ended = isRecorded ? await endedTurnOf(wanted, parts.sessions) : null;
-  if (ended !== null) {
-    if (lastEventId !== undefined) throw eventsExpired();
-    void reply.headers(replayOf(ended.turnId));
-    return { is: "ended", turn: ended };
-  }
-  // Once more, because the same request may have begun while the record was read.
-  const known = held ?? parts.turns.known(wanted);
-  if (known !== null) {
-    void reply.headers(replayOf(known.request.turnId));
-    const end = await endOf(known, options);
-    return end === null ? attach(known, gone, lastEventId) : { is: "ended", turn: end };
-  }
-  if (lastEventId !== undefined) throw nothingToGoOnWith(asked);
-  if (isKept(parts, asked)) parts.locks.check(refOf(wanted));
-  if (isContinuation(parts, request, caller)) refuseForLoad(parts, context, asked);
-  const reader = await parts.turns.start(wanted, gone);
-  void reply.header("x-turn-id", reader.turn.request.turnId);
-  return { is: "read", reader, place: FIRST_PLACE };
 }
 
-function replayOf(turnId: string): Record<string, string> {
-  return { "x-turn-id": turnId, "idempotent-replayed": "true" };
+/** The turn that runs, or ran, under the same key; null for none. */
+async function findTurn(
+  parts: ServerParts,
+  { reply }: RequestContext,
+  wanted: TurnRequest,
+): Promise<LiveTurn | EndedTurn | null> {
+  const held = parts.turns.known(wanted);
+  const isRecorded = held === null && isKept(parts, wanted);
+  const ended = isRecorded ? await endedTurnOf(wanted, parts.sessions) : null;
+  // Once more, because the same request may have begun while the record was read.
+  const found = ended ?? held ?? parts.turns.known(wanted);
+  if (found === null) return null;
+  const turnId = found instanceof LiveTurn ? found.request.turnId : found.turnId;
+  void reply.headers({ "x-turn-id": turnId, "idempotent-replayed": "true" });
+  return found;
+}
+
+async function startTurn(
+  parts: ServerParts,
+  context: RequestContext,
+  wanted: TurnRequest,
+  gone: AbortSignal,
+): Promise<TurnReader> {
+  if (isKept(parts, wanted)) parts.locks.check(refOf(wanted));
+  if (isContinuation(parts, context.request, context.caller)) {
+    refuseForLoad(parts, context, wanted);
+  }
+  const reader = await parts.turns.start(wanted, gone);
+  void context.reply.header("x-turn-id", reader.turn.request.turnId);
+  return reader;
 }
 
 /** Ephemeral agents have no record to remember a key in. */

@@ -78,7 +78,8 @@ export class LiveTurn {
   constructor(request: TurnRequest, options: LiveTurnOptions, ownerGone: AbortSignal) {
     this.#request = request;
     this.#options = options;
-    this.#clientWaitMs = options.clientWaitMsOf(request.agentName);
+    const { agentName, outlivesReaders = false } = request;
+    this.#clientWaitMs = outlivesReaders ? null : options.clientWaitMsOf(agentName);
     this.journal = options.journals.open(this.#clientWaitMs === null);
     this.owner = this.attach(ownerGone);
     const events = options.start(request, this.#controller.signal);
@@ -153,7 +154,7 @@ export class LiveTurn {
       entries,
       events: () => eventsOf(entries()),
       leave,
-      admitted: () => this.#admitting(reader),
+      admitted: () => this.whenAdmitted().then(() => reader),
     };
     this.#readers.add(reader);
     clearTimeout(this.#abandoned);
@@ -167,10 +168,10 @@ export class LiveTurn {
     this.#controller.abort(cause);
   }
 
-  async #admitting(reader: TurnReader): Promise<TurnReader> {
+  /** Resolves when the turn is admitted. @throws Why it was refused, once nothing of it is left. */
+  async whenAdmitted(): Promise<void> {
     try {
       await this.admitted;
-      return reader;
     } catch (refusal) {
       // Who is told "no" holds nothing any more, and may come again at once.
       await this.ended;

@@ -56,6 +56,8 @@ export interface TurnRequest {
   /** One part or more. */
   readonly input: readonly InputPart[];
   readonly key?: TurnKey;
+  /** Runs to its end without a reader; else its agent says what becomes of a turn nobody reads. */
+  readonly outlivesReaders?: boolean;
   /** W3C trace context of the request, when it had one. */
   readonly traceparent?: string;
   readonly tracestate?: string;

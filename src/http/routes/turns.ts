@@ -19,14 +19,15 @@ import {
   restTurnSchema,
 } from "../../protocol/rest.ts";
 import { SSE_HEARTBEAT, SSE_MEDIA_TYPE } from "../../protocol/sse.ts";
-import type { LiveTurn, TurnReader } from "../../turn/live-turn.ts";
+import { LiveTurn, type TurnReader } from "../../turn/live-turn.ts";
 import { threadIdOfKey, turnKeyOf } from "../../turn/turn-key.ts";
 import { clientGone } from "../client-gone.ts";
 import { idempotencyKeyOf, keyNameOf } from "../idempotency-key.ts";
+import { prefersAsync, RESPOND_ASYNC } from "../prefer.ts";
 import { turnHasBegun } from "../refusals.ts";
 import { jsonAnswer, type RequestContext, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
-import { askForTurn, attach, lastEventIdOf, type Asked } from "../turn-asking.ts";
+import { askForTurn, attach, beginTurn, lastEventIdOf, type Asked } from "../turn-asking.ts";
 import { ADMISSION_ERRORS, notAcceptable, sendRestEvents } from "../turn-stream.ts";
 
 const runningTurnSchema = z.object({
@@ -48,6 +49,12 @@ const turnSchema = runningTurnSchema.extend({
     .looseObject({ status: z.string() })
     .nullable()
     .describe("As in the event `turn_ended`; null while it runs, and for a turn that broke."),
+});
+
+const begunTurnSchema = z.object({
+  turnId: z.string(),
+  sessionId: z.string(),
+  threadId: z.string(),
 });
 
 const eventsQuerySchema = z.strictObject({
@@ -77,7 +84,7 @@ function startTurnRoute(parts: ServerParts): Route {
     docs: {
       operationId: "startTurn",
       summary: "Start a turn; answered as JSON when it is done, or as a stream of its events",
-      headers: ["Idempotency-Key", "Last-Event-ID"],
+      headers: ["Idempotency-Key", "Last-Event-ID", "Prefer"],
       body: restTurnSchema,
       answers: [
         {
@@ -85,6 +92,11 @@ function startTurnRoute(parts: ServerParts): Route {
           description: "The finished turn, or its events as they happen, as `Accept` asks",
           content: { "application/json": restOutcomeSchema, [SSE_MEDIA_TYPE]: null },
         },
+        jsonAnswer(
+          "The turn has begun, as `Prefer: respond-async` asks; `Location` is where it is read",
+          begunTurnSchema,
+          202,
+        ),
         READ_TO_ITS_END,
       ],
       errors: [...ADMISSION_ERRORS, ...FAILED_TURN_ERRORS],
@@ -213,6 +225,9 @@ async function startTurn(parts: ServerParts, context: RequestContext): Promise<u
   const answer = negotiateRest(request.headers.accept);
   if (answer === null) throw notAcceptable("application/json or text/event-stream");
   const asked = decode(context);
+  if (answer === "json" && prefersAsync(request.headers)) {
+    return answerBegun(parts, context, asked);
+  }
   const gone = clientGone(reply, answer === "json" ? null : SSE_HEARTBEAT);
   // One JSON body is whole, or nothing was read of it.
   const lastEventId = answer === "json" ? undefined : lastEventIdOf(context);
@@ -223,6 +238,25 @@ async function startTurn(parts: ServerParts, context: RequestContext): Promise<u
   }
   turnHasBegun(reply);
   return found.is === "ended" ? restEndedBody(found.turn) : collected(found.reader, gone);
+}
+
+/** Once the turn is admitted, and before its end. */
+async function answerBegun(
+  parts: ServerParts,
+  context: RequestContext,
+  asked: Asked,
+): Promise<unknown> {
+  const { reply } = context;
+  const turn = await beginTurn(parts, context, asked, clientGone(reply, null));
+  // Nothing more can be read of it than its end, and that is here.
+  if (!(turn instanceof LiveTurn)) return restEndedBody(turn);
+  const { turnId } = turn.request;
+  const { sessionId = "", threadId = "" } = turn.facts ?? {};
+  const begun: z.infer<typeof begunTurnSchema> = { turnId, sessionId, threadId };
+  return reply
+    .status(202)
+    .headers({ location: `/v1/turns/${turnId}`, "preference-applied": RESPOND_ASYNC })
+    .send(begun);
 }
 
 function decode({ request, param }: RequestContext): Asked {
