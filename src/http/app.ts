@@ -10,13 +10,18 @@
  */
 
 import { randomUUID } from "node:crypto";
-import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  LogController,
+} from "fastify";
 import { AppError, type Refusal } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
 import { allowedMethods, originFormOf } from "./address.ts";
-import { Authenticator } from "./auth.ts";
 import { BodiesInFlight, TOO_MANY_BODIES } from "./bodies-in-flight.ts";
 import { answerConnect, ClientErrors } from "./client-error.ts";
+import type { Login } from "./console/logins.ts";
 import { CrossOrigin } from "./cross-origin.ts";
 import { checkHost, hostRefusal } from "./host-check.ts";
 import { isUtf8, parseJsonBody } from "./json-body.ts";
@@ -173,7 +178,7 @@ interface RouteDeps {
 
 function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
   const { parts, refusals, routes, crossOrigin } = deps;
-  const authenticator = new Authenticator(parts.config.auth);
+  const { authenticator } = parts;
   const weighing = new Weighing(parts);
   const { allowedHosts } = parts.config.http;
   app.decorateRequest("caller", null);
@@ -187,7 +192,9 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
         try {
           if (access !== "public") {
             if (!authenticator.isOn) checkHost(request.headers.host, allowedHosts);
-            request.caller = authenticator.authenticate(request.headers.authorization, access);
+            const { caller, login } = authenticator.authenticate(request, access);
+            request.caller = caller;
+            if (login !== null) forLogin(login, reply);
           }
           // Before the load: who is refused for that is counted, and moves the answers of others.
           if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
@@ -212,6 +219,12 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
       },
     });
   }
+}
+
+/** What a browser is sent for its cookie is for nobody else, and for no longer than it counts. */
+function forLogin(login: Login, reply: FastifyReply): void {
+  void reply.header("cache-control", "no-store");
+  login.hold(reply.raw);
 }
 
 /** The caller of a public route, who may see nothing of any tenant. */

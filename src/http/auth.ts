@@ -1,13 +1,18 @@
 /**
- * Who is calling: bearer keys, stored as hashes, each bound to a tenant.
+ * Who is calling: bearer keys, stored as hashes, each bound to a tenant; or the cookie of a login
+ * that stands for one, sent by the console itself.
  *
  * @module
  */
 
 import { createHash } from "node:crypto";
+import type { IncomingHttpHeaders } from "node:http";
 import type { AuthKey, Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
 import type { Caller } from "../turn/turn.ts";
+import type { LoginCookie } from "./console/login-cookie.ts";
+import type { Login, Logins } from "./console/logins.ts";
+import { isOwnPage } from "./cross-origin.ts";
 
 /** What a route asks of its caller. Stated on every line of the route table. */
 export type Access = "public" | "caller" | "operator";
@@ -15,15 +20,36 @@ export type Access = "public" | "caller" | "operator";
 /** Whoever reaches a server without keys: it listens on loopback, or was told to trust anyone. */
 const ANYONE: Caller = { id: "anonymous", tenant: "default", role: "operator", priority: "normal" };
 
+export interface Asker {
+  readonly caller: Caller;
+  /** Of whoever brings a cookie and no key. */
+  readonly login: Login | null;
+}
+
+/** Logins of the console, and the cookie that they are known by. */
+export interface LoginDoor {
+  readonly logins: Logins;
+  readonly cookie: LoginCookie;
+}
+
+/** As much of a request as tells who has sent it. */
+export interface AskedWith {
+  readonly method: string;
+  readonly headers: IncomingHttpHeaders;
+}
+
 export class Authenticator {
   /**
    * By hash. A look-up tells the caller at most how its own hash compares, from which the key
    * cannot be found; so it needs no constant time.
    */
   readonly #keys: ReadonlyMap<string, AuthKey>;
+  readonly #door: LoginDoor | null;
 
-  constructor(auth: Config["auth"]) {
+  /** @param door Null where nobody can log in. */
+  constructor(auth: Config["auth"], door: LoginDoor | null) {
     this.#keys = new Map(auth.keys.map((key) => [key.sha256, key]));
+    this.#door = door;
   }
 
   get isOn(): boolean {
@@ -31,10 +57,11 @@ export class Authenticator {
   }
 
   /** @throws {AppError} `unauthorized` without a known key, `forbidden` with one that may not. */
-  authenticate(authorization: string | undefined, access: Exclude<Access, "public">): Caller {
-    if (!this.isOn) return ANYONE;
-    const token = /^bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
-    const key = token === undefined ? undefined : this.#keys.get(sha256(token));
+  authenticate(request: AskedWith, access: Exclude<Access, "public">): Asker {
+    if (!this.isOn) return { caller: ANYONE, login: null };
+    const { authorization } = request.headers;
+    const login = authorization === undefined ? this.#loginOf(request) : null;
+    const key = login?.key ?? this.keyOf(/^bearer +(\S+)$/i.exec(authorization ?? "")?.[1]);
     if (key === undefined) {
       const state = authorization === undefined ? "there is no key" : "the key is not known";
       throw new AppError("unauthorized", `Cannot take the request: ${state}`);
@@ -43,7 +70,19 @@ export class Authenticator {
       throw new AppError("forbidden", "Cannot take the request: it needs the role operator");
     }
     const { id, tenant, role, priority } = key;
-    return { id, tenant, role, priority };
+    return { caller: { id, tenant, role, priority }, login };
+  }
+
+  keyOf(token: string | undefined): AuthKey | undefined {
+    return token === undefined ? undefined : this.#keys.get(sha256(token));
+  }
+
+  /** A browser sends cookies by itself, whoever asks it to; a key it never does. */
+  #loginOf(request: AskedWith): Login | null {
+    const words = this.#door?.cookie.wordsIn(request.headers) ?? [];
+    if (words.length === 0 || !isOwnPage(request)) return null;
+    const found = words.map((word) => this.#door?.logins.find(word, Date.now()));
+    return found.find((login) => login !== undefined) ?? null;
   }
 }
 

@@ -59,6 +59,33 @@ function isForeign({ origin, host, ...headers }: IncomingHttpHeaders): boolean {
   return origin !== undefined && origin.replace(/^https?:\/\//, "") !== host?.toLowerCase();
 }
 
+/**
+ * Of a request that changes something where keys are no protection: at the login itself.
+ *
+ * @throws {AppError} `foreign_origin`
+ */
+export function refuseForeign(headers: IncomingHttpHeaders): void {
+  if (isForeign(headers)) throw FOREIGN;
+}
+
+/**
+ * Whether the page of this server has sent it, so that a cookie counts. Behind a proxy the Host may be
+ * another, so what the browser says of the site comes first. Over plain HTTP it says nothing with a
+ * read; then the read counts: its answer is for no page of another origin to see, which is why a
+ * request that changes something has to say more.
+ */
+export function isOwnPage({ method, headers }: SentBy): boolean {
+  const site = headers["sec-fetch-site"];
+  if (site !== undefined) return site === "same-origin";
+  if (headers.origin !== undefined) return !isForeign(headers);
+  return method === "GET" || method === "HEAD";
+}
+
+interface SentBy {
+  readonly method: string;
+  readonly headers: IncomingHttpHeaders;
+}
+
 const FOREIGN = new AppError(
   "foreign_origin",
   "Cannot take the request: a web page of another origin has sent it",

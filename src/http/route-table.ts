@@ -8,6 +8,7 @@ import { openApiRoute } from "./openapi.ts";
 import type { Route } from "./route.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { aguiRoutes } from "./routes/agui.ts";
+import { consoleSessionRoutes } from "./routes/console-session.ts";
 import { feedRoutes } from "./routes/feed.ts";
 import { frontRoutes } from "./routes/front.ts";
 import { operationRoutes } from "./routes/operations.ts";
@@ -26,6 +27,7 @@ export function routeTable(parts: ServerParts): readonly Route[] {
     ...operationRoutes(parts),
     ...feedRoutes(parts),
     ...frontRoutes(parts),
+    ...(parts.config.console.isEnabled ? consoleSessionRoutes(parts) : []),
   ];
   return [...routes, openApiRoute(routes, parts)];
 }

@@ -22,6 +22,7 @@ import type { KeptSummary } from "../turn/kept-processes.ts";
 import type { LiveTurns } from "../turn/live-turns.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
 import type { WarmReason } from "../turn/warm-session.ts";
+import type { Authenticator, LoginDoor } from "./auth.ts";
 import type { ConsolePage } from "./console/console-page.ts";
 import type { OpenExports } from "./open-exports.ts";
 
@@ -36,6 +37,9 @@ export interface ServerParts {
   /** Whoever reads a transcript begins here. */
   readonly reads: TranscriptReads;
   readonly exports: OpenExports;
+  readonly authenticator: Authenticator;
+  /** Where operators log in to the console; null where there is nothing to log in to. */
+  readonly door: LoginDoor | null;
   /** What browsers are shown. */
   readonly page: ConsolePage;
   /** Starts a process for the session's next turn, if it can, and says what came of it. */

@@ -232,6 +232,13 @@ export const ERRORS = {
     remedy:
       "Let one of its readers leave first; the limit of a turn is `journal.readers`, of the feed 16",
   },
+  too_many_logins: {
+    status: 429,
+    fault: "caller",
+    retryable: true,
+    title: "Too many keys were tried at the login",
+    remedy: "Come back after `Retry-After` seconds, with a key that the server knows",
+  },
   too_many_sessions: {
     status: 429,
     fault: "caller",

@@ -10,7 +10,6 @@ import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
-import { ConsolePage, PAGE_DIRECTORY } from "../http/console/console-page.ts";
 import { OpenExports } from "../http/open-exports.ts";
 import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
@@ -23,6 +22,7 @@ import { TranscriptReads } from "../session/transcript-reads.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
 import { Feed } from "./feed.ts";
+import { type ConsoleParts, openConsole } from "./open-console.ts";
 import { ASKED_LOAD_RATIO, keepSwept } from "./keep-swept.ts";
 
 export interface ServeOptions extends EngineOptions {
@@ -69,7 +69,7 @@ export async function serve(
 
 async function serveEngine(
   engine: Engine,
-  { config, version, pageDirectory = PAGE_DIRECTORY }: ServeOptions,
+  { config, version, pageDirectory }: ServeOptions,
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
@@ -78,14 +78,14 @@ async function serveEngine(
   const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
   using feed = openFeed(engine, version, readiness);
-  const parts = serverParts(engine, {
-    config,
-    version,
-    readiness,
-    feed,
-    page: new ConsolePage(pageDirectory),
-  });
   const { log } = telemetry;
+  await using front = await openConsole({
+    config,
+    data,
+    log,
+    ...(pageDirectory && { pageDirectory }),
+  });
+  const parts = serverParts(engine, { ...front, config, version, readiness, feed });
   // Begun before the rest of the program is loaded: the process starts on another core meanwhile.
   const failed = new AbortController();
   const ended = single === null ? signals.stop : AbortSignal.any([signals.stop, single.over]);
@@ -142,7 +142,7 @@ function openFeed(
 /** What the HTTP side works with. */
 function serverParts(
   engine: Engine,
-  given: Pick<ServerParts, "config" | "version" | "readiness" | "page" | "feed">,
+  given: Pick<ServerParts, "config" | "version" | "readiness" | "feed" | keyof ConsoleParts>,
 ): ServerParts {
   const { agents, capacity, locks, report, sessions, single, sweeper, telemetry, turns, warm } =
     engine;
