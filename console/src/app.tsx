@@ -9,15 +9,21 @@ import type { ComponentType } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { readSession } from "./access/session.ts";
 import { Banners } from "./banners.tsx";
+import { ChatView } from "./chat/chat-view.tsx";
 import { FleetView } from "./fleet/fleet.tsx";
 import { Header } from "./header.tsx";
 import { LoadLineView } from "./load-line/load-line.tsx";
 import { LoginDialog } from "./access/login.tsx";
 import { route } from "./router.ts";
+import { SessionsView } from "./sessions/sessions-view.tsx";
+import { TurnsView } from "./turns/turns-view.tsx";
 
 /** A view is shown for its first word of the address. A new one is a line here. */
 const VIEWS: Readonly<Record<string, View>> = {
   "": { title: "Load line", component: LoadLineView },
+  turns: { title: "Turns", component: TurnsView },
+  sessions: { title: "Sessions", component: SessionsView },
+  chat: { title: "Chat", component: ChatView },
   fleet: { title: "Fleet", component: FleetView },
 };
 

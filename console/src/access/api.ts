@@ -14,13 +14,22 @@ export class ApiError extends Error {
   readonly code: string;
   /** Null where the server did not say. */
   readonly retryAfterSeconds: number | null;
+  /** What the reader can do, in the words of the server; null if it gave none. */
+  readonly remedy: string | null;
 
-  constructor(status: number, code: string, message: string, retryAfterSeconds: number | null) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    retryAfterSeconds: number | null,
+    remedy: string | null = null,
+  ) {
     super(message);
     this.name = "ApiError";
     this.status = status;
     this.code = code;
     this.retryAfterSeconds = retryAfterSeconds;
+    this.remedy = remedy;
   }
 }
 
@@ -50,12 +59,35 @@ export async function getJson<T>(path: string, request: ApiRequest = {}): Promis
   return (await response.json()) as T;
 }
 
-export async function errorOf(response: Response): Promise<ApiError> {
+/** What was thrown as a refusal: of a server that does not answer, too. */
+export function toApiError(thrown: unknown): ApiError {
+  if (thrown instanceof ApiError) return thrown;
+  const text = "Cannot reach the server: it may be restarting";
+  const remedy = "Wait until it is back; nothing that was sent runs twice";
+  return new ApiError(0, "unreachable", text, null, remedy);
+}
+
+async function errorOf(response: Response): Promise<ApiError> {
   const problem = await response.json().catch(() => ({}));
-  const { code = "", detail, title } = problem as Record<string, string | undefined>;
+  const { code = "", detail, title, remedy } = problem as Record<string, string | undefined>;
   const seconds = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
   const text = detail ?? title ?? `the server answers ${response.status}`;
-  return new ApiError(response.status, code, text, Number.isNaN(seconds) ? null : seconds);
+  const places = placesText((problem as { errors?: readonly ErrorPlace[] }).errors ?? []);
+  const retryAfterSeconds = Number.isNaN(seconds) ? null : seconds;
+  return new ApiError(response.status, code, text + places, retryAfterSeconds, remedy ?? null);
+}
+
+interface ErrorPlace {
+  readonly pointer: string;
+  readonly detail: string;
+}
+
+const MOST_PLACES = 3;
+
+/** Where the request does not fit, e.g. `; /input needs text that is not blank`. */
+function placesText(places: readonly ErrorPlace[]): string {
+  const shown = places.slice(0, MOST_PLACES);
+  return shown.map(({ pointer, detail }) => `; ${pointer} ${detail}`).join("");
 }
 
 function sendOnce(path: string, request: ApiRequest): Promise<Response> {

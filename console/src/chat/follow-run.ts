@@ -6,7 +6,7 @@
  */
 
 import { EventSourceParserStream } from "eventsource-parser/stream";
-import { type Problem, problemOf } from "../lib/problem.ts";
+import { send } from "../access/api.ts";
 import type { AguiEvent, NumberedAguiEvent } from "./agui-events.ts";
 
 export interface Following {
@@ -18,15 +18,6 @@ export interface Following {
   readonly signal: AbortSignal;
 }
 
-/** The server did not answer with a run. */
-export class FollowingRefused extends Error {
-  readonly problem: Problem;
-  constructor(problem: Problem) {
-    super(problem.detail);
-    this.problem = problem;
-  }
-}
-
 /** A place before the first event of a turn, from where all of it comes and nothing before it. */
 export function beforeFirstEvent(turnId: string): string {
   return `${turnId.slice(0, 8)}-0`;
@@ -35,22 +26,20 @@ export function beforeFirstEvent(turnId: string): string {
 /**
  * The events of the run, as they come. Ends where the stream ends, which is no sign that the run has.
  *
- * @throws {FollowingRefused} For any answer but a run; what `fetch` throws, when the network breaks.
+ * @throws {ApiError} For any answer but a run; what `fetch` throws, when the network breaks.
  */
 export async function* followRun(following: Following): AsyncGenerator<NumberedAguiEvent, void> {
   const { agent, threadId, runId, lastEventId, signal } = following;
-  const response = await fetch(`/v1/agents/${encodeURIComponent(agent)}/agui/connect`, {
+  const response = await send(`/v1/agents/${encodeURIComponent(agent)}/agui/connect`, {
     method: "POST",
     headers: {
       accept: "text/event-stream",
-      "content-type": "application/json",
       ...(lastEventId !== null && { "last-event-id": lastEventId }),
     },
-    body: JSON.stringify({ threadId, runId, protocolVersion: "1.0.0", messages: [] }),
+    body: { threadId, runId, protocolVersion: "1.0.0", messages: [] },
     signal,
   });
-  if (response.status === 204) return;
-  if (!response.ok || response.body === null) throw new FollowingRefused(await problemOf(response));
+  if (response.body === null) return;
   yield* aguiEventsOf(response.body);
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Problem, problemOf, UNREACHABLE } from "../lib/problem.ts";
+import { type ApiError, getJson, toApiError } from "../access/api.ts";
 import type { ShownFile } from "./conversation.ts";
 
 export interface Message {
@@ -23,14 +23,14 @@ export interface Target {
   readonly sessionId: string | null;
 }
 
-export type Sent =
-  | {
-      readonly is: "accepted";
-      readonly turnId: string;
-      readonly sessionId: string;
-      readonly threadId: string;
-    }
-  | { readonly is: "refused"; readonly problem: Problem };
+export type Sent = Accepted | { readonly is: "refused"; readonly error: ApiError };
+
+interface Accepted {
+  readonly is: "accepted";
+  readonly turnId: string;
+  readonly sessionId: string;
+  readonly threadId: string;
+}
 
 export type InputPart =
   | { readonly type: "text"; readonly text: string }
@@ -65,35 +65,26 @@ export async function sendTurn(
   message: Message,
   signal: AbortSignal,
 ): Promise<Sent> {
-  const request = {
-    method: "POST",
-    headers: {
-      accept: "application/json",
-      "content-type": "application/json",
-      "idempotency-key": `"${message.key}"`,
-      prefer: "respond-async",
-    },
-    body: JSON.stringify(turnBodyOf(target, message)),
-    signal,
-  };
   try {
-    const response = await fetch(turnsPathOf(target.agent), request);
-    if (!response.ok) return { is: "refused", problem: await problemOf(response) };
-    const { turnId, sessionId, threadId } = (await response.json()) as Record<string, string>;
-    return {
-      is: "accepted",
-      turnId: turnId ?? "",
-      sessionId: sessionId ?? "",
-      threadId: threadId ?? "",
-    };
+    const accepted = await getJson<Omit<Accepted, "is">>(turnsPathOf(target.agent), {
+      method: "POST",
+      headers: {
+        accept: "application/json",
+        "idempotency-key": `"${message.key}"`,
+        prefer: "respond-async",
+      },
+      body: turnBodyOf(target, message),
+      signal,
+    });
+    return { is: "accepted", ...accepted };
   } catch (thrown) {
     if (signal.aborted) throw thrown;
-    return { is: "refused", problem: UNREACHABLE };
+    return { is: "refused", error: toApiError(thrown) };
   }
 }
 
 export const RETRY_LIMITS = {
-  /** Times that a message is sent by itself after it was refused. */
+  /** Times that a message is sent, the first one and those by itself. */
   tries: 12,
   /** Longest that is waited for a single one, whatever the server says. */
   waitMs: 120_000,
@@ -118,11 +109,14 @@ const PASSING = new Set([
  *
  * @param tries How often it was sent.
  */
-export function waitAfter(problem: Problem, tries: number): number | null {
-  if (!PASSING.has(problem.code) || tries > RETRY_LIMITS.tries) return null;
+export function waitAfter(
+  { code, retryAfterSeconds }: Pick<ApiError, "code" | "retryAfterSeconds">,
+  tries: number,
+): number | null {
+  if (!PASSING.has(code) || tries >= RETRY_LIMITS.tries) return null;
   const { firstBackoffMs, backoffMs, waitMs } = RETRY_LIMITS;
-  if (problem.retryAfterSeconds !== null) {
-    return Math.min(Math.max(problem.retryAfterSeconds * 1000, 250), waitMs);
+  if (retryAfterSeconds !== null) {
+    return Math.min(Math.max(retryAfterSeconds * 1000, firstBackoffMs), waitMs);
   }
   return Math.min(firstBackoffMs * 2 ** (tries - 1), backoffMs);
 }
