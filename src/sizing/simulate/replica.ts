@@ -12,7 +12,7 @@
 import { type FootprintModel, predictBytes } from "../../capacity/footprint-model.ts";
 import { judge } from "../../capacity/judge.ts";
 import { shortageBytes, weigh } from "../../capacity/load-line.ts";
-import { ReturnTimes } from "../../capacity/return-times.ts";
+import { MAX_RETRY_AFTER_MS, ReturnTimes } from "../../capacity/return-times.ts";
 import { poolOf } from "../replica-turns.ts";
 import type { Client } from "./client.ts";
 import { StartQueue } from "./start-queue.ts";
@@ -256,6 +256,7 @@ export class Replica {
       weights: { heldBytes: () => 0, expectedBytes: () => 0 },
       lane: this.starts,
       random: this.#jitter,
+      maxRetryAfterMs: MAX_RETRY_AFTER_MS,
     });
   }
 }
