@@ -12,7 +12,7 @@
 import { type FootprintModel, predictBytes } from "../../capacity/footprint-model.ts";
 import { judge } from "../../capacity/judge.ts";
 import { shortageBytes, weigh } from "../../capacity/load-line.ts";
-import { MAX_RETRY_AFTER_MS, ReturnTimes } from "../../capacity/return-times.ts";
+import { ReturnTimes } from "../../capacity/return-times.ts";
 import { poolOf } from "../replica-turns.ts";
 import type { Client } from "./client.ts";
 import { StartQueue } from "./start-queue.ts";
@@ -30,6 +30,7 @@ export interface ReplicaTerms {
   /** A ceiling on turns at once; null for none. */
   readonly maxTurns: number | null;
   readonly maxStartWaitMs: number;
+  readonly maxRetryAfterMs: number;
 }
 
 export type ReplicaState = "starting" | "up" | "failed" | "draining" | "gone";
@@ -256,7 +257,7 @@ export class Replica {
       weights: { heldBytes: () => 0, expectedBytes: () => 0 },
       lane: this.starts,
       random: this.#jitter,
-      maxRetryAfterMs: MAX_RETRY_AFTER_MS,
+      maxRetryAfterMs: this.terms.maxRetryAfterMs,
     });
   }
 }
