@@ -66,15 +66,23 @@ export function retryAfterSeconds(input: RetryInput): number {
   return spreadSeconds(Math.max(base, atLeast), input.spread, roundSeconds);
 }
 
-/** A wait in whole seconds, from 1 to the longest, stretched by chance. */
+/**
+ * A wait in whole seconds, from 1 to the longest, stretched by chance.
+ *
+ * @param gapSeconds Between those who are told to come one after the other, where that is known: a
+ *   longer stretch would let them come in any order, into each other's turn. Those whose wait is cut
+ *   are told the same, and are spread as far as there is room.
+ */
 export function spreadSeconds(
   seconds: number,
   { jitter, longestSeconds }: Spread,
-  mostSeconds = Infinity,
+  gapSeconds = Infinity,
 ): number {
-  const capped = Math.min(seconds, longestBaseSeconds(longestSeconds));
-  const stretch = JITTER_RATIO * jitter * Math.min(capped, mostSeconds);
-  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(capped + stretch));
+  const longestBase = longestBaseSeconds(longestSeconds);
+  const isCut = seconds >= longestBase;
+  const base = isCut ? longestBase : seconds;
+  const stretch = JITTER_RATIO * jitter * Math.min(base, isCut ? Infinity : gapSeconds);
+  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(base + stretch));
 }
 
 /** Leaves room for the jitter below the longest wait: there, too, callers come back spread. */
