@@ -76,6 +76,7 @@ export function plainFleet(options: PlainFleet): SimulationTerms {
       },
       maxTurns: turns,
       maxStartWaitMs: 10_000,
+      maxRetryAfterMs: 600_000,
     },
     fleet: {
       count: replicas,

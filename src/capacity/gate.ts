@@ -18,7 +18,7 @@ import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
 import type { Admission, Asker, Demand, Permit } from "./permit.ts";
 import { PermitBook } from "./permit-book.ts";
 import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
-import { type Refused, ReturnTimes } from "./return-times.ts";
+import { MAX_RETRY_AFTER_MS, type Refused, ReturnTimes } from "./return-times.ts";
 import { admittedText, type GateDecision, noneShed, type Shed, shedText } from "./shed.ts";
 import { roomsFor } from "./rooms.ts";
 import type { StartLane } from "./start-lane.ts";
@@ -40,6 +40,8 @@ export interface TurnGateOptions {
   readonly now?: () => number;
   /** In [0, 1), for the jitter of the answers. */
   readonly random?: () => number;
+  /** The longest time after which a caller is told to come back. */
+  readonly maxRetryAfterMs?: number;
 }
 
 /** A decision on one demand, with what it was made from. */
@@ -85,8 +87,10 @@ export class TurnGate {
   constructor(options: TurnGateOptions) {
     this.#options = options;
     const { weights, lane = null, random = Math.random, now = monotonicMs } = options;
+    const { maxRetryAfterMs = MAX_RETRY_AFTER_MS } = options;
     this.#permits = new PermitBook(now, (permit, nowMs) => this.#turnEnded(permit, nowMs));
-    this.#returns = new ReturnTimes({ permits: this.#permits, weights, lane, random });
+    const permits = this.#permits;
+    this.#returns = new ReturnTimes({ permits, weights, lane, random, maxRetryAfterMs });
   }
 
   get inflight(): number {

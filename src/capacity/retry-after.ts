@@ -11,14 +11,10 @@
  * @module
  */
 
-/** Bounds of the answer. The longest also bounds how long a promise is remembered. */
 const SHORTEST_RETRY_SECONDS = 1;
-const LONGEST_RETRY_SECONDS = 120;
 
 /** Waits are stretched by up to this share, so that equal promises do not come back as one. */
 const JITTER_RATIO = 0.25;
-/** Leaves room for the jitter below the longest wait: there, too, callers come back spread. */
-const LONGEST_BASE_SECONDS = LONGEST_RETRY_SECONDS / (1 + JITTER_RATIO);
 /** Standard deviations below the mean that are exceeded with 80 % certainty. */
 const DEVIATIONS_FOR_80_PERCENT = 0.8416;
 
@@ -40,11 +36,21 @@ export interface RetryInput {
   readonly turnsToEnd: number;
   /** Turns' room that is promised to callers who were told to come back and are not yet due. */
   readonly promises: number;
-  /** In [0, 1): where in the stretch this answer falls. */
-  readonly jitter: number;
+  readonly spread: Spread;
 }
 
-/** Whole seconds in [1, 120]. Does not decrease with `promises` for the same turns and jitter. */
+/** How an answer is bounded, and kept apart from others. */
+export interface Spread {
+  /** In [0, 1): where in the stretch it falls. */
+  readonly jitter: number;
+  /** Whole, 1 or more. */
+  readonly longestSeconds: number;
+}
+
+/**
+ * Whole seconds, from 1 to the longest. Does not decrease with `promises` for the same turns and
+ * jitter.
+ */
 export function retryAfterSeconds(input: RetryInput): number {
   const inflight = Math.max(1, input.elapsedMs.length);
   const place = input.promises + Math.min(input.turnsToEnd, inflight) - 1;
@@ -52,17 +58,36 @@ export function retryAfterSeconds(input: RetryInput): number {
   const round = Math.floor(place / inflight);
   const { meanMs, deviationMs } = input.durations;
   const marginMs = (DEVIATIONS_FOR_80_PERCENT * deviationMs) / Math.sqrt(inflight);
-  const roundSeconds = (meanMs + marginMs) / 1000;
+  // On average they begin half a jitter later than they could.
+  const roundSeconds = ((meanMs + marginMs) / 1000) * (1 + JITTER_RATIO / 2);
   const base = round * roundSeconds + secondsUntilEnded(input, (place % inflight) + 1);
   // The long turns of one round may outlast the short ones of the next: keep the order.
   const atLeast = round === 0 ? 0 : (round - 1) * roundSeconds + secondsUntilEnded(input, inflight);
-  return spreadSeconds(Math.max(base, atLeast), input.jitter);
+  return spreadSeconds(Math.max(base, atLeast), input.spread, roundSeconds);
 }
 
-/** A wait in whole seconds, 1 to 120, stretched by chance. @param jitter In [0, 1). */
-export function spreadSeconds(seconds: number, jitter: number): number {
-  const capped = Math.min(seconds, LONGEST_BASE_SECONDS);
-  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(capped * (1 + JITTER_RATIO * jitter)));
+/**
+ * A wait in whole seconds, from 1 to the longest, stretched by chance.
+ *
+ * @param gapSeconds Between those who are told to come one after the other, where that is known: a
+ *   longer stretch would let them come in any order, into each other's turn. Those whose wait is cut
+ *   are told the same, and are spread as far as there is room.
+ */
+export function spreadSeconds(
+  seconds: number,
+  { jitter, longestSeconds }: Spread,
+  gapSeconds = Infinity,
+): number {
+  const longestBase = longestBaseSeconds(longestSeconds);
+  const isCut = seconds >= longestBase;
+  const base = isCut ? longestBase : seconds;
+  const stretch = JITTER_RATIO * jitter * Math.min(base, isCut ? Infinity : gapSeconds);
+  return Math.max(SHORTEST_RETRY_SECONDS, Math.ceil(base + stretch));
+}
+
+/** Leaves room for the jitter below the longest wait: there, too, callers come back spread. */
+function longestBaseSeconds(longestSeconds: number): number {
+  return longestSeconds / (1 + JITTER_RATIO);
 }
 
 /** A session at rest, whose memory is given back when it leaves. */
@@ -89,7 +114,7 @@ export function msUntilGivenBack(leaving: readonly Leaving[], bytes: number): nu
 /** Smallest whole number of seconds after which that many turns have ended, 80 % certain. */
 function secondsUntilEnded(input: RetryInput, count: number): number {
   let low = 1;
-  let high = LONGEST_BASE_SECONDS;
+  let high = longestBaseSeconds(input.spread.longestSeconds);
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     if (haveEnded(input, count, middle * 1000)) high = middle;
@@ -198,9 +223,14 @@ function longestOf(sortedMs: Float64Array): number {
  * come too early. Bounded by the longest wait, however many callers are refused.
  */
 export class PromiseBook {
-  readonly #dueInSecond = new Uint32Array(LONGEST_RETRY_SECONDS + 1);
+  readonly #dueInSecond: Uint32Array;
   #outstanding = 0;
   #second = 0;
+
+  /** @param longestSeconds The longest wait that is promised: 4 bytes for each second of it. */
+  constructor(longestSeconds: number) {
+    this.#dueInSecond = new Uint32Array(longestSeconds + 1);
+  }
 
   /** Turns' room of callers not yet due. */
   outstanding(nowMs: number): number {
@@ -216,7 +246,7 @@ export class PromiseBook {
     return this.#outstanding;
   }
 
-  /** @param seconds At most {@link LONGEST_RETRY_SECONDS}. */
+  /** @param seconds At most the longest wait. */
   add(nowMs: number, seconds: number, turns = 1): void {
     this.outstanding(nowMs);
     const slot = (this.#second + seconds) % this.#dueInSecond.length;

@@ -13,10 +13,14 @@ import {
   msUntilGivenBack,
   PromiseBook,
   retryAfterSeconds,
+  type Spread,
   spreadSeconds,
 } from "./retry-after.ts";
 import { restText } from "./shed.ts";
 import type { StartLane } from "./start-lane.ts";
+
+/** The longest wait that callers are told, unless it is set: `capacity.maxRetryAfter`. */
+export const MAX_RETRY_AFTER_MS = 600_000;
 
 /** How long a process takes to go when its session leaves. */
 const LEAVING_MS = 1_000;
@@ -31,6 +35,8 @@ export interface ReturnTimesOptions {
   readonly lane: Pick<StartLane, "expectedWaitMs" | "maxWaitMs"> | null;
   /** In [0, 1), for the jitter. */
   readonly random: () => number;
+  /** The longest wait that callers are told, and so how long a promise is remembered. */
+  readonly maxRetryAfterMs: number;
 }
 
 /** A turn that is refused, with what is in its way. */
@@ -56,12 +62,16 @@ interface Rest {
 export class ReturnTimes {
   readonly #options: ReturnTimesOptions;
   readonly #durations = new DurationWindow();
-  readonly #promises = new PromiseBook();
+  readonly #longestSeconds: number;
+  readonly #promises: PromiseBook;
   /** Of starts alone: those who were refused for nothing else. */
-  readonly #starts = new PromiseBook();
+  readonly #starts: PromiseBook;
 
   constructor(options: ReturnTimesOptions) {
     this.#options = options;
+    this.#longestSeconds = Math.ceil(options.maxRetryAfterMs / 1000);
+    this.#promises = new PromiseBook(this.#longestSeconds);
+    this.#starts = new PromiseBook(this.#longestSeconds);
   }
 
   turnEnded(durationMs: number): void {
@@ -78,15 +88,15 @@ export class ReturnTimes {
     this.#promises.add(nowMs, seconds, Math.max(1, turns));
   }
 
-  /** Whole seconds, 1 to 120, until all that is in the way is likely to be gone. */
+  /** Whole seconds, from 1 to the longest wait, until all that is in the way is likely to be gone. */
   seconds(refused: Refused, nowMs: number): number {
-    const jitter = this.#options.random();
-    const forStart = refused.reason === "start" ? this.#secondsToStart(nowMs, jitter) : 0;
+    const spread = { jitter: this.#options.random(), longestSeconds: this.#longestSeconds };
+    const forStart = refused.reason === "start" ? this.#secondsToStart(nowMs, spread) : 0;
     if (needsStartOnly(refused)) return forStart;
     const { lackBytes, turnsTooMany } = refused;
     const elapsedMs = this.#options.permits.endingMs(nowMs);
     const promises = this.#promises.outstanding(nowMs);
-    const forRest = this.#secondsToLeave(refused, nowMs, promises, jitter);
+    const forRest = this.#secondsToLeave(refused, nowMs, promises, spread);
     if (elapsedMs.length === 0 && forRest !== null) return Math.max(forStart, forRest);
     const forTurns = retryAfterSeconds({
       // With sessions alone that rest, and nothing known of when one gives its memory back, as good
@@ -95,7 +105,7 @@ export class ReturnTimes {
       turnsToEnd: Math.max(1, turnsTooMany, Math.ceil(lackBytes / this.#meanTurnBytes())),
       durations: this.#durations,
       promises,
-      jitter,
+      spread,
     });
     return Math.max(forStart, forTurns, forRest ?? 0);
   }
@@ -108,10 +118,10 @@ export class ReturnTimes {
   }
 
   /** Until a process would start soon enough, after those who were told to come back for theirs. */
-  #secondsToStart(nowMs: number, jitter: number): number {
+  #secondsToStart(nowMs: number, spread: Spread): number {
     const { lane } = this.#options;
     const waitMs = lane?.expectedWaitMs(this.#starts.outstanding(nowMs)) ?? 0;
-    return spreadSeconds((waitMs - (lane?.maxWaitMs ?? 0)) / 1000, jitter);
+    return spreadSeconds((waitMs - (lane?.maxWaitMs ?? 0)) / 1000, spread);
   }
 
   /** Null where sessions at rest are not in the way, or nobody knows when they leave. */
@@ -119,14 +129,14 @@ export class ReturnTimes {
     { lackBytes, costBytes }: Refused,
     nowMs: number,
     promises: number,
-    jitter: number,
+    spread: Spread,
   ): number | null {
     const { bytes, leaving } = this.#rest(lackBytes, nowMs);
     if (bytes === 0) return null;
     // While turns are in flight, the promises are of what these give back.
     const before = this.#options.permits.inflight === 0 ? promises * costBytes : 0;
     const waitMs = msUntilGivenBack(leaving, bytes + before);
-    return waitMs === null ? null : spreadSeconds((waitMs + LEAVING_MS) / 1000, jitter);
+    return waitMs === null ? null : spreadSeconds((waitMs + LEAVING_MS) / 1000, spread);
   }
 
   #rest(lackBytes: number, nowMs: number): Rest {

@@ -89,6 +89,12 @@ export const capacity = z
         "How long a process that was started ahead for a session waits for its turn, where the " +
           "agent has no `hosting.linger`, which is the time otherwise.",
       ),
+    maxRetryAfter: durationSchema("1s", "1h")
+      .prefault("10m")
+      .describe(
+        "Longest `Retry-After`. A wait that would be longer is cut, and no promise any more. " +
+          "Callers who ask again before they were told to, or never, make others wait: up to this.",
+      ),
     shedStatus: z
       .literal([429, 503])
       .default(429)

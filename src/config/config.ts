@@ -70,6 +70,8 @@ export interface Config {
     readonly maxResidents: number;
     /** How long a process that was started ahead for a session waits for its turn. */
     readonly warmTimeMs: number;
+    /** Longest wait that a caller is told. */
+    readonly maxRetryAfterMs: number;
     /** HTTP status of a refusal for load. */
     readonly shedStatus: 429 | 503;
     /** Whether a full replica answers /readyz with 503. */

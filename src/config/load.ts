@@ -253,6 +253,7 @@ function toConfig(settings: ServerSettings, base: string, environment: Environme
       maxTurns: capacity.maxTurns ?? null,
       maxResidents: capacity.maxResidents,
       warmTimeMs: capacity.warmTime,
+      maxRetryAfterMs: capacity.maxRetryAfter,
       shedStatus: capacity.shedStatus,
       unreadyWhenFull: capacity.unreadyWhenFull,
     },

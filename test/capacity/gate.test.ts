@@ -536,7 +536,7 @@ describe("TurnGate, when to come back", () => {
     const waits = [1, 2, 3].map(() => refuse(gate, nowMs));
     expect(waits.map(({ reason }) => reason)).toEqual(["memory", "memory", "memory"]);
     // As long as turns take here, and those who are told later come later.
-    expect(waits.map(({ retryAfterSeconds }) => retryAfterSeconds)).toEqual([6, 12, 18]);
+    expect(waits.map(({ retryAfterSeconds }) => retryAfterSeconds)).toEqual([6, 13, 20]);
   });
 });
 
@@ -718,7 +718,7 @@ describe("TurnGate.peek and shedEarly", () => {
     const waits = Array.from({ length: 300 }, () => gate.shedEarly(ANN, 0)?.retryAfterSeconds ?? 0);
     expect(waits).toEqual(waits.toSorted((a, b) => a - b));
     expect(waits[0]).toBeLessThan(waits[9] ?? 0);
-    expect(waits.at(-1)).toBeLessThanOrEqual(120);
+    expect(waits.at(-1)).toBeLessThanOrEqual(600);
   });
 });
 
@@ -783,7 +783,7 @@ describe("TurnGate, for any sequence of calls", () => {
               expect(admission.shed).toEqual(told);
               expect(wasIdle && !drained).toBe(false);
               expect(admission.shed.retryAfterSeconds).toBeGreaterThanOrEqual(1);
-              expect(admission.shed.retryAfterSeconds).toBeLessThanOrEqual(120);
+              expect(admission.shed.retryAfterSeconds).toBeLessThanOrEqual(600);
             }
           }
           const seen = gate.snapshot(nowMs);

@@ -134,8 +134,6 @@ describe("Retry-After, with recorded turns", () => {
   for (const [name, weights] of Object.entries(WEIGHTS)) {
     for (const limitGib of [1, 2, 4]) {
       for (const crowd of [1, 5, 20]) {
-        // One turn at a time: 20 would have to wait for longer than anybody is told to.
-        if (name === "static" && limitGib === 1 && crowd === 20) continue;
         const { honoured, refused } = replay(weights(limitGib * 1024 * MIB), crowd);
         const percent = ((100 * honoured) / refused).toFixed(1);
         it(`admits ${percent} % of ${refused} refused, ${crowd} at a time, by ${name} weights on ${limitGib} GiB`, () => {

@@ -23,8 +23,10 @@ function windowOf(durationsMs: readonly number[]): DurationWindow {
 const NOT_MEASURED = { currentBytes: null };
 
 describe("retryAfterSeconds", () => {
+  const longestSeconds = 600;
+  const unspread = { jitter: 0, longestSeconds };
   const always10s = windowOf(Array.from({ length: 50 }, () => 10_000));
-  const one = { durations: always10s, turnsToEnd: 1, promises: 0, jitter: 0 };
+  const one = { durations: always10s, turnsToEnd: 1, promises: 0, spread: unspread };
 
   it("is what is left of the turn that ends first", () => {
     expect(retryAfterSeconds({ ...one, elapsedMs: [1000, 7000, 3000] })).toBe(3);
@@ -41,7 +43,7 @@ describe("retryAfterSeconds", () => {
     const waits = [3, 4, 5, 6].map((promises) =>
       retryAfterSeconds({ ...one, promises, elapsedMs: [1000, 7000, 3000] }),
     );
-    expect(waits).toEqual([13, 17, 19, 23]);
+    expect(waits).toEqual([15, 19, 21, 26]);
   });
 
   it("waits for as many turns to end as a large turn needs", () => {
@@ -52,7 +54,7 @@ describe("retryAfterSeconds", () => {
   it("takes a turn that outlived all others to last as long again, or longer", () => {
     const wait = retryAfterSeconds({ ...one, elapsedMs: [20_000] });
     expect(wait).toBeGreaterThanOrEqual(20);
-    expect(wait).toBeLessThanOrEqual(120);
+    expect(wait).toBeLessThanOrEqual(longestSeconds);
   });
 
   it("presumes a length before a turn has ended", () => {
@@ -63,18 +65,25 @@ describe("retryAfterSeconds", () => {
 
   it("stretches by a quarter at most", () => {
     const elapsedMs = [0];
-    expect(retryAfterSeconds({ ...one, elapsedMs, jitter: 0.5 })).toBe(12); // 10 * 1.125
-    expect(retryAfterSeconds({ ...one, elapsedMs, jitter: 0.999 })).toBe(13);
+    expect(retryAfterSeconds({ ...one, elapsedMs, spread: { jitter: 0.5, longestSeconds } })).toBe(
+      12,
+    ); // 10 * 1.125
+    expect(
+      retryAfterSeconds({ ...one, elapsedMs, spread: { jitter: 0.999, longestSeconds } }),
+    ).toBe(13);
   });
 
   const input = fc.record({
     elapsedMs: fc.array(fc.nat(300_000), { minLength: 1, maxLength: 20 }),
     durationsMs: fc.array(fc.nat(300_000), { maxLength: 40 }),
     turnsToEnd: fc.integer({ min: 1, max: 30 }),
-    jitter: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+    spread: fc.record({
+      jitter: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      longestSeconds: fc.integer({ min: 1, max: 3600 }),
+    }),
   });
 
-  it("is whole, within 1 and 120, and does not decrease with the promises given", () => {
+  it("is whole, within 1 and the longest, and does not decrease with the promises given", () => {
     fc.assert(
       fc.property(input, ({ durationsMs, ...rest }) => {
         const durations = windowOf(durationsMs);
@@ -83,7 +92,7 @@ describe("retryAfterSeconds", () => {
           const wait = retryAfterSeconds({ ...rest, durations, promises });
           expect(Number.isInteger(wait)).toBe(true);
           expect(wait).toBeGreaterThanOrEqual(previous);
-          expect(wait).toBeLessThanOrEqual(120);
+          expect(wait).toBeLessThanOrEqual(rest.spread.longestSeconds);
           previous = wait;
         }
       }),
@@ -113,10 +122,11 @@ describe("Retry-After, beside a turn that is stuck", () => {
 
   it.each([0.05, 1, 10])("tells at most twice as long after one of %d hours", (hours) => {
     const elapsedMs = Array.from({ length: 8 }, (_, at) => at * 600);
+    const spread = { jitter: 0, longestSeconds: 600 };
     const told = (...stuckMs: number[]) => {
       const durations = windowOf([...lengthsMs, ...stuckMs]);
       return PROMISES.map((promises) =>
-        retryAfterSeconds({ elapsedMs, durations, turnsToEnd: 1, promises, jitter: 0 }),
+        retryAfterSeconds({ elapsedMs, durations, turnsToEnd: 1, promises, spread }),
       );
     };
     const usual = told();
@@ -191,7 +201,7 @@ describe("PromiseBook", () => {
     );
     fc.assert(
       fc.property(steps, fc.nat(2 ** 41), (given, startMs) => {
-        const book = new PromiseBook();
+        const book = new PromiseBook(120);
         const dueSeconds: number[] = [];
         let nowMs = startMs;
         for (const { waitMs, seconds } of given) {
@@ -220,13 +230,14 @@ describe("Retry-After, replayed", () => {
     "log-normal, sigma 1": (random) => 8000 * Math.exp(normal(random)),
     "short answers and long work": (random) => (random() < 0.8 ? 4000 : 40_000) * (0.5 + random()),
   };
-  // A crowd whose wait is above the longest of two minutes cannot be promised anything.
   for (const [law, sample] of Object.entries(laws)) {
     for (const [turns, crowd] of [
       [1, 3],
+      [1, 20],
       [3, 1],
       [3, 3],
       [3, 9],
+      [3, 60],
       [15, 15],
       [15, 45],
     ] as const) {
@@ -262,6 +273,8 @@ function replayOnce(
       safetyReserveBytes: null,
     }),
     maxTurns: null,
+    // Where a wait is cut, nothing is promised.
+    maxRetryAfterMs: 3_600_000,
     now: () => nowMs,
     random,
   });

@@ -82,6 +82,7 @@ describe("loadConfig, sources", () => {
         maxTurns: null,
         maxResidents: 1000,
         warmTimeMs: 60_000,
+        maxRetryAfterMs: 600_000,
         shedStatus: 429,
         unreadyWhenFull: false,
       },

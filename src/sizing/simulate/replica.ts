@@ -30,6 +30,7 @@ export interface ReplicaTerms {
   /** A ceiling on turns at once; null for none. */
   readonly maxTurns: number | null;
   readonly maxStartWaitMs: number;
+  readonly maxRetryAfterMs: number;
 }
 
 export type ReplicaState = "starting" | "up" | "failed" | "draining" | "gone";
@@ -256,6 +257,7 @@ export class Replica {
       weights: { heldBytes: () => 0, expectedBytes: () => 0 },
       lane: this.starts,
       random: this.#jitter,
+      maxRetryAfterMs: this.terms.maxRetryAfterMs,
     });
   }
 }

@@ -119,6 +119,7 @@ const replicas = z.strictObject({
   cpus: z.number().min(0.1).max(1024).default(2).describe("Cores of each."),
   maxTurns: z.int().min(1).max(10_000).optional().describe("`capacity.maxTurns`; none without it."),
   startWait: durationSchema("0s", "2m").prefault("10s").describe("`capacity.startWait`."),
+  maxRetryAfter: durationSchema("1s", "1h").prefault("10m").describe("`capacity.maxRetryAfter`."),
   linger: durationSchema("0s", "1d")
     .prefault("0s")
     .describe("How long a process is kept for the next turn of its session."),

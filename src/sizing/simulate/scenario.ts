@@ -185,6 +185,7 @@ function replicaOf(
     },
     maxTurns: replicas.maxTurns ?? null,
     maxStartWaitMs: replicas.startWait,
+    maxRetryAfterMs: replicas.maxRetryAfter,
   };
 }
 

@@ -42,6 +42,7 @@ const TERMS: ReplicaTerms = {
   model: MODEL,
   maxTurns: 7,
   maxStartWaitMs: 2_000,
+  maxRetryAfterMs: 600_000,
 };
 
 const WEIGHTS: Weights = {
