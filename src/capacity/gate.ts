@@ -18,7 +18,7 @@ import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
 import type { Admission, Asker, Demand, Permit } from "./permit.ts";
 import { PermitBook } from "./permit-book.ts";
 import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
-import { MAX_RETRY_AFTER_MS, type Refused, ReturnTimes } from "./return-times.ts";
+import { type Refused, ReturnTimes } from "./return-times.ts";
 import { admittedText, type GateDecision, noneShed, type Shed, shedText } from "./shed.ts";
 import { roomsFor } from "./rooms.ts";
 import type { StartLane } from "./start-lane.ts";
@@ -86,11 +86,9 @@ export class TurnGate {
 
   constructor(options: TurnGateOptions) {
     this.#options = options;
-    const { weights, lane = null, random = Math.random, now = monotonicMs } = options;
-    const { maxRetryAfterMs = MAX_RETRY_AFTER_MS } = options;
+    const { lane = null, random = Math.random, now = monotonicMs } = options;
     this.#permits = new PermitBook(now, (permit, nowMs) => this.#turnEnded(permit, nowMs));
-    const permits = this.#permits;
-    this.#returns = new ReturnTimes({ permits, weights, lane, random, maxRetryAfterMs });
+    this.#returns = new ReturnTimes({ ...options, permits: this.#permits, lane, random });
   }
 
   get inflight(): number {

@@ -20,7 +20,7 @@ import { restText } from "./shed.ts";
 import type { StartLane } from "./start-lane.ts";
 
 /** The longest wait that callers are told, unless it is set: `capacity.maxRetryAfter`. */
-export const MAX_RETRY_AFTER_MS = 600_000;
+const MAX_RETRY_AFTER_MS = 600_000;
 
 /** How long a process takes to go when its session leaves. */
 const LEAVING_MS = 1_000;
@@ -36,7 +36,7 @@ export interface ReturnTimesOptions {
   /** In [0, 1), for the jitter. */
   readonly random: () => number;
   /** The longest wait that callers are told, and so how long a promise is remembered. */
-  readonly maxRetryAfterMs: number;
+  readonly maxRetryAfterMs?: number;
 }
 
 /** A turn that is refused, with what is in its way. */
@@ -69,7 +69,7 @@ export class ReturnTimes {
 
   constructor(options: ReturnTimesOptions) {
     this.#options = options;
-    this.#longestSeconds = Math.ceil(options.maxRetryAfterMs / 1000);
+    this.#longestSeconds = Math.ceil((options.maxRetryAfterMs ?? MAX_RETRY_AFTER_MS) / 1000);
     this.#promises = new PromiseBook(this.#longestSeconds);
     this.#starts = new PromiseBook(this.#longestSeconds);
   }
