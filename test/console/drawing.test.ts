@@ -128,7 +128,7 @@ describe("the labels", () => {
 
 describe("in words", () => {
   it("the headline tells how many more fit", () => {
-    expect(headlineText(capacity({ inflight: 0 }))).toBe("No turn in flight, 12 more fit");
+    expect(headlineText(capacity({ inflight: 0 }))).toBe("No turn in flight, 12 fit");
     expect(headlineText(capacity({ inflight: 11 }))).toBe("11 turns in flight, 1 more fits");
     expect(headlineText(capacity({ inflight: 12 }))).toBe("12 turns in flight: full");
     expect(headlineText(capacity({ inflight: 1, draining: true }))).toMatch(/none are taken$/);

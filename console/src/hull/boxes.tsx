@@ -132,7 +132,7 @@ function BoxText({
   const name = (turn?.agent ?? "turn").slice(0, Math.floor((width - 12) / 8));
   const isTall = height >= 34;
   return (
-    <g class="hull-turn-text">
+    <g class="hull-turn-text" aria-hidden="true">
       <text x={x + 6} y={y + height - (isTall ? 20 : height / 2 - 4)}>
         {isTall ? name : size}
       </text>
