@@ -40,7 +40,8 @@ const replicas = fc
   });
 
 function drawn(told: ReturnType<typeof capacity>, width: number): Drawing {
-  return drawHull(cargoOf(told, NO_TURNS), told.nextTurnBytes, width);
+  const next = { bytes: told.nextTurnBytes, count: told.turnsThatFit - told.inflight };
+  return drawHull(cargoOf(told, NO_TURNS), next, width);
 }
 
 describe("the hold", () => {
@@ -94,6 +95,15 @@ describe("the hold", () => {
     expect(over?.fillHeight).toBeCloseTo(over?.height ?? 0);
     expect((over?.predictedHeight ?? 0) / (over?.height ?? 1)).toBeCloseTo(0.5);
     expect(unknown?.fillHeight).toBe(0);
+  });
+
+  it("has places for as many turns more as fit, above the cargo", () => {
+    const told = capacity({ usedBytes: 230 * MIB, promisedBytes: 36 * MIB, turns: [tree("a")] });
+    const { free, waterY, lineY } = drawn(told, 1000);
+    expect(free).toHaveLength(12);
+    expect(Math.max(...free.map(({ y, height }) => y + height))).toBeCloseTo(waterY);
+    // 12 of 136 MiB on 266 MiB are 31 MiB more than the line: the gate says 12, the picture follows.
+    expect(Math.min(...free.map(({ y }) => y))).toBeGreaterThan(lineY - 10);
   });
 
   it("leaves turns where they are when one more comes", () => {
