@@ -4,10 +4,10 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cargoOf } from "../../console/src/hull/cargo.ts";
+import { cargoOf, stowed } from "../../console/src/hull/cargo.ts";
 import { type Drawing, drawHull } from "../../console/src/hull/drawing.ts";
 import { bindsText, cargoText, headlineText, turnText } from "../../console/src/hull/words.ts";
-import { capacity, ended, MIB, START_MS, tree, turn } from "./samples.ts";
+import { capacity, capacityEvent, ended, MIB, START_MS, tree, turn } from "./samples.ts";
 
 const NO_TURNS = new Map<string, never>();
 
@@ -39,9 +39,14 @@ const replicas = fc
     return { width, told: capacity({ usedBytes, promisedBytes, poolBytes, turns: trees }) };
   });
 
+function event(told: ReturnType<typeof capacity>) {
+  return { ...capacityEvent(START_MS), capacity: told };
+}
+
 function drawn(told: ReturnType<typeof capacity>, width: number): Drawing {
   const next = { bytes: told.nextTurnBytes, count: told.turnsThatFit - told.inflight };
-  return drawHull(cargoOf(told, NO_TURNS), next, width);
+  const cargo = cargoOf(event(told), NO_TURNS);
+  return drawHull(cargo, stowed(new Map(), cargo.turns), next, width);
 }
 
 describe("the hold", () => {
@@ -117,6 +122,31 @@ describe("the hold", () => {
   });
 });
 
+describe("a turn on board", () => {
+  it("keeps its place while others come and go, and a new one takes the lowest that is free", () => {
+    const turnsOf = (...ids: string[]) =>
+      cargoOf(event(capacity({ turns: ids.map((id) => tree(id)) })), NO_TURNS).turns;
+    const first = stowed(new Map(), turnsOf("a", "b", "c"));
+    expect([...first]).toEqual([
+      ["a", 0],
+      ["b", 1],
+      ["c", 2],
+    ]);
+    const second = stowed(first, turnsOf("c", "d", "e", "b"));
+    expect(Object.fromEntries(second)).toEqual({ c: 2, b: 1, d: 0, e: 3 });
+  });
+
+  it("is on the picture once its memory counts: from its process, or while it waits for one", () => {
+    const live = new Map([
+      ["waits", turn("waits", { processSource: null })],
+      ["came later", turn("came later", { processSource: null, startedAtMs: START_MS + 1 })],
+      ["has gone", turn("has gone")],
+    ]);
+    const { turns } = cargoOf(event(capacity({ turns: [tree("runs")] })), live);
+    expect(turns.map(({ turnId }) => turnId)).toEqual(["runs", "waits"]);
+  });
+});
+
 describe("the labels", () => {
   it("never lie over each other, also where the line is at the limit", () => {
     fc.assert(
@@ -146,14 +176,14 @@ describe("in words", () => {
 
   it("the picture is told to who does not see it", () => {
     const told = capacity({ usedBytes: 230 * MIB, promisedBytes: 36 * MIB, turns: [tree("a")] });
-    const text = cargoText(cargoOf(told, NO_TURNS), told);
+    const text = cargoText(cargoOf(event(told), NO_TURNS), told);
     expect(text).toContain("Committed are 266 MiB (server 130 MiB, 1 turn 136 MiB, pool 0 KiB)");
     expect(text).toContain("The load line is at 1,867 MiB, the limit at 2,048 MiB");
   });
 
   it("a turn is one line", () => {
     const live = new Map([["a", turn("a")]]);
-    const [one] = cargoOf(capacity({ turns: [tree("a")] }), live).turns;
+    const [one] = cargoOf(event(capacity({ turns: [tree("a")] })), live).turns;
     expect(one && turnText(one, START_MS + 4200)).toBe(
       "Turn of hello, writes, 4.2 s; holds 100 MiB, predicted 136 MiB",
     );

@@ -133,16 +133,14 @@ function BoxText({ box }: { readonly box: Box }) {
   const name = (turn?.agent ?? "turn").slice(0, Math.floor((width - 12) / 8));
   const isTall = height >= 36;
   return (
-    <>
-      <text x={x + 7} y={y + height - (isTall ? 21 : height / 2 - 4)}>
-        {isTall ? name : size}
-      </text>
+    <g style={{ transform: `translate(${x + 7}px, ${y + height}px)` }}>
+      <text y={isTall ? -21 : 4 - height / 2}>{isTall ? name : size}</text>
       {isTall && (
-        <text class="hull-turn-bytes" x={x + 7} y={y + height - 7}>
+        <text class="hull-turn-bytes" y={-7}>
           {size}
         </text>
       )}
-    </>
+    </g>
   );
 }
 

@@ -81,6 +81,7 @@ const NARROW_PX = 620;
 const LABEL_GAP_PX = 32;
 const GIB = 2 ** 30;
 
+/** What one turn more is predicted to hold, and how many of them fit. */
 export interface NextTurns {
   readonly bytes: number;
   readonly count: number;
@@ -88,6 +89,12 @@ export interface NextTurns {
 
 /** Beyond these, one cannot be told from the other. */
 const MOST_FREE = 200;
+
+interface Scale {
+  readonly hold: Rect;
+  readonly pxPerByte: number;
+  readonly perRow: number;
+}
 
 interface Frame {
   readonly width: number;
@@ -99,8 +106,13 @@ interface Frame {
   readonly hold: Rect;
 }
 
-/** @param next What one turn more is predicted to hold, and how many of them fit. */
-export function drawHull(cargo: Cargo, next: NextTurns, widthPx: number): Drawing {
+/** @param places Of the turns, in rows from the bottom. */
+export function drawHull(
+  cargo: Cargo,
+  places: ReadonlyMap<string, number>,
+  next: NextTurns,
+  widthPx: number,
+): Drawing {
   const frame = frameOf(Math.max(280, widthPx));
   const { hold } = frame;
   const pxPerByte = hold.height / Math.max(1, cargo.limitBytes);
@@ -114,7 +126,7 @@ export function drawHull(cargo: Cargo, next: NextTurns, widthPx: number): Drawin
     width: frame.width,
     height: frame.height,
     ...shipOf(frame),
-    ...stow(cargo, hold, pxPerByte, next.bytes),
+    ...stow(cargo, places, { hold, pxPerByte, perRow: perRowOf(hold, next.bytes * pxPerByte) }),
     free: freeOf(cargo, hold, pxPerByte, next),
     hold,
     lineY,
@@ -171,7 +183,11 @@ function shipOf({ left, right, hold, isNarrow }: Frame) {
 }
 
 /** Bands over the whole width, and between them the turns in rows, as containers are stowed. */
-function stow(cargo: Cargo, hold: Rect, pxPerByte: number, nextTurnBytes: number) {
+function stow(
+  cargo: Cargo,
+  places: ReadonlyMap<string, number>,
+  { hold, pxPerByte, perRow }: Scale,
+) {
   let bytesBelow = 0;
   const bandOf = (kind: BandKind, bytes: number): Band => {
     const band = rowRect(hold, pxPerByte, bytesBelow, bytes);
@@ -184,7 +200,7 @@ function stow(cargo: Cargo, hold: Rect, pxPerByte: number, nextTurnBytes: number
     bandOf("kept", cargo.keptBytes),
   ];
   const boxes: Box[] = [];
-  for (const row of rowsOf(cargo.turns, hold, pxPerByte, nextTurnBytes)) {
+  for (const row of rowsOf(cargo.turns, places, perRow)) {
     const rowBytes = row.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
     boxes.push(...boxesOf(row, rowRect(hold, pxPerByte, bytesBelow, rowBytes)));
     bytesBelow += rowBytes;
@@ -207,22 +223,25 @@ function rowRect(hold: Rect, pxPerByte: number, bytesBelow: number, bytes: numbe
   return { x: hold.x, y: topY, width: hold.width, height: bottomY - topY };
 }
 
-/** About twice as wide as high; always as many in a row, so that none moves when one more comes. */
+/** Rows without a turn take no room. */
 function rowsOf(
   turns: readonly TurnCargo[],
-  hold: Rect,
-  pxPerByte: number,
-  nextTurnBytes: number,
+  places: ReadonlyMap<string, number>,
+  perRow: number,
 ): readonly (readonly TurnCargo[])[] {
-  const perRow = perRowOf(hold, nextTurnBytes * pxPerByte);
-  const rows: TurnCargo[][] = [];
-  for (let index = 0; index < turns.length; index += perRow) {
-    rows.push(turns.slice(index, index + perRow));
+  const placeOf = ({ turnId }: TurnCargo) => places.get(turnId) ?? places.size;
+  const rows = new Map<number, TurnCargo[]>();
+  for (const turn of [...turns].sort((one, other) => placeOf(one) - placeOf(other))) {
+    const row = Math.floor(placeOf(turn) / perRow);
+    rows.set(row, [...(rows.get(row) ?? []), turn]);
   }
-  return rows;
+  return [...rows.values()];
 }
 
-/** @param aloneHeight Of a turn that has a row for itself. */
+/**
+ * Turns in a row, so that each is about twice as wide as high.
+ * @param aloneHeight Of a turn that has a row for itself.
+ */
 function perRowOf(hold: Rect, aloneHeight: number): number {
   return Math.max(1, Math.round(Math.sqrt(hold.width / (2 * Math.max(0.5, aloneHeight)))));
 }

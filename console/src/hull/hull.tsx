@@ -10,7 +10,7 @@ import type { Feed } from "../feed/feed.ts";
 import type { Capacity } from "../feed/capacity.ts";
 import { bytesText } from "../ui/format.ts";
 import { Boxes, type Choice } from "./boxes.tsx";
-import { type Cargo, cargoOf } from "./cargo.ts";
+import { type Cargo, cargoOf, stowed } from "./cargo.ts";
 import { type Drawing, drawHull, type Label, type NextTurns, type Rect } from "./drawing.ts";
 import { Fittings } from "./fittings.tsx";
 import { TurnCard } from "./turn-card.tsx";
@@ -34,9 +34,11 @@ export function Hull({ feed, name, nowMs }: HullProps) {
     pinned: useSignal(null),
   };
   const cargo = useComputed(() => {
-    const capacity = feed.capacity.value?.capacity;
-    return capacity === undefined ? null : cargoOf(capacity, feed.liveTurns.value);
+    const event = feed.capacity.value;
+    return event === null ? null : cargoOf(event, feed.liveTurns.value);
   });
+  const places = useRef<ReadonlyMap<string, number>>(new Map());
+  places.current = stowed(places.current, cargo.value?.turns ?? []);
   const capacity = feed.capacity.value?.capacity;
   const isKnown = capacity !== undefined && cargo.value !== null && width.value > 0;
   return (
@@ -46,7 +48,7 @@ export function Hull({ feed, name, nowMs }: HullProps) {
           <Ship
             {...{ id, capacity, choice, nowMs }}
             cargo={cargo.value}
-            drawing={drawHull(cargo.value, nextOf(capacity), width.value)}
+            drawing={drawHull(cargo.value, places.current, nextOf(capacity), width.value)}
           />
         )}
       </div>
