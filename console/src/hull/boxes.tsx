@@ -132,8 +132,12 @@ function BoxText({ box }: { readonly box: Box }) {
   const size = bytesText(heldBytes ?? predictedBytes);
   const name = (turn?.agent ?? "turn").slice(0, Math.floor((width - 12) / 8));
   const isTall = height >= 36;
+  const isOnFill = box.fillHeight > (isTall ? 34 : height / 2 + 4);
   return (
-    <g style={{ transform: `translate(${x + 7}px, ${y + height}px)` }}>
+    <g
+      class={isOnFill ? "hull-on-fill" : ""}
+      style={{ transform: `translate(${x + 7}px, ${y + height}px)` }}
+    >
       <text y={isTall ? -21 : 4 - height / 2}>{isTall ? name : size}</text>
       {isTall && (
         <text class="hull-turn-bytes" y={-7}>

@@ -6,10 +6,10 @@
  * @module
  */
 
-import { createRequire } from "node:module";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { delimiter, join } from "node:path";
+import axe from "axe-core";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { expect } from "vitest";
 
@@ -76,8 +76,6 @@ export async function openPage(
   };
 }
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
 interface AxeResult {
   readonly violations: readonly {
     readonly id: string;
@@ -88,7 +86,7 @@ interface AxeResult {
 /** What axe finds wrong with the page as it is, in words; by all rules but the experimental ones. */
 export async function axeViolations(page: Page): Promise<readonly string[]> {
   // Through the debugger: the page itself may run no such script.
-  await page.evaluate(AXE);
+  await page.evaluate(axe.source);
   const { violations } = await page.evaluate<AxeResult>("axe.run(document)");
   return violations.flatMap(({ id, nodes }) =>
     nodes.map(({ html, failureSummary = "" }) => `${id}: ${html.slice(0, 200)} ${failureSummary}`),
