@@ -8,7 +8,7 @@
 import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
 import type { FeedHistory as HistoryEvent } from "../protocol/feed.ts";
 
-export const HISTORY_STEP_MS = 5_000;
+const HISTORY_STEP_MS = 5_000;
 /** One hour. */
 const MAX_STEPS = 720;
 /** First tokens of one step that the median is taken of. */
@@ -64,6 +64,11 @@ export class FeedHistory {
     this.#put("firstTokenMs", over - 1, Math.round(medianOf(this.#firstTokensMs)));
     this.#shedBefore = shed;
     this.#firstTokensMs = [];
+  }
+
+  /** Until the step that runs is over; more than 0. */
+  leftMs(nowMs: number): number {
+    return HISTORY_STEP_MS - ((nowMs - this.#beganAtMs) % HISTORY_STEP_MS);
   }
 
   /** @param wallMs The same moment as `nowMs`, in milliseconds since 1970. */

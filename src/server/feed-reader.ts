@@ -35,21 +35,29 @@ export class FeedReader {
     this.#wake();
   }
 
-  /** Ends what it reads. Idempotent. */
+  /** Ends what it reads, after what waits. Idempotent. */
   close(): void {
     this.#isClosed = true;
-    this.#takeQueue();
     this.#wake();
+  }
+
+  /** Ends it at once: nobody is there to read. Idempotent. */
+  drop(): void {
+    this.#takeQueue();
+    this.#isBehind = false;
+    this.close();
   }
 
   /** Once. Frames that have waited together come as one chunk. */
   async *chunks(): AsyncGenerator<string, void, undefined> {
-    while (!this.#isClosed) {
+    while (true) {
       if (this.#isBehind) {
         this.#isBehind = false;
         yield* this.#opening();
       } else if (this.#queue.length > 0) {
         yield this.#takeQueue();
+      } else if (this.#isClosed) {
+        return;
       } else {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;

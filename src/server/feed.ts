@@ -12,7 +12,7 @@ import { AppError } from "../lib/errors.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { encodeFeedEvent, type FeedHello } from "../protocol/feed.ts";
 import type { FeedBook } from "./feed-book.ts";
-import { FeedHistory, HISTORY_STEP_MS } from "./feed-history.ts";
+import { FeedHistory } from "./feed-history.ts";
 import { FeedReader } from "./feed-reader.ts";
 
 const MAX_FEED_READERS = 16;
@@ -34,7 +34,7 @@ export class Feed implements Disposable {
   readonly #readers = new Set<FeedReader>();
   /** Turns of which there is something to tell. */
   readonly #changed = new Set<string>();
-  readonly #historyTimer: NodeJS.Timeout;
+  #historyTimer: NodeJS.Timeout;
   #capacityTimer: NodeJS.Timeout | undefined;
   #turnTimer: NodeJS.Timeout | undefined;
   /** The last that was told; null while nobody reads. */
@@ -43,8 +43,7 @@ export class Feed implements Disposable {
 
   constructor(options: FeedOptions) {
     this.#options = options;
-    const endStep = () => this.#history.endStep(options.snapshot(), monotonicMs());
-    this.#historyTimer = setInterval(endStep, HISTORY_STEP_MS).unref();
+    this.#historyTimer = this.#awaitStep();
     options.book.listen({
       turnChanged: (turnId) => this.#turnChanged(turnId),
       firstToken: (firstTokenMs) => this.#history.firstToken(firstTokenMs),
@@ -78,7 +77,7 @@ export class Feed implements Disposable {
     this.#capacityTimer ??= setInterval(() => this.#tellCapacity(), CAPACITY_INTERVAL_MS).unref();
     const leave = (): void => {
       gone.removeEventListener("abort", leave);
-      reader.close();
+      reader.drop();
       this.#left(reader);
     };
     gone.addEventListener("abort", leave, { once: true });
@@ -88,11 +87,23 @@ export class Feed implements Disposable {
   /** Ends all that is read, and takes no more readers. Idempotent. */
   [Symbol.dispose](): void {
     this.#isClosed = true;
-    clearInterval(this.#historyTimer);
+    clearTimeout(this.#historyTimer);
+    // Whoever watches sees the last turn end, and why nothing more comes.
+    this.#tellTurns();
+    if (this.#readers.size > 0) this.#tellCapacity();
     for (const reader of this.#readers) {
       reader.close();
       this.#left(reader);
     }
+  }
+
+  /** Not in an interval, which would be later with each step. */
+  #awaitStep(): NodeJS.Timeout {
+    const endStep = (): void => {
+      this.#history.endStep(this.#options.snapshot(), monotonicMs());
+      this.#historyTimer = this.#awaitStep();
+    };
+    return setTimeout(endStep, this.#history.leftMs(monotonicMs())).unref();
   }
 
   #left(reader: FeedReader): void {
@@ -144,6 +155,7 @@ export class Feed implements Disposable {
   }
 
   #tellTurns(): void {
+    clearTimeout(this.#turnTimer);
     this.#turnTimer = undefined;
     for (const turnId of this.#changed) {
       const turn = this.#options.book.turn(turnId);

@@ -118,7 +118,7 @@ async function serveEngine(
   const exported = parts.exports.drain(config.drain.graceMs, signals.hurry);
   await drain(engine, config.drain.graceMs, signals.hurry);
   await exported;
-  // Only now: whoever watches sees the last turn end.
+  // Only now, since whoever watches is to see the last turn end.
   feed[Symbol.dispose]();
   await ready;
   log.info("Stopped");

@@ -30,6 +30,9 @@ export type TurnStage = (typeof TURN_STAGES)[number];
 /** Stages that are remembered of one turn; beyond, the oldest are left out. */
 const MAX_STAGES = 64;
 
+/** Of the name of a tool, in characters: the model says it. */
+const MAX_TOOL_NAME_LENGTH = 128;
+
 export interface StageView {
   readonly stage: TurnStage;
   readonly sinceMs: number;
@@ -219,7 +222,10 @@ function toolStarted(
   { toolCallId, toolName }: Extract<TurnEvent, { type: "tool_call_started" }>,
   nowMs: number,
 ): TurnProgress {
-  const openTools = new Map(progress.openTools).set(toolCallId, toolName);
+  const openTools = new Map(progress.openTools).set(
+    toolCallId,
+    toolName.slice(0, MAX_TOOL_NAME_LENGTH),
+  );
   const called = { ...heard(view, nowMs), toolCalls: view.toolCalls + 1 };
   return { ...progress, openTools, view: entered(called, restOf(openTools), nowMs) };
 }

@@ -4,10 +4,10 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cargoOf } from "../../console/src/hull/cargo.ts";
+import { cargoOf, stowed } from "../../console/src/hull/cargo.ts";
 import { type Drawing, drawHull } from "../../console/src/hull/drawing.ts";
 import { bindsText, cargoText, headlineText, turnText } from "../../console/src/hull/words.ts";
-import { capacity, ended, MIB, START_MS, tree, turn } from "./samples.ts";
+import { capacity, capacityEvent, ended, MIB, START_MS, tree, turn } from "./samples.ts";
 
 const NO_TURNS = new Map<string, never>();
 
@@ -39,8 +39,14 @@ const replicas = fc
     return { width, told: capacity({ usedBytes, promisedBytes, poolBytes, turns: trees }) };
   });
 
+function event(told: ReturnType<typeof capacity>) {
+  return { ...capacityEvent(START_MS), capacity: told };
+}
+
 function drawn(told: ReturnType<typeof capacity>, width: number): Drawing {
-  return drawHull(cargoOf(told, NO_TURNS), told.nextTurnBytes, width);
+  const next = { bytes: told.nextTurnBytes, count: told.turnsThatFit - told.inflight };
+  const cargo = cargoOf(event(told), NO_TURNS);
+  return drawHull(cargo, stowed(new Map(), cargo.turns), next, width);
 }
 
 describe("the hold", () => {
@@ -96,6 +102,15 @@ describe("the hold", () => {
     expect(unknown?.fillHeight).toBe(0);
   });
 
+  it("has places for as many turns more as fit, above the cargo", () => {
+    const told = capacity({ usedBytes: 230 * MIB, promisedBytes: 36 * MIB, turns: [tree("a")] });
+    const { free, waterY, lineY } = drawn(told, 1000);
+    expect(free).toHaveLength(12);
+    expect(Math.max(...free.map(({ y, height }) => y + height))).toBeCloseTo(waterY);
+    // 12 of 136 MiB on 266 MiB are 31 MiB more than the line: the gate says 12, the picture follows.
+    expect(Math.min(...free.map(({ y }) => y))).toBeGreaterThan(lineY - 10);
+  });
+
   it("leaves turns where they are when one more comes", () => {
     const places = [8, 9].map((count) => {
       const turns = Array.from({ length: count }, (_, index) => tree(`${index}`));
@@ -104,6 +119,31 @@ describe("the hold", () => {
       return boxes.slice(0, 8).map(({ x, y, width, height }) => ({ x, y, width, height }));
     });
     expect(places[1]).toEqual(places[0]);
+  });
+});
+
+describe("a turn on board", () => {
+  it("keeps its place while others come and go, and a new one takes the lowest that is free", () => {
+    const turnsOf = (...ids: string[]) =>
+      cargoOf(event(capacity({ turns: ids.map((id) => tree(id)) })), NO_TURNS).turns;
+    const first = stowed(new Map(), turnsOf("a", "b", "c"));
+    expect([...first]).toEqual([
+      ["a", 0],
+      ["b", 1],
+      ["c", 2],
+    ]);
+    const second = stowed(first, turnsOf("c", "d", "e", "b"));
+    expect(Object.fromEntries(second)).toEqual({ c: 2, b: 1, d: 0, e: 3 });
+  });
+
+  it("is on the picture once its memory counts: from its process, or while it waits for one", () => {
+    const live = new Map([
+      ["waits", turn("waits", { processSource: null })],
+      ["came later", turn("came later", { processSource: null, startedAtMs: START_MS + 1 })],
+      ["has gone", turn("has gone")],
+    ]);
+    const { turns } = cargoOf(event(capacity({ turns: [tree("runs")] })), live);
+    expect(turns.map(({ turnId }) => turnId)).toEqual(["runs", "waits"]);
   });
 });
 
@@ -128,7 +168,7 @@ describe("the labels", () => {
 
 describe("in words", () => {
   it("the headline tells how many more fit", () => {
-    expect(headlineText(capacity({ inflight: 0 }))).toBe("No turn in flight, 12 more fit");
+    expect(headlineText(capacity({ inflight: 0 }))).toBe("No turn in flight, 12 fit");
     expect(headlineText(capacity({ inflight: 11 }))).toBe("11 turns in flight, 1 more fits");
     expect(headlineText(capacity({ inflight: 12 }))).toBe("12 turns in flight: full");
     expect(headlineText(capacity({ inflight: 1, draining: true }))).toMatch(/none are taken$/);
@@ -136,14 +176,14 @@ describe("in words", () => {
 
   it("the picture is told to who does not see it", () => {
     const told = capacity({ usedBytes: 230 * MIB, promisedBytes: 36 * MIB, turns: [tree("a")] });
-    const text = cargoText(cargoOf(told, NO_TURNS), told);
+    const text = cargoText(cargoOf(event(told), NO_TURNS), told);
     expect(text).toContain("Committed are 266 MiB (server 130 MiB, 1 turn 136 MiB, pool 0 KiB)");
     expect(text).toContain("The load line is at 1,867 MiB, the limit at 2,048 MiB");
   });
 
   it("a turn is one line", () => {
     const live = new Map([["a", turn("a")]]);
-    const [one] = cargoOf(capacity({ turns: [tree("a")] }), live).turns;
+    const [one] = cargoOf(event(capacity({ turns: [tree("a")] })), live).turns;
     expect(one && turnText(one, START_MS + 4200)).toBe(
       "Turn of hello, writes, 4.2 s; holds 100 MiB, predicted 136 MiB",
     );

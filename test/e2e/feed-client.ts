@@ -18,7 +18,7 @@ import {
 import { until } from "../helpers/leaks.ts";
 
 /** Asks for the feed; resolves with the head of the answer. */
-function askForFeed(url: string, init: RequestInit = {}): Promise<Response> {
+export function askForFeed(url: string, init: RequestInit = {}): Promise<Response> {
   return fetch(`${url}/v1/feed`, { headers: { accept: "text/event-stream" }, ...init });
 }
 
@@ -26,12 +26,15 @@ export class FeedClient implements Disposable {
   readonly events: FeedEvent[] = [];
   /** Resolves when the server has ended the feed; rejects when the connection broke. */
   readonly closed: Promise<void>;
-  readonly #leave = new AbortController();
+  readonly #leave: AbortController;
+  #failure: unknown;
 
   private constructor(response: Response, leave: AbortController) {
     this.#leave = leave;
     this.closed = this.#read(response);
-    this.closed.catch(() => undefined);
+    this.closed.catch((failure: unknown) => {
+      this.#failure = failure;
+    });
   }
 
   static async open(url: string): Promise<FeedClient> {
@@ -55,9 +58,10 @@ export class FeedClient implements Disposable {
     fits: (event: Extract<FeedEvent, { type: Type }>) => boolean = () => true,
   ): Promise<Extract<FeedEvent, { type: Type }>> {
     const find = () => this.of(type).find(fits);
-    await until(() => find() !== undefined, `an event ${type} of the feed`, 45_000);
+    const isThere = () => find() !== undefined || this.#failure !== undefined;
+    await until(isThere, `an event ${type} of the feed`, 45_000);
     const found = find();
-    if (found === undefined) expect.fail("It was there a moment ago");
+    if (found === undefined) throw new Error("The feed broke off", { cause: this.#failure });
     return found;
   }
 

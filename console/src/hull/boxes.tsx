@@ -48,15 +48,22 @@ export function Boxes({ drawing, choice, nowMs }: BoxesProps) {
     group.querySelector<SVGGElement>(`[data-turn="${CSS.escape(next)}"]`)?.focus();
   };
   return (
-    <g onKeyDown={move}>
-      {boxes.map((box) => (
-        <BoxShape
-          key={box.cargo.turnId}
-          {...{ box, choice, nowMs }}
-          isTabStop={box.cargo.turnId === tabId}
-        />
-      ))}
-    </g>
+    <>
+      <g onKeyDown={move}>
+        {boxes.map((box) => (
+          <BoxShape
+            key={box.cargo.turnId}
+            {...{ box, choice, nowMs }}
+            isTabStop={box.cargo.turnId === tabId}
+          />
+        ))}
+      </g>
+      <g class="hull-turn-text" aria-hidden="true">
+        {boxes.map((box) => (
+          <BoxText key={box.cargo.turnId} box={box} />
+        ))}
+      </g>
+    </>
   );
 }
 
@@ -85,7 +92,7 @@ function BoxShape({ box, choice, nowMs, isTabStop }: BoxShapeProps) {
       class={`hull-turn ${classOf(box)} ${isPinned ? "hull-turn-pinned" : ""}`}
       data-turn={turnId}
       role="button"
-      tabIndex={isTabStop ? 0 : -1}
+      tabindex={isTabStop ? 0 : -1}
       aria-pressed={isPinned}
       aria-label={turnText(cargo, nowMs)}
       onMouseEnter={() => (hovered.value = turnId)}
@@ -113,31 +120,27 @@ function BoxShape({ box, choice, nowMs, isTabStop }: BoxShapeProps) {
           d={`M${x} ${y + height - box.predictedHeight}h${width}`}
         />
       )}
-      <BoxText {...{ box, x, y, width, height }} />
     </g>
   );
 }
 
-/** Where there is room for it. */
-function BoxText({
-  box,
-  x,
-  y,
-  width,
-  height,
-}: { box: Box } & Omit<Box, "cargo" | "fillHeight" | "predictedHeight">) {
-  if (width < 74 || height < 16) return null;
-  const { turn, heldBytes, predictedBytes } = box.cargo;
+/** Where there is room for it. It is no part of the button, whose name says more. */
+function BoxText({ box }: { readonly box: Box }) {
+  const { x, y, width, height, cargo } = box;
+  if (width < 74 || height < 18) return null;
+  const { turn, heldBytes, predictedBytes } = cargo;
   const size = bytesText(heldBytes ?? predictedBytes);
   const name = (turn?.agent ?? "turn").slice(0, Math.floor((width - 12) / 8));
-  const isTall = height >= 34;
+  const isTall = height >= 36;
+  const isOnFill = box.fillHeight > (isTall ? 34 : height / 2 + 4);
   return (
-    <g class="hull-turn-text">
-      <text x={x + 6} y={y + height - (isTall ? 20 : height / 2 - 4)}>
-        {isTall ? name : size}
-      </text>
+    <g
+      class={isOnFill ? "hull-on-fill" : ""}
+      style={{ transform: `translate(${x + 7}px, ${y + height}px)` }}
+    >
+      <text y={isTall ? -21 : 4 - height / 2}>{isTall ? name : size}</text>
       {isTall && (
-        <text class="hull-turn-bytes" x={x + 6} y={y + height - 6}>
+        <text class="hull-turn-bytes" y={-7}>
           {size}
         </text>
       )}

@@ -10,7 +10,7 @@
  */
 
 import type { FeedTurn } from "../../../src/protocol/feed.ts";
-import type { Capacity, ProcessTree } from "../feed/capacity.ts";
+import type { CapacityEvent, ProcessTree } from "../feed/capacity.ts";
 
 export interface Cargo {
   readonly limitBytes: number;
@@ -43,8 +43,13 @@ export interface TurnCargo {
   readonly isClosing: boolean;
 }
 
-export function cargoOf(capacity: Capacity, live: ReadonlyMap<string, FeedTurn>): Cargo {
-  const turns = turnsOf(capacity.turns, live);
+/**
+ * The cargo as it was when its capacity was told: turns that came or went since then would not agree
+ * with the sums.
+ */
+export function cargoOf(event: CapacityEvent, live: ReadonlyMap<string, FeedTurn>): Cargo {
+  const { atMs, capacity } = event;
+  const turns = turnsOf(capacity.turns, live, atMs);
   const trees = capacity.turns.filter(({ kind }) => kind === "resident" || kind === "spare");
   const idleBytes = sum(trees.map(heldBytes));
   const { longRunning, residents, spares } = capacity.kept;
@@ -72,10 +77,11 @@ export function cargoOf(capacity: Capacity, live: ReadonlyMap<string, FeedTurn>)
   };
 }
 
-/** In the order of their admission: a turn keeps its place while those before it stay. */
+/** Those that have a process, and those that wait for theirs. */
 function turnsOf(
   trees: readonly ProcessTree[],
   live: ReadonlyMap<string, FeedTurn>,
+  atMs: number,
 ): readonly TurnCargo[] {
   const processes = new Map<string, ProcessTree>();
   for (const tree of trees) {
@@ -83,8 +89,12 @@ function turnsOf(
       processes.set(tree.turnId ?? tree.processId, tree);
     }
   }
-  const ids = new Set([...live.keys(), ...processes.keys()]);
-  return [...ids].map((turnId) => turnOf(turnId, processes.get(turnId), live.get(turnId)));
+  const waiting = [...live.values()].filter(
+    ({ turnId, startedAtMs, processSource }) =>
+      startedAtMs <= atMs && processSource === null && !processes.has(turnId),
+  );
+  const ids = [...processes.keys(), ...waiting.map(({ turnId }) => turnId)];
+  return ids.map((turnId) => turnOf(turnId, processes.get(turnId), live.get(turnId)));
 }
 
 function turnOf(
@@ -104,6 +114,30 @@ function turnOf(
     weightBytes: Math.max(predictedBytes, held ?? 0),
     isClosing,
   };
+}
+
+/**
+ * The place of each turn: it keeps its own while it is on board, and a new one takes the lowest that
+ * is free, so that little moves when turns come and go.
+ */
+export function stowed(
+  places: ReadonlyMap<string, number>,
+  turns: readonly TurnCargo[],
+): ReadonlyMap<string, number> {
+  const kept = new Map<string, number>();
+  for (const { turnId } of turns) {
+    const place = places.get(turnId);
+    if (place !== undefined) kept.set(turnId, place);
+  }
+  const taken = new Set(kept.values());
+  let lowest = 0;
+  for (const { turnId } of turns) {
+    if (kept.has(turnId)) continue;
+    while (taken.has(lowest)) lowest += 1;
+    taken.add(lowest);
+    kept.set(turnId, lowest);
+  }
+  return kept;
 }
 
 function heldBytes(tree: ProcessTree): number {

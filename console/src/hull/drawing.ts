@@ -16,13 +16,16 @@ import type { Cargo, TurnCargo } from "./cargo.ts";
 export interface Drawing {
   readonly width: number;
   readonly height: number;
-  /** All of the hull from stern to bow, and the part of it that is below the load line. */
+  /** All of the hull from stern to bow. */
   readonly hullPath: string;
-  readonly deckhousePath: string;
-  readonly windows: readonly Rect[];
+  /** Where the deckhouse and the foremast stand. */
+  readonly house: Placement;
+  readonly foremast: Placement;
   readonly hold: Rect;
   readonly bands: readonly Band[];
   readonly boxes: readonly Box[];
+  /** Where more turns would lie, as many as fit. */
+  readonly free: readonly Rect[];
   /** Of the load line, of the deck, which is the limit, and of the water. */
   readonly lineY: number;
   readonly deckY: number;
@@ -41,6 +44,13 @@ export interface Rect {
   readonly y: number;
   readonly width: number;
   readonly height: number;
+}
+
+/** Where something stands on the deck, and how large it is drawn. */
+export interface Placement {
+  readonly x: number;
+  readonly y: number;
+  readonly scale: number;
 }
 
 export type BandKind = "server" | "resting" | "kept" | "other" | "pool" | "reserve";
@@ -71,6 +81,21 @@ const NARROW_PX = 620;
 const LABEL_GAP_PX = 32;
 const GIB = 2 ** 30;
 
+/** What one turn more is predicted to hold, and how many of them fit. */
+export interface NextTurns {
+  readonly bytes: number;
+  readonly count: number;
+}
+
+/** Beyond these, one cannot be told from the other. */
+const MOST_FREE = 200;
+
+interface Scale {
+  readonly hold: Rect;
+  readonly pxPerByte: number;
+  readonly perRow: number;
+}
+
 interface Frame {
   readonly width: number;
   readonly height: number;
@@ -81,7 +106,13 @@ interface Frame {
   readonly hold: Rect;
 }
 
-export function drawHull(cargo: Cargo, nextTurnBytes: number, widthPx: number): Drawing {
+/** @param places Of the turns, in rows from the bottom. */
+export function drawHull(
+  cargo: Cargo,
+  places: ReadonlyMap<string, number>,
+  next: NextTurns,
+  widthPx: number,
+): Drawing {
   const frame = frameOf(Math.max(280, widthPx));
   const { hold } = frame;
   const pxPerByte = hold.height / Math.max(1, cargo.limitBytes);
@@ -95,7 +126,8 @@ export function drawHull(cargo: Cargo, nextTurnBytes: number, widthPx: number): 
     width: frame.width,
     height: frame.height,
     ...shipOf(frame),
-    ...stow(cargo, hold, pxPerByte, nextTurnBytes),
+    ...stow(cargo, places, { hold, pxPerByte, perRow: perRowOf(hold, next.bytes * pxPerByte) }),
+    free: freeOf(cargo, hold, pxPerByte, next),
     hold,
     lineY,
     deckY: hold.y,
@@ -142,29 +174,20 @@ function shipOf({ left, right, hold, isNarrow }: Frame) {
     `Q${left + 8} ${keel} ${left + 4} ${keel - 30}`,
     `L${left} ${deck + 34} Z`,
   ].join(" ");
-  return { hullPath, ...deckhouseOf(left, deck - 8, isNarrow ? 0.62 : 1) };
-}
-
-function deckhouseOf(left: number, deck: number, scale: number) {
-  const x = left + 2;
-  const at = (dx: number, dy: number) => `${round(x + dx * scale)} ${round(deck - dy * scale)}`;
-  const deckhousePath = [
-    `M${at(0, 0)} L${at(0, 22)} L${at(6, 22)} L${at(6, 42)} L${at(14, 42)} L${at(14, 64)}`,
-    `L${at(30, 64)} L${at(30, 42)} L${at(56, 42)} L${at(56, 22)} L${at(64, 22)} L${at(64, 0)} Z`,
-  ].join(" ");
-  const windows = [0, 1, 2].flatMap((column) =>
-    [28, 8].map((dy) => ({
-      x: x + (14 + column * 14) * scale,
-      y: deck - (dy + 7) * scale,
-      width: 7 * scale,
-      height: 7 * scale,
-    })),
-  );
-  return { deckhousePath, windows };
+  const scale = isNarrow ? 0.62 : 1;
+  return {
+    hullPath,
+    house: { x: left - 6 * scale, y: deck - 8, scale },
+    foremast: { x: right - 26 * scale, y: deck - bulwark * 0.8, scale },
+  };
 }
 
 /** Bands over the whole width, and between them the turns in rows, as containers are stowed. */
-function stow(cargo: Cargo, hold: Rect, pxPerByte: number, nextTurnBytes: number) {
+function stow(
+  cargo: Cargo,
+  places: ReadonlyMap<string, number>,
+  { hold, pxPerByte, perRow }: Scale,
+) {
   let bytesBelow = 0;
   const bandOf = (kind: BandKind, bytes: number): Band => {
     const band = rowRect(hold, pxPerByte, bytesBelow, bytes);
@@ -177,7 +200,7 @@ function stow(cargo: Cargo, hold: Rect, pxPerByte: number, nextTurnBytes: number
     bandOf("kept", cargo.keptBytes),
   ];
   const boxes: Box[] = [];
-  for (const row of rowsOf(cargo.turns, hold, pxPerByte, nextTurnBytes)) {
+  for (const row of rowsOf(cargo.turns, places, perRow)) {
     const rowBytes = row.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
     boxes.push(...boxesOf(row, rowRect(hold, pxPerByte, bytesBelow, rowBytes)));
     bytesBelow += rowBytes;
@@ -200,18 +223,46 @@ function rowRect(hold: Rect, pxPerByte: number, bytesBelow: number, bytes: numbe
   return { x: hold.x, y: topY, width: hold.width, height: bottomY - topY };
 }
 
-/** About twice as wide as high; always as many in a row, so that none moves when one more comes. */
+/** Rows without a turn take no room. */
 function rowsOf(
   turns: readonly TurnCargo[],
-  hold: Rect,
-  pxPerByte: number,
-  nextTurnBytes: number,
+  places: ReadonlyMap<string, number>,
+  perRow: number,
 ): readonly (readonly TurnCargo[])[] {
-  const aloneHeight = Math.max(0.5, nextTurnBytes * pxPerByte);
-  const perRow = Math.max(1, Math.round(Math.sqrt(hold.width / (2 * aloneHeight))));
-  const rows: TurnCargo[][] = [];
-  for (let index = 0; index < turns.length; index += perRow) {
-    rows.push(turns.slice(index, index + perRow));
+  const placeOf = ({ turnId }: TurnCargo) => places.get(turnId) ?? places.size;
+  const rows = new Map<number, TurnCargo[]>();
+  for (const turn of [...turns].sort((one, other) => placeOf(one) - placeOf(other))) {
+    const row = Math.floor(placeOf(turn) / perRow);
+    rows.set(row, [...(rows.get(row) ?? []), turn]);
+  }
+  return [...rows.values()];
+}
+
+/**
+ * Turns in a row, so that each is about twice as wide as high.
+ * @param aloneHeight Of a turn that has a row for itself.
+ */
+function perRowOf(hold: Rect, aloneHeight: number): number {
+  return Math.max(1, Math.round(Math.sqrt(hold.width / (2 * Math.max(0.5, aloneHeight)))));
+}
+
+/** On top of the cargo, and never above the load line. */
+function freeOf(cargo: Cargo, hold: Rect, pxPerByte: number, next: NextTurns): readonly Rect[] {
+  const perRow = perRowOf(hold, next.bytes * pxPerByte);
+  const count = Math.min(next.count, MOST_FREE);
+  const rows: Rect[] = [];
+  for (let index = 0; index < count; index += perRow) {
+    const inRow = Math.min(perRow, count - index);
+    const row = rowRect(
+      hold,
+      pxPerByte,
+      cargo.committedBytes + index * next.bytes,
+      inRow * next.bytes,
+    );
+    const width = hold.width / inRow;
+    for (let place = 0; place < inRow; place += 1) {
+      rows.push({ ...row, x: hold.x + place * width, width });
+    }
   }
   return rows;
 }
@@ -267,8 +318,4 @@ function labelsOf(frame: Frame, ys: Record<Label["kind"], number>): readonly Lab
 
 function clamp(value: number, least: number, most: number): number {
   return Math.min(most, Math.max(least, value));
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
 }

@@ -10,8 +10,9 @@ import type { Feed } from "../feed/feed.ts";
 import type { Capacity } from "../feed/capacity.ts";
 import { bytesText } from "../ui/format.ts";
 import { Boxes, type Choice } from "./boxes.tsx";
-import { type Cargo, cargoOf } from "./cargo.ts";
-import { type Drawing, drawHull, type Label } from "./drawing.ts";
+import { type Cargo, cargoOf, stowed } from "./cargo.ts";
+import { type Drawing, drawHull, type Label, type NextTurns, type Rect } from "./drawing.ts";
+import { Fittings } from "./fittings.tsx";
 import { TurnCard } from "./turn-card.tsx";
 import { cargoText } from "./words.ts";
 
@@ -33,9 +34,11 @@ export function Hull({ feed, name, nowMs }: HullProps) {
     pinned: useSignal(null),
   };
   const cargo = useComputed(() => {
-    const capacity = feed.capacity.value?.capacity;
-    return capacity === undefined ? null : cargoOf(capacity, feed.liveTurns.value);
+    const event = feed.capacity.value;
+    return event === null ? null : cargoOf(event, feed.liveTurns.value);
   });
+  const places = useRef<ReadonlyMap<string, number>>(new Map());
+  places.current = stowed(places.current, cargo.value?.turns ?? []);
   const capacity = feed.capacity.value?.capacity;
   const isKnown = capacity !== undefined && cargo.value !== null && width.value > 0;
   return (
@@ -45,7 +48,7 @@ export function Hull({ feed, name, nowMs }: HullProps) {
           <Ship
             {...{ id, capacity, choice, nowMs }}
             cargo={cargo.value}
-            drawing={drawHull(cargo.value, capacity.nextTurnBytes, width.value)}
+            drawing={drawHull(cargo.value, places.current, nextOf(capacity), width.value)}
           />
         )}
       </div>
@@ -55,6 +58,10 @@ export function Hull({ feed, name, nowMs }: HullProps) {
       </figcaption>
     </figure>
   );
+}
+
+function nextOf({ nextTurnBytes, turnsThatFit, inflight }: Capacity): NextTurns {
+  return { bytes: nextTurnBytes, count: Math.max(0, turnsThatFit - inflight) };
 }
 
 interface ShipProps {
@@ -87,6 +94,7 @@ function Ship({ id, cargo, drawing, choice, nowMs }: ShipProps) {
       >
         <Plating id={id} drawing={drawing} />
         <Bands id={id} drawing={drawing} />
+        <Free places={drawing.free} />
         <Boxes drawing={drawing} choice={choice} nowMs={nowMs} />
         <Marks drawing={drawing} cargo={cargo} />
       </svg>
@@ -96,12 +104,15 @@ function Ship({ id, cargo, drawing, choice, nowMs }: ShipProps) {
 }
 
 function Plating({ id, drawing }: { readonly id: string; readonly drawing: Drawing }) {
-  const { hullPath, deckhousePath, windows, hold, lineY, width, height, ticks } = drawing;
+  const { hullPath, hold, lineY, width, height, ticks } = drawing;
   return (
     <g aria-hidden="true">
       <defs>
         <clipPath id={`${id}-below`}>
           <rect x={0} y={lineY} width={width} height={height} />
+        </clipPath>
+        <clipPath id={`${id}-stripe`}>
+          <rect x={0} y={lineY - 1.5} width={width} height={3} />
         </clipPath>
         <pattern
           id={`${id}-hatch`}
@@ -122,12 +133,10 @@ function Plating({ id, drawing }: { readonly id: string; readonly drawing: Drawi
           <path d="M0 0V6" class="hull-hatch-kept" />
         </pattern>
       </defs>
-      <path class="hull-deckhouse" d={deckhousePath} />
-      {windows.map((window) => (
-        <rect key={`${window.x} ${window.y}`} class="hull-window" rx={1.5} {...window} />
-      ))}
+      <Fittings house={drawing.house} foremast={drawing.foremast} />
       <path class="hull-plating" d={hullPath} />
       <path class="hull-bottom" d={hullPath} clip-path={`url(#${id}-below)`} />
+      <path class="hull-stripe" d={hullPath} clip-path={`url(#${id}-stripe)`} />
       <rect class="hull-hold" {...hold} />
       {ticks.map(({ y, text }) => (
         <g key={text}>
@@ -136,6 +145,25 @@ function Plating({ id, drawing }: { readonly id: string; readonly drawing: Drawi
             {text}
           </text>
         </g>
+      ))}
+    </g>
+  );
+}
+
+/** Where more turns would lie. */
+function Free({ places }: { readonly places: readonly Rect[] }) {
+  return (
+    <g aria-hidden="true">
+      {places.map(({ x, y, width, height }, index) => (
+        <rect
+          key={index}
+          class="hull-free"
+          rx={2}
+          x={x + 1.5}
+          y={y + 1.5}
+          width={Math.max(0, width - 3)}
+          height={Math.max(0, height - 3)}
+        />
       ))}
     </g>
   );
@@ -180,9 +208,10 @@ function Marks({ drawing, cargo }: { readonly drawing: Drawing; readonly cargo: 
         class="hull-mark"
         d={`M${mark.x - mark.radius * 1.7} ${mark.y}H${mark.x + mark.radius * 1.7}`}
       />
+      {mark.radius > 12 && <MarkLetters {...mark} />}
       {labels.map(({ kind, x, y, textY }) => (
         <g key={kind} class={`hull-label hull-label-${kind}`}>
-          <path class="hull-leader" d={`M${lineToX} ${y}L${x - 6} ${textY - 4}`} />
+          <path class="hull-leader" d={`M${lineToX - 4} ${y}L${x - 14} ${textY - 4}H${x - 4}`} />
           <text class="hull-label-name" x={x} y={textY}>
             {LABEL_NAMES[kind]}
           </text>
@@ -191,6 +220,20 @@ function Marks({ drawing, cargo }: { readonly drawing: Drawing; readonly cargo: 
           </text>
         </g>
       ))}
+    </g>
+  );
+}
+
+/** As the letters of the society that has surveyed the ship. */
+function MarkLetters({ x, y, radius }: Drawing["mark"]) {
+  return (
+    <g class="hull-mark-letters" text-anchor="middle">
+      <text x={x - radius - 8} y={y - 6}>
+        P
+      </text>
+      <text x={x + radius + 8} y={y - 6}>
+        L
+      </text>
     </g>
   );
 }

@@ -14,9 +14,10 @@ import type { Cargo, TurnCargo } from "./cargo.ts";
 export function headlineText({ inflight, turnsThatFit, draining }: Capacity): string {
   const turns = inflight === 0 ? "No turn in flight" : `${countText(inflight, "turn")} in flight`;
   const moreFit = turnsThatFit - inflight;
+  const more = inflight === 0 ? "" : " more";
   if (draining) return `${turns}, and none are taken`;
   if (moreFit <= 0) return `${turns}: full`;
-  return `${turns}, ${moreFit.toLocaleString("en")} more ${moreFit === 1 ? "fits" : "fit"}`;
+  return `${turns}, ${moreFit.toLocaleString("en")}${more} ${moreFit === 1 ? "fits" : "fit"}`;
 }
 
 /** How recent a failure must be to say what breaks. */

@@ -24,7 +24,7 @@ export function LoadLineView() {
       </div>
       <div class="card load-line-card">
         <Hull feed={feed} nowMs={nowMs.value} />
-        {event !== null && <Manifest capacity={event.capacity} live={feed.liveTurns.value} />}
+        {event !== null && <Manifest event={event} live={feed.liveTurns.value} />}
       </div>
       {event !== null && <State event={event} />}
       <TryLoadSection />

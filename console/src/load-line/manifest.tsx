@@ -5,13 +5,13 @@
  */
 
 import type { FeedTurn } from "../../../src/protocol/feed.ts";
-import type { Capacity } from "../feed/capacity.ts";
+import type { CapacityEvent } from "../feed/capacity.ts";
 import { cargoOf } from "../hull/cargo.ts";
 import { weightBytes } from "../hull/words.ts";
 import { bytesText, countText } from "../ui/format.ts";
 
 interface ManifestProps {
-  readonly capacity: Capacity;
+  readonly event: CapacityEvent;
   readonly live: ReadonlyMap<string, FeedTurn>;
 }
 
@@ -22,10 +22,10 @@ interface Line {
   readonly note?: string;
 }
 
-export function Manifest({ capacity, live }: ManifestProps) {
+export function Manifest({ event, live }: ManifestProps) {
   return (
     <dl class="manifest">
-      {linesOf(capacity, live).map(({ kind, name, bytes, note }) => (
+      {linesOf(event, live).map(({ kind, name, bytes, note }) => (
         <div key={kind}>
           <dt>
             <span class={`manifest-key manifest-${kind}`} aria-hidden="true" />
@@ -39,8 +39,9 @@ export function Manifest({ capacity, live }: ManifestProps) {
   );
 }
 
-function linesOf(capacity: Capacity, live: ReadonlyMap<string, FeedTurn>): readonly Line[] {
-  const cargo = cargoOf(capacity, live);
+function linesOf(event: CapacityEvent, live: ReadonlyMap<string, FeedTurn>): readonly Line[] {
+  const { capacity } = event;
+  const cargo = cargoOf(event, live);
   const { kept, memory } = capacity;
   const heldBytes = cargo.turns.reduce((sum, turn) => sum + (turn.heldBytes ?? 0), 0);
   const turnsNote =

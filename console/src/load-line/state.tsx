@@ -7,6 +7,7 @@
 import type { CapacityEvent } from "../feed/capacity.ts";
 import { bindsText, guardText, readinessText } from "../hull/words.ts";
 import { feed, nowMs } from "../replica.ts";
+import { countText } from "../ui/format.ts";
 
 const READINESS_LOOKS: Readonly<Record<string, string>> = {
   ready: "badge-good",
@@ -50,5 +51,5 @@ function takesText({ capacity, readiness }: CapacityEvent): string {
   if (capacity.pressure !== null) return `Only a first turn is admitted: ${capacity.pressure}.`;
   const moreFit = capacity.turnsThatFit - capacity.inflight;
   if (moreFit <= 0) return "The next turn would cross the load line: it is shed with 429.";
-  return `A turn that comes now is admitted. ${capacity.admitted.toLocaleString("en")} were since the start.`;
+  return `A turn that comes now is admitted, as were ${countText(capacity.admitted, "turn")} since the start.`;
 }
