@@ -12,6 +12,7 @@ import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ShedReason } from "../telemetry/values.ts";
 import { Brake } from "./brake.ts";
 import { FairShare } from "./fair-share.ts";
+import type { TurnGateOptions } from "./gate-options.ts";
 import type { GateSnapshot } from "./gate-snapshot.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { type Load, shortageBytes, turnsThatFit, weigh } from "./load-line.ts";
@@ -19,30 +20,8 @@ import type { Admission, Asker, Demand, Permit } from "./permit.ts";
 import { PermitBook } from "./permit-book.ts";
 import { NO_CACHE, type ProcessCache } from "./process-cache.ts";
 import { type Refused, ReturnTimes } from "./return-times.ts";
-import { admittedText, type GateDecision, noneShed, type Shed, shedText } from "./shed.ts";
+import { admittedText, noneShed, type Shed, shedText } from "./shed.ts";
 import { roomsFor } from "./rooms.ts";
-import type { StartLane } from "./start-lane.ts";
-import type { Weights } from "./weights.ts";
-
-export interface TurnGateOptions {
-  readonly weights: Weights;
-  /** A ceiling on turns at once, never a way past the load line; null for none. */
-  readonly maxTurns: number | null;
-  readonly priorityReserveBytes?: number;
-  /** Whether who holds more than an equal share gives way to those expected back. */
-  readonly fairShare?: boolean;
-  readonly lane?: Pick<StartLane, "expectedWaitMs" | "maxWaitMs">;
-  /** Why memory is short, in words; null while it is not. */
-  readonly pressure?: () => string | null;
-  /** Told of each decision: refusals come by the thousand. */
-  readonly onDecision?: (decision: GateDecision) => void;
-  /** Clock of the `nowMs` of every call, read when a permit is given back: never one that is set. */
-  readonly now?: () => number;
-  /** In [0, 1), for the jitter of the answers. */
-  readonly random?: () => number;
-  /** The longest time after which a caller is told to come back. */
-  readonly maxRetryAfterMs?: number;
-}
 
 /** A decision on one demand, with what it was made from. */
 interface Judgement extends Verdict, Occasion, Refused {

@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { TurnGate, type TurnGateOptions } from "../../src/capacity/gate.ts";
+import { TurnGate } from "../../src/capacity/gate.ts";
+import type { TurnGateOptions } from "../../src/capacity/gate-options.ts";
 import type { Demand, Permit } from "../../src/capacity/permit.ts";
 import { StartLane } from "../../src/capacity/start-lane.ts";
 import { staticWeights, type Weights } from "../../src/capacity/weights.ts";
