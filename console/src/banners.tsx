@@ -6,6 +6,7 @@
  */
 
 import type { ConnectionState } from "./feed/connection.ts";
+import { session } from "./access/session.ts";
 import { feed, nowMs } from "./replica.ts";
 
 /** How long the page says that the replica has started again. */
@@ -22,6 +23,9 @@ export function Banners() {
 }
 
 function ConnectionBanner({ state }: { readonly state: ConnectionState }) {
+  if (state.kind === "denied" && session.value?.auth === false) {
+    return <p class="banner banner-bad">The server does not let this page read its feed.</p>;
+  }
   if (state.kind !== "waiting") return null;
   return (
     <div class="banner banner-warn">

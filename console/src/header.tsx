@@ -20,7 +20,7 @@ export function Header({ views }: HeaderProps) {
           <img src="/console/mark.svg" width="24" height="24" alt="" />
           Plimsoll
         </a>
-        <nav class="grow" aria-label="Views">
+        <nav class="views" aria-label="Views">
           <ul class="nav">
             {Object.entries(views).map(([name, { title }]) => (
               <li key={name}>

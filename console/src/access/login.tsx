@@ -7,12 +7,17 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { feed } from "../replica.ts";
-import { isLoginOpen, login } from "./session.ts";
+import { isLoginOpen, login, session } from "./session.ts";
 
 export function LoginDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const problem = useSignal<string | null>(null);
   const isSending = useSignal(false);
+  useSignalEffect(() => {
+    // A login ends while the page is open: the feed is the first to hear of it.
+    const isDenied = feed.connection.value.kind === "denied";
+    if (isDenied && session.value?.auth === true) isLoginOpen.value = true;
+  });
   useSignalEffect(() => {
     if (isLoginOpen.value) dialog.current?.showModal();
     else dialog.current?.close();

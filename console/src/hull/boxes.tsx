@@ -132,7 +132,7 @@ function BoxText({ box }: { readonly box: Box }) {
   const size = bytesText(heldBytes ?? predictedBytes);
   const name = (turn?.agent ?? "turn").slice(0, Math.floor((width - 12) / 8));
   const isTall = height >= 36;
-  const isOnFill = box.fillHeight > (isTall ? 34 : height / 2 + 4);
+  const isOnFill = box.fillHeight > 6;
   return (
     <g
       class={isOnFill ? "hull-on-fill" : ""}

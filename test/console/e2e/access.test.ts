@@ -1,0 +1,85 @@
+/**
+ * Goal: where the server has keys the page is an operator's, and a login that has ended costs nobody
+ * their place.
+ * Method: a real server with keys, a real Chromium.
+ */
+import { createHash } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { type InProcessServer, startServer } from "../../helpers/server.ts";
+import { axeViolations, BUILT_PAGE, hasChromium, openPage, startBrowser } from "./browser.ts";
+
+const SCRIPT = `
+rules:
+  - reply:
+      - text: "You said: {{userText}}"
+`;
+const OPERATOR = "operator-key-of-the-test-0123456789";
+const CALLER = "caller-key-of-the-test-0123456789";
+
+const KEYS = `
+auth:
+  keys:
+    - { id: ops, tenant: acme, role: operator, sha256: "${sha256(OPERATOR)}" }
+    - { id: web, tenant: acme, sha256: "${sha256(CALLER)}" }
+`;
+
+describe.skipIf(!hasChromium)("a page of a server with keys", () => {
+  let browser: Awaited<ReturnType<typeof startBrowser>>;
+  let server: InProcessServer;
+  beforeAll(async () => {
+    browser = await startBrowser();
+    server = await startServer({ script: SCRIPT, serverFile: KEYS, pageDirectory: BUILT_PAGE });
+  });
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]();
+    await browser?.close();
+  });
+
+  it("asks for an operator's key, says why it takes no other, and logs out", async () => {
+    await using opened = await openPage(browser, server.url);
+    const { page, allow } = opened;
+    allow(/status of 40[13]/);
+    const dialog = page.getByRole("dialog", { name: "Log in" });
+    await dialog.waitFor();
+    expect(await axeViolations(page)).toEqual([]);
+    for (const [key, problem] of [
+      ["nobody-has-this-key-0123456789", "The server does not know this key."],
+      [CALLER, "This key is no operator's"],
+    ] as const) {
+      await dialog.getByLabel("Key").fill(key);
+      await dialog.getByRole("button", { name: "Log in" }).click();
+      await dialog.getByText(problem).waitFor();
+    }
+    await dialog.getByLabel("Key").fill(OPERATOR);
+    await page.keyboard.press("Enter");
+    await dialog.waitFor({ state: "hidden" });
+    await page.getByRole("heading", { name: /^No turn in flight/ }).waitFor();
+
+    await page.getByRole("button", { name: "Log out ops" }).click();
+    await dialog.waitFor();
+    expect(await page.getByRole("heading", { name: /^No turn in flight/ }).count()).toBe(0);
+  });
+
+  it("asks again when the login has ended elsewhere, and goes on where it was", async () => {
+    await using opened = await openPage(browser, `${server.url}/#/fleet`);
+    const { page, allow } = opened;
+    allow(/status of 401/);
+    const dialog = page.getByRole("dialog", { name: "Log in" });
+    await dialog.getByLabel("Key").fill(OPERATOR);
+    await page.keyboard.press("Enter");
+    await page.getByText(/^1 replica of 1/).waitFor();
+    // As another window of this browser does; its streams end with it.
+    await page.evaluate(`fetch("/console/session", { method: "DELETE" })`);
+    await dialog.waitFor();
+    await page.getByText(/^1 replica of 1/).waitFor();
+    await dialog.getByLabel("Key").fill(OPERATOR);
+    await page.keyboard.press("Enter");
+    await dialog.waitFor({ state: "hidden" });
+    expect(new URL(page.url()).hash).toBe("#/fleet");
+  });
+});
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
