@@ -61,13 +61,8 @@ function Caller() {
   const known = session.value;
   if (known === null || !known.auth || known.caller === null) return null;
   return (
-    <button
-      type="button"
-      class="button button-small"
-      aria-label={`Log out ${known.caller.id}`}
-      onClick={() => void logout()}
-    >
-      {known.caller.id} ⏻
+    <button type="button" class="button button-small" onClick={() => void logout()}>
+      Log out {known.caller.id}
     </button>
   );
 }

@@ -146,8 +146,8 @@ function frameOf(width: number): Frame {
   const isNarrow = width < NARROW_PX;
   const height = isNarrow ? 330 : Math.round(clamp(width * 0.43, 340, 440));
   const [top, keel] = isNarrow ? [64, height - 22] : [92, height - 34];
-  const [left, right] = isNarrow ? [10, width - 12] : [30, width - 190];
-  const [stern, bow] = isNarrow ? [10, 42] : [56, 96];
+  const [left, right] = isNarrow ? [9, width - 12] : [30, width - 190];
+  const [stern, bow] = isNarrow ? [16, 42] : [56, 96];
   const hold = {
     x: left + stern,
     y: top,
@@ -162,7 +162,7 @@ function frameOf(width: number): Frame {
 function shipOf({ left, right, hold, isNarrow }: Frame) {
   const deck = hold.y;
   const keel = hold.y + hold.height + 12;
-  const [rake, bulwark, counter] = isNarrow ? [8, 12, 6] : [26, 20, 18];
+  const [rake, bulwark, counter, bilge] = isNarrow ? [8, 12, 6, 18] : [26, 20, 18, 30];
   const hullPath = [
     `M${left - counter} ${deck - 8}`,
     `L${hold.x + 6} ${deck - 8} L${hold.x + 10} ${deck}`,
@@ -170,8 +170,8 @@ function shipOf({ left, right, hold, isNarrow }: Frame) {
     `Q${right - 12} ${deck - bulwark * 0.8} ${right + rake} ${deck - bulwark}`,
     `Q${right + rake * 0.3} ${deck + (keel - deck) * 0.35} ${right - 6} ${keel - 34}`,
     `Q${right - 12} ${keel} ${right - 48} ${keel}`,
-    `L${left + 34} ${keel}`,
-    `Q${left + 8} ${keel} ${left + 4} ${keel - 30}`,
+    `L${left + bilge} ${keel}`,
+    `Q${left + 5} ${keel} ${left + 4} ${keel - bilge}`,
     `L${left} ${deck + 34} Z`,
   ].join(" ");
   const scale = isNarrow ? 0.62 : 1;
