@@ -12,6 +12,7 @@
 import { balloons } from "./balloons.ts";
 import { bursts } from "./bursts.ts";
 import { carry } from "./carry.ts";
+import { consoleBench } from "./console.ts";
 import { erlangCheck } from "./erlang-check.ts";
 import { fleet } from "./fleet.ts";
 import { guardSim } from "./guard-sim.ts";
@@ -58,6 +59,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   erlangCheck,
   retries,
   fleet,
+  consoleBench,
 ];
 
 const words = process.argv.slice(2);

@@ -1,0 +1,310 @@
+/**
+ * What the console costs: the server with five pages open and with none, the browser under a flood
+ * of events, and those who load it.
+ *
+ * @module
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import type { Browser, Page } from "playwright-core";
+import { type PageWeight, scaleOf, startBrowser } from "./browser.ts";
+import { type Flood, startFlood } from "./feed-flood.ts";
+import { table } from "./page.ts";
+import { plotOf } from "./plot.ts";
+import {
+  cpuMsOf,
+  EXAMPLE_AGENT,
+  type RunningServer,
+  scratchDirectory,
+  startModel,
+  startServer,
+} from "./processes.ts";
+import { atLeast, atMost, type Benchmark, type Claim, type Size } from "./result.ts";
+import { median } from "./statistics.ts";
+
+const BUILT = fileURLToPath(new URL("../build/console/", import.meta.url));
+const PAGES = 5;
+const EVENTS_PER_SECOND = 2_000;
+/** A session goes through all views again and again; weighed is always the first. */
+const VIEWS = ["#/turns", "#/sessions", "#/chat", "#/fleet", "#/"];
+const MIB = 2 ** 20;
+
+/** Each round looks at a server for so long, and all rounds are alike. */
+const SIZES = {
+  full: { rounds: 6, roundMs: 20_000, floodMs: 300_000, weighEachMs: 10_000 },
+  small: { rounds: 1, roundMs: 5_000, floodMs: 20_000, weighEachMs: 4_000 },
+} as const;
+
+/** CPU of the server, as part of one core. */
+interface Round {
+  readonly off: number;
+  readonly closed: number;
+  readonly open: number;
+}
+
+interface Weighed extends PageWeight {
+  readonly atMs: number;
+  /** Longest time between two frames since the last time. */
+  readonly gapMs: number;
+}
+
+interface Flooded {
+  readonly weights: readonly Weighed[];
+  readonly eventsPerSecond: number;
+  readonly waitingBytes: number;
+}
+
+export const consoleBench: Benchmark = {
+  name: "console",
+  summary:
+    "what the console costs: the server with 5 pages open and none, a page under 2,000 events a second",
+  hasSmall: true,
+  async run(report, signal, size) {
+    using scratch = scratchDirectory();
+    await using browser = await startBrowser();
+    await using model = await startModel(scratch.path, {
+      rules: [{ reply: [{ text: "Good morning." }] }],
+    });
+    const start = (name: string, isOn: boolean) =>
+      startServer({
+        agentFile: EXAMPLE_AGENT,
+        dataDirectory: join(scratch.path, name),
+        environment: { ...model.environment, PLIMSOLL_CONSOLE_ENABLED: String(isOn) },
+      });
+    await using shown = await start("shown", true);
+    await using hidden = await start("hidden", false);
+    const rounds = await timeRounds({ browser, shown, hidden, size, report, signal });
+    await using flood = await startFlood(shown.url, EVENTS_PER_SECOND);
+    const flooded = await floodPage(browser, flood, { size, report, signal });
+    return outcomeOf(rounds, flooded, size);
+  },
+};
+
+interface Timing {
+  readonly browser: Browser;
+  readonly shown: RunningServer;
+  readonly hidden: RunningServer;
+  readonly size: Size;
+  readonly report: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+async function timeRounds({ browser, shown, hidden, size, report, signal }: Timing) {
+  const { rounds: count, roundMs } = SIZES[size];
+  const rounds: Round[] = [];
+  // What is loaded with the first page is no matter of the rounds.
+  await withPages(browser, shown.url, () => delay(2_000, undefined, { signal }));
+  for (let round = 0; round < count; round += 1) {
+    const off = await loadOf(hidden.pid, roundMs, signal);
+    const closed = await loadOf(shown.pid, roundMs, signal);
+    const open = await withPages(browser, shown.url, () => loadOf(shown.pid, roundMs, signal));
+    rounds.push({ off, closed, open });
+    report(`  switched off ${percent(off)}, no page ${percent(closed)}, 5 pages ${percent(open)}`);
+  }
+  return rounds;
+}
+
+async function withPages<T>(browser: Browser, url: string, use: () => Promise<T>): Promise<T> {
+  const context = await browser.newContext();
+  try {
+    for (let opened = 0; opened < PAGES; opened += 1) await openPage(await context.newPage(), url);
+    return await use();
+  } finally {
+    await context.close();
+  }
+}
+
+/** Resolves when it shows the load line. */
+async function openPage(page: Page, url: string): Promise<void> {
+  await page.goto(url);
+  await page
+    .getByText(/turns? in flight/)
+    .first()
+    .waitFor();
+}
+
+async function loadOf(pid: number, forMs: number, signal: AbortSignal): Promise<number> {
+  const beganAtMs = performance.now();
+  const before = cpuMsOf(pid);
+  await delay(forMs, undefined, { signal });
+  return (cpuMsOf(pid) - before) / (performance.now() - beganAtMs);
+}
+
+async function floodPage(
+  browser: Browser,
+  flood: Flood,
+  { size, report, signal }: Pick<Timing, "size" | "report" | "signal">,
+): Promise<Flooded> {
+  const { floodMs, weighEachMs } = SIZES[size];
+  const page = await (await browser.newContext()).newPage();
+  await openPage(page, flood.url);
+  await page.evaluate(WATCH_FRAMES);
+  const scale = await scaleOf(page);
+  const beganAtMs = performance.now();
+  const before = flood.written;
+  const weights: Weighed[] = [];
+  for (let view = 0; performance.now() - beganAtMs < floodMs;) {
+    for (const end = performance.now() + weighEachMs; performance.now() < end; view += 1) {
+      await page.evaluate(`location.hash = ${JSON.stringify(VIEWS[view % VIEWS.length])}`);
+      await delay(weighEachMs / VIEWS.length, undefined, { signal });
+    }
+    await page.evaluate('location.hash = "#/"');
+    const gapMs = await page.evaluate<number>("window.longestGapMs()");
+    const weight = await scale.weigh();
+    await page.evaluate("window.longestGapMs()");
+    weights.push({ ...weight, gapMs, atMs: performance.now() - beganAtMs });
+    report(
+      `  ${(weight.heapBytes / MIB).toFixed(1)} MiB, ${weight.nodes} nodes, frames ${gapMs.toFixed(0)} ms apart at most`,
+    );
+  }
+  const eventsPerSecond = ((flood.written - before) * 1000) / (performance.now() - beganAtMs);
+  return { weights, eventsPerSecond, waitingBytes: flood.waitingBytes };
+}
+
+/** The longest time between two frames since it was asked last. */
+const WATCH_FRAMES = `{
+  let last = performance.now();
+  let longest = 0;
+  const frame = () => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+  window.longestGapMs = () => {
+    const told = longest;
+    longest = 0;
+    last = performance.now();
+    return told;
+  };
+}`;
+
+function outcomeOf(rounds: readonly Round[], flooded: Flooded, size: Size) {
+  const bytes = gzippedBytes();
+  return {
+    claims: claimsOf(rounds, flooded, bytes, size),
+    data: { rounds, flooded, gzippedBytes: bytes },
+    sections: sectionsOf(rounds, flooded),
+    pictures: { "console-memory.svg": plotOfWeights(flooded.weights) },
+  };
+}
+
+function claimsOf(
+  rounds: readonly Round[],
+  { weights, eventsPerSecond, waitingBytes }: Flooded,
+  bytes: number,
+  size: Size,
+): Claim[] {
+  const medianOf = (figure: (round: Round) => number) => median(rounds.map(figure));
+  const open = medianOf((round) => round.open - round.closed);
+  const closed = medianOf((round) => round.closed - round.off);
+  const mib = (value: number) => `${(value / MIB).toFixed(2)} MiB`;
+  const growth = growthOf(weights, ({ heapBytes }) => heapBytes);
+  const nodes = growthOf(weights, (weight) => weight.nodes);
+  const held = [
+    atMost(
+      "The page as it is loaded, all files gzipped",
+      90,
+      bytes / 1024,
+      (kib) => `${kib.toFixed(1)} KiB`,
+    ),
+    atMost("CPU that 5 open pages cost the server, of one core", 0.01, open, percent),
+    atMost(
+      "CPU that it costs with no page open, against one that is switched off",
+      0.001,
+      closed,
+      percent,
+    ),
+    atLeast(
+      "Events a second that a page is sent",
+      0.98 * EVENTS_PER_SECOND,
+      eventsPerSecond,
+      (rate) => rate.toFixed(0),
+    ),
+    atMost("What the page has not read at the end", MIB, waitingBytes, mib),
+  ];
+  // What a page holds settles within the first fifth of the time: too short in a small run.
+  if (size === "small") return held;
+  return [
+    ...held,
+    atMost("Heap of the page: the last fifth of the time against the second", 2 * MIB, growth, mib),
+    atMost("Nodes of its document, the same", 100, nodes, (count) => count.toFixed(0)),
+    atMost(
+      "Most heap that the page held",
+      64 * MIB,
+      Math.max(...weights.map(({ heapBytes }) => heapBytes)),
+      mib,
+    ),
+  ];
+}
+
+/** Of the medians of two fifths of the time. */
+function growthOf(weights: readonly Weighed[], figure: (weight: Weighed) => number): number {
+  const fifth = Math.max(1, Math.floor(weights.length / 5));
+  const medianOf = (some: readonly Weighed[]) => median(some.map(figure));
+  return medianOf(weights.slice(-fifth)) - medianOf(weights.slice(fifth, 2 * fifth));
+}
+
+function gzippedBytes(): number {
+  return readdirSync(BUILT, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => gzipSync(readFileSync(join(entry.parentPath, entry.name)), { level: 9 }).length)
+    .reduce((sum, length) => sum + length, 0);
+}
+
+function sectionsOf(rounds: readonly Round[], { weights }: Flooded): string[] {
+  const gaps = weights.map(({ gapMs }) => gapMs);
+  return [
+    "Two servers that do nothing, one with the console switched off; the other one is watched with no " +
+      `page open and with ${PAGES}, in turns. CPU of the server's process, as part of one core.`,
+    table(
+      ["round", "switched off", "no page", `${PAGES} pages`],
+      rounds.map(({ off, closed, open }, at) => [
+        String(at + 1),
+        percent(off),
+        percent(closed),
+        percent(open),
+      ]),
+    ),
+    `Then a page that goes through all its views is told of 200 turns at once, in ${EVENTS_PER_SECOND} ` +
+      "events a second, by something that stands for a replica far busier than any. Weighed after a " +
+      `collection of garbage, on the first view. Frames were at most ${median(gaps).toFixed(0)} ms apart ` +
+      `in the median of ${gaps.length} times, with drawing by software on the machine below.`,
+    "![](console-memory.svg)",
+  ];
+}
+
+function plotOfWeights(weights: readonly Weighed[]): string {
+  const lineOf = (figure: (weight: Weighed) => number) =>
+    weights.map((weight) => [weight.atMs / 1000, figure(weight)] as const);
+  return plotOf({
+    title: "A page under 2,000 events a second",
+    xTitle: "seconds",
+    panels: [
+      {
+        title: "Heap, MiB",
+        lines: [
+          {
+            label: "heap",
+            colour: "blue",
+            style: "area",
+            points: lineOf(({ heapBytes }) => heapBytes / MIB),
+          },
+        ],
+      },
+      {
+        title: "Nodes of the document",
+        lines: [{ label: "nodes", colour: "teal", points: lineOf(({ nodes }) => nodes) }],
+      },
+    ],
+  });
+}
+
+function percent(ratio: number): string {
+  return `${(100 * ratio).toFixed(2)} %`;
+}
