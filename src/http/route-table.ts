@@ -12,6 +12,7 @@ import { consoleSessionRoutes } from "./routes/console-session.ts";
 import { feedRoutes } from "./routes/feed.ts";
 import { frontRoutes } from "./routes/front.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { replicaRoutes } from "./routes/replicas.ts";
 import { retentionRoutes } from "./routes/retention.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { turnRoutes } from "./routes/turns.ts";
@@ -27,7 +28,12 @@ export function routeTable(parts: ServerParts): readonly Route[] {
     ...operationRoutes(parts),
     ...feedRoutes(parts),
     ...frontRoutes(parts),
-    ...(parts.config.console.isEnabled ? consoleSessionRoutes(parts) : []),
+    ...(parts.config.console.isEnabled ? consoleRoutes(parts) : []),
   ];
   return [...routes, openApiRoute(routes, parts)];
+}
+
+/** What there is for the console alone. */
+function consoleRoutes(parts: ServerParts): Route[] {
+  return [...consoleSessionRoutes(parts), ...replicaRoutes(parts)];
 }

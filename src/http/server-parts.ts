@@ -24,6 +24,7 @@ import type { ServedAgent } from "../turn/served-agent.ts";
 import type { WarmReason } from "../turn/warm-session.ts";
 import type { Authenticator, LoginDoor } from "./auth.ts";
 import type { ConsolePage } from "./console/console-page.ts";
+import type { Relays } from "./console/relays.ts";
 import type { OpenExports } from "./open-exports.ts";
 
 export interface ServerParts {
@@ -40,6 +41,8 @@ export interface ServerParts {
   readonly authenticator: Authenticator;
   /** Where operators log in to the console; null where there is nothing to log in to. */
   readonly door: LoginDoor | null;
+  /** Feeds of other replicas. */
+  readonly relays: Relays;
   /** What browsers are shown. */
   readonly page: ConsolePage;
   /** Starts a process for the session's next turn, if it can, and says what came of it. */

@@ -230,7 +230,8 @@ export const ERRORS = {
     retryable: true,
     title: "It has too many readers",
     remedy:
-      "Let one of its readers leave first; the limit of a turn is `journal.readers`, of the feed 16",
+      "Let one of its readers leave first; the limit of a turn is `journal.readers`, of the feed 16, " +
+      "of the feeds of other replicas together 64",
   },
   too_many_logins: {
     status: 429,
@@ -275,6 +276,20 @@ export const ERRORS = {
     retryable: true,
     title: "The replica cannot take turns yet",
     remedy: "See GET /readyz for the reason",
+  },
+  replica_not_found: {
+    status: 404,
+    fault: "caller",
+    retryable: false,
+    title: "No other replica has this name",
+    remedy: "GET /v1/replicas lists those that `console.replicas` names",
+  },
+  replica_unavailable: {
+    status: 502,
+    fault: "upstream",
+    retryable: true,
+    title: "Another replica does not give its feed",
+    remedy: "See whether it runs, and compare `console.replicas` with its address and `auth.keys`",
   },
   agent_start_failed: {
     status: 502,

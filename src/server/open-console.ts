@@ -11,6 +11,7 @@ import { Authenticator, type LoginDoor } from "../http/auth.ts";
 import { ConsolePage, PAGE_DIRECTORY } from "../http/console/console-page.ts";
 import { LoginCookie } from "../http/console/login-cookie.ts";
 import { Logins } from "../http/console/logins.ts";
+import { Relays } from "../http/console/relays.ts";
 import type { ServerParts } from "../http/server-parts.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import type { DataDirectory } from "../session/data-directory.ts";
@@ -31,7 +32,7 @@ interface ConsoleDeps {
   readonly pageDirectory?: URL;
 }
 
-export type ConsoleParts = Pick<ServerParts, "page" | "door" | "authenticator">;
+export type ConsoleParts = Pick<ServerParts, "page" | "door" | "authenticator" | "relays">;
 
 /** Never rejects: at worst everybody has to log in again. */
 export async function openConsole(deps: ConsoleDeps): Promise<ConsoleParts & AsyncDisposable> {
@@ -44,6 +45,7 @@ export async function openConsole(deps: ConsoleDeps): Promise<ConsoleParts & Asy
     page: new ConsolePage(pageDirectory),
     door,
     authenticator: new Authenticator(config.auth, door),
+    relays: new Relays(config.console.replicas),
     async [Symbol.asyncDispose]() {
       await logins?.[Symbol.asyncDispose]();
     },

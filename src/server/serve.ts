@@ -120,6 +120,7 @@ async function serveEngine(
   await exported;
   // Only now, since whoever watches is to see the last turn end.
   feed[Symbol.dispose]();
+  parts.relays[Symbol.dispose]();
   await ready;
   log.info("Stopped");
 }

@@ -16,7 +16,7 @@ export function LoginDialog() {
   useSignalEffect(() => {
     // A login ends while the page is open: the feed is the first to hear of it.
     const isDenied = feed.connection.value.kind === "denied";
-    if (isDenied && session.value?.auth === true) isLoginOpen.value = true;
+    if (isDenied && session.peek()?.auth === true) isLoginOpen.value = true;
   });
   useSignalEffect(() => {
     if (isLoginOpen.value) dialog.current?.showModal();
@@ -40,10 +40,15 @@ export function LoginDialog() {
       ref={dialog}
       aria-labelledby="login-title"
       onCancel={(event) => event.preventDefault()}
+      onClose={() => {
+        // Browsers let nobody keep them from closing it twice.
+        if (isLoginOpen.peek()) dialog.current?.showModal();
+      }}
     >
       <form class="stack" onSubmit={(event) => void submit(event)}>
         <h2 id="login-title">Log in</h2>
         <p class="soft">This page is for operators: it needs a key with the role “operator”.</p>
+        <input type="text" name="username" autocomplete="username" value="operator" hidden />
         <label class="stack">
           Key
           <input

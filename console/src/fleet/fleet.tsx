@@ -70,7 +70,7 @@ function Replica({ member, shed }: { readonly member: Member; readonly shed: num
           {event === null && problem === null ? "not heard yet" : state}
         </span>
       </div>
-      {problem !== null && <p class="fleet-problem">It is not reached: {problem}.</p>}
+      {problem !== null && <p class="fleet-problem">{problem}.</p>}
       <Hull feed={feed} name={name} nowMs={nowMs.value} />
       <p>
         {event !== null && `${headlineText(event.capacity)}. `}
@@ -123,7 +123,7 @@ function figuresOf({ name, feed }: Member): ReplicaFigures {
 /** Why nothing is heard of a replica; null where something is, or will be. */
 function problemOf(state: ConnectionState): string | null {
   if (state.kind === "waiting") return state.reason;
-  return state.kind === "denied" ? "the key for it is not accepted" : null;
+  return state.kind === "denied" ? "This page is not let in" : null;
 }
 
 /** Whether a replica of the list is the one that has sent the page. */

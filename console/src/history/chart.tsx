@@ -26,6 +26,8 @@ export interface ChartProps {
   readonly toMs: number;
   readonly series: readonly Series[];
   readonly text: (value: number) => string;
+  /** Between two marks of the axis: one of these. */
+  readonly steps: readonly number[];
 }
 
 const HEIGHT_PX = 170;
@@ -109,7 +111,8 @@ function optionsOf(
       axis({
         size: 66,
         space: 34,
-        values: (_, marks) => marks.map((at) => latest.current.text(at)),
+        incrs: [...latest.current.steps],
+        values: (_, marks) => marks.map((at) => (at === 0 ? "0" : latest.current.text(at))),
       }),
     ],
     series: [

@@ -12,6 +12,10 @@ import { type HistoryWindow, type Summary, summaryOf, windowOf } from "./window.
 
 const MINUTES = [5, 60] as const;
 
+const COUNTS = [1, 10, 100, 1000, 10_000, 100_000].flatMap((unit) => [unit, 2 * unit, 5 * unit]);
+/** 64 MiB to 64 TiB. */
+const SIZES = Array.from({ length: 21 }, (_, index) => 2 ** (26 + index));
+
 export function HistorySection() {
   const minutes = useSignal<(typeof MINUTES)[number]>(5);
   const window = useComputed(() => windowOf(feed.history.value, minutes.value, nowMs.value));
@@ -54,6 +58,7 @@ function chartsOf(window: HistoryWindow, summary: Summary): readonly ChartProps[
       title: "Memory",
       summary: summary.memory,
       text: bytesText,
+      steps: SIZES,
       series: [
         { name: "committed", look: "committed", shape: "area", values: window.committedBytes },
         { name: "used", look: "used", shape: "line", values: window.usedBytes },
@@ -66,6 +71,7 @@ function chartsOf(window: HistoryWindow, summary: Summary): readonly ChartProps[
       title: "Turns",
       summary: summary.turns,
       text: count,
+      steps: COUNTS,
       series: [
         { name: "in flight", look: "committed", shape: "area", values: window.inflight },
         { name: "would fit", look: "line", shape: "step", values: window.turnsThatFit },
@@ -76,6 +82,7 @@ function chartsOf(window: HistoryWindow, summary: Summary): readonly ChartProps[
       title: "Shed",
       summary: summary.shed,
       text: count,
+      steps: COUNTS,
       series: [{ name: "turns a step", look: "shed", shape: "bars", values: window.shed }],
     },
     {
@@ -83,6 +90,7 @@ function chartsOf(window: HistoryWindow, summary: Summary): readonly ChartProps[
       title: "First token",
       summary: summary.firstToken,
       text: durationText,
+      steps: COUNTS,
       series: [{ name: "median", look: "used", shape: "points", values: window.firstTokenMs }],
     },
   ];

@@ -107,7 +107,10 @@ export class Logins implements AsyncDisposable {
     const login = this.#logins.get(sha256(word));
     if (login === undefined) return undefined;
     const key = this.#keys.get(login.keyHash);
-    if (key === undefined || login.endsAtMs <= nowMs) return void this.#end(login);
+    if (key === undefined || login.endsAtMs <= nowMs) {
+      this.#end(login);
+      return undefined;
+    }
     return { key, hold: (response) => this.#hold(login, response, nowMs) };
   }
 
