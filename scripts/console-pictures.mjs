@@ -135,9 +135,9 @@ async function takePictures(url) {
     const page = await context.newPage();
     await page.goto(url);
     await page.locator(".hull-ship").waitFor();
-    sendMany(url, BURST, 12);
+    sendMany(url, BURST, 22);
     // All of them have been decided, and those on board have filled.
-    await delay(9000);
+    await delay(16_000);
     const path = join(isDraft ? tmpdir() : folder, `${name}.png`);
     await page.screenshot({ path });
     console.log(path);

@@ -137,10 +137,11 @@ describe("a turn on board", () => {
   });
 
   it("is on the picture once its memory counts: from its process, or while it waits for one", () => {
+    const ending = [{ stage: "ending", sinceMs: START_MS } as const];
     const live = new Map([
       ["waits", turn("waits", { processSource: null })],
-      ["came later", turn("came later", { processSource: null, startedAtMs: START_MS + 1 })],
-      ["has gone", turn("has gone")],
+      ["came later", turn("came later", { startedAtMs: START_MS + 1 })],
+      ["its processes are gone", turn("its processes are gone", { stages: ending })],
     ]);
     const { turns } = cargoOf(event(capacity({ turns: [tree("runs")] })), live);
     expect(turns.map(({ turnId }) => turnId)).toEqual(["runs", "waits"]);

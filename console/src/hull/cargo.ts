@@ -90,8 +90,8 @@ function turnsOf(
     }
   }
   const waiting = [...live.values()].filter(
-    ({ turnId, startedAtMs, processSource }) =>
-      startedAtMs <= atMs && processSource === null && !processes.has(turnId),
+    ({ turnId, startedAtMs, stages }) =>
+      startedAtMs <= atMs && !processes.has(turnId) && stages.at(-1)?.stage !== "ending",
   );
   const ids = [...processes.keys(), ...waiting.map(({ turnId }) => turnId)];
   return ids.map((turnId) => turnOf(turnId, processes.get(turnId), live.get(turnId)));

@@ -30,11 +30,14 @@ const CHROMIUM = (process.env["PATH"] ?? "")
 /** Long, for a machine that has much else to do; no test is about it. */
 const WITHIN_MS = 60_000;
 
-export async function startBrowser(): Promise<Browser & AsyncDisposable> {
+/** @param more Further arguments of Chromium. */
+export async function startBrowser(
+  more: readonly string[] = [],
+): Promise<Browser & AsyncDisposable> {
   return await chromium.launch({
     ...(CHROMIUM !== undefined && { executablePath: CHROMIUM }),
     // In a container it runs as root, with little shared memory.
-    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", ...more],
   });
 }
 
