@@ -63,7 +63,7 @@ export function Chart(props: ChartProps) {
     <section class="chart card">
       <div class="row">
         <h3 class="grow">{title}</h3>
-        <span class="soft small">{atMs === undefined ? "now" : clock(atMs)}</span>
+        <time class="soft small">{atMs === undefined ? "now" : clock(atMs)}</time>
       </div>
       <ul class="chart-keys" ref={keys}>
         {series.map(({ name, look, values }) => {

@@ -6,7 +6,7 @@
 
 import type { FeedTurn } from "../../../src/protocol/feed.ts";
 import type { CapacityEvent } from "../feed/capacity.ts";
-import { cargoOf } from "../hull/cargo.ts";
+import { cargoOf, type TurnCargo } from "../hull/cargo.ts";
 import { weightBytes } from "../hull/words.ts";
 import { bytesText, countText } from "../ui/format.ts";
 
@@ -43,11 +43,6 @@ function linesOf(event: CapacityEvent, live: ReadonlyMap<string, FeedTurn>): rea
   const { capacity } = event;
   const cargo = cargoOf(event, live);
   const { kept, memory } = capacity;
-  const heldBytes = cargo.turns.reduce((sum, turn) => sum + (turn.heldBytes ?? 0), 0);
-  const turnsNote =
-    cargo.turns.length === 0
-      ? `next: ${bytesText(capacity.nextTurnBytes)}`
-      : `${countText(cargo.turns.length, "turn")} ${cargo.turns.length === 1 ? "holds" : "hold"} ${bytesText(heldBytes)}`;
   const keptBytes = cargo.restingBytes + cargo.keptBytes;
   const lines: (Line | false)[] = [
     {
@@ -62,20 +57,40 @@ function linesOf(event: CapacityEvent, live: ReadonlyMap<string, FeedTurn>): rea
       bytes: keptBytes,
       note: `${countText(kept.residents, "resident")}, ${countText(kept.spares, "spare")}`,
     },
-    { kind: "turn", name: "Turns", bytes: weightBytes(cargo), note: turnsNote },
+    {
+      kind: "turn",
+      name: "Turns",
+      bytes: weightBytes(cargo),
+      note: turnsNote(cargo.turns, capacity.nextTurnBytes),
+    },
     {
       kind: "pool",
       name: "Pool",
       bytes: cargo.poolBytes + cargo.otherBytes,
       note: "for turns that outgrow their prediction",
     },
-    { kind: "headroom", name: "Headroom", bytes: cargo.headroomBytes, note: "before the line" },
+    {
+      kind: "headroom",
+      name: "Headroom",
+      bytes: cargo.headroomBytes,
+      note: `before the line at ${bytesText(cargo.loadLineBytes)}`,
+    },
     {
       kind: "reserve",
       name: "Kept free",
       bytes: cargo.limitBytes - cargo.loadLineBytes,
-      note: "above the line",
+      note: `above the line, up to ${bytesText(cargo.limitBytes)}`,
     },
   ];
   return lines.filter((line) => line !== false);
+}
+
+function turnsNote(turns: readonly TurnCargo[], nextTurnBytes: number): string {
+  if (turns.length === 0) return `next: ${bytesText(nextTurnBytes)}`;
+  const heldBytes = turns.reduce((sum, turn) => sum + (turn.heldBytes ?? 0), 0);
+  const over = turns.filter(
+    (turn) => (turn.heldBytes ?? 0) > turn.predictedBytes && !turn.isClosing,
+  );
+  const text = `${countText(turns.length, "turn")} ${turns.length === 1 ? "holds" : "hold"} ${bytesText(heldBytes)}`;
+  return over.length === 0 ? text : `${text}; ${over.length} more than predicted`;
 }

@@ -3,6 +3,7 @@
  * under the page.
  * Method: a real server with real turns of the scripted model, a real Chromium.
  */
+import type { Page, Request } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { monotonicMs } from "../../../src/lib/monotonic-clock.ts";
@@ -114,6 +115,38 @@ describe.skipIf(!hasChromium)("the load line", () => {
     expect(await opened.page.evaluate("document.getAnimations().length")).toBe(0);
   });
 
+  it("shows the figures of the time that is pointed at in all charts", async () => {
+    await using opened = await openPage(browser, server.url);
+    const { page } = opened;
+    const chart = page.getByRole("img", { name: /^Turns: At most/ });
+    await chart.waitFor();
+    const times = page.locator(".chart time");
+    expect(await times.allTextContents()).toEqual(["now", "now", "now", "now"]);
+    // At its right there is what has just happened.
+    const box = await chart.boundingBox();
+    await chart.hover({ position: { x: (box?.width ?? 0) - 12, y: 60 } });
+    await expect
+      .poll(() => times.allTextContents())
+      .toEqual(Array(4).fill(expect.stringMatching(/^\d\d:\d\d:\d\d$/)));
+  });
+
+  it("is not connected while nobody has seen it for half a minute", async () => {
+    await using opened = await openPage(browser, server.url);
+    const { page, allow } = opened;
+    allow(/ERR_ABORTED/);
+    await page.clock.install();
+    await page.reload();
+    await page.getByRole("heading", { name: "No turn in flight, 2 fit" }).waitFor();
+    const isFeed = (request: Request) => request.url().endsWith("/v1/feed");
+    const closed = page.waitForEvent("requestfailed", isFeed);
+    await hide(page, true);
+    await page.clock.fastForward(31_000);
+    await closed;
+    const again = page.waitForRequest(isFeed);
+    await hide(page, false);
+    await again;
+  });
+
   it("goes on with the theme that was chosen", async () => {
     await using opened = await openPage(browser, server.url, { colorScheme: "light" });
     const { page } = opened;
@@ -126,6 +159,28 @@ describe.skipIf(!hasChromium)("the load line", () => {
     await page.reload();
     await page.getByRole("button", { name: /^Theme: dark/ }).waitFor();
     expect(await colour()).toBe(dark);
+  });
+});
+
+describe.skipIf(!hasChromium)("a replica that drains", () => {
+  it("is said to, until its last turn has ended", async () => {
+    await using browser = await startBrowser();
+    await using server = await startServer({
+      script: SCRIPT,
+      settings: { ...TWO_TURNS, "drain.grace": "2m" },
+      pageDirectory: BUILT_PAGE,
+    });
+    await stream(server, "Hang");
+    await using opened = await openPage(browser, server.url);
+    const { page, allow } = opened;
+    allow(/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET/);
+    await page.getByRole("button", { name: /^Turn of helper/ }).waitFor();
+    const stopped = server.stop();
+    await page.getByText("The replica is draining").waitFor();
+    await page.getByRole("heading", { name: "1 turn in flight, and none are taken" }).waitFor();
+    await cancelAll(server);
+    await stopped;
+    await page.getByText("The connection is lost").waitFor();
   });
 });
 
@@ -152,6 +207,14 @@ describe.skipIf(!hasChromium)("a replica that is started again under the page", 
     expect(await page.getByText("The connection is lost").count()).toBe(0);
   });
 });
+
+/** As when another tab is chosen, which no debugger can do to a headless browser. */
+async function hide(page: Page, isHidden: boolean): Promise<void> {
+  await page.evaluate(`
+    Object.defineProperty(document, "hidden", { configurable: true, value: ${isHidden} });
+    document.dispatchEvent(new Event("visibilitychange"));
+  `);
+}
 
 async function cancelAll({ url }: { readonly url: string }): Promise<void> {
   const answer = await fetch(`${url}/v1/turns`);
