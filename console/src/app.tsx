@@ -16,6 +16,7 @@ import { LoadLineView } from "./load-line/load-line.tsx";
 import { LoginDialog } from "./access/login.tsx";
 import { route } from "./router.ts";
 import { SessionsView } from "./sessions/sessions-view.tsx";
+import { Shortcuts } from "./shortcuts.tsx";
 import { TurnsView } from "./turns/turns-view.tsx";
 
 /** A view is shown for its first word of the address. A new one is a line here. */
@@ -43,6 +44,7 @@ export function App() {
       <Banners />
       <Outlet />
       <LoginDialog />
+      <Shortcuts />
     </>
   );
 }

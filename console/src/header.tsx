@@ -6,6 +6,7 @@
 
 import { logout, session } from "./access/session.ts";
 import { hrefOf, route } from "./router.ts";
+import { ShortcutsButton } from "./shortcuts.tsx";
 import { chooseTheme, theme, THEMES } from "./theme.ts";
 
 interface HeaderProps {
@@ -34,6 +35,7 @@ export function Header({ views }: HeaderProps) {
             ))}
           </ul>
         </nav>
+        <ShortcutsButton />
         <ThemeButton />
         <Caller />
       </div>

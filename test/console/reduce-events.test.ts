@@ -139,7 +139,7 @@ describe("a conversation from events", () => {
         const rest = await read(await bytesOf(events, lastEventId, snapshot));
         expect(play(conversation, rest)).toEqual(whole);
       }),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
 

@@ -82,7 +82,12 @@ function Head({ now, agent }: PartProps) {
         <h1 class="grow">Chat</h1>
         <label class="row chat-agent">
           <span class="soft">Agent</span>
-          <select class="field" value={name} onChange={(event) => begin(event.currentTarget.value)}>
+          <select
+            class="field"
+            aria-label="Agent"
+            value={name}
+            onChange={(event) => begin(event.currentTarget.value)}
+          >
             {agent === undefined ? <option value={name}>{name}</option> : null}
             {agents.value?.map((one) => (
               <option key={one.name} value={one.name}>
@@ -97,7 +102,9 @@ function Head({ now, agent }: PartProps) {
       </div>
       <p class="soft small">
         {agent === undefined ? "This agent is not served here." : agentText(agent)}{" "}
-        {sessionId === null ? null : <a href={hrefOf("sessions", [sessionId])}>Its session</a>}
+        {sessionId === null ? null : (
+          <a href={hrefOf("sessions", [sessionId])}>Session of this conversation</a>
+        )}
       </p>
     </div>
   );

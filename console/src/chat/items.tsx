@@ -113,11 +113,11 @@ function Call({ item }: { readonly item: ToolItem }) {
     >
       {() => (
         <>
-          <h3 class="fold-title">Input</h3>
+          <p class="fold-title">Input</p>
           <pre class="fold-json" tabIndex={0}>
             {prettyJson(input)}
           </pre>
-          <h3 class="fold-title">Result</h3>
+          <p class="fold-title">Result</p>
           {result === null ? (
             <p class="soft">None yet.</p>
           ) : (

@@ -79,6 +79,7 @@ class LiveTalk implements Talk {
   readonly #end = new AbortController();
   /** Stops the waiting of a message that was refused. */
   #waiting = new AbortController();
+  #saidEarly: Omit<Message, "key"> | null = null;
   /** What the signal will be at the next frame. */
   #now: Conversation = NOTHING_SAID;
   #frame: number | null = null;
@@ -91,6 +92,8 @@ class LiveTalk implements Talk {
 
   say(message: Omit<Message, "key">): void {
     const { is } = this.phase.value;
+    // Who types faster than a conversation is read has said it all the same.
+    if (is === "loading") this.#saidEarly = message;
     if (is !== "idle" && is !== "refused") return;
     this.takeBack();
     const named = { ...message, key: crypto.randomUUID() };
@@ -265,6 +268,9 @@ class LiveTalk implements Talk {
   #idle(): void {
     this.#save(null, null);
     this.phase.value = { is: "idle" };
+    const early = this.#saidEarly;
+    this.#saidEarly = null;
+    if (early !== null) this.say(early);
   }
 
   #running(change: { turnId?: string; isCutOff?: boolean }): void {

@@ -72,11 +72,10 @@ function drawInline(token: MarkedToken): ComponentChildren {
   }
 }
 
-/** Below those of the page itself. */
+/** Below the one of the page, and never a level left out before it. */
 function drawHeading({ depth, tokens }: Tokens.Heading): ComponentChildren {
   const inner = drawTokens(tokens);
-  if (depth <= 1) return <h3>{inner}</h3>;
-  return depth === 2 ? <h4>{inner}</h4> : <h5>{inner}</h5>;
+  return depth <= 2 ? <h2>{inner}</h2> : <h3>{inner}</h3>;
 }
 
 function drawList({ ordered, start, items }: Tokens.List): ComponentChildren {

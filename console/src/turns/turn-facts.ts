@@ -112,10 +112,13 @@ export function spansOf({ stages, startedAtMs, endedAtMs }: FeedTurn, nowMs: num
   const endMs = Math.max(endedAtMs ?? nowMs, startedAtMs);
   const wholeMs = endMs - startedAtMs;
   if (wholeMs === 0) return [];
+  // A clock may have been put back meanwhile: nothing begins before what came before it has ended.
+  let atMs = startedAtMs;
   return stages.flatMap((one, index): Span[] => {
     if (one.stage === "ended") return [];
-    const fromMs = clamped(one.sinceMs, startedAtMs, endMs);
+    const fromMs = clamped(one.sinceMs, atMs, endMs);
     const toMs = clamped(stages[index + 1]?.sinceMs ?? endMs, fromMs, endMs);
+    atMs = toMs;
     if (toMs === fromMs) return [];
     return [
       {

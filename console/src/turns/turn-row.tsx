@@ -26,7 +26,7 @@ interface RowProps {
 export function TurnRow({ turn, hasTenants }: RowProps) {
   // Read also where a turn has ended: whoever reads a signal is only drawn again when it must be.
   const guardEvents = feed.guardEvents.value;
-  const atMs = turn.endedAtMs ?? nowMs.value;
+  const atMs = turn.endedAtMs ?? Math.max(nowMs.value, lastNewsMs(turn));
   const verdict = verdictOf(turn, guardEvents);
   const toolsEnded = toolsEndedText(turn);
   return (
@@ -45,20 +45,20 @@ export function TurnRow({ turn, hasTenants }: RowProps) {
         {hasTenants ? <span class="small soft turn-tenant"> {turn.tenant}</span> : null}
         <span class="small soft turn-since">{clockText(turn.startedAtMs)}</span>
       </Cell>
-      <Cell label="Time line" wide>
+      <Cell label="Time line" class="turn-wide">
         <TimeLine spans={spansOf(turn, atMs)} />
         <span class="small soft turn-times">
           {durationText(atMs - turn.startedAtMs)}
           {turn.firstTokenMs === null ? "" : `, first token ${durationText(turn.firstTokenMs)}`}
         </span>
       </Cell>
-      <Cell label="Tokens and cost">
+      <Cell label="Tokens" class="turn-figure">
         <Cost turn={turn} />
       </Cell>
-      <Cell label="Memory">
+      <Cell label="Memory" class="turn-figure">
         <Memory turn={turn} />
       </Cell>
-      <Cell label="Actions">
+      <Cell label="Actions" class="turn-acts">
         <Actions turn={turn} />
       </Cell>
     </tr>
@@ -67,17 +67,22 @@ export function TurnRow({ turn, hasTenants }: RowProps) {
 
 interface CellProps {
   readonly label: string;
-  readonly wide?: boolean;
+  readonly class?: string;
   readonly children: ComponentChildren;
 }
 
 /** The label is shown where there are no columns. */
-function Cell({ label, wide, children }: CellProps) {
+function Cell({ label, class: name, children }: CellProps) {
   return (
-    <td role="cell" data-label={label} class={wide === true ? "turn-wide" : undefined}>
+    <td role="cell" data-label={label} class={name}>
       {children}
     </td>
   );
+}
+
+/** The clock of the page ticks once a second; what was told since has happened all the same. */
+function lastNewsMs({ startedAtMs, firstTokenMs, stages }: FeedTurn): number {
+  return Math.max(startedAtMs + (firstTokenMs ?? 0), stages.at(-1)?.sinceMs ?? 0);
 }
 
 function Cost({ turn }: { readonly turn: FeedTurn }) {

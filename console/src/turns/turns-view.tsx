@@ -65,7 +65,7 @@ function TurnTable({ turns, hasTenants }: TableProps) {
     <table class="turns" role="table" aria-label="Turns, the newest first">
       <thead role="rowgroup">
         <tr role="row">
-          {["State", "Agent", "Time line", "Tokens and cost", "Memory"].map((name) => (
+          {["State", "Agent", "Time line", "Tokens", "Memory"].map((name) => (
             <th key={name} role="columnheader" scope="col">
               {name}
             </th>
@@ -131,6 +131,8 @@ interface ChoiceProps {
 
 function Choice({ label, name, filter, options }: ChoiceProps) {
   const value = filter[name];
+  // All of them are of the one that there is.
+  if (value === "" && options.length < 3) return null;
   const isThere = options.some((option) => option.value === value);
   return (
     <label class="turn-choice">

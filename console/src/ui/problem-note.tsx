@@ -22,8 +22,13 @@ export function ProblemNote({ message, code, remedy, isPassing, children }: Prob
       <p>
         <strong>{message}</strong> <code class="problem-code">{code}</code>
       </p>
-      {remedy === null ? null : <p class="problem-remedy">{remedy}</p>}
+      {remedy === null ? null : <p class="problem-remedy">{withCode(remedy)}</p>}
       {children}
     </div>
   );
+}
+
+/** The server writes names of settings as Markdown does. */
+function withCode(text: string): ComponentChildren[] {
+  return text.split("`").map((part, index) => (index % 2 === 1 ? <code>{part}</code> : part));
 }

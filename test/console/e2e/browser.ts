@@ -79,6 +79,20 @@ export async function openPage(
   };
 }
 
+/** A phone, as Chromium plays it. */
+export const PHONE: BrowserContextOptions = {
+  viewport: { width: 390, height: 844 },
+  deviceScaleFactor: 2,
+  isMobile: true,
+  hasTouch: true,
+};
+
+/** A picture for who wants to look: where `SCREENSHOTS` names a folder. */
+export async function screenshot(page: Page, name: string): Promise<void> {
+  const folder = process.env["SCREENSHOTS"];
+  if (folder !== undefined) await page.screenshot({ path: join(folder, `${name}.png`) });
+}
+
 interface AxeResult {
   readonly violations: readonly {
     readonly id: string;

@@ -1,0 +1,346 @@
+/**
+ * Goal: who opens the page can talk to an agent, and sees what becomes of each message.
+ * Method: a real Chromium at a real server with real agent processes; only the model is scripted.
+ */
+
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { stream } from "../../e2e/client.ts";
+import { startServer, type InProcessServer } from "../../helpers/server.ts";
+import {
+  axeViolations,
+  BUILT_PAGE,
+  hasChromium,
+  openPage,
+  PHONE,
+  screenshot,
+  startBrowser,
+} from "./browser.ts";
+
+const ANSWER = String.raw`# A mark
+
+You said: *{{userText}}*. The **Plimsoll line** is a mark on the hull:
+
+1. fresh water
+2. salt water
+
+\`\`\`ts
+const line = limit - reserve;
+\`\`\`
+
+> She may carry no more.
+`;
+
+const SCRIPT = `
+defaults: { firstTokenMs: 50, tokensPerSecond: 100 }
+rules:
+  - when: { afterTool: true }
+    reply:
+      - text: "The tool says: **{{toolResult}}**"
+  - when: { userText: add }
+    reply:
+      - thinking: Two numbers, and a tool for them.
+      - text: "I add them. "
+      - tool: { name: add, input: { a: 2, b: 3 } }
+  - when: { userText: slowly }
+    tokensPerSecond: 8
+    reply:
+      - tokens: 60
+  - when: { userText: break }
+    error: { status: 400 }
+  - when: { userText: evil }
+    reply:
+      - text: '<img src=x onerror="document.title=1"> [click](javascript:alert(1)) ![far](https://evil.example/a.png)'
+  - reply:
+      - thinking: A greeting.
+      - text: ${JSON.stringify(ANSWER.replaceAll("\\`", "`"))}
+`;
+
+const AGENTS = [
+  `
+name: helper
+description: Adds numbers and explains ships.
+model: { id: claude-sonnet-5, thinking: { budgetTokens: 1024 } }
+instructions: You are a test.
+tools: { functions: [$FIXTURES/tools.js] }
+`,
+  `
+name: other
+instructions: You are a test.
+`,
+];
+
+let browser: Browser;
+let server: InProcessServer;
+
+describe.skipIf(!hasChromium)("the chat", () => {
+  beforeAll(async () => {
+    browser = await startBrowser();
+    server = await startServer({
+      script: SCRIPT,
+      agents: AGENTS,
+      pageDirectory: BUILT_PAGE,
+      settings: { "capacity.memoryLimit": "8GiB" },
+    });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  it("leads from the first visit to the first answer", async () => {
+    await using visited = await openPage(browser, server.url);
+    const { page } = visited;
+    await page.getByRole("link", { name: "Chat" }).click();
+    await say(page, "Hello there");
+    await page.getByText("The Plimsoll line is a mark on the hull").waitFor();
+    await answered(page);
+    expect(await page.locator(".prose pre").innerText()).toContain("limit - reserve");
+    await page.getByText("Thoughts").click();
+    await page.getByText("A greeting.").waitFor();
+    await screenshot(page, "chat-light");
+    expect(await axeViolations(page)).toEqual([]);
+  });
+
+  it("shows an answer while it is written, and ends it when told to", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`);
+    const { page } = visited;
+    await say(page, "Speak slowly");
+    const lengths = new Set<number>();
+    const grown = async () => {
+      const text = await page
+        .locator(".prose")
+        .first()
+        .innerText()
+        .catch(() => "");
+      return lengths.add(text.length).size;
+    };
+    await expect.poll(grown, { interval: 50 }).toBeGreaterThan(4);
+    await page.keyboard.press("Escape");
+    await page.locator(".talk-end").getByText("Cancelled").waitFor();
+    await page.getByRole("button", { name: "Send" }).waitFor();
+  });
+
+  it("folds a tool call away, with its input and its result", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`, { colorScheme: "dark" });
+    const { page } = visited;
+    await say(page, "Please add");
+    await answered(page);
+    const call = page.locator(".fold-tool");
+    expect(await call.locator("pre").count()).toBe(0);
+    await call.locator("summary").click();
+    expect(await call.locator("pre").allInnerTexts()).toEqual([
+      '{\n  "a": 2,\n  "b": 3\n}',
+      "The sum is 5",
+    ]);
+    await screenshot(page, "chat-dark");
+    expect(await axeViolations(page)).toEqual([]);
+  });
+
+  it("shows a failure in its place, with what can be done about it", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`, PHONE);
+    const { page } = visited;
+    await say(page, "Please break");
+    await page.getByText("model_request_refused").waitFor();
+    await page.getByText("the server log has the provider's words").waitFor();
+    await screenshot(page, "chat-phone");
+    expect(await axeViolations(page)).toEqual([]);
+    await page.getByRole("button", { name: "New conversation" }).click();
+    await say(page, "Hello again");
+    await page.getByText("The Plimsoll line is a mark on the hull").waitFor();
+  });
+
+  it("goes on where it was when it is loaded again in the middle of a turn", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`);
+    const { page } = visited;
+    await say(page, "Please add");
+    await answered(page);
+    const askedBefore = server.asked.length;
+    await say(page, "Now speak slowly");
+    await expect.poll(() => page.locator(".prose").count()).toBe(3);
+    await page.reload();
+    await page.getByText("The turn runs").waitFor();
+    const written = () => page.locator(".prose").last().innerText();
+    const before = (await written()).length;
+    await expect.poll(async () => (await written()).length).toBeGreaterThan(before);
+    // Those of the turn that was over before are with the session, but for what they cost.
+    await answered(page);
+    expect(server.asked.length - askedBefore).toBe(1);
+    const shown = await page.locator(".talk-item").evaluateAll((items) => {
+      return items.map(({ className }) => /talk-(\w+)$/.exec(className)?.[1]);
+    });
+    expect(shown).toEqual(["user", "reasoning", "text", "tool", "text", "user", "text", "end"]);
+    await page.getByRole("link", { name: "Session of this conversation" }).click();
+    await page.getByText("Go on in the chat").waitFor();
+    const stored = await lastAnswer(server, page);
+    expect(await page.locator(".prose").last().innerText()).toBe(stored.trim());
+  });
+
+  it("does no harm with what a model writes, and asks nobody else for anything", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`);
+    const { page } = visited;
+    await say(page, "evil");
+    await answered(page);
+    expect(await page.locator(".prose img").count()).toBe(0);
+    expect(await page.title()).toBe("Chat · Plimsoll");
+    const links = await page.locator(".prose a").evaluateAll((all) => {
+      return all.map((link) => (link as HTMLAnchorElement).href);
+    });
+    expect(links).toEqual(["https://evil.example/a.png"]);
+  });
+
+  it("sends files, and says which it cannot send before they are sent", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`);
+    const { page } = visited;
+    const picker = page.locator('input[type="file"]');
+    const large = { name: "large.png", mimeType: "image/png", buffer: Buffer.alloc(900_000, 1) };
+    await picker.setInputFiles([large]);
+    await page.getByText("large.png has 879 KiB, and there is room for 756 KiB").waitFor();
+    await picker.setInputFiles([{ name: "a.zip", mimeType: "application/zip", buffer: PIXEL }]);
+    await page.getByText("a.zip is not of a kind that the agent takes").waitFor();
+    await picker.setInputFiles([{ name: "dot.png", mimeType: "image/png", buffer: PIXEL }]);
+    await page.getByRole("img", { name: "dot.png" }).waitFor();
+    await say(page, "What is it?");
+    await answered(page);
+    expect(JSON.stringify(server.asked.at(-1)?.messages)).toContain(PIXEL.toString("base64"));
+  });
+
+  it("copies a line that asks the same from a shell", async () => {
+    const permissions = ["clipboard-read", "clipboard-write"];
+    await using visited = await openPage(browser, `${server.url}/#/chat`, { permissions });
+    const { page } = visited;
+    await say(page, "It's Bob's $HOME");
+    await answered(page);
+    await page.getByRole("button", { name: "Copy curl" }).click();
+    await page.getByText("Copied").waitFor();
+    const line = await page.evaluate(() => navigator.clipboard.readText());
+    const { stdout } = await promisify(execFile)("sh", ["-c", line]);
+    expect(stdout).toContain("event: turn_ended");
+    expect(JSON.stringify(server.asked.at(-1)?.messages)).toContain("It's Bob's $HOME");
+  });
+
+  it("needs no mouse", async () => {
+    await using visited = await openPage(browser, server.url);
+    const { page } = visited;
+    await page.getByRole("link", { name: "Chat" }).waitFor();
+    await tabTo(page, "Chat");
+    await page.keyboard.press("Enter");
+    await tabTo(page, "Message");
+    await page.keyboard.type("Please add");
+    await page.keyboard.press("Enter");
+    await answered(page);
+    await page.locator("main").focus();
+    await tabTo(page, "Thoughts");
+    await page.keyboard.press("Enter");
+    await page.getByText("Two numbers, and a tool for them.").waitFor();
+    await page.keyboard.press("?");
+    await page.getByRole("dialog", { name: "Shortcuts" }).waitFor();
+    await screenshot(page, "shortcuts");
+    expect(await axeViolations(page)).toEqual([]);
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("g");
+    await page.keyboard.press("s");
+    await page.getByRole("heading", { name: "Sessions" }).waitFor();
+    await page.keyboard.press("/");
+    await page.keyboard.type("g t?");
+    expect(await page.getByRole("searchbox").inputValue()).toBe("g t?");
+  });
+});
+
+describe.skipIf(!hasChromium)("a turn that was shed", () => {
+  it("is counted down to, sent again by itself, and answered", async () => {
+    await using full = await startFull();
+    await using chromium = await startBrowser();
+    await using visited = await openPage(chromium, `${full.server.url}/#/chat`);
+    const { page, allow } = visited;
+    allow(REFUSED);
+    await say(page, "Hello there");
+    await page.getByText("it is sent again by itself").waitFor();
+    await page.getByText("at_capacity").waitFor();
+    expect(await page.locator(".chat-countdown").innerText()).toMatch(/^\d+ s$/);
+    await screenshot(page, "chat-shed");
+    expect(await axeViolations(page)).toEqual([]);
+    await full.release();
+    await page.getByText("The Plimsoll line is a mark on the hull").waitFor({ timeout: 120_000 });
+    expect(await page.locator(".talk-user").count()).toBe(1);
+  });
+
+  it("is taken back when one does not want to wait", async () => {
+    await using full = await startFull();
+    await using chromium = await startBrowser();
+    await using visited = await openPage(chromium, `${full.server.url}/#/chat`);
+    const { page, allow } = visited;
+    allow(REFUSED);
+    await say(page, "Hello there");
+    await page.getByRole("button", { name: "Stop trying" }).click();
+    await page.getByRole("button", { name: "Change it" }).click();
+    const field = page.getByLabel("Message", { exact: true });
+    await expect.poll(() => field.inputValue()).toBe("Hello there");
+    expect(await page.locator(".talk-user").count()).toBe(0);
+  });
+});
+
+/** A server with room for one turn, and that turn. */
+async function startFull() {
+  const server = await startServer({
+    script: SCRIPT,
+    agents: AGENTS,
+    pageDirectory: BUILT_PAGE,
+    settings: { "capacity.memoryLimit": "8GiB", "capacity.maxTurns": "1" },
+  });
+  const turn = await stream(server, "Speak slowly");
+  await turn.until("text_delta");
+  return {
+    server,
+    release: () => turn.leave(),
+    async [Symbol.asyncDispose]() {
+      await turn.leave();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Chromium tells of each refusal. */
+const REFUSED = /Failed to load resource: .* 429/;
+
+/** One pixel. */
+const PIXEL = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+  "base64",
+);
+
+async function say(page: Page, text: string): Promise<void> {
+  await page.getByLabel("Message", { exact: true }).fill(text);
+  await page.keyboard.press("Enter");
+}
+
+/** The turn has ended, and told what it cost. */
+async function answered(page: Page): Promise<void> {
+  await expect.poll(() => page.locator(".talk-end").count()).toBe(1);
+}
+
+/** What the session of the page has as the last thing that was said. */
+async function lastAnswer({ url }: InProcessServer, page: Page): Promise<string> {
+  const sessionId = /sessions\/([^?]+)/.exec(page.url())?.[1];
+  const response = await fetch(`${url}/v1/sessions/${sessionId}`);
+  const { messages } = (await response.json()) as { messages: { parts: { text?: string }[] }[] };
+  return messages.at(-1)?.parts.at(-1)?.text ?? "";
+}
+
+const MOST_TABS = 40;
+
+/** Goes on with the tabulator to what has that name. */
+async function tabTo(page: Page, name: string): Promise<void> {
+  for (let tabs = 0; tabs < MOST_TABS; tabs += 1) {
+    await page.keyboard.press("Tab");
+    const focused = await page.evaluate(() => {
+      const element = document.activeElement;
+      return element?.getAttribute("aria-label") ?? element?.textContent?.trim() ?? "";
+    });
+    if (focused === name) return;
+  }
+  expect.fail(`No ${MOST_TABS} tabulators lead to ${name}`);
+}
