@@ -194,6 +194,7 @@ export class LiveTurn {
   }
 
   async #drive(events: ReturnType<StartTurn>): Promise<void> {
+    let broken: unknown;
     try {
       await this.admitted;
       for await (const event of this.#heeded(events)) this.#take(event);
@@ -201,8 +202,9 @@ export class LiveTurn {
     } catch (thrown) {
       // Who was refused is told by `admitted` and reads no events.
       this.journal.fail(thrown);
-      this.#tellBroken(thrown);
+      broken = thrown;
     }
+    this.#tellBroken(broken);
     clearTimeout(this.#abandoned);
     this.#endedAtMs = Date.now();
     // Images and documents may be large, and nobody asks for them any more.
@@ -214,6 +216,7 @@ export class LiveTurn {
     this.#hasRun = yield* events;
   }
 
+  /** Where a turn that was admitted has ended, and no event says so. */
   #tellBroken(thrown: unknown): void {
     if (this.#facts === null || this.#outcome !== null) return;
     const { code, message } = toAppError(thrown);
