@@ -175,11 +175,13 @@ describe("the feed", () => {
       using feed = await FeedClient.open(server.url);
       return await feed.until("history");
     };
-    const isOver = async () => (await lastSteps()).inflight.at(-1) !== null;
-    await until(isOver, "a step of the history", 45_000);
+    const known = (column: readonly (number | null)[]) => column.filter((value) => value !== null);
+    // On a busy machine it may have come in the second step.
+    const isOver = async () => known((await lastSteps()).firstTokenMs).length > 0;
+    await until(isOver, "the step of the first token", 45_000);
     const { firstTokenMs, limitBytes, shed } = await lastSteps();
     expect([limitBytes.at(-1), shed.at(-1)]).toEqual([4 * 2 ** 30, 0]);
-    expect(firstTokenMs.filter((value) => value !== null)).toHaveLength(1);
+    expect(known(firstTokenMs)).toHaveLength(1);
   });
 
   it("has sixteen readers, and no HEAD", async () => {

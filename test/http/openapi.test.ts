@@ -99,6 +99,13 @@ describe("answers", () => {
     });
     const outcome = (await turn.json()) as { sessionId: string };
     schemaOf("post", "/v1/agents/{agent}/turns").parse(outcome);
+    const begun = await fetch(`${server.url}/v1/agents/helper/turns`, {
+      method: "POST",
+      headers: { "content-type": "application/json", prefer: "respond-async" },
+      body: JSON.stringify({ input: "Hi" }),
+    });
+    expect(begun.status).toBe(202);
+    schemaOf("post", "/v1/agents/{agent}/turns", 202).parse(await begun.json());
     const asked: readonly (readonly [described: string, path: string])[] = [
       ["/", "/"],
       ["/livez", "/livez"],

@@ -133,6 +133,19 @@ describe("the view of a turn", () => {
     expect(stagesOf(returned)).toEqual(["waiting@0", "tool Read@10", "writing@20"]);
   });
 
+  it("writes and works no more once it is ending", () => {
+    const view = viewAfter(
+      { type: "turn_ending" },
+      text("text", "started"),
+      call("a", "Read"),
+      result("a"),
+      { type: "process_started" },
+      { type: "turn_ended", outcome: COMPLETED },
+    );
+    expect(stagesOf(view)).toEqual(["waiting@0", "ending@10", "ended@60"]);
+    expect(view.toolCalls).toBe(1);
+  });
+
   it("counts the tools that were ended, as the guard tells it and as it was found at the end", () => {
     const taken = { type: "tool_taken" } as const;
     expect(viewAfter(taken, taken).toolsEnded).toBe(2);
