@@ -28,6 +28,7 @@ export function serverBanner(facts: BannerFacts, color: boolean): string {
   const sections = [
     [`  ${paint("bold", "plimsoll")} ${paint("dim", facts.version)}`],
     rehearsalNotice(facts, paint),
+    consoleRow(facts, paint),
     ...agentSections(facts, paint),
     operations(facts, paint),
     loadLine(facts, paint),
@@ -76,7 +77,14 @@ function describe({ model, hosting }: AgentDefinition): string {
   return `${who}, ${hosting.pattern} sessions`;
 }
 
-function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
+/** First of all addresses: the one to open. */
+function consoleRow({ config, server: { url } }: BannerFacts, paint: Paint): string[] {
+  if (!config.console.isEnabled) return [];
+  return [row(paint, "console", `${paint("bold", `${url}/`)}  in a browser`)];
+}
+
+function operations({ config, server: { url } }: BannerFacts, paint: Paint): string[] {
+  const { isEnabled, replicas } = config.console;
   const get = (label: string, path: string) => row(paint, label, `${url}${path}`, "GET");
   return [
     get("agents", "/v1/agents"),
@@ -89,6 +97,8 @@ function operations({ server: { url } }: BannerFacts, paint: Paint): string[] {
     get("events", "/v1/turns/{turnId}/events"),
     row(paint, "cancel", `${url}/v1/turns/{turnId}/cancel`, "POST"),
     get("capacity", "/capacity"),
+    get("feed", "/v1/feed"),
+    ...(isEnabled && replicas.length > 0 ? [get("replicas", "/v1/replicas")] : []),
     get("metrics", "/metrics"),
     get("alive", "/livez"),
     get("ready", "/readyz"),
