@@ -36,6 +36,8 @@ export interface MeasureCommandOptions extends LoadOptions {
   readonly savesPrior: boolean;
   readonly scriptFile?: string;
   readonly limitBytes?: number;
+  /** How long turns last that the verdict is for; as measured without it. */
+  readonly turnMs?: number;
   /** Where the profile goes; named after the agent without it. */
   readonly output?: string;
   readonly format: ReportFormat;
@@ -72,7 +74,7 @@ export async function runMeasure(options: MeasureCommandOptions, io: Io): Promis
   const { profile } = measurement;
   await writeOutput(output, `${JSON.stringify(profile, null, 2)}\n`);
   await new StateFile(stateFile, "").remove();
-  const verdict = verdictOf(profile);
+  const verdict = verdictOf(profile, options.turnMs);
   const json = { profile, verdict };
   const report = profileReport(profile, verdict);
   io.stdout(reportAs(options.format, report, { json, color: io.color }));

@@ -108,6 +108,11 @@ export const Profile = z.strictObject({
     sharedTextBytes: bytes,
     /** What the gate keeps for it to grow by, beside what it holds; nothing where absent. */
     growthBytes: bytes.optional(),
+    /**
+     * Of a core, what the server uses itself for each turn in flight, of as many at once as were
+     * measured: a lone turn has all of what is the same for any number. Not counted where absent.
+     */
+    turnCores: z.number().min(0).max(1_000).optional(),
   }),
   start: z.strictObject({
     /** Most that a process holds that starts and does nothing. */

@@ -85,15 +85,21 @@ export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix):
 /** As many as use the target share of the CPU; one in any case, however slow. */
 function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix): number {
   const startMs = startCpuMsOf(profile);
-  const cpuMs = startMs + streamCoresOf(profile) * Math.max(0, turnMs - startMs);
+  const { turnCores: serverCores = 0 } = profile.server;
+  const cpuMs =
+    startMs + processCoresOf(profile) * Math.max(0, turnMs - startMs) + serverCores * turnMs;
   if (cpuMs === 0) return Infinity;
   const turnsAtOnce = (CPU_TARGET_RATIO * cpus * Math.max(turnMs, cpuMs)) / cpuMs;
   // 0.7 × 2 is a little less than 1.4.
   return Math.max(1, Math.floor(turnsAtOnce + 1e-9));
 }
 
-/** Of a CPU, what a turn uses once its process has started, for as long as it lasts. */
+/** Of a CPU, what a turn uses once its process has started, and the server for it. */
 export function streamCoresOf(profile: Profile): number {
+  return processCoresOf(profile) + (profile.server.turnCores ?? 0);
+}
+
+function processCoresOf(profile: Profile): number {
   const { cpuMs, duration } = profile.turn;
   const startMs = startCpuMsOf(profile);
   return (cpuMs - startMs) / Math.max(1, duration.meanMs - startMs);
@@ -103,6 +109,30 @@ export function streamCoresOf(profile: Profile): number {
 function startCpuMsOf({ start, turn }: Profile): number {
   return Math.min(start.cpuMs, turn.cpuMs);
 }
+
+/**
+ * The least memory, in whole steps, that carries so many turns, whatever the CPUs; as much as
+ * {@link MOST_BYTES} if no replica is so large.
+ */
+export function leastMemoryBytes(
+  profile: Profile,
+  mix: TurnMix,
+  turns: number,
+  stepBytes: number,
+  cpus = 1,
+): number {
+  let [low, high] = [0, Math.ceil(MOST_BYTES / stepBytes)];
+  while (low + 1 < high) {
+    const middle = Math.floor((low + high) / 2);
+    const size = { memoryBytes: middle * stepBytes, cpus };
+    if (replicaTurns(profile, size, mix).memoryTurns >= turns) high = middle;
+    else low = middle;
+  }
+  return high * stepBytes;
+}
+
+/** No replica needs more, nor is there one. */
+const MOST_BYTES = 2 ** 40;
 
 /** What a replica will have learned of such turns when it has seen many. */
 export function modelOf(profile: Profile, mix: TurnMix): FootprintModel {

@@ -88,6 +88,13 @@ describe("replicaTurns", () => {
     expect(cpuTurns).toBe(Math.floor((1.4 * 20_000) / cpuMs));
   });
 
+  it("counts the CPU that the server itself uses for a turn, as long as it lasts", () => {
+    // 0.1 of a core for the turn's processes and 0.04 for the server: 1.4 cores carry ten.
+    const profile = { ...PROFILE, server: { ...PROFILE.server, turnCores: 0.04 } };
+    const found = replicaTurns(profile, { memoryBytes: 16 * GiB, cpus: 2 }, MIX);
+    expect(found.cpuTurns).toBe(10);
+  });
+
   it("is one turn by CPU however small the share, and none by memory where none fits", () => {
     const slow = replicaTurns(PROFILE, { memoryBytes: 2 * GiB, cpus: 0.05 }, MIX);
     expect(slow.turns).toBe(1);

@@ -43,6 +43,7 @@ export function analyse(results: StepResults, facts: Facts): Profile {
       inflightTurnBytes: Math.round(beside.at(-1) ?? 0),
       sharedTextBytes: Math.round(Math.max(steady.mappedFileBytes, bursts.mappedFileBytes)),
       growthBytes: Math.round(idle.growthBytes),
+      turnCores: rounded(turnCoresOf(results), 4),
     },
     start: {
       peakBytes: Math.round(idle.startPeakBytes),
@@ -94,6 +95,22 @@ function peakOf(peaks: readonly number[]): Profile["turn"]["peak"] {
     p99Bytes: at(0.99),
     mostBytes: at(1),
   };
+}
+
+/** What the server itself used, of the time that turns were in flight: of the most at once. */
+function turnCoresOf({ steady, bursts }: StepResults): number {
+  const most = bursts.bursts.findLast(({ turns, starts }) => turns.length === starts);
+  const [cpuMs, turns] =
+    most === undefined
+      ? [steady.turns.reduce((sum, turn) => sum + turn.serverCpuMs, 0), steady.turns]
+      : [most.serverCpuMs, most.turns];
+  return (
+    cpuMs /
+    Math.max(
+      1,
+      turns.reduce((sum, { durationMs }) => sum + durationMs, 0),
+    )
+  );
 }
 
 /** What the gate will learn of them, by the same fit. */

@@ -47,7 +47,7 @@ function answerOf({ agent, turn }: Profile, { example }: Verdict): string {
   );
 }
 
-function breaksFirst(profile: Profile, { rows }: Verdict): Section {
+function breaksFirst(profile: Profile, { rows, turnMs }: Verdict): Section {
   const cell = ({ turns, binds }: Carried) =>
     turns === 0 ? "none" : `${turns} ${binds === "cpu" ? "CPU" : binds}`;
   const table: Table = {
@@ -59,15 +59,17 @@ function breaksFirst(profile: Profile, { rows }: Verdict): Section {
       String(formulaTurns),
     ]),
   };
-  const { meanMs } = profile.turn.duration;
+  const isAsMeasured = turnMs === profile.turn.duration.meanMs;
   return {
     title: "What breaks first",
     paragraphs: [
       "Turns in flight at once, and what keeps one more out. `formula` is the fixed one, " +
         "(limit - 400 MiB) / 500 MiB, whatever the CPUs.",
-      `For fresh turns of ${seconds(meanMs)}, as they were here; CPUs busy to ` +
-        `${CPU_TARGET_PERCENT} %. Longer turns take less CPU a second: \`plimsoll plan\` reckons ` +
-        "with those of your own.",
+      `For fresh turns of ${seconds(turnMs)}${isAsMeasured ? ", as they were here" : ""}; CPUs busy ` +
+        `to ${CPU_TARGET_PERCENT} %. ` +
+        (isAsMeasured
+          ? "Longer turns take less CPU a second: `--turn-duration 12s` reckons with those of your own."
+          : "Those that were measured were of another length."),
     ],
     table,
     bars: {
@@ -132,7 +134,10 @@ function serverSection({ server, measured }: Profile): Section {
     ["for each idle session", kib(server.idleSessionBytes)],
     ["for each turn in flight", mebibytes(server.inflightTurnBytes)],
     ["text that runs, shared by all turns", mebibytes(server.sharedTextBytes)],
-    ...(parts === undefined ? [] : [["CPU of its own, a turn", seconds(parts.turnCpuMs)]]),
+    ...(parts === undefined ? [] : [["CPU of its own, a turn alone", seconds(parts.turnCpuMs)]]),
+    ...(server.turnCores === undefined
+      ? []
+      : [["of a core, for each turn of many", `${(100 * server.turnCores).toFixed(1)} %`]]),
   ];
   return { title: "The server", paragraphs: [], table: { head: ["", ""], rows } };
 }

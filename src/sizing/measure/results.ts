@@ -43,6 +43,8 @@ const Burst = z.strictObject({
   /** From the first request to the last answer. */
   lastedMs: durationMs,
   cpuMs: durationMs,
+  /** Of the server meanwhile. */
+  serverCpuMs: durationMs,
   /** Most private memory of all turns at one moment. */
   peakBytes: bytes,
   /** What the server holds more for each of them; null where it was never seen. */

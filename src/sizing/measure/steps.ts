@@ -149,6 +149,7 @@ async function runBurst({ server }: StepDeps, starts: number) {
   const asked = Promise.all(Array.from({ length: starts }, () => server.ask(PLAIN_INPUT)));
   const { result: answers, samples } = await server.lookWhile(asked, BURST_LOOK_PAUSE_MS);
   const lastedMs = performance.now() - beganAtMs;
+  const cpuAfter = server.cpu();
   const shed: Record<string, number> = {};
   for (const { shed: reason } of answers) {
     if (reason !== null) shed[reason] = (shed[reason] ?? 0) + 1;
@@ -161,7 +162,8 @@ async function runBurst({ server }: StepDeps, starts: number) {
     shed,
     modelTroubles: answers.filter(isModelTrouble).length,
     lastedMs,
-    cpuMs: server.cpu().endedMs - cpuBefore.endedMs,
+    cpuMs: cpuAfter.endedMs - cpuBefore.endedMs,
+    serverCpuMs: cpuAfter.ownMs - cpuBefore.ownMs,
     peakBytes: Math.max(0, ...samples.map(({ agentsBytes }) => agentsBytes)),
     inflightTurnBytes:
       together.length === 0

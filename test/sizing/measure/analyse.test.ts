@@ -41,6 +41,20 @@ describe("the profile of a run", () => {
     expect(analyse(results({ sessions: none }), FACTS).server.idleSessionBytes).toBe(0);
   });
 
+  it("has the CPU of the server itself from the most turns at once, of which none was shed", () => {
+    // 180 ms of a core in four turns of 5 s; a lone turn has 120 in 5 s.
+    expect(profile.server.turnCores).toBe(0.009);
+    const shed = burst(8, { shed: { start: 2 }, turns: burst(6).turns, serverCpuMs: 9_000 });
+    const bursts = {
+      bursts: [burst(1), burst(4), shed],
+      bound: "cpu" as const,
+      mappedFileBytes: 0,
+    };
+    expect(analyse(results({ bursts }), FACTS).server.turnCores).toBe(0.009);
+    const none = { bursts: [], bound: null, mappedFileBytes: 0 };
+    expect(analyse(results({ bursts: none }), FACTS).server.turnCores).toBe(0.02);
+  });
+
   it("takes the times from turns that had the machine to themselves", () => {
     const slow = burst(4, { firstTokenMs: [9_000, 9_000, 9_000, 9_000] });
     const bursts = { bursts: [slow], bound: "cpu" as const, mappedFileBytes: 0 };

@@ -25,7 +25,7 @@ export function turn(peakMib: number, changes: Partial<LoneTurn> = {}): LoneTurn
 }
 
 export function burst(starts: number, changes: Partial<Burst> = {}): Burst {
-  const { cpuMs: _cpu, serverCpuMs: _server, transcriptBytes: _bytes, ...plain } = turn(120);
+  const { cpuMs: _cpu, serverCpuMs, transcriptBytes: _bytes, ...plain } = turn(120);
   return {
     starts,
     turns: Array.from({ length: starts }, () => plain),
@@ -34,6 +34,8 @@ export function burst(starts: number, changes: Partial<Burst> = {}): Burst {
     modelTroubles: 0,
     lastedMs: 5_000 + 300 * starts,
     cpuMs: 800 * starts,
+    // Most of what a lone turn has does not grow with them.
+    serverCpuMs: serverCpuMs + 20 * starts,
     peakBytes: starts * 115 * MIB,
     inflightTurnBytes: 2 * MIB,
     ...changes,

@@ -41,6 +41,15 @@ describe("what breaks first", () => {
     expect(busy.rows.at(-1)?.byCpus[0]).toEqual({ cpus: 1, turns: 1, binds: "cpu" });
   });
 
+  it("is told for turns as long as they are with one's own model", () => {
+    const longer = verdictOf(profile, 20_000);
+    expect(longer.turnMs).toBe(20_000);
+    expect(longer.rows.at(-1)?.byCpus[0]?.turns).toBeGreaterThan(
+      verdict.rows.at(-1)?.byCpus[0]?.turns ?? 0,
+    );
+    expect(longer.rows[0]?.memoryTurns).toBe(verdict.rows[0]?.memoryTurns);
+  });
+
   it("is the model where it refused", () => {
     const bursts = {
       bursts: [burst(1), burst(2), burst(4, { modelTroubles: 3 })],
