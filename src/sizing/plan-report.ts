@@ -102,7 +102,7 @@ function sizesSection({ options }: Plan, { currency }: LoadedWorkload): Section 
     .map((option) => [
       option.size.name,
       count(option.replica.turns),
-      option.replica.binds,
+      WHAT[option.replica.binds],
       count(option.replicas),
       percent(option.shedRatio),
       percent(option.utilizationRatio),

@@ -84,30 +84,39 @@ export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix):
 
 /** As many as use the target share of the CPU; one in any case, however slow. */
 function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix): number {
-  const startMs = startCpuMsOf(profile);
-  const { turnCores: serverCores = 0 } = profile.server;
+  const { cpuMs: serverCpuMs, cores: serverCores } = serverTurnOf(profile);
+  const { cpuMs: fixedMs, durationMs } = fixedPartOf(profile);
   const cpuMs =
-    startMs + processCoresOf(profile) * Math.max(0, turnMs - startMs) + serverCores * turnMs;
+    fixedMs +
+    answerCoresOf(profile) * Math.max(0, turnMs - durationMs) +
+    serverCpuMs +
+    serverCores * turnMs;
   if (cpuMs === 0) return Infinity;
   const turnsAtOnce = (CPU_TARGET_RATIO * cpus * Math.max(turnMs, cpuMs)) / cpuMs;
   // 0.7 × 2 is a little less than 1.4.
   return Math.max(1, Math.floor(turnsAtOnce + 1e-9));
 }
 
-/** Of a CPU, what a turn uses once its process has started, and the server for it. */
+/** Of a CPU, what a turn uses while it answers, and the server for it. */
 export function streamCoresOf(profile: Profile): number {
-  return processCoresOf(profile) + (profile.server.turnCores ?? 0);
+  return answerCoresOf(profile) + serverTurnOf(profile).cores;
 }
 
-function processCoresOf(profile: Profile): number {
+function answerCoresOf(profile: Profile): number {
   const { cpuMs, duration } = profile.turn;
-  const startMs = startCpuMsOf(profile);
-  return (cpuMs - startMs) / Math.max(1, duration.meanMs - startMs);
+  const fixed = fixedPartOf(profile);
+  return Math.max(0, cpuMs - fixed.cpuMs) / Math.max(1, duration.meanMs - fixed.durationMs);
 }
 
-/** It is part of what was measured of whole turns. */
-function startCpuMsOf({ start, turn }: Profile): number {
-  return Math.min(start.cpuMs, turn.cpuMs);
+/** What a turn takes whose answer is next to nothing; a start alone, where that was not measured. */
+function fixedPartOf({ start, turn }: Profile): { cpuMs: number; durationMs: number } {
+  if (turn.short !== undefined) return turn.short;
+  const cpuMs = Math.min(start.cpuMs, turn.cpuMs);
+  return { cpuMs, durationMs: cpuMs };
+}
+
+function serverTurnOf({ server }: Profile): { cpuMs: number; cores: number } {
+  return server.turn ?? { cpuMs: 0, cores: 0 };
 }
 
 /**

@@ -80,15 +80,15 @@ describe("plimsoll plan", () => {
 
         replica         turns   binds  replicas    shed  busy  an hour
         4 GiB, 4 CPUs      28  memory         2  0.31 %  59 %    $0.36
-        8 GiB, 4 CPUs      28     cpu         2  0.31 %  59 %    $0.40
-        16 GiB, 4 CPUs     28     cpu         2  0.31 %  59 %    $0.48
-        4 GiB, 2 CPUs      14     cpu         5  0.50 %  47 %    $0.50
+        8 GiB, 4 CPUs      28     CPU         2  0.31 %  59 %    $0.40
+        16 GiB, 4 CPUs     28     CPU         2  0.31 %  59 %    $0.48
+        4 GiB, 2 CPUs      14     CPU         5  0.50 %  47 %    $0.50
         2 GiB, 2 CPUs      13  memory         6  0.30 %  43 %    $0.54
-        8 GiB, 2 CPUs      14     cpu         5  0.50 %  47 %    $0.60
-        2 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $0.70
-        16 GiB, 2 CPUs     14     cpu         5  0.50 %  47 %    $0.80
-        4 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $0.84
-        8 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $1.12
+        8 GiB, 2 CPUs      14     CPU         5  0.50 %  47 %    $0.60
+        2 GiB, 1 CPU        7     CPU        14  0.80 %  34 %    $0.70
+        16 GiB, 2 CPUs     14     CPU         5  0.50 %  47 %    $0.80
+        4 GiB, 1 CPU        7     CPU        14  0.80 %  34 %    $0.84
+        8 GiB, 1 CPU        7     CPU        14  0.80 %  34 %    $1.12
         1 GiB, 1 CPU        5  memory        25  0.93 %  26 %    $1.13
 
       What breaks first, as users grow
@@ -133,7 +133,7 @@ describe("plimsoll plan", () => {
     const json: unknown = JSON.parse((await plan(FILES, { format: "json" })).stdout);
     expect(json).toMatchObject({ advised: { shedRatio: expect.any(Number) }, profile: VARIED });
     const html = (await plan(FILES, { format: "html" })).stdout;
-    expect(html).toContain("<td>4 GiB, 4 CPUs</td>");
+    expect(html).toContain("<td>4\u00a0GiB, 4\u00a0CPUs</td>");
   });
 
   it("takes flags over the file, and does without one", async () => {

@@ -33,7 +33,7 @@ describe("what breaks first", () => {
   });
 
   it("is memory where turns hold much, CPU where they use much", () => {
-    const heavy = verdictOf(withTurn({ cpuMs: 1 }));
+    const heavy = verdictOf(withTurn({ cpuMs: 1, short: { cpuMs: 1, durationMs: 1_000 } }));
     expect(new Set(heavy.rows.flatMap((row) => row.byCpus.map(({ binds }) => binds)))).toEqual(
       new Set(["memory"]),
     );
@@ -53,6 +53,7 @@ describe("what breaks first", () => {
   it("is the model where it refused", () => {
     const bursts = {
       bursts: [burst(1), burst(2), burst(4, { modelTroubles: 3 })],
+      short: null,
       bound: "model" as const,
       mappedFileBytes: 0,
     };
@@ -84,7 +85,9 @@ describe("the recommended replica", () => {
   });
 
   it("is no giant where turns use hardly any CPU", () => {
-    const { turns, cpus, memoryBytes } = verdictOf(withTurn({ cpuMs: 1 })).recommended;
+    const { turns, cpus, memoryBytes } = verdictOf(
+      withTurn({ cpuMs: 1, short: { cpuMs: 1, durationMs: 1_000 } }),
+    ).recommended;
     expect(cpus).toBe(1);
     expect(turns).toBeLessThan(40);
     expect(memoryBytes).toBeLessThan(8 * GIB);
