@@ -15,6 +15,7 @@ import { shortageBytes, weigh } from "../../capacity/load-line.ts";
 import { ReturnTimes } from "../../capacity/return-times.ts";
 import { poolOf } from "../replica-turns.ts";
 import type { Client } from "./client.ts";
+import { CpuShare } from "./cpu-share.ts";
 import { StartQueue } from "./start-queue.ts";
 
 /** What all replicas of a fleet have in common. */
@@ -54,6 +55,7 @@ export class Replica {
   readonly loadLineBytes: number;
   readonly turns: Client[] = [];
   readonly starts: StartQueue;
+  readonly cpu: CpuShare;
   state: ReplicaState = "starting";
   /** Of what was deployed. */
   version = 0;
@@ -82,6 +84,7 @@ export class Replica {
     this.#jitter = jitter;
     this.loadLineBytes = this.#weigh(0).loadLineBytes;
     this.starts = new StartQueue(terms.cpus, terms.maxStartWaitMs);
+    this.cpu = new CpuShare(terms.cpus);
     this.#returns = this.#newReturns();
   }
 
