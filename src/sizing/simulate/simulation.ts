@@ -142,8 +142,7 @@ class Simulation {
   }
 
   #arrive(): void {
-    const arrivals = this.#arrivals;
-    const traced = this.#traced;
+    const [arrivals, traced] = [this.#arrivals, this.#traced];
     const client = traced.clientOf(arrivals) ?? this.#beginSession(arrivals);
     const isNow = traced.offer(client, arrivals);
     this.#scheduleArrival();

@@ -16,13 +16,12 @@ export class TracedSessions {
     return this.#clients.get(session);
   }
 
-  /** The first turn of a session has come. @returns Whether the trace names it. */
-  begin(client: Client, { session, sessionTurns }: Arrivals): boolean {
+  /** The first turn of a session has come. */
+  begin(client: Client, { session, sessionTurns }: Arrivals): void {
     client.session = session;
-    if (session < 0) return false;
+    if (session < 0) return;
     client.turnsLeft = sessionTurns;
     this.#clients.set(session, client);
-    return true;
   }
 
   /** @returns Whether it can be asked for now: nobody asks before the last answer is there. */
