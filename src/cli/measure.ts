@@ -78,7 +78,9 @@ export async function runMeasure(options: MeasureCommandOptions, io: Io): Promis
   const json = { profile, verdict };
   const report = profileReport(profile, verdict);
   io.stdout(reportAs(options.format, report, { json, color: io.color }));
-  io.stderr(`\nProfile: ${options.output ?? `${agent.name}.profile.json`}\n`);
+  const shown = options.output ?? `${agent.name}.profile.json`;
+  io.stderr(`\nProfile: ${shown}\n`);
+  io.stderr(`Next: plimsoll plan --profile ${shown} --users 500 --turns-per-user-hour 6\n`);
   if (options.savesPrior) io.stderr(`${await tellPrior(measurement, agent, config)}\n`);
   return EXIT.ok;
 }
