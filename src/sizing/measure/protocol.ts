@@ -59,7 +59,7 @@ const QUICK = {
   answerMs: 1_500,
   steadyTurns: 7,
   shortTurns: 3,
-  burstSizes: [1, 2, 4, 8],
+  burstSizes: [1, 4, 8],
   idleSessions: 300,
   transcripts: [0, 2 * MIB, 6 * MIB],
   turnsPerTranscript: 2,
@@ -103,7 +103,9 @@ export function protocolFor(
     idle: 5,
     first: turnSeconds,
     steady: chosen.steadyTurns * turnSeconds + chosen.shortTurns * TURN_OVERHEAD_SECONDS,
-    bursts: chosen.burstSizes.reduce((sum, size) => sum + turnSeconds + size / 3, 0),
+    bursts:
+      chosen.burstSizes.reduce((sum, size) => sum + turnSeconds + size / 3, 0) +
+      (chosen.shortTurns > 0 ? TURN_OVERHEAD_SECONDS + (chosen.burstSizes.at(-1) ?? 0) / 3 : 0),
     sessions: idleSessions === 0 ? 0 : 4 + idleSessions / 200,
     transcripts: (1 + transcripts.length * chosen.turnsPerTranscript) * turnSeconds,
     tools: isClaude ? 0 : chosen.turnsPerTool * turnSeconds,
