@@ -71,7 +71,8 @@ const LONE_STEPS = 4;
 const LEARNING_ROUNDS = 20;
 const LEARNING_AT_ONCE = 3;
 const SIMULATED_SEEDS = 20;
-const BALANCINGS: readonly Balancing[] = ["least-requests"];
+/** What a load balancer is told to do that knows its business, and what nginx does unless it is told. */
+const BALANCINGS = ["least-requests", "round-robin"] as const satisfies readonly Balancing[];
 
 /** In percentage points, and as part. */
 const SHED_TOLERANCE = 0.02;
@@ -256,6 +257,7 @@ function onPaper(
     atMs: Float64Array.from(atMs),
     durationMs: Float64Array.from(steps, (count) => besideMs + count * STEP_MS),
     transcriptBytes: new Float64Array(atMs.length),
+    session: null,
   };
   const runs = Array.from({ length: SIMULATED_SEEDS }, (_, seed) => {
     const scenario = ScenarioFile.parse({

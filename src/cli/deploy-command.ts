@@ -8,6 +8,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { TARGETS } from "../sizing/deploy/targets.ts";
 import type { Done } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { type WorkloadFlags, withWorkloadFlags, workloadFlagsOf } from "./workload-flags.ts";
 
 const PLATFORMS: readonly string[] = ["all", ...TARGETS];
 
@@ -17,10 +18,12 @@ function collectTarget(text: string, before: readonly string[] = []): readonly s
 }
 
 export function addDeploy(program: Command, io: Io, done: Done): void {
-  program
-    .command("deploy")
-    .description("files for Docker, Kubernetes and other platforms, made from the plan")
-    .argument("[path]", "workload file", "workload.yaml")
+  withWorkloadFlags(
+    program
+      .command("deploy")
+      .description("files for Docker, Kubernetes and other platforms, made from the plan")
+      .argument("[path]", "workload file; workload.yaml if it is there"),
+  )
     .option("--agent <path>", "agent file or folder", "agent.yaml")
     .option("-c, --config <file>", "server file; plimsoll.yaml if it is there")
     .option("--target <platform>", `${PLATFORMS.join(", ")}; as often as needed`, collectTarget)
@@ -32,12 +35,13 @@ export function addDeploy(program: Command, io: Io, done: Done): void {
     .option("--explain", "tell why each value is what it is")
     .option("--force", "replace files that are there")
     .option("--check", "look whether the files that are there fit the plan, and write nothing")
-    .action(async (workload: string, flags: DeployFlags) => {
+    .action(async (workload: string | undefined, flags: DeployFlags) => {
       const { runDeploy, targetsOf } = await import("./deploy.ts");
       const { target = [], config, explain, force, check, ...others } = flags;
       const options = {
-        workload,
         ...others,
+        ...(workload !== undefined && { workload }),
+        workloadFlags: workloadFlagsOf(flags),
         ...(config !== undefined && { serverFile: config }),
         targets: targetsOf(target),
         explain: explain === true,
@@ -48,7 +52,7 @@ export function addDeploy(program: Command, io: Io, done: Done): void {
     });
 }
 
-interface DeployFlags {
+interface DeployFlags extends WorkloadFlags {
   readonly agent: string;
   readonly config?: string;
   readonly target?: readonly string[];

@@ -22,7 +22,7 @@ import {
   profileWarnings,
 } from "../sizing/deploy/premises.ts";
 import { type Target, TARGETS } from "../sizing/deploy/targets.ts";
-import { loadWorkload } from "../sizing/load-workload.ts";
+import { loadWorkload, type WorkloadInput } from "../sizing/load-workload.ts";
 import { type Fleet, makePlan } from "../sizing/plan.ts";
 import { deployedText, explanation } from "./deploy-text.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -34,6 +34,8 @@ import { type FileText, writeFiles } from "./write-files.ts";
 export interface DeployOptions {
   /** workload.yaml of the working directory without it. */
   readonly workload?: string;
+  /** Keys of the workload file, as text; they win over it, as those of `plan` do. */
+  readonly workloadFlags?: WorkloadInput["flags"];
   /** Agent file or folder. */
   readonly agent: string;
   readonly serverFile?: string;
@@ -102,7 +104,7 @@ async function inputOf(
   options: DeployOptions,
   io: Io,
 ): Promise<{ readonly input: DeployInput; readonly warnings: readonly string[] }> {
-  const { workload: path, agent, serverFile, targets } = options;
+  const { agent, serverFile, targets } = options;
   const isContained = targets.some((target) => target !== "systemd");
   const { agents, config } = await loadAll(
     {
@@ -114,7 +116,12 @@ async function inputOf(
     },
     io,
   );
-  const loaded = await loadWorkload({ ...(path !== undefined && { path }), flags: {}, ...io });
+  const { workload: path, workloadFlags = {} } = options;
+  const loaded = await loadWorkload({
+    ...(path !== undefined && { path }),
+    flags: workloadFlags,
+    ...io,
+  });
   const serverPath = await serverFileOf(options, io);
   const { profile, workload } = loaded;
   const agentPath = within(agent, io, "the agents");

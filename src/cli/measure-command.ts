@@ -6,6 +6,7 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseBytes } from "../lib/bytes.ts";
+import { parseDuration } from "../lib/duration.ts";
 import {
   type CommonFlags,
   type Done,
@@ -24,6 +25,7 @@ interface MeasureFlags extends Omit<CommonFlags, "rehearse"> {
   readonly callTools?: boolean;
   readonly script?: string;
   readonly memory?: number;
+  readonly turnDuration?: number;
   readonly fresh?: boolean;
   readonly prior: boolean;
   readonly output?: string;
@@ -47,6 +49,11 @@ export function addMeasure(program: Command, io: Io, done: Done): void {
       ),
     )
     .option("--script <file>", "rehearsal script in place of the one for measuring")
+    .option(
+      "--turn-duration <duration>",
+      "how long your turns last, with your model: what breaks first is told for those",
+      parseTurnDuration,
+    )
     .option("--call-tools", "call all tools, with made-up input, also where that may leave a trace")
     .option("--memory <size>", "limit of the control group it is measured in", parseSize)
     .option("-o, --output <file>", "where the profile goes; <agent>.profile.json without it")
@@ -65,7 +72,7 @@ export function addMeasure(program: Command, io: Io, done: Done): void {
 }
 
 function measureOptions(path: string, flags: MeasureFlags) {
-  const { agent, data, script, memory, output, format } = flags;
+  const { agent, data, script, memory, turnDuration, output, format } = flags;
   const settings = data === undefined ? {} : { "data.directory": data };
   return {
     ...loadOptions(path, flags, settings),
@@ -78,6 +85,7 @@ function measureOptions(path: string, flags: MeasureFlags) {
     ...(agent !== undefined && { agentName: agent }),
     ...(script !== undefined && { scriptFile: script }),
     ...(memory !== undefined && { limitBytes: memory }),
+    ...(turnDuration !== undefined && { turnMs: turnDuration }),
     ...(output !== undefined && { output }),
   };
 }
@@ -90,3 +98,13 @@ function parseSize(text: string): number {
   }
   return bytes;
 }
+
+function parseTurnDuration(text: string): number {
+  const durationMs = parseDuration(text);
+  if (durationMs === undefined || durationMs < LEAST_TURN_MS) {
+    throw new InvalidArgumentError("must be a duration with a unit, e.g. 12s, of 100ms or more.");
+  }
+  return durationMs;
+}
+
+const LEAST_TURN_MS = 100;

@@ -36,6 +36,8 @@ export interface MeasureCommandOptions extends LoadOptions {
   readonly savesPrior: boolean;
   readonly scriptFile?: string;
   readonly limitBytes?: number;
+  /** How long turns last that the verdict is for; as measured without it. */
+  readonly turnMs?: number;
   /** Where the profile goes; named after the agent without it. */
   readonly output?: string;
   readonly format: ReportFormat;
@@ -72,11 +74,13 @@ export async function runMeasure(options: MeasureCommandOptions, io: Io): Promis
   const { profile } = measurement;
   await writeOutput(output, `${JSON.stringify(profile, null, 2)}\n`);
   await new StateFile(stateFile, "").remove();
-  const verdict = verdictOf(profile);
+  const verdict = verdictOf(profile, options.turnMs);
   const json = { profile, verdict };
   const report = profileReport(profile, verdict);
   io.stdout(reportAs(options.format, report, { json, color: io.color }));
-  io.stderr(`\nProfile: ${options.output ?? `${agent.name}.profile.json`}\n`);
+  const shown = options.output ?? `${agent.name}.profile.json`;
+  io.stderr(`\nProfile: ${shown}\n`);
+  io.stderr(`Next: plimsoll plan --profile ${shown} --users 500 --turns-per-user-hour 6\n`);
   if (options.savesPrior) io.stderr(`${await tellPrior(measurement, agent, config)}\n`);
   return EXIT.ok;
 }

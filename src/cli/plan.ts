@@ -5,7 +5,7 @@
  */
 
 import { loadWorkload, type WorkloadInput } from "../sizing/load-workload.ts";
-import { makePlan } from "../sizing/plan.ts";
+import { makePlan, modelIsShort } from "../sizing/plan.ts";
 import { planReport } from "../sizing/plan-report.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { ReportFormat } from "./flags.ts";
@@ -19,7 +19,7 @@ export interface PlanOptions extends Pick<WorkloadInput, "path" | "flags"> {
 export type PlanIo = Pick<Io, "stdout" | "stderr" | "environment" | "workingDirectory" | "color">;
 
 /**
- * The exit code: 0 if there is a plan, 78 if no size can do it.
+ * The exit code: 0 if there is a plan, 78 if no size can do it, or the model cannot.
  *
  * @throws {DiagnosticsError} `config_invalid` when a file does not fit.
  */
@@ -29,5 +29,6 @@ export async function runPlan({ format, ...options }: PlanOptions, io: PlanIo): 
   const plan = makePlan(loaded.profile, loaded.workload, loaded.sizes);
   const json = { ...plan, profile: loaded.profile };
   io.stdout(reportAs(format, planReport(plan, loaded), { json, color: io.color }));
-  return plan.advised === null ? EXIT.config : EXIT.ok;
+  const isPossible = plan.advised !== null && !modelIsShort(plan.workload);
+  return isPossible ? EXIT.ok : EXIT.config;
 }

@@ -8,9 +8,9 @@ import { z } from "zod";
 import { bytesSchema } from "../lib/bytes.ts";
 import { DiagnosticsError, placeless } from "../lib/diagnostics.ts";
 import { durationSchema } from "../lib/duration.ts";
+import { rateSchema } from "../lib/rate.ts";
 import { checkValue } from "../lib/schema-issues.ts";
 import {
-  RateText,
   ReplicaCount,
   RunCount,
   type ScenarioFile,
@@ -28,7 +28,7 @@ export interface SimulateFlags {
 }
 
 const Flags = z.strictObject({
-  rate: RateText.optional(),
+  rate: rateSchema.optional(),
   duration: durationSchema("1s", "365d").optional(),
   replicas: ReplicaCount.optional(),
   memory: bytesSchema("64MiB", "16TiB").optional(),

@@ -36,9 +36,12 @@ export function parseBytes(text: string): number | undefined {
   return Math.round(Number(number) * UNIT_BYTES[unit]);
 }
 
-/** The same size in the largest binary unit that divides it: 1048576 is `1MiB`. */
+/**
+ * The same size in the largest unit that divides it: 1048576 is `1MiB`. A decimal one where it says
+ * so in fewer digits, since that is how it was written: 2000000000 is `2GB`.
+ */
 export function formatBytes(bytes: number): string {
-  const units = ["TiB", "GiB", "MiB", "KiB"] as const;
+  const units = ["TiB", "TB", "GiB", "GB", "MiB", "MB", "KiB", "KB"] as const;
   const unit = bytes === 0 ? "B" : (units.find((each) => bytes % UNIT_BYTES[each] === 0) ?? "B");
   return `${bytes / UNIT_BYTES[unit]}${unit}`;
 }

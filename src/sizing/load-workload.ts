@@ -164,7 +164,14 @@ function valueOf(key: string, text: string): unknown {
   return isNumber ? Number(text) : text;
 }
 
-const NUMBERS: ReadonlySet<string> = new Set(["users", "turnsPerUserHour", "turnsPerSession"]);
+const NUMBERS: ReadonlySet<string> = new Set([
+  "users",
+  "turnsPerUserHour",
+  "turnsPerSession",
+  "minReplicas",
+  "tokensPerTurn",
+  "requestsPerTurn",
+]);
 
 /** `turnsPerUserHour` is given by `--turns-per-user-hour`. */
 function flagOf(key: string): string {
@@ -196,8 +203,22 @@ function workloadOf(file: WorkloadFile, profile: Profile, busiest: Busiest | nul
     retryRatio: file.retryShare,
     balancing: file.balancing,
     minReplicas: file.minReplicas,
+    model: modelOf(file),
   };
 }
+
+/** Of requests and tokens, the one that is used up first. */
+function modelOf(file: WorkloadFile): Workload["model"] {
+  const { modelRequests, requestsPerTurn, modelTokens, tokensPerTurn } = file;
+  const byRequests = ((modelRequests ?? Infinity) * HOUR_MS) / requestsPerTurn;
+  const byTokens = ((modelTokens ?? Infinity) * HOUR_MS) / (tokensPerTurn ?? 1);
+  if (byRequests === Infinity && byTokens === Infinity) return null;
+  return byRequests <= byTokens
+    ? { turnsPerHour: byRequests, binds: "requests" }
+    : { turnsPerHour: byTokens, binds: "tokens" };
+}
+
+const HOUR_MS = 3_600_000;
 
 /** What most platforms offer. */
 const USUAL_SIZES = [1, 2, 4, 8, 16].flatMap((gib) =>

@@ -7,7 +7,7 @@
 import { formatDuration } from "../lib/duration.ts";
 import { count, countOf, mebibytes } from "../lib/figures.ts";
 import type { LoadedWorkload } from "./load-workload.ts";
-import type { Fleet, Plan } from "./plan.ts";
+import { type Fleet, modelIsShort, type Plan } from "./plan.ts";
 import type { Fact, Report, Section } from "./report.ts";
 
 /** Options that are shown: the cheapest. */
@@ -21,13 +21,25 @@ export function planReport(plan: Plan, loaded: LoadedWorkload): Report {
     sections: [
       workloadSection(plan, loaded),
       sizesSection(plan, loaded),
-      ...(advised === null ? [] : [changesSection(plan), replicaSection(plan, advised)]),
+      ...(advised === null
+        ? []
+        : [breakingSection(plan), changesSection(plan), replicaSection(plan, advised)]),
     ],
   };
 }
 
 function answerOf({ advised, workload }: Plan, { currency }: LoadedWorkload): string {
-  if (advised === null) return "No size of replica can do this.";
+  const { model, users, turnsPerUserHour } = workload;
+  if (model !== null && modelIsShort(workload)) {
+    return (
+      `No number of replicas can do this: by its limit of ${model.binds} the model takes ` +
+      `${figure(model.turnsPerHour)} turns an hour, and ${figure(users * turnsPerUserHour)} are ` +
+      "asked for."
+    );
+  }
+  if (advised === null) {
+    return "No size of replica can do this. Larger `sizes`, a looser `shedTarget` or fewer users may.";
+  }
   const { replicas, size, hourly, shedRatio } = advised;
   const cost = hourly === null ? "" : ` for ${money(hourly, currency)} an hour`;
   const target = `${Number((workload.shedTargetRatio * 100).toPrecision(6))} %`;
@@ -38,7 +50,8 @@ function answerOf({ advised, workload }: Plan, { currency }: LoadedWorkload): st
 }
 
 function workloadSection({ workload, offered }: Plan, loaded: LoadedWorkload): Section {
-  const { users, turnsPerUserHour, turnMs, turnsPerSession, balancing, retryRatio } = workload;
+  const { users, turnsPerUserHour, turnMs, turnsPerSession, balancing, retryRatio, model } =
+    workload;
   const { profile, priceSource, busiest } = loaded;
   const { plimsoll, sdk } = profile.versions;
   const rows: readonly Fact[] = [
@@ -55,6 +68,14 @@ function workloadSection({ workload, offered }: Plan, loaded: LoadedWorkload): S
           ] as const,
         ]),
     ["", `= ${figure(offered)} turns in flight on average, if none were shed`],
+    ...(model === null
+      ? []
+      : [
+          [
+            "model",
+            `takes ${figure(model.turnsPerHour)} turns an hour, by its limit of ${model.binds}`,
+          ] as const,
+        ]),
     ["conversations", `${countOf(turnsPerSession, "turn")} each`],
     ["balancing", BALANCED[balancing]],
     ...(retryRatio === 0
@@ -81,7 +102,7 @@ function sizesSection({ options }: Plan, { currency }: LoadedWorkload): Section 
     .map((option) => [
       option.size.name,
       count(option.replica.turns),
-      option.replica.binds,
+      WHAT[option.replica.binds],
       count(option.replicas),
       percent(option.shedRatio),
       percent(option.utilizationRatio),
@@ -96,6 +117,29 @@ function sizesSection({ options }: Plan, { currency }: LoadedWorkload): Section 
     ...(rows.length > 0 && {
       table: { head: currency === null ? head : [...head, "an hour"], rows },
     }),
+  };
+}
+
+const WHAT = { memory: "memory", cpu: "CPU", model: "the model" } as const;
+
+/** Of the same replicas, each thing for itself. */
+function breakingSection({ workload, breaking }: Plan): Section {
+  const { users, model } = workload;
+  const rows = breaking.map(({ what, usersRatio }) => [
+    WHAT[what],
+    figure(Math.floor(users * usersRatio)),
+    `${figure(usersRatio)} ×`,
+  ]);
+  const untold =
+    "The limit of the model is not in this: `modelRequests` and `modelTokens` of the workload tell it.";
+  return {
+    title: "What breaks first, as users grow",
+    paragraphs: [
+      "Each for itself, the others being enough: memory and CPU of these replicas hold the target " +
+        "up to so many users.",
+      ...(model === null ? [untold] : []),
+    ],
+    table: { head: ["what", "users", "of the plan"], rows },
   };
 }
 

@@ -9,10 +9,18 @@
  * @module
  */
 
-import { shedWithRetries } from "./erlang.ts";
+import { mebibytes } from "../lib/figures.ts";
+import { type Retried, shedWithRetries } from "./erlang.ts";
 import type { Profile } from "./profile.ts";
-import { replicaTurns, type ReplicaTurns, type TurnMix } from "./replica-turns.ts";
+import {
+  leastMemoryBytes,
+  replicaTurns,
+  type ReplicaTurns,
+  type TurnMix,
+} from "./replica-turns.ts";
 import { type BALANCING, MOST_REPLICAS } from "./workload.ts";
+
+const MIB = 2 ** 20;
 
 export interface Workload {
   readonly users: number;
@@ -26,6 +34,11 @@ export interface Workload {
   readonly retryRatio: number;
   readonly balancing: (typeof BALANCING)[number];
   readonly minReplicas: number;
+  /** Turns an hour that the model takes, and by what; null where nobody said. */
+  readonly model: {
+    readonly turnsPerHour: number;
+    readonly binds: "requests" | "tokens";
+  } | null;
 }
 
 export interface PricedSize {
@@ -62,6 +75,13 @@ export interface Variation {
   readonly shedRatio: number;
 }
 
+/** How far the load may grow until one thing gives way, the others being enough. */
+export interface Breaking {
+  readonly what: "memory" | "cpu" | "model";
+  /** Of the users of the workload; below 1 where it does not carry even those. */
+  readonly usersRatio: number;
+}
+
 export interface Plan {
   readonly workload: Workload;
   /** First attempts, in Erlang: turns that would be in flight if none were shed. */
@@ -71,6 +91,8 @@ export interface Plan {
   /** The first that is possible; null if none is. */
   readonly advised: Fleet | null;
   readonly variations: readonly Variation[];
+  /** What gives way of the advised fleet as users grow, the first first. */
+  readonly breaking: readonly Breaking[];
   /** Replicas of the advised size if turns found room wherever there is some; null if none is. */
   readonly pooledReplicas: number | null;
 }
@@ -87,6 +109,7 @@ export function makePlan(profile: Profile, workload: Workload, sizes: readonly P
     options,
     advised,
     variations: advised === null ? [] : variationsOf(profile, workload, advised, sizes),
+    breaking: advised === null ? [] : breakingOf(profile, workload, advised),
     pooledReplicas: advised === null ? null : replicasFor(profile, pooled, advised.size),
   };
 }
@@ -104,13 +127,8 @@ export function fleetOf(
   replicas: number,
 ): Fleet {
   const replica = replicaTurns(profile, size, mixOf(workload, replicas));
-  const offered = offeredBy(workload);
-  const isPooled = workload.balancing === "pooled";
-  const gates = isPooled ? 1 : replicas;
-  const turns = isPooled ? replica.turns * replicas : replica.turns;
-  const each = offered / gates;
-  const retried = shedWithRetries(turns, each, workload.retryRatio);
-  const served = offered * (1 - retried.lostRatio);
+  const retried = shedBy(workload, replicas, replica.turns);
+  const served = offeredBy(workload) * (1 - retried.lostRatio);
   return {
     size,
     replicas,
@@ -120,6 +138,17 @@ export function fleetOf(
     utilizationRatio: replica.turns === 0 ? 0 : served / (replica.turns * replicas),
     hourly: size.hourly === null ? null : size.hourly * replicas,
   };
+}
+
+/** @param turns That fit in each of them. */
+function shedBy(workload: Workload, replicas: number, turns: number): Retried {
+  const isPooled = workload.balancing === "pooled";
+  const room = isPooled ? turns * replicas : turns;
+  return shedWithRetries(
+    room,
+    offeredBy(workload) / (isPooled ? 1 : replicas),
+    workload.retryRatio,
+  );
 }
 
 /** The fewest replicas of a size that keep to the target; null if none do. */
@@ -134,9 +163,14 @@ function optionOf(profile: Profile, workload: Workload, size: PricedSize): Optio
   const { turns } = replicaTurns(profile, size, mixOf(workload, MOST_REPLICAS));
   const why =
     turns === 0
-      ? "not even one turn fits below its load line"
+      ? `not even one turn fits below its load line: the least is ${leastText(profile, workload, size)}`
       : `more than ${MOST_REPLICAS.toLocaleString("en")} replicas would be needed`;
   return { isPossible: false, size, why };
+}
+
+/** With the sessions of a fleet as large as there is. */
+function leastText(profile: Profile, workload: Workload, { cpus }: PricedSize): string {
+  return mebibytes(leastMemoryBytes(profile, mixOf(workload, MOST_REPLICAS), 1, MIB, cpus));
 }
 
 /**
@@ -168,6 +202,54 @@ function mixOf(workload: Workload, replicas: number): TurnMix {
     carriedDeviationBytes: transcriptBytesPerTurn * Math.sqrt((turnsPerSession ** 2 - 1) / 12),
     idleSessions: (users * sessionsPerUser) / replicas,
   };
+}
+
+/** Each thing for itself: memory as if there were CPUs without end, and the other way. */
+function breakingOf(profile: Profile, workload: Workload, fleet: Fleet): readonly Breaking[] {
+  const { size, replicas } = fleet;
+  const { users, turnsPerUserHour, model, shedTargetRatio } = workload;
+  const growth = (turnsOf: (replica: ReplicaTurns) => number) =>
+    mostGrowth((ratio) => {
+      const grown = { ...workload, users: users * ratio };
+      const turns = turnsOf(replicaTurns(profile, size, mixOf(grown, replicas)));
+      return shedBy(grown, replicas, Math.min(turns, MOST_TURNS)).shedRatio <= shedTargetRatio;
+    });
+  const all: readonly Breaking[] = [
+    { what: "memory", usersRatio: growth(({ memoryTurns }) => memoryTurns) },
+    { what: "cpu", usersRatio: growth(({ cpuTurns }) => cpuTurns) },
+    ...(model === null
+      ? []
+      : [
+          {
+            what: "model" as const,
+            usersRatio: model.turnsPerHour / (users * turnsPerUserHour),
+          },
+        ]),
+  ];
+  return all.toSorted((a, b) => a.usersRatio - b.usersRatio);
+}
+
+/** Where turns use no CPU at all, nobody waits for the end of the recurrence. */
+const MOST_TURNS = 10_000;
+/** Beyond it nobody asks. */
+const MOST_GROWTH = 1_000;
+const GROWTH_STEPS = 40;
+
+/** The greatest growth that holds, to a part in a million; at most {@link MOST_GROWTH}. */
+function mostGrowth(holds: (ratio: number) => boolean): number {
+  let [low, high] = [0, 1];
+  while (holds(high) && high < MOST_GROWTH) [low, high] = [high, high * 2];
+  for (let step = 0; step < GROWTH_STEPS; step += 1) {
+    const middle = (low + high) / 2;
+    if (holds(middle)) low = middle;
+    else high = middle;
+  }
+  return Math.min(low, MOST_GROWTH);
+}
+
+/** Whether the model takes fewer turns than are asked for: no replica helps then. */
+export function modelIsShort({ model, users, turnsPerUserHour }: Workload): boolean {
+  return model !== null && model.turnsPerHour < users * turnsPerUserHour;
 }
 
 function variationsOf(

@@ -52,8 +52,8 @@ const RIGHT_END = WIDTH - RIGHT;
 const BASE = HEIGHT - BOTTOM;
 const LABEL_HEIGHT = 15;
 const TICKS = 6;
-/** Of a plot in which all is 0. */
-const LEAST_TOP = 1e-9;
+/** Of a plot in which all is 0: one line at the bottom, and marks that are not all called 0. */
+const TOP_OF_NOTHING = 1;
 
 interface Scales {
   readonly atX: (x: number) => number;
@@ -63,7 +63,8 @@ interface Scales {
 export function plotSvg(plot: Plot): string {
   const { title, xTitle, yTitle, series } = plot;
   const points = series.flatMap((each) => each.points);
-  const highest = points.reduce((most, [, y]) => (y > most ? y : most), plot.top ?? LEAST_TOP);
+  const found = points.reduce((most, [, y]) => (y > most ? y : most), plot.top ?? 0);
+  const highest = found > 0 ? found : TOP_OF_NOTHING;
   const yTicks = ticksOf(0, highest, Math.ceil);
   const top = yTicks.at(-1) ?? 1;
   const from = points.reduce((least, [x]) => Math.min(least, x), 0);

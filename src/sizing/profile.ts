@@ -40,6 +40,15 @@ const Measured = z.strictObject({
     anonymousBytes: bytes,
     fileBytes: bytes,
     sharedBytes: bytes,
+    /** Of the pages of no file, as the server itself tells: V8's heap, and buffers outside of it. */
+    heap: z
+      .strictObject({
+        objectsBytes: bytes,
+        codeBytes: bytes,
+        freeBytes: bytes,
+        buffersBytes: bytes,
+      })
+      .optional(),
     /** CPU time that it uses itself for a turn. */
     turnCpuMs: durationMs,
   }),
@@ -108,6 +117,11 @@ export const Profile = z.strictObject({
     sharedTextBytes: bytes,
     /** What the gate keeps for it to grow by, beside what it holds; nothing where absent. */
     growthBytes: bytes.optional(),
+    /**
+     * What the server uses itself for each turn, of as many at once as were measured: CPU time at its
+     * start and end, and of a core while it is in flight. Not counted where absent.
+     */
+    turn: z.strictObject({ cpuMs: durationMs, cores: z.number().min(0).max(1_000) }).optional(),
   }),
   start: z.strictObject({
     /** Most that a process holds that starts and does nothing. */
@@ -136,6 +150,8 @@ export const Profile = z.strictObject({
     /** CPU time of a whole turn, its start included. */
     cpuMs: durationMs,
     duration: Times,
+    /** Of a turn whose answer is a word: what any turn takes beside its answer. Not there where that is not known. */
+    short: z.strictObject({ cpuMs: durationMs, durationMs }).optional(),
   }),
   /** What it was reckoned from, for reports. */
   measured: Measured.optional(),

@@ -84,25 +84,64 @@ export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix):
 
 /** As many as use the target share of the CPU; one in any case, however slow. */
 function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix): number {
-  const startMs = startCpuMsOf(profile);
-  const cpuMs = startMs + streamCoresOf(profile) * Math.max(0, turnMs - startMs);
+  const { cpuMs: serverCpuMs, cores: serverCores } = serverTurnOf(profile);
+  const { cpuMs: fixedMs, durationMs } = fixedPartOf(profile);
+  const cpuMs =
+    fixedMs +
+    answerCoresOf(profile) * Math.max(0, turnMs - durationMs) +
+    serverCpuMs +
+    serverCores * turnMs;
   if (cpuMs === 0) return Infinity;
   const turnsAtOnce = (CPU_TARGET_RATIO * cpus * Math.max(turnMs, cpuMs)) / cpuMs;
   // 0.7 × 2 is a little less than 1.4.
   return Math.max(1, Math.floor(turnsAtOnce + 1e-9));
 }
 
-/** Of a CPU, what a turn uses once its process has started, for as long as it lasts. */
+/** Of a CPU, what a turn uses while it answers, and the server for it. */
 export function streamCoresOf(profile: Profile): number {
-  const { cpuMs, duration } = profile.turn;
-  const startMs = startCpuMsOf(profile);
-  return (cpuMs - startMs) / Math.max(1, duration.meanMs - startMs);
+  return answerCoresOf(profile) + serverTurnOf(profile).cores;
 }
 
-/** It is part of what was measured of whole turns. */
-function startCpuMsOf({ start, turn }: Profile): number {
-  return Math.min(start.cpuMs, turn.cpuMs);
+function answerCoresOf(profile: Profile): number {
+  const { cpuMs, duration } = profile.turn;
+  const fixed = fixedPartOf(profile);
+  return Math.max(0, cpuMs - fixed.cpuMs) / Math.max(1, duration.meanMs - fixed.durationMs);
 }
+
+/** What a turn takes whose answer is next to nothing; a start alone, where that was not measured. */
+function fixedPartOf({ start, turn }: Profile): { cpuMs: number; durationMs: number } {
+  if (turn.short !== undefined) return turn.short;
+  const cpuMs = Math.min(start.cpuMs, turn.cpuMs);
+  return { cpuMs, durationMs: cpuMs };
+}
+
+function serverTurnOf({ server }: Profile): { cpuMs: number; cores: number } {
+  return server.turn ?? { cpuMs: 0, cores: 0 };
+}
+
+/**
+ * The least memory, in whole steps, that carries so many turns, whatever the CPUs; as much as
+ * {@link MOST_BYTES} if no replica is so large.
+ */
+export function leastMemoryBytes(
+  profile: Profile,
+  mix: TurnMix,
+  turns: number,
+  stepBytes: number,
+  cpus = 1,
+): number {
+  let [low, high] = [0, Math.ceil(MOST_BYTES / stepBytes)];
+  while (low + 1 < high) {
+    const middle = Math.floor((low + high) / 2);
+    const size = { memoryBytes: middle * stepBytes, cpus };
+    if (replicaTurns(profile, size, mix).memoryTurns >= turns) high = middle;
+    else low = middle;
+  }
+  return high * stepBytes;
+}
+
+/** No replica needs more, nor is there one. */
+const MOST_BYTES = 2 ** 40;
 
 /** What a replica will have learned of such turns when it has seen many. */
 export function modelOf(profile: Profile, mix: TurnMix): FootprintModel {

@@ -217,12 +217,17 @@ function factsHtml(facts: readonly Fact[]): string {
 
 /** With what stands between backticks as code. */
 function textHtml(text: string): string {
-  return escaped(text).replaceAll(/`([^`]+)`/g, "<code>$1</code>");
+  return keptTogether(escaped(text)).replaceAll(/`([^`]+)`/g, "<code>$1</code>");
+}
+
+/** No line ends between a figure and its unit. */
+function keptTogether(text: string): string {
+  return text.replaceAll(/(?<=\d) (?=(?:%|s|ms|min|h|KiB|MiB|GiB|CPUs?|×)(?![\w]))/g, "\u00a0");
 }
 
 function tableHtml({ head, rows }: Table): string {
   const row = (cells: readonly string[], tag: string) =>
-    `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
+    `<tr>${cells.map((cell) => `<${tag}>${keptTogether(escaped(cell))}</${tag}>`).join("")}</tr>`;
   const top = head.some((cell) => cell !== "") ? `<thead>${row(head, "th")}</thead>` : "";
   const body = rows.map((cells) => row(cells, "td")).join("\n");
   return `<div class="table"><table>${top}<tbody>\n${body}\n</tbody></table></div>`;

@@ -2,11 +2,11 @@
  * A trace of turns that really came: a table with a head line, one line for each turn, in the order
  * of time.
  *
- *     atMs,durationMs,transcriptBytes
- *     0,8123,0
- *     950,,20480
+ *     atMs,durationMs,transcriptBytes,session
+ *     0,8123,0,a
+ *     950,,20480,b
  *
- * `at` in ISO 8601 may stand for `atMs`; the other two columns may be missing, and their cells empty.
+ * `at` in ISO 8601 may stand for `atMs`; the other columns may be missing, and their cells empty.
  * What is damaged is an error with its line; what is not there is a note. Pure.
  *
  * @module
@@ -21,6 +21,8 @@ export interface TraceTurns {
   /** NaN where the trace does not say. */
   readonly durationMs: Float64Array;
   readonly transcriptBytes: Float64Array;
+  /** A number for each session that is named, -1 for a turn of none; null without the column. */
+  readonly session: Int32Array | null;
 }
 
 export type TraceResult =
@@ -34,7 +36,7 @@ export type TraceResult =
     }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
-const COLUMNS = ["at", "atMs", "durationMs", "transcriptBytes"] as const;
+const COLUMNS = ["at", "atMs", "durationMs", "transcriptBytes", "session"] as const;
 type Column = (typeof COLUMNS)[number];
 
 /** Problems told of one trace: who made it will have made the same mistake on every line. */
@@ -58,6 +60,9 @@ class TraceReader {
   readonly #atMs: number[] = [];
   readonly #durationMs: number[] = [];
   readonly #transcriptBytes: number[] = [];
+  readonly #session: number[] = [];
+  /** By name. */
+  readonly #sessions = new Map<string, number>();
   /** Of each turn, from 1. */
   readonly #lines: number[] = [];
   #columns: readonly Column[] = [];
@@ -88,6 +93,7 @@ class TraceReader {
       atMs: Float64Array.from(this.#atMs, (atMs) => atMs - first),
       durationMs: Float64Array.from(this.#durationMs),
       transcriptBytes: Float64Array.from(this.#transcriptBytes),
+      session: this.#columns.includes("session") ? Int32Array.from(this.#session) : null,
     };
     return { ok: true, turns, notes: this.#gapNotes(), missing: this.#missing() };
   }
@@ -106,12 +112,14 @@ class TraceReader {
     }
     const problems = this.#diagnostics.length;
     let [column, atMs, durationMs, transcriptBytes] = [1, Number.NaN, Number.NaN, Number.NaN];
+    let session = -1;
     for (const [index, cell] of cells.entries()) {
       const name = this.#columns[index];
       if (name === "durationMs") durationMs = this.#number(cell, column, name, MAX_DURATION_MS);
       else if (name === "transcriptBytes") {
         transcriptBytes = this.#number(cell, column, name, MAX_TRANSCRIPT_BYTES);
-      } else atMs = this.#time(cell, column, name ?? "at");
+      } else if (name === "session") session = this.#sessionOf(cell.trim());
+      else atMs = this.#time(cell, column, name ?? "at");
       column += cell.length + 1;
     }
     if (this.#diagnostics.length > problems) return;
@@ -122,6 +130,7 @@ class TraceReader {
     this.#atMs.push(atMs);
     this.#durationMs.push(durationMs);
     this.#transcriptBytes.push(transcriptBytes);
+    this.#session.push(session);
     this.#lines.push(this.#line);
   }
 
@@ -141,6 +150,13 @@ class TraceReader {
       this.#complain(1, "needs one of the columns `atMs` and `at`", EXAMPLE);
     }
     this.#columns = columns;
+  }
+
+  #sessionOf(name: string): number {
+    if (name === "") return -1;
+    const known = this.#sessions.get(name) ?? this.#sessions.size;
+    this.#sessions.set(name, known);
+    return known;
   }
 
   /** NaN where the cell is empty or has been complained of. */

@@ -8,6 +8,7 @@ import { z } from "zod";
 import { bytesSchema } from "../lib/bytes.ts";
 import { durationSchema } from "../lib/duration.ts";
 import { percentSchema } from "../lib/percent.ts";
+import { rateSchema } from "../lib/rate.ts";
 import { isObject } from "../lib/is-object.ts";
 import { needs } from "../lib/schema-issues.ts";
 
@@ -106,6 +107,24 @@ export const WorkloadFile = z
       .max(MOST_REPLICAS)
       .default(2)
       .describe("Fewest replicas: with one, each deployment and each crash stops all."),
+    modelRequests: rateSchema
+      .optional()
+      .describe("Requests that the model takes, by the limit of its provider: `4000/min`."),
+    requestsPerTurn: z
+      .number()
+      .min(1)
+      .max(10_000)
+      .prefault(1)
+      .describe("Requests of a turn to the model: one, and one more after each round of tools."),
+    modelTokens: rateSchema
+      .optional()
+      .describe("Tokens that the model takes, by the limit of its provider: `2000000/min`."),
+    tokensPerTurn: z
+      .number()
+      .positive()
+      .max(1e9)
+      .optional()
+      .describe("Tokens of a turn, counted as that limit counts them."),
     sizes: z
       .array(Size)
       .min(1)
@@ -119,6 +138,14 @@ export const WorkloadFile = z
       path: ["turnsPerUserHour"],
       error: needs("a number, or else a `trace`", "Give one of the two"),
       // Told with all that else is wrong, and not only when nothing is.
+      when: ({ value }) => isObject(value),
+    },
+  )
+  .refine(
+    ({ modelTokens, tokensPerTurn }) => modelTokens === undefined || tokensPerTurn !== undefined,
+    {
+      path: ["tokensPerTurn"],
+      error: needs("a number, since there is `modelTokens`", "Say how many a turn takes"),
       when: ({ value }) => isObject(value),
     },
   );

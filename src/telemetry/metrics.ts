@@ -37,18 +37,22 @@ import {
   RETENTION_REASONS,
   SESSION_REPAIRS,
   type SessionRepair,
+  MEMORY_PARTS,
   STORE_NOTICES,
   type StoreNotice,
   type RetentionReason,
   SHED_REASONS,
   type ShedReason,
 } from "./values.ts";
+import { readServerMemory } from "./server-memory.ts";
 
 /** What goes beside the text of {@link Metrics.renderPrometheus} in a response. */
 export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-/** The answer to every gauge of `names.ts`. */
-export type GaugeNumbers = Readonly<Record<MetricKeyOf<"gauge">, number>>;
+/** The answer to every gauge of `names.ts` that has one number. */
+export type GaugeNumbers = Readonly<
+  Record<Exclude<MetricKeyOf<"gauge">, "serverMemoryBytes">, number>
+>;
 
 export interface CapacityNumbers extends GaugeNumbers {
   /** Refusals for load since the start: the gate counts them, at next to no cost. */
@@ -93,6 +97,7 @@ export class Metrics {
     startAtZero(this.#record);
     observeCapacity(meter, capacityNumbers);
     observeRefused(meter, this.#refused);
+    observeServerMemory(meter);
   }
 
   turnAdmitted(agentName: string): void {
@@ -274,12 +279,22 @@ const GAUGES = [
   "residents",
   "spares",
   "liveStrays",
-] as const satisfies readonly MetricKeyOf<"gauge">[];
+] as const satisfies readonly (keyof GaugeNumbers)[];
 
 function observeRefused(meter: Meter, refused: ReadonlyMap<ErrorCode, number>): void {
   const { name, ...spec } = METRICS.requestsRefused;
   meter.createObservableCounter(name, spec).addCallback((result) => {
     for (const [errorType, count] of refused) result.observe(count, named({ errorType }));
+  });
+}
+
+function observeServerMemory(meter: Meter): void {
+  const { name, ...spec } = METRICS.serverMemoryBytes;
+  meter.createObservableGauge(name, spec).addCallback((result) => {
+    const parts = readServerMemory();
+    for (const memoryPart of MEMORY_PARTS) {
+      result.observe(parts[memoryPart], named({ memoryPart }));
+    }
   });
 }
 

@@ -17,6 +17,7 @@ import {
   GUARD_TARGETS,
   KEPT_END_REASONS,
   KEPT_KINDS,
+  MEMORY_PARTS,
   PROCESS_SOURCES,
   PROVIDER_NAMES,
   RETENTION_REASONS,
@@ -57,6 +58,7 @@ export const ATTRIBUTES = {
   guardReason: { name: "plimsoll.guard.reason", values: GUARD_REASONS },
   retentionReason: { name: "plimsoll.retention.reason", values: RETENTION_REASONS },
   repairKind: { name: "plimsoll.repair.kind", values: SESSION_REPAIRS },
+  memoryPart: { name: "plimsoll.memory.part", values: MEMORY_PARTS },
   storeNotice: { name: "plimsoll.store.notice", values: STORE_NOTICES },
 } as const satisfies Record<string, AttributeSpec>;
 
@@ -212,6 +214,15 @@ export const METRICS = {
     unit: "By",
     description: "Memory in use that cannot be reclaimed, as the gate counts it",
     attributes: [],
+  },
+  serverMemoryBytes: {
+    name: "plimsoll.memory.server",
+    kind: "gauge",
+    unit: "By",
+    description:
+      "Memory of the server's own process, by what it is for: objects of the heap, code that V8 has " +
+      "compiled, heap that is free, and buffers outside of it",
+    attributes: ["memoryPart"],
   },
   committedBytes: {
     name: "plimsoll.memory.committed",

@@ -84,6 +84,9 @@ export type RetentionReason = (typeof RETENTION_REASONS)[number];
 export const SESSION_REPAIRS = ["torn_line", "set_aside", "taken_over", "superseded"] as const;
 export type SessionRepair = (typeof SESSION_REPAIRS)[number];
 
+/** What the memory of the server's process is for: the four are V8's heap, and what it holds outside. */
+export const MEMORY_PARTS = ["objects", "code", "free", "buffers"] as const;
+
 /** What becomes of turns, and holds, that a shared session store does not know of; see `session/store-notice.ts`. */
 export const STORE_NOTICES = [
   "unavailable",

@@ -80,16 +80,28 @@ describe("plimsoll plan", () => {
 
         replica         turns   binds  replicas    shed  busy  an hour
         4 GiB, 4 CPUs      28  memory         2  0.31 %  59 %    $0.36
-        8 GiB, 4 CPUs      28     cpu         2  0.31 %  59 %    $0.40
-        16 GiB, 4 CPUs     28     cpu         2  0.31 %  59 %    $0.48
-        4 GiB, 2 CPUs      14     cpu         5  0.50 %  47 %    $0.50
+        8 GiB, 4 CPUs      28     CPU         2  0.31 %  59 %    $0.40
+        16 GiB, 4 CPUs     28     CPU         2  0.31 %  59 %    $0.48
+        4 GiB, 2 CPUs      14     CPU         5  0.50 %  47 %    $0.50
         2 GiB, 2 CPUs      13  memory         6  0.30 %  43 %    $0.54
-        8 GiB, 2 CPUs      14     cpu         5  0.50 %  47 %    $0.60
-        2 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $0.70
-        16 GiB, 2 CPUs     14     cpu         5  0.50 %  47 %    $0.80
-        4 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $0.84
-        8 GiB, 1 CPU        7     cpu        14  0.80 %  34 %    $1.12
+        8 GiB, 2 CPUs      14     CPU         5  0.50 %  47 %    $0.60
+        2 GiB, 1 CPU        7     CPU        14  0.80 %  34 %    $0.70
+        16 GiB, 2 CPUs     14     CPU         5  0.50 %  47 %    $0.80
+        4 GiB, 1 CPU        7     CPU        14  0.80 %  34 %    $0.84
+        8 GiB, 1 CPU        7     CPU        14  0.80 %  34 %    $1.12
         1 GiB, 1 CPU        5  memory        25  0.93 %  26 %    $1.13
+
+      What breaks first, as users grow
+
+      Each for itself, the others being enough: memory and CPU of these replicas hold
+      the target up to so many users.
+
+      The limit of the model is not in this: \`modelRequests\` and \`modelTokens\` of the
+      workload tell it.
+
+        what    users  of the plan
+        memory  2,236       1.12 ×
+        CPU     2,236       1.12 ×
 
       What the same replicas shed
 
@@ -121,7 +133,7 @@ describe("plimsoll plan", () => {
     const json: unknown = JSON.parse((await plan(FILES, { format: "json" })).stdout);
     expect(json).toMatchObject({ advised: { shedRatio: expect.any(Number) }, profile: VARIED });
     const html = (await plan(FILES, { format: "html" })).stdout;
-    expect(html).toContain("<td>4 GiB, 4 CPUs</td>");
+    expect(html).toContain("<td>4\u00a0GiB, 4\u00a0CPUs</td>");
   });
 
   it("takes flags over the file, and does without one", async () => {
@@ -174,7 +186,9 @@ describe("plimsoll plan", () => {
     const { code, stdout } = await plan({ ...FILES, "workload.yaml": WORKLOAD + sizes });
     expect(code).toBe(78);
     expect(stdout).toContain("No size of replica can do this.");
-    expect(stdout).toContain("300 MiB, 1 CPU: not even one turn fits below its load line");
+    expect(stdout).toContain(
+      "300 MiB, 1 CPU: not even one turn fits below its load line: the least is 426",
+    );
   });
 });
 
@@ -212,6 +226,46 @@ describe("a workload that does not fit", () => {
     expect(problems).toContain("--users error: needs a number: got `many`");
     expect(problems).toContain("--profile error: is missing");
     expect(problems).toContain("--turns-per-user-hour error: is missing");
+  });
+
+  it("names sizes as they were written, so that they can be written again", async () => {
+    const sizes = "sizes: [{ memory: 2G, cpus: 2 }, { memory: 2048M, cpus: 2 }]\n";
+    const { stdout } = await plan({ ...FILES, "workload.yaml": WORKLOAD + sizes });
+    expect(stdout).toContain("2 GB, 2 CPUs");
+    expect(stdout).toContain("2048 MB, 2 CPUs");
+  });
+});
+
+describe("the limit of the model", () => {
+  it("stands beside memory and CPU, in the order in which they give way", async () => {
+    // Three requests a turn: 20,000 turns an hour of 12,000 that are asked for.
+    const model = "modelRequests: 1000/min\nrequestsPerTurn: 3\n";
+    const { code, stdout } = await plan({ ...FILES, "workload.yaml": WORKLOAD + model });
+    expect(code).toBe(0);
+    expect(stdout).toContain("takes 20,000 turns an hour, by its limit of requests");
+    const rows = [...stdout.matchAll(/^ {2}(memory|CPU|the model) .*×$/gm)];
+    expect(rows.map(([, what]) => what)).toEqual(["memory", "CPU", "the model"]);
+    expect(stdout).toContain("the model  3,333       1.67 ×");
+    expect(stdout).not.toContain("The limit of the model is not in this");
+  });
+
+  it("is the smaller of requests and tokens, and cannot be passed by any number of replicas", async () => {
+    const model = "modelRequests: 9000/min\nmodelTokens: 1000000/min\ntokensPerTurn: 10000\n";
+    const { code, stdout } = await plan({ ...FILES, "workload.yaml": WORKLOAD + model });
+    expect(code).toBe(78);
+    expect(stdout.replaceAll("\n", " ")).toContain(
+      "No number of replicas can do this: by its limit of tokens the model takes 6,000 turns an " +
+        "hour, and 12,000 are asked for.",
+    );
+  });
+
+  it("needs to know what a turn takes of it", async () => {
+    const workload = `${WORKLOAD}modelTokens: 1000000/min\n`;
+    const { problems } = await plan({ ...FILES, "workload.yaml": workload });
+    expect(problems).toContain("tokensPerTurn");
+    expect(problems).toContain("Say how many a turn takes");
+    const rate = await plan(FILES, { flags: { modelRequests: "4000" } });
+    expect(rate.problems).toContain("--model-requests error: needs a rate with a unit: got `4000`");
   });
 
   it("says all that is wrong with profile and prices at once", async () => {

@@ -17,6 +17,23 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true }));
 
 describe("plimsoll", () => {
+  it("takes for `deploy` every flag of the workload that `plan` takes, and heeds it", async () => {
+    const flagsOf = async (command: string) => {
+      const { stdout } = await run([command, "--help"], { directory });
+      return [...stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gmu)].map(([, flag]) => flag);
+    };
+    const [plan, deploy] = await Promise.all([flagsOf("plan"), flagsOf("deploy")]);
+    expect(plan).toContain("--model-tokens");
+    expect(plan.filter((flag) => flag !== "--format" && !deploy.includes(flag))).toEqual([]);
+    const place = await mkdtemp(join(directory, "deploy-"));
+    const agent = join(place, "agent.yaml");
+    await writeFile(agent, "name: a\ninstructions: Help.\n");
+    const args = ["deploy", "--image", "a:1", "--users", "many", "--target", "systemd"];
+    const { code, stderr } = await run(args, { directory: place });
+    expect(code, stderr).toBe(78);
+    expect(stderr).toContain("--users error: needs a number: got `many`");
+  });
+
   it("lists its commands", async () => {
     const { code, stdout, stderr } = await run(["--help"], { directory });
     expect(code).toBe(0);

@@ -11,6 +11,7 @@ import { ServerFile } from "../../src/config/schema.ts";
 import { Profile } from "../../src/sizing/profile.ts";
 import { PriceFile, WorkloadFile } from "../../src/sizing/workload.ts";
 import { hullSvg } from "./hull.ts";
+import { busyTable, gatesTable } from "./loss-tables.ts";
 import { ScenarioFile } from "../../src/sizing/simulate/scenario-schema.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -62,6 +63,7 @@ const GENERATED: Readonly<Record<string, (present: string) => string>> = {
   "docs/benchmarks.md": (page) => withTables(page, { short: shortTable() }),
   "docs/hull.svg": () => hullSvg(HELLO),
   "docs/plan.md": (page) => withTables(page, tables),
+  "docs/sizing.md": (page) => withTables(page, { busy: busyTable(), gates: gatesTable() }),
   "docs/simulate.md": (page) => withTables(page, tables),
   "docs/server-file.md": (page) => withTables(page, tables),
   "schemas/agent.schema.json": () => jsonSchemaText(AgentFile, "An agent of Plimsoll"),

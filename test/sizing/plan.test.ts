@@ -19,6 +19,7 @@ const WORKLOAD: Workload = {
   retryRatio: 0,
   balancing: "random",
   minReplicas: 1,
+  model: null,
 };
 const sizeOf = (gib: number, cpus: number, hourly: number | null = null) => ({
   name: `${gib} GiB, ${cpus} CPUs`,
@@ -39,6 +40,7 @@ const anyWorkload = fc.record({
   retryRatio: fc.double({ min: 0, max: 0.9, noNaN: true }),
   balancing: fc.constantFrom("random" as const, "pooled" as const),
   minReplicas: fc.integer({ min: 1, max: 5 }),
+  model: fc.constant(null),
 });
 
 describe("makePlan", () => {
@@ -74,6 +76,29 @@ describe("makePlan", () => {
         expect(random.pooledReplicas).toBeLessThanOrEqual(random.advised.replicas);
       }),
       { numRuns: 100 },
+    );
+  });
+
+  it("tells how far memory and CPU each carry, the first of which is where the target is passed", () => {
+    fc.assert(
+      fc.property(anyWorkload, (workload) => {
+        const { advised, breaking } = makePlan(PROFILE, workload, [sizeOf(2, 1)]);
+        const [first, second] = breaking;
+        if (advised === null || first === undefined || second === undefined) return;
+        expect(first.usersRatio).toBeLessThanOrEqual(second.usersRatio);
+        const under = (ratio: number) =>
+          fleetOf(
+            PROFILE,
+            { ...workload, users: workload.users * ratio },
+            advised.size,
+            advised.replicas,
+          ).shedRatio;
+        expect(first.usersRatio).toBeGreaterThanOrEqual(1 - 1e-9);
+        if (first.usersRatio >= 999) return;
+        expect(under(first.usersRatio * 0.999)).toBeLessThanOrEqual(workload.shedTargetRatio);
+        expect(under(first.usersRatio * 1.001)).toBeGreaterThan(workload.shedTargetRatio);
+      }),
+      { numRuns: 50 },
     );
   });
 
@@ -131,7 +156,7 @@ describe("makePlan", () => {
     ]).options;
     expect(tooSmall).toMatchObject({
       isPossible: false,
-      why: "not even one turn fits below its load line",
+      why: "not even one turn fits below its load line: the least is 383 MiB",
     });
     const crowd = makePlan(PROFILE, { ...WORKLOAD, users: 100_000_000 }, [sizeOf(1, 1)]);
     expect(crowd.options[0]).toMatchObject({ why: "more than 10,000 replicas would be needed" });

@@ -78,6 +78,9 @@ describe("plotSvg", () => {
       series: [{ label: "none", style: "area", points: [[0, 0]] }],
     });
     for (const each of [svg, zeros]) expect(each).not.toMatch(/NaN|Infinity/u);
+    const marks = [...zeros.matchAll(/text-anchor="end">([^<]+)</gu)].map(([, mark]) => mark);
+    expect(marks.length).toBeGreaterThan(2);
+    expect(new Set(marks).size, "no two marks of an axis are alike").toBe(marks.length);
   });
 
   it("draws steps at right angles, and fills an area down to the axis", () => {

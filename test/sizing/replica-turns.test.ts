@@ -88,6 +88,21 @@ describe("replicaTurns", () => {
     expect(cpuTurns).toBe(Math.floor((1.4 * 20_000) / cpuMs));
   });
 
+  it("counts the CPU that the server itself uses for a turn, as long as it lasts", () => {
+    // 1 s for the turn's processes and 0.4 for the server, in 10 s: 1.4 cores carry ten.
+    const server = { ...PROFILE.server, turn: { cpuMs: 100, cores: 0.03 } };
+    const size = { memoryBytes: 16 * GiB, cpus: 2 };
+    expect(replicaTurns({ ...PROFILE, server }, size, MIX).cpuTurns).toBe(10);
+  });
+
+  it("tells apart what a turn uses whatever it answers, where that was measured", () => {
+    // 0.8 s in any turn, and 0.2 in the 8 s of an answer: 1.4 s in a turn of 26 s.
+    const short = { cpuMs: 800, durationMs: 2_000 };
+    const size = { memoryBytes: 16 * GiB, cpus: 2 };
+    const { cpuTurns } = replicaTurns(profileWith({ short }), size, { ...MIX, turnMs: 26_000 });
+    expect(cpuTurns).toBe(26);
+  });
+
   it("is one turn by CPU however small the share, and none by memory where none fits", () => {
     const slow = replicaTurns(PROFILE, { memoryBytes: 2 * GiB, cpus: 0.05 }, MIX);
     expect(slow.turns).toBe(1);

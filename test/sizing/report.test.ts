@@ -84,6 +84,12 @@ describe("as a page", () => {
     }
   });
 
+  it("ends no line between a figure and its unit", () => {
+    const text = html.replaceAll(/<style>[\s\S]*<\/style>|<svg [\s\S]*?<\/svg>/g, "");
+    expect(text).toContain("2\u00a0GiB");
+    expect(text.match(/\d (%|GiB|MiB|CPUs?|s)\b/g)).toBeNull();
+  });
+
   it("is for light and for dark", () => {
     expect(html).toContain("prefers-color-scheme: dark");
   });

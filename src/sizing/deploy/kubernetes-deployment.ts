@@ -86,6 +86,7 @@ function podOf(premises: Premises, room: Room): Tree {
       `${formatDuration(SETTLE_MS)} of preStop, ${formatDuration(drain.graceMs)} of drain.grace ` +
         `(${drain.why}), ${formatDuration(ENDING_MS)} to end what is left`,
     ),
+    serviceAccountName: said(premises.name, "of its own, without a right"),
     automountServiceAccountToken: said(
       false,
       "tools of agents need no access to the cluster; identities of clouds are mounted all the same",

@@ -9,6 +9,7 @@ import { formatBytes } from "../../lib/bytes.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { deploymentArtefact } from "./kubernetes-deployment.ts";
 import { labelsOf, quantity } from "./kubernetes-names.ts";
+import { monitorArtefact } from "./kubernetes-monitor.ts";
 import { networkArtefact } from "./kubernetes-network.ts";
 import { scalingArtefacts } from "./kubernetes-scaling.ts";
 import type { Premises } from "./premises.ts";
@@ -26,6 +27,7 @@ export function kubernetesArtefacts(premises: Premises, room: Room): readonly Ar
   const several = scaling === null ? [] : [disruptionArtefact(premises, room)];
   const scalers = scaling === null ? [] : scalingArtefacts(premises, room, scaling);
   const applied = [
+    accountArtefact(premises, room),
     deploymentArtefact(premises, room, scaling),
     serviceArtefact(premises, room),
     networkArtefact(premises, room),
@@ -34,7 +36,8 @@ export function kubernetesArtefacts(premises: Premises, room: Room): readonly Ar
     ...scalers.filter(({ path }) => path.endsWith("/hpa.yaml")),
   ];
   const others = scalers.filter((one) => !applied.includes(one));
-  return [kustomization(premises, room, applied), ...applied, ...others];
+  const monitor = monitorArtefact(premises, room);
+  return [kustomization(premises, room, applied), ...applied, ...others, monitor];
 }
 
 function kustomization(premises: Premises, room: Room, applied: readonly Artefact[]): Artefact {
@@ -52,12 +55,35 @@ function kustomization(premises: Premises, room: Room, applied: readonly Artefac
         ? []
         : [`Before that: ${secret}`, `with a value for each of ${premises.variables.join(", ")}`]),
       ...scaler,
+      "With the Prometheus Operator, name pod-monitor.yaml, too.",
     ],
     [
       {
         apiVersion: "kustomize.config.k8s.io/v1beta1",
         kind: "Kustomization",
         resources: applied.map(({ path }) => path.replace("kubernetes/", "")),
+      },
+    ],
+  );
+}
+
+/** Of its own, so that no right that others give to `default` is theirs. */
+function accountArtefact(premises: Premises, room: Room): Artefact {
+  const { name, usesCloud } = premises;
+  const cloud = usesCloud
+    ? [
+        "The identity of the cloud goes here, as an annotation of your cloud: no key in a Secret then.",
+      ]
+    : [];
+  return writeYaml(
+    "kubernetes/service-account.yaml",
+    [...headOf(premises, room, "who it is in the cluster"), ...cloud],
+    [
+      {
+        apiVersion: "v1",
+        kind: "ServiceAccount",
+        metadata: { name, labels: labelsOf(premises) },
+        automountServiceAccountToken: said(false, "it asks nothing of the cluster"),
       },
     ],
   );

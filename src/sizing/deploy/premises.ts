@@ -9,7 +9,7 @@ import type { AgentDefinition } from "../../agent/definition.ts";
 import type { Config } from "../../config/config.ts";
 import { formatBytes } from "../../lib/bytes.ts";
 import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
-import type { Fleet, Workload } from "../plan.ts";
+import { type Fleet, modelIsShort, type Workload } from "../plan.ts";
 import type { Profile } from "../profile.ts";
 
 export interface DeployInput {
@@ -90,6 +90,15 @@ export function problemsOf({ agents, config, fleet, ...input }: DeployInput): Di
     const message = `is \`single-container\` for ${alone.name}: a fleet cannot be planned for it`;
     const remedy = "Start a replica for each session, as examples/single-container does";
     problems.push(placeless(input.agentPath, message, remedy, "hosting.pattern"));
+  }
+  const { model, users, turnsPerUserHour } = input.workload;
+  if (model !== null && modelIsShort(input.workload)) {
+    const taken = Math.floor(model.turnsPerHour).toLocaleString("en");
+    const asked = Math.ceil(users * turnsPerUserHour).toLocaleString("en");
+    const message = `lets the model take ${taken} turns an hour, and ${asked} are asked for`;
+    const remedy = "Have the limit raised, or plan for fewer users: more replicas do not help";
+    const key = model.binds === "requests" ? "modelRequests" : "modelTokens";
+    problems.push(placeless("the workload", message, remedy, key));
   }
   const keeping = agents.find(({ hosting }) => hosting.pattern !== "ephemeral");
   if (replicas > 1 && keeping !== undefined && config.sessions.store === null) {

@@ -13,7 +13,7 @@ import {
 } from "../../capacity/footprint-slope.ts";
 import { type Measured, type Profile, PROFILE_VERSION } from "../profile.ts";
 import { median, quantile } from "../statistics.ts";
-import type { Burst, LoneTurn, StepResults, Turn } from "./results.ts";
+import { type Burst, largestWhole, type LoneTurn, type StepResults, type Turn } from "./results.ts";
 
 /** What is known beside the steps. */
 export interface Facts {
@@ -28,9 +28,10 @@ export interface Facts {
 }
 
 export function analyse(results: StepResults, facts: Facts): Profile {
-  const { idle, steady, bursts, sessions, transcripts } = results;
+  const { idle, first, steady, bursts, sessions, transcripts } = results;
   const { isQuick: _quick, notes: _notes, ...rest } = facts;
   const fresh = freshTurns(results);
+  const short = shortOf(results);
   const beside = bursts.bursts.flatMap(({ inflightTurnBytes }) => inflightTurnBytes ?? []);
   const grownBytes = Math.max(0, sessions.afterBytes - sessions.beforeBytes);
   return {
@@ -41,8 +42,11 @@ export function analyse(results: StepResults, facts: Facts): Profile {
       idleSessionBytes: Math.round(grownBytes / Math.max(1, sessions.sessions)),
       // Of many turns at once the parts that are there once weigh least.
       inflightTurnBytes: Math.round(beside.at(-1) ?? 0),
-      sharedTextBytes: Math.round(Math.max(steady.mappedFileBytes, bursts.mappedFileBytes)),
+      sharedTextBytes: Math.round(
+        Math.max(first.mappedFileBytes, steady.mappedFileBytes, bursts.mappedFileBytes),
+      ),
       growthBytes: Math.round(idle.growthBytes),
+      turn: serverTurnOf(results),
     },
     start: {
       peakBytes: Math.round(idle.startPeakBytes),
@@ -56,6 +60,7 @@ export function analyse(results: StepResults, facts: Facts): Profile {
       transcriptBytesPerTurn: Math.round(growthOf(steady.turns, transcripts.turns)),
       cpuMs: Math.round(meanOf(steady.turns.map(({ cpuMs }) => cpuMs))),
       duration: timesOf(steady.turns.map(({ durationMs }) => durationMs)),
+      ...(short !== undefined && { short }),
     },
     measured: measuredOf(results, facts),
   };
@@ -96,6 +101,55 @@ function peakOf(peaks: readonly number[]): Profile["turn"]["peak"] {
   };
 }
 
+/** Of turns that answer with a word: what any turn uses, however long it lasts. */
+function shortOf({ steady }: StepResults): Profile["turn"]["short"] | undefined {
+  const answerMs = answerMsOf(steady);
+  if (answerMs === null) return undefined;
+  const durationMs = meanOf(steady.turns.map((turn) => turn.durationMs)) - answerMs;
+  return {
+    cpuMs: Math.round(meanOf(steady.short.map(({ cpuMs }) => cpuMs))),
+    durationMs: Math.max(0, Math.round(durationMs)),
+  };
+}
+
+/**
+ * What the server itself uses for a turn, of as many at once as there were: a lone turn has all of what
+ * is there once for any number. What is beside the answer is told apart by turns of one word.
+ */
+function serverTurnOf({ steady, bursts }: StepResults): NonNullable<Profile["server"]["turn"]> {
+  const { short } = bursts;
+  const most = largestWhole(bursts.bursts);
+  const answerMs = answerMsOf(steady);
+  if (most === undefined || short === null || answerMs === null) {
+    const { serverCpuMs, turns } = most ?? {
+      serverCpuMs: steady.turns.reduce((sum, turn) => sum + turn.serverCpuMs, 0),
+      turns: steady.turns,
+    };
+    const inflightMs = turns.reduce((sum, { durationMs }) => sum + durationMs, 0);
+    return { cpuMs: 0, cores: rounded(serverCpuMs / Math.max(1, inflightMs), 4) };
+  }
+  const streamedMs = (most.serverCpuMs - short.serverCpuMs) / most.starts;
+  return {
+    cpuMs: Math.round(short.serverCpuMs / most.starts),
+    cores: rounded(Math.max(0, streamedMs) / answerMs, 4),
+  };
+}
+
+/**
+ * How much longer a steady turn answers than one of a word. From the first token on, since starts
+ * differ more than that on a busy machine. Null where it is not told apart: none were short, or a
+ * script of the user answers as long to any input.
+ */
+function answerMsOf({ turns, short }: StepResults["steady"]): number | null {
+  if (short.length === 0) return null;
+  const answering = (some: readonly LoneTurn[]) =>
+    median(some.map(({ durationMs, firstTokenMs }) => durationMs - (firstTokenMs ?? 0)));
+  const answerMs = answering(turns) - answering(short);
+  return answerMs < LEAST_ANSWER_MS ? null : answerMs;
+}
+
+const LEAST_ANSWER_MS = 500;
+
 /** What the gate will learn of them, by the same fit. */
 function slopeOf(turns: readonly LoneTurn[]): number {
   if (turns.length === 0) return PRESUMED_SLOPE;
@@ -132,11 +186,17 @@ function timesOf(values: readonly number[]): Profile["turn"]["duration"] {
 
 function measuredOf(results: StepResults, { isQuick, notes }: Facts): Measured {
   const { idle, first, steady, bursts, sessions, transcripts, tools } = results;
-  const { anonymousBytes, fileBytes, sharedBytes } = idle;
+  const { anonymousBytes, fileBytes, sharedBytes, heap } = idle;
   const turnCpuMs = Math.round(meanOf(steady.turns.map(({ serverCpuMs }) => serverCpuMs)));
   return {
     isQuick,
-    server: { anonymousBytes, fileBytes, sharedBytes, turnCpuMs },
+    server: {
+      anonymousBytes,
+      fileBytes,
+      sharedBytes,
+      ...(heap !== null && { heap }),
+      turnCpuMs,
+    },
     firstTurn: {
       peakBytes: first.peakBytes,
       firstTokenMs: Math.round(first.firstTokenMs ?? 0),

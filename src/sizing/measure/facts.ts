@@ -7,6 +7,7 @@
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { cpuLimitReader } from "../../capacity/cpu-limit.ts";
 import { readMemoryLimit } from "../../capacity/memory-limit.ts";
+import { inMebibytes } from "../../lib/bytes.ts";
 import { claudeCodeVersion, sdkVersion } from "../../server/sdk-version.ts";
 import type { Profile } from "../profile.ts";
 import type { Facts } from "./analyse.ts";
@@ -47,6 +48,15 @@ export function busyNotesNow(load = loadavg()[0] ?? 0): readonly string[] {
   ];
 }
 
+/** Nobody gets more memory by asking for it. */
+export function limitNotes({ limitBytes }: Pick<MeasureOptions, "limitBytes">): readonly string[] {
+  const mostBytes = readLimit();
+  if (limitBytes === undefined || limitBytes <= mostBytes) return [];
+  return [
+    `The limit that was asked for is more than there is: it was ${inMebibytes(mostBytes)} MiB`,
+  ];
+}
+
 /** What is known beside the steps. */
 export function factsOf(
   options: MeasureOptions,
@@ -65,6 +75,7 @@ export function factsOf(
     notes: [
       ...notes,
       ...busyNotes,
+      ...limitNotes(options),
       ...(isInGroup
         ? []
         : ["No control group could be made: what the kernel keeps is not counted"]),

@@ -23,6 +23,7 @@ import { formatBytes } from "../../lib/bytes.ts";
 import { AppError } from "../../lib/errors.ts";
 import { dataPathsOf } from "../../session/session-paths.ts";
 import { removeTree } from "../../session/remove-tree.ts";
+import { type Heap, heapIn } from "./server-heap.ts";
 import { askTurn, type TurnAnswer } from "./turn-client.ts";
 
 export interface MeasuredServerOptions {
@@ -160,6 +161,13 @@ export class MeasuredServer implements AsyncDisposable {
 
   async capacity(): Promise<CapacityView> {
     return this.#get<CapacityView>("/capacity");
+  }
+
+  /** What its memory is for, by its metrics; null where they do not say. */
+  async heap(): Promise<Heap | null> {
+    const { signal } = this.#options;
+    const response = await fetch(`${this.#log.url}/metrics`, { signal }).catch(() => null);
+    return response?.ok === true ? heapIn(await response.text()) : null;
   }
 
   /** Has the server read what is kept of its sessions, the newest first. */

@@ -47,7 +47,7 @@ function answerOf({ agent, turn }: Profile, { example }: Verdict): string {
   );
 }
 
-function breaksFirst(profile: Profile, { rows }: Verdict): Section {
+function breaksFirst(profile: Profile, { rows, turnMs }: Verdict): Section {
   const cell = ({ turns, binds }: Carried) =>
     turns === 0 ? "none" : `${turns} ${binds === "cpu" ? "CPU" : binds}`;
   const table: Table = {
@@ -59,15 +59,17 @@ function breaksFirst(profile: Profile, { rows }: Verdict): Section {
       String(formulaTurns),
     ]),
   };
-  const { meanMs } = profile.turn.duration;
+  const isAsMeasured = turnMs === profile.turn.duration.meanMs;
   return {
     title: "What breaks first",
     paragraphs: [
       "Turns in flight at once, and what keeps one more out. `formula` is the fixed one, " +
         "(limit - 400 MiB) / 500 MiB, whatever the CPUs.",
-      `For fresh turns of ${seconds(meanMs)}, as they were here; CPUs busy to ` +
-        `${CPU_TARGET_PERCENT} %. Longer turns take less CPU a second: \`plimsoll plan\` reckons ` +
-        "with those of your own.",
+      `For fresh turns of ${seconds(turnMs)}${isAsMeasured ? ", as they were here" : ""}; CPUs busy ` +
+        `to ${CPU_TARGET_PERCENT} %. ` +
+        (isAsMeasured
+          ? "Longer turns take less CPU a second: `--turn-duration 12s` reckons with those of your own."
+          : "Those that were measured were of another length."),
     ],
     table,
     bars: {
@@ -100,13 +102,16 @@ function turnSection({ turn, start, measured }: Profile): Section {
   const { peak, duration } = turn;
   const rows = [
     ["median", mebibytes(peak.medianBytes)],
-    ["mean", `${mebibytes(peak.meanBytes)} ± ${mebibytes(peak.deviationBytes)}`],
+    ["mean", `${mebibytes(peak.meanBytes)} ± ${(peak.deviationBytes / MIB).toFixed(1)} MiB`],
     ["p95", mebibytes(peak.p95Bytes)],
     ["p99", mebibytes(peak.p99Bytes)],
     ["most", mebibytes(peak.mostBytes)],
     ["more for each MiB of transcript", `${turn.bytesPerCarriedByte.toFixed(1)} MiB`],
     ["transcript grows by, a turn", kib(turn.transcriptBytesPerTurn)],
     ["CPU, start included", seconds(turn.cpuMs)],
+    ...(turn.short === undefined
+      ? []
+      : [["· of that, whatever the answer", seconds(turn.short.cpuMs)]]),
     ["time to first token", seconds(start.firstToken.medianMs)],
     ["duration", seconds(duration.medianMs)],
   ];
@@ -126,15 +131,36 @@ function serverSection({ server, measured }: Profile): Section {
       ? []
       : [
           ["its heap, stacks and buffers", mebibytes(parts.anonymousBytes)],
+          ...heapRows(parts),
           ["its text and other file pages, beside that", mebibytes(parts.fileBytes)],
         ]),
     ["kept for it to grow by", mebibytes(server.growthBytes ?? 0)],
     ["for each idle session", kib(server.idleSessionBytes)],
     ["for each turn in flight", mebibytes(server.inflightTurnBytes)],
     ["text that runs, shared by all turns", mebibytes(server.sharedTextBytes)],
-    ...(parts === undefined ? [] : [["CPU of its own, a turn", seconds(parts.turnCpuMs)]]),
+    ...(parts === undefined ? [] : [["CPU of its own, a turn alone", seconds(parts.turnCpuMs)]]),
+    ...(server.turn === undefined
+      ? []
+      : [
+          ["· of many turns, for each", seconds(server.turn.cpuMs)],
+          ["· and of a core, while it answers", `${(100 * server.turn.cores).toFixed(1)} %`],
+        ]),
   ];
   return { title: "The server", paragraphs: [], table: { head: ["", ""], rows } };
+}
+
+/** What is left over is what no figure of V8 has. */
+function heapRows({ anonymousBytes, heap }: Measured["server"]): readonly (readonly string[])[] {
+  if (heap === undefined) return [];
+  const { objectsBytes, codeBytes, freeBytes, buffersBytes } = heap;
+  const restBytes = anonymousBytes - objectsBytes - codeBytes - freeBytes - buffersBytes;
+  return [
+    ["· objects of the heap", mebibytes(objectsBytes)],
+    ["· code that V8 has compiled", mebibytes(codeBytes)],
+    ["· heap that is free", mebibytes(freeBytes)],
+    ["· buffers outside of the heap", mebibytes(buffersBytes)],
+    ["· Node itself, stacks, the memory guard", mebibytes(Math.max(0, restBytes))],
+  ];
 }
 
 const BOUNDS = {
@@ -232,6 +258,7 @@ const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
 function kib(bytes: number): string {
+  if (bytes > 0 && bytes < 102.4) return "< 0.1 KiB";
   return `${(bytes / 1_024).toFixed(1)} KiB`;
 }
 

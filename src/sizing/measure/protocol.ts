@@ -26,6 +26,8 @@ export interface Protocol {
   /** How long the scripted model streams an answer. */
   readonly answerMs: number;
   readonly steadyTurns: number;
+  /** Of one word, one at a time; and then as many at once as answered in full. 0 where no script answers. */
+  readonly shortTurns: number;
   /** How many turns are asked for at the same moment, one burst after the other. */
   readonly burstSizes: readonly number[];
   /** 0 where nothing is kept of a session. */
@@ -46,6 +48,7 @@ const MIB = 2 ** 20;
 const FULL = {
   answerMs: 4_000,
   steadyTurns: 12,
+  shortTurns: 4,
   burstSizes: [1, 2, 4, 8, 16],
   idleSessions: 1_000,
   transcripts: [0, MIB, 2 * MIB, 4 * MIB, 8 * MIB],
@@ -55,14 +58,15 @@ const FULL = {
 const QUICK = {
   answerMs: 1_500,
   steadyTurns: 7,
-  burstSizes: [1, 2, 4, 8],
+  shortTurns: 3,
+  burstSizes: [1, 4, 8],
   idleSessions: 300,
   transcripts: [0, 2 * MIB, 6 * MIB],
   turnsPerTranscript: 2,
   turnsPerTool: 1,
 };
 /** Each turn costs money. */
-const CLAUDE = { steadyTurns: 8, burstSizes: [1, 2, 4], transcripts: [] };
+const CLAUDE = { steadyTurns: 8, shortTurns: 0, burstSizes: [1, 2, 4], transcripts: [] };
 
 /** Of a turn, beside what the model streams. */
 const TURN_OVERHEAD_SECONDS = 1.2;
@@ -98,8 +102,10 @@ export function protocolFor(
   const secondsOf = {
     idle: 5,
     first: turnSeconds,
-    steady: chosen.steadyTurns * turnSeconds,
-    bursts: chosen.burstSizes.reduce((sum, size) => sum + turnSeconds + size / 3, 0),
+    steady: chosen.steadyTurns * turnSeconds + chosen.shortTurns * TURN_OVERHEAD_SECONDS,
+    bursts:
+      chosen.burstSizes.reduce((sum, size) => sum + turnSeconds + size / 3, 0) +
+      (chosen.shortTurns > 0 ? TURN_OVERHEAD_SECONDS + (chosen.burstSizes.at(-1) ?? 0) / 3 : 0),
     sessions: idleSessions === 0 ? 0 : 4 + idleSessions / 200,
     transcripts: (1 + transcripts.length * chosen.turnsPerTranscript) * turnSeconds,
     tools: isClaude ? 0 : chosen.turnsPerTool * turnSeconds,

@@ -10,6 +10,9 @@ import type { RehearsalScript } from "../../rehearsal/script.ts";
 /** Asks for a plain answer. */
 export const PLAIN_INPUT = "Say something.";
 
+/** Asks for a word: what is left of a turn without the answer is its start and its end. */
+export const SHORT_INPUT = "Say a word.";
+
 export function toolInput(toolName: string): string {
   return `Call ${toolName}.`;
 }
@@ -53,6 +56,12 @@ export function measureScript(answerMs: number): RehearsalScript {
         reply: [{ tool: { name: "{{mentionedTool}}" } }],
         usage: USAGE,
       },
+      {
+        when: { userText: `/^${SHORT_INPUT}$/`, declaresTool: "StructuredOutput" },
+        reply: [{ tool: { name: "StructuredOutput" } }],
+        usage: USAGE,
+      },
+      { when: { userText: `/^${SHORT_INPUT}$/` }, reply: [{ tokens: 1 }], usage: USAGE },
       {
         when: { declaresTool: "StructuredOutput" },
         reply: [answer, { tool: { name: "StructuredOutput" } }],

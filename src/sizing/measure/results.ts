@@ -43,10 +43,19 @@ const Burst = z.strictObject({
   /** From the first request to the last answer. */
   lastedMs: durationMs,
   cpuMs: durationMs,
+  /** Of the server meanwhile. */
+  serverCpuMs: durationMs,
   /** Most private memory of all turns at one moment. */
   peakBytes: bytes,
   /** What the server holds more for each of them; null where it was never seen. */
   inflightTurnBytes: bytes.nullable(),
+});
+
+const HeapParts = z.strictObject({
+  objectsBytes: bytes,
+  codeBytes: bytes,
+  freeBytes: bytes,
+  buffersBytes: bytes,
 });
 
 export const StepResults = z.strictObject({
@@ -58,16 +67,25 @@ export const StepResults = z.strictObject({
     anonymousBytes: bytes,
     fileBytes: bytes,
     sharedBytes: bytes,
+    /** Of the first of these, as the server itself tells it; null where it did not. */
+    heap: HeapParts.nullable(),
     startPeakBytes: bytes,
     startCpuMs: durationMs,
   }),
-  first: LoneTurn,
+  first: LoneTurn.extend({
+    /** File pages while it ran. */
+    mappedFileBytes: bytes,
+  }),
   steady: z.strictObject({
     turns: z.array(LoneTurn).min(1),
+    /** Of one word. */
+    short: z.array(LoneTurn),
     mappedFileBytes: bytes,
   }),
   bursts: z.strictObject({
     bursts: z.array(Burst),
+    /** Of one word, as many as the largest of these of which all completed; null without. */
+    short: Burst.nullable(),
     bound: z.enum(["memory", "cpu", "model"]).nullable(),
     mappedFileBytes: bytes,
   }),
@@ -84,3 +102,8 @@ export type StepResults = z.output<typeof StepResults>;
 export type Turn = z.output<typeof Turn>;
 export type LoneTurn = z.output<typeof LoneTurn>;
 export type Burst = z.output<typeof Burst>;
+
+/** The most turns at once of which none was shed. */
+export function largestWhole(bursts: readonly Burst[]): Burst | undefined {
+  return bursts.findLast(({ turns, starts }) => turns.length === starts);
+}

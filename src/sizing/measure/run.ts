@@ -133,8 +133,8 @@ function limitGroup(
   const soFar: StepResults = {
     idle,
     first,
-    steady: { turns: [first], mappedFileBytes: idle.fileBytes },
-    bursts: { bursts: [], bound: null, mappedFileBytes: server.look().mappedBytes },
+    steady: { turns: [first], short: [], mappedFileBytes: idle.fileBytes },
+    bursts: { bursts: [], short: null, bound: null, mappedFileBytes: 0 },
     sessions: { sessions: 0, beforeBytes: 0, afterBytes: 0 },
     transcripts: { turns: [] },
     tools: { tools: [], notCalled: [] },

@@ -12,8 +12,8 @@ import { lengthenTranscript, transcriptFileOf } from "./long-transcript.ts";
 import { makeSessions, readRealTranscript } from "./made-sessions.ts";
 import type { LoggedTurn, MeasuredServer, Sample } from "./measured-server.ts";
 import { boundOf, type Protocol, type StepName } from "./protocol.ts";
-import { isHarmless, PLAIN_INPUT, toolInput } from "./rehearsal-script.ts";
-import type { Burst, LoneTurn, StepResults, Turn } from "./results.ts";
+import { isHarmless, PLAIN_INPUT, SHORT_INPUT, toolInput } from "./rehearsal-script.ts";
+import { type Burst, largestWhole, type LoneTurn, type StepResults, type Turn } from "./results.ts";
 
 export interface StepDeps {
   readonly server: MeasuredServer;
@@ -42,7 +42,7 @@ export const STEP_ACTIONS: {
   readonly [Name in StepName]: (deps: StepDeps) => Promise<StepResults[Name]>;
 } = {
   idle: lookAtIdle,
-  first: (deps) => loneTurn(deps, PLAIN_INPUT),
+  first: runFirst,
   steady: runSteady,
   bursts: runBursts,
   sessions: openSessions,
@@ -56,7 +56,14 @@ async function lookAtIdle({ server }: StepDeps): Promise<StepResults["idle"]> {
   // Spares are no part of the server.
   const usedBytes = (rest.usedBytes ?? rest.serverBytes + rest.agentsBytes) - rest.agentsBytes;
   const held = { usedBytes: Math.max(usedBytes, rest.serverBytes) };
-  return { ...held, growthBytes: parentGrowthBytes, ...server.parts(), startPeakBytes, startCpuMs };
+  const parts = { ...server.parts(), heap: await server.heap() };
+  return { ...held, growthBytes: parentGrowthBytes, ...parts, startPeakBytes, startCpuMs };
+}
+
+async function runFirst(deps: StepDeps): Promise<StepResults["first"]> {
+  const work = loneTurn(deps, PLAIN_INPUT);
+  const { result, samples } = await deps.server.lookWhile(work, STEADY_LOOK_PAUSE_MS);
+  return { ...result, mappedFileBytes: Math.max(0, ...samples.map((each) => each.mappedBytes)) };
 }
 
 /** The middle of a few looks, once it has come to rest. */
@@ -126,7 +133,9 @@ async function runSteady(deps: StepDeps): Promise<StepResults["steady"]> {
     mappedFileBytes = Math.max(mappedFileBytes, ...samples.map(({ mappedBytes }) => mappedBytes));
     onTurn(at + 1, protocol.steadyTurns);
   }
-  return { turns, mappedFileBytes };
+  const short: LoneTurn[] = [];
+  while (short.length < protocol.shortTurns) short.push(await loneTurn(deps, SHORT_INPUT));
+  return { turns, short, mappedFileBytes };
 }
 
 async function runBursts(deps: StepDeps): Promise<StepResults["bursts"]> {
@@ -140,15 +149,19 @@ async function runBursts(deps: StepDeps): Promise<StepResults["bursts"]> {
     deps.onTurn(at + 1, burstSizes.length);
     if (boundOf(bursts) !== null) break;
   }
-  return { bursts, bound: boundOf(bursts), mappedFileBytes };
+  const most = largestWhole(bursts);
+  const isShort = deps.protocol.shortTurns > 0 && most !== undefined;
+  const short = isShort ? (await runBurst(deps, most.starts, SHORT_INPUT)).burst : null;
+  return { bursts, short, bound: boundOf(bursts), mappedFileBytes };
 }
 
-async function runBurst({ server }: StepDeps, starts: number) {
+async function runBurst({ server }: StepDeps, starts: number, input = PLAIN_INPUT) {
   await untilAlone(server);
   const [before, cpuBefore, beganAtMs] = [server.look(), server.cpu(), performance.now()];
-  const asked = Promise.all(Array.from({ length: starts }, () => server.ask(PLAIN_INPUT)));
+  const asked = Promise.all(Array.from({ length: starts }, () => server.ask(input)));
   const { result: answers, samples } = await server.lookWhile(asked, BURST_LOOK_PAUSE_MS);
   const lastedMs = performance.now() - beganAtMs;
+  const cpuAfter = server.cpu();
   const shed: Record<string, number> = {};
   for (const { shed: reason } of answers) {
     if (reason !== null) shed[reason] = (shed[reason] ?? 0) + 1;
@@ -156,12 +169,13 @@ async function runBurst({ server }: StepDeps, starts: number) {
   const together = samples.filter(({ agents }) => agents === starts);
   const burst: Burst = {
     starts,
-    turns: answers.flatMap((answer) => turnOf(answer, PLAIN_INPUT.length) ?? []),
+    turns: answers.flatMap((answer) => turnOf(answer, input.length) ?? []),
     firstTokenMs: answers.flatMap(({ firstTokenMs }) => firstTokenMs ?? []),
     shed,
     modelTroubles: answers.filter(isModelTrouble).length,
     lastedMs,
-    cpuMs: server.cpu().endedMs - cpuBefore.endedMs,
+    cpuMs: cpuAfter.endedMs - cpuBefore.endedMs,
+    serverCpuMs: cpuAfter.ownMs - cpuBefore.ownMs,
     peakBytes: Math.max(0, ...samples.map(({ agentsBytes }) => agentsBytes)),
     inflightTurnBytes:
       together.length === 0

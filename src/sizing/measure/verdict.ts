@@ -10,6 +10,7 @@ import { trafficAt } from "../erlang.ts";
 import type { Profile } from "../profile.ts";
 import {
   CPU_TARGET_RATIO,
+  leastMemoryBytes,
   type ReplicaTurns,
   replicaTurns,
   type TurnMix,
@@ -46,6 +47,8 @@ export interface Recommended extends Carried {
 }
 
 export interface Verdict {
+  /** How long turns last that it is for. */
+  readonly turnMs: number;
   readonly rows: readonly SizeRow[];
   readonly recommended: Recommended;
   /** The least memory with which one turn fits below the load line. */
@@ -63,50 +66,51 @@ const RECOMMENDED_CPUS = [1, 2, 4, 8];
 const LEAST_TURNS = 8;
 const STEP_BYTES = 256 * MIB;
 const SHED_RATIO = 0.01;
-/** No replica needs more, nor is there one. */
-const MOST_BYTES = 1024 * GIB;
 
 /** The fixed formula of `capacity.admission: static` with its defaults. */
 export function formulaTurns(memoryBytes: number): number {
   return Math.max(1, Math.floor((memoryBytes - 400 * MIB) / (500 * MIB)));
 }
 
-export function verdictOf(profile: Profile): Verdict {
-  const modelTurns = modelTurnsOf(profile);
-  const carried = (memoryBytes: number, cpus: number) =>
-    carriedBy(profile, memoryBytes, cpus, modelTurns);
+/** @param turnMs How long turns last; without it as long as those that were measured. */
+export function verdictOf(profile: Profile, turnMs = profile.turn.duration.meanMs): Verdict {
+  const terms = { profile, turnMs, modelTurns: modelTurnsOf(profile) };
+  const carried = (memoryBytes: number, cpus: number) => carriedBy(terms, memoryBytes, cpus);
   const example = { memoryBytes: 2 * GIB, ...carried(2 * GIB, profile.machine.cpus) };
   return {
+    turnMs,
     rows: SIZES_BYTES.map((memoryBytes) => ({
       memoryBytes,
-      memoryTurns: turnsOn(profile, memoryBytes, 1).memoryTurns,
+      memoryTurns: turnsOn(terms, memoryBytes, 1).memoryTurns,
       byCpus: CPUS.map((cpus) => carried(memoryBytes, cpus)),
       formulaTurns: formulaTurns(memoryBytes),
     })),
-    recommended: recommend(profile, modelTurns),
-    smallestBytes: memoryFor(profile, 1, MIB),
+    recommended: recommend(terms),
+    smallestBytes: leastMemoryBytes(profile, mixOf(terms), 1, MIB),
     example,
-    modelTurns,
+    modelTurns: terms.modelTurns,
   };
 }
 
-/** Fresh turns that last as long as those that were measured, and no idle session. */
-function mixOf({ turn }: Profile): TurnMix {
-  const turnMs = turn.duration.meanMs;
+/** What all of a verdict goes by. */
+interface Terms {
+  readonly profile: Profile;
+  readonly turnMs: number;
+  readonly modelTurns: number | null;
+}
+
+/** Fresh turns, and no idle session. */
+function mixOf({ turnMs }: Terms): TurnMix {
   return { turnMs, carriedBytes: 0, carriedDeviationBytes: 0, idleSessions: 0 };
 }
 
-function turnsOn(profile: Profile, memoryBytes: number, cpus: number): ReplicaTurns {
-  return replicaTurns(profile, { memoryBytes, cpus }, mixOf(profile));
+function turnsOn(terms: Terms, memoryBytes: number, cpus: number): ReplicaTurns {
+  return replicaTurns(terms.profile, { memoryBytes, cpus }, mixOf(terms));
 }
 
-function carriedBy(
-  profile: Profile,
-  memoryBytes: number,
-  cpus: number,
-  modelTurns: number | null,
-): Carried {
-  const { turns, binds } = turnsOn(profile, memoryBytes, cpus);
+function carriedBy(terms: Terms, memoryBytes: number, cpus: number): Carried {
+  const { modelTurns } = terms;
+  const { turns, binds } = turnsOn(terms, memoryBytes, cpus);
   if (modelTurns !== null && modelTurns < turns) return { cpus, turns: modelTurns, binds: "model" };
   return { cpus, turns, binds };
 }
@@ -118,31 +122,20 @@ function modelTurnsOf({ measured }: Profile): number | null {
 }
 
 /** The fewest CPUs that serve a good number of turns, and as much memory as carries those. */
-function recommend(profile: Profile, modelTurns: number | null): Recommended {
-  const cpuTurnsOf = (cpus: number) => turnsOn(profile, GIB, cpus).cpuTurns;
+function recommend(terms: Terms): Recommended {
+  const cpuTurnsOf = (cpus: number) => turnsOn(terms, GIB, cpus).cpuTurns;
   const most = RECOMMENDED_CPUS.at(-1) ?? 1;
   const cpus = RECOMMENDED_CPUS.find((each) => cpuTurnsOf(each) >= LEAST_TURNS) ?? most;
   const wanted = Math.min(cpuTurnsOf(cpus), WIDEST_TURNS);
-  const memoryBytes = memoryFor(profile, wanted, STEP_BYTES);
-  const { memoryTurns, cpuTurns } = turnsOn(profile, memoryBytes, cpus);
-  const carried = carriedBy(profile, memoryBytes, cpus, modelTurns);
+  const memoryBytes = leastMemoryBytes(terms.profile, mixOf(terms), wanted, STEP_BYTES);
+  const { memoryTurns, cpuTurns } = turnsOn(terms, memoryBytes, cpus);
+  const carried = carriedBy(terms, memoryBytes, cpus);
   const trafficErlang = trafficAt(carried.turns, SHED_RATIO);
   return { ...carried, memoryBytes, memoryTurns, cpuTurns, trafficErlang };
 }
 
 /** Where turns use hardly any CPU: so many are lost with one replica, and that is enough. */
 const WIDEST_TURNS = 32;
-
-/** The least memory, in whole steps, that carries so many turns. */
-function memoryFor(profile: Profile, turns: number, stepBytes: number): number {
-  let [low, high] = [0, Math.ceil(MOST_BYTES / stepBytes)];
-  while (low + 1 < high) {
-    const middle = Math.floor((low + high) / 2);
-    if (turnsOn(profile, middle * stepBytes, 1).memoryTurns >= turns) high = middle;
-    else low = middle;
-  }
-  return high * stepBytes;
-}
 
 /** What the CPUs are to be busy at most, on average, for people. */
 export const CPU_TARGET_PERCENT = Math.round(CPU_TARGET_RATIO * 100);

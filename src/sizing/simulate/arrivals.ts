@@ -34,12 +34,17 @@ export interface Arrivals {
   /** What a trace says of the one that came last; NaN where it says nothing. */
   readonly durationMs: number;
   readonly transcriptBytes: number;
+  /** Of a trace that names sessions: which one, and how many turns it has in all; -1 without. */
+  readonly session: number;
+  readonly sessionTurns: number;
 }
 
 /** A Poisson process whose rate is constant for a while, and within it thinned where it is not. */
 export class RateArrivals implements Arrivals {
   readonly durationMs = Number.NaN;
   readonly transcriptBytes = Number.NaN;
+  readonly session = -1;
+  readonly sessionTurns = 0;
   readonly #terms: RateTerms;
   readonly #random: Random;
   /** Moments at which a named burst begins or ends, and the end. */
@@ -122,23 +127,38 @@ function calmRate({ process, ratePerMs, spells }: RateTerms): number {
 export class TraceArrivals implements Arrivals {
   durationMs = Number.NaN;
   transcriptBytes = Number.NaN;
+  session = -1;
+  sessionTurns = 0;
+  readonly #turnsOf: ReadonlyMap<number, number>;
   readonly #trace: TraceTurns;
   readonly #endMs: number;
   #next = 0;
 
   constructor(trace: TraceTurns, endMs: number) {
     this.#trace = trace;
+    this.#turnsOf = turnsBySession(trace);
     this.#endMs = endMs;
   }
 
   next(): number {
-    const { atMs, durationMs, transcriptBytes } = this.#trace;
+    const { atMs, durationMs, transcriptBytes, session } = this.#trace;
     const at = this.#next;
     const nextMs = atMs[at] ?? Infinity;
     if (nextMs >= this.#endMs) return Infinity;
     this.#next += 1;
     this.durationMs = durationMs[at] ?? Number.NaN;
     this.transcriptBytes = transcriptBytes[at] ?? Number.NaN;
+    this.session = session?.[at] ?? -1;
+    this.sessionTurns = this.#turnsOf.get(this.session) ?? 0;
     return nextMs;
   }
+}
+
+/** How many turns a trace has of each session that it names. */
+export function turnsBySession({ session }: TraceTurns): ReadonlyMap<number, number> {
+  const turns = new Map<number, number>();
+  for (const each of session ?? []) {
+    if (each >= 0) turns.set(each, (turns.get(each) ?? 0) + 1);
+  }
+  return turns;
 }

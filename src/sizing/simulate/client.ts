@@ -5,12 +5,18 @@
  * @module
  */
 
+import type { Random } from "./random.ts";
 import type { Replica } from "./replica.ts";
+import type { TurnTerms } from "./simulation-terms.ts";
 
 export class Client {
   readonly number: number;
   /** Of the event it waits for; any other event that names it is of the past. */
   ticket = -1;
+  /** Of a trace that names it; -1 without. */
+  session = -1;
+  /** Turns that a trace has of it while one is not over. */
+  readonly later: { readonly durationMs: number; readonly transcriptBytes: number }[] = [];
   /** Turns of its session that are still to come, this one included. */
   turnsLeft = 1;
   /** Of its transcript. */
@@ -38,6 +44,8 @@ export class Client {
   admittedAtMs = 0;
   startedAtMs = 0;
   firstTokenAtMs = 0;
+  /** Of {@link CpuShare.lostMs}, what it has made up for. */
+  lostMs = 0;
   predictedBytes = 0;
   /** What its processes hold now. */
   heldBytes = 0;
@@ -52,6 +60,18 @@ export class Client {
 
   constructor(number: number) {
     this.number = number;
+  }
+
+  /** What its next turn will be like is known before it is asked for. */
+  drawTurn(turn: TurnTerms, chance: Random): void {
+    // Drawn even where a trace has it, so that the other draws stay the same.
+    const drawnMs = turn.durationMs(chance);
+    this.turnMs = Number.isNaN(this.tracedMs) ? drawnMs : this.tracedMs;
+    this.tracedMs = Number.NaN;
+    this.firstTokenMs = Math.min(this.turnMs, turn.firstTokenMs(chance));
+    this.peakBytes = Math.round(
+      turn.peakBytes(chance) + turn.bytesPerCarriedByte * this.carriedBytes,
+    );
   }
 }
 
@@ -79,6 +99,7 @@ export class Clients {
   giveBack(client: Client): void {
     client.ticket = -1;
     client.home = null;
+    client.session = -1;
     this.#free.push(client);
   }
 }

@@ -15,6 +15,7 @@ import { shortageBytes, weigh } from "../../capacity/load-line.ts";
 import { ReturnTimes } from "../../capacity/return-times.ts";
 import { poolOf } from "../replica-turns.ts";
 import type { Client } from "./client.ts";
+import { CpuShare } from "./cpu-share.ts";
 import { StartQueue } from "./start-queue.ts";
 
 /** What all replicas of a fleet have in common. */
@@ -55,6 +56,7 @@ export class Replica {
   readonly loadLineBytes: number;
   readonly turns: Client[] = [];
   readonly starts: StartQueue;
+  readonly cpu: CpuShare;
   state: ReplicaState = "starting";
   /** Of what was deployed. */
   version = 0;
@@ -83,6 +85,7 @@ export class Replica {
     this.#jitter = jitter;
     this.loadLineBytes = this.#weigh(0).loadLineBytes;
     this.starts = new StartQueue(terms.cpus, terms.maxStartWaitMs);
+    this.cpu = new CpuShare(terms.cpus);
     this.#returns = this.#newReturns();
   }
 

@@ -170,7 +170,7 @@ function replicaOf(setup: Setup): SimulationResult["replica"] {
   };
 }
 
-/** Turns stream as fast as if they had the CPU; where they would not, that is said. */
+/** Where more are in flight than keep it busy as planned, starts are late before answers are slow. */
 function cpuNotes(
   { cpuTurns, turnsPerReplica }: Setup,
   meanInflight: number,
@@ -180,7 +180,7 @@ function cpuNotes(
   if (cpuTurns >= turnsPerReplica || meanInflight / Math.max(1, meanUp) <= cpuTurns) return [];
   return [
     `${100 * CPU_TARGET_RATIO} % of the CPU of a replica is enough for ${cpuTurns} turns at once, and ` +
-      "more are in flight on average: real turns would take longer than these",
+      "more are in flight on average: bursts of starts come late, and beyond all of it answers are slow",
   ];
 }
 

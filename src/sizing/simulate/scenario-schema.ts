@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { bytesSchema } from "../../lib/bytes.ts";
 import { durationSchema } from "../../lib/duration.ts";
-import { needs } from "../../lib/schema-issues.ts";
+import { rateSchema } from "../../lib/rate.ts";
 import { ARRIVAL_PROCESSES } from "./arrivals.ts";
 import { BALANCING_POLICIES } from "./balancer.ts";
 import { LAW_NAMES } from "./laws.ts";
@@ -19,29 +19,6 @@ const MAX_TURNS = 10_000_000;
 const MAX_EVENTS = 1_000_000_000;
 const MAX_DEPLOYS = 100;
 const MAX_BURSTS = 100;
-
-const RATE = /^(\d{1,9}(?:\.\d{1,6})?)\/(s|min|h|d)$/u;
-const PER_MS: Readonly<Record<string, number>> = {
-  s: 1 / 1000,
-  min: 1 / 60_000,
-  h: 1 / 3_600_000,
-  d: 1 / 86_400_000,
-};
-const MOST_PER_MS = 1000;
-
-/** Turns per ms. */
-const rateMessage = needs("a rate with a unit", "Write for example `2/s`, `90/min` or `5000/h`");
-export const RateText = z
-  .string({ error: rateMessage })
-  .regex(RATE, { error: rateMessage, abort: true })
-  .meta({ unit: "rate, up to 1000000/s" })
-  .transform((text) => {
-    const [, number = "", unit = ""] = RATE.exec(text) ?? [];
-    return Number(number) * (PER_MS[unit] ?? Number.NaN);
-  })
-  .refine((rate) => rate > 0 && rate <= MOST_PER_MS, {
-    error: "needs a rate above 0 and up to 1000000/s",
-  });
 
 export const ReplicaCount = z.int().min(1).max(MAX_REPLICAS);
 export const Seed = z
@@ -64,7 +41,7 @@ const arrivals = z.strictObject({
     .enum(ARRIVAL_PROCESSES)
     .default("poisson")
     .describe("How turns come: independently, in spells, by day, or as a trace has it."),
-  rate: RateText.optional().describe("Turns asked for, on average. Not with a trace."),
+  rate: rateSchema.optional().describe("Turns asked for, on average. Not with a trace."),
   trace: path.optional().describe("Table of turns that came, relative to this file."),
   bursty: z
     .strictObject({

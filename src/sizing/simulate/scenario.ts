@@ -12,7 +12,7 @@ import {
   streamCoresOf,
   type TurnMix,
 } from "../replica-turns.ts";
-import { type Arrivals, RateArrivals, TraceArrivals } from "./arrivals.ts";
+import { type Arrivals, RateArrivals, TraceArrivals, turnsBySession } from "./arrivals.ts";
 import { type Law, lawOf, lognormalWith } from "./laws.ts";
 import type { Random } from "./random.ts";
 import type { ReplicaTerms } from "./replica.ts";
@@ -221,13 +221,23 @@ function mixOf(
 ): TurnMix {
   const begunBytes = meanKnown(trace?.transcriptBytes ?? new Float64Array(), turns.transcript);
   // A session's turns carry more and more; the mean of a geometric number of them has `turns` before.
-  const grownBytes = profile.turn.transcriptBytesPerTurn * (sessions.turns - 1);
+  const grownBytes = profile.turn.transcriptBytesPerTurn * turnsBefore(sessions.turns, trace);
   return {
     turnMs,
     carriedBytes: begunBytes + grownBytes,
     carriedDeviationBytes: grownBytes,
     idleSessions: 0,
   };
+}
+
+/** Turns of its session before a turn, on average. */
+function turnsBefore(turns: number, trace: TraceTurns | null): number {
+  // Where a trace says how long transcripts are, they grow by what it says.
+  const isKnown = trace?.transcriptBytes.some((bytes) => !Number.isNaN(bytes)) === true;
+  if (trace === null || isKnown) return turns - 1;
+  let before = 0;
+  for (const count of turnsBySession(trace).values()) before += (count * (count - 1)) / 2;
+  return before / Math.max(1, trace.atMs.length);
 }
 
 /** Mean duration of turns; of a trace that of those it knows. */

@@ -214,7 +214,11 @@ function spreadRow(
 }
 
 function oneDigit(value: number): string {
-  return value.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+  const digits = value < 1000 ? 1 : 0;
+  return value.toLocaleString("en", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
 }
 
 /** `72 s`, `63.5 min`, `24 h`: with no more digits than are read. */

@@ -21,6 +21,7 @@ import type { Replica, SimulatedShed } from "./replica.ts";
 import { pauseMs } from "./retry-policy.ts";
 import { type SimulationTerms, TooMuch } from "./simulation-terms.ts";
 import { Tally } from "./tally.ts";
+import { TracedSessions } from "./traced-sessions.ts";
 
 export interface Simulated {
   readonly tally: Tally;
@@ -30,6 +31,9 @@ export interface Simulated {
   /** When the last turn was over. */
   readonly endedAtMs: number;
 }
+
+/** Made up for once more where it is so much: less is not worth an event. */
+const LEAST_LOST_MS = 10;
 
 /** Streams of chance. */
 const STREAM = { arrivals: 0, turns: 1, balancer: 2, clients: 3, fleet: 4, jitter: 5, sessions: 6 };
@@ -46,13 +50,12 @@ class Simulation {
   readonly #fleet: Fleet;
   readonly #arrivals: Arrivals;
   readonly #tally: Tally;
+  readonly #traced = new TracedSessions();
   readonly #turnChance: Random;
   readonly #sessionChance: Random;
   readonly #clientChance: Random;
   #nowMs = 0;
   #events = 0;
-  #inflight = 0;
-  #inflightSinceMs = 0;
   #hasArrivals = true;
 
   constructor(terms: SimulationTerms) {
@@ -139,29 +142,27 @@ class Simulation {
   }
 
   #arrive(): void {
+    const [arrivals, traced] = [this.#arrivals, this.#traced];
+    const client = traced.clientOf(arrivals) ?? this.#beginSession(arrivals);
+    const isNow = traced.offer(client, arrivals);
+    this.#scheduleArrival();
+    if (isNow) this.#ask(client);
+  }
+
+  #beginSession(arrivals: Arrivals): Client {
     const { session, turn } = this.#terms;
-    const { durationMs, transcriptBytes } = this.#arrivals;
     const client = this.#clients.take();
     client.turnsLeft = this.#sessionChance.geometric(session.turns);
-    client.carriedBytes = Number.isNaN(transcriptBytes) ? turn.transcriptBytes : transcriptBytes;
-    client.tracedMs = durationMs;
-    this.#scheduleArrival();
-    this.#ask(client);
+    client.carriedBytes = turn.transcriptBytes;
+    this.#traced.begin(client, arrivals);
+    return client;
   }
 
   /** A turn of a session: what it will be like is known before it is asked for. */
   #begin(client: Client): void {
     const { turn, limits } = this.#terms;
-    const chance = this.#turnChance;
     client.askedAtMs = this.#nowMs;
-    // Drawn even where a trace has it, so that the other draws stay the same.
-    const drawnMs = turn.durationMs(chance);
-    client.turnMs = Number.isNaN(client.tracedMs) ? drawnMs : client.tracedMs;
-    client.tracedMs = Number.NaN;
-    client.firstTokenMs = Math.min(client.turnMs, turn.firstTokenMs(chance));
-    client.peakBytes = Math.round(
-      turn.peakBytes(chance) + turn.bytesPerCarriedByte * client.carriedBytes,
-    );
+    client.drawTurn(turn, this.#turnChance);
     this.#tally.turn(this.#nowMs);
     const { turns } = this.#tally.all;
     if (turns > limits.turns) throw new TooMuch("turns", limits.turns, this.#nowMs);
@@ -204,14 +205,9 @@ class Simulation {
   }
 
   #admitted(client: Client, replica: Replica): void {
-    this.#countInflight(1);
+    this.#tally.countInflight(1, this.#nowMs);
     this.#balancer.changed(replica, replica.inflight - 1);
-    const { loadLineBytes, committedBytes } = replica;
-    // A first turn on an idle replica may be above the line: that is no promise that was broken.
-    if (replica.inflight > 1) {
-      const ratio = committedBytes / loadLineBytes;
-      if (ratio > this.#tally.mostCommittedRatio) this.#tally.mostCommittedRatio = ratio;
-    }
+    this.#tally.committed(replica);
     if (client.heldBytes > 0 || this.#terms.turn.startCpuMs === 0) {
       client.startedAtMs = this.#nowMs;
       return this.#stream(client, replica, client.heldBytes > 0);
@@ -232,6 +228,11 @@ class Simulation {
     client.ticket = this.#queue.schedule(this.#nowMs + startMs, EVENT.started, client.number);
   }
 
+  /** Turns that start have a claim to as much as those that answer. */
+  #shareCpu(replica: Replica): void {
+    replica.cpu.share(replica.inflight, this.#terms.turn.streamCores, this.#nowMs);
+  }
+
   #started(client: Client): void {
     const { replica } = client;
     if (replica === null) return;
@@ -247,30 +248,34 @@ class Simulation {
       : client.peakBytes;
     this.#hold(client, replica, peakBytes);
     const sinceStartMs = (ms: number) => this.#nowMs + Math.max(0, ms - turn.startCpuMs);
+    this.#shareCpu(replica);
+    client.lostMs = replica.cpu.lostMs(this.#nowMs);
     client.firstTokenAtMs = sinceStartMs(client.firstTokenMs);
     const endsAtMs = sinceStartMs(client.turnMs);
     client.ticket = this.#queue.schedule(endsAtMs, EVENT.turnEnded, client.number);
   }
 
   #hold(client: Client, replica: Replica, bytes: number): void {
-    const { loadLineBytes, terms } = replica;
     const beforeBytes = replica.usedBytes;
-    replica.hold(client, bytes + terms.inflightTurnBytes);
-    const { usedBytes } = replica;
-    const tally = this.#tally;
-    const ratio = usedBytes / loadLineBytes;
-    if (ratio > tally.mostUsedRatio) tally.mostUsedRatio = ratio;
-    if (usedBytes > loadLineBytes && beforeBytes <= loadLineBytes) tally.overLine += 1;
-    if (usedBytes > terms.limitBytes && beforeBytes <= terms.limitBytes) tally.overLimit += 1;
+    replica.hold(client, bytes + replica.terms.inflightTurnBytes);
+    this.#tally.used(beforeBytes, replica);
   }
 
   #ended(client: Client): void {
     const { replica } = client;
     if (replica === null) return;
+    const lostMs = replica.cpu.lostMs(this.#nowMs) - client.lostMs;
+    if (lostMs >= LEAST_LOST_MS) {
+      client.lostMs += lostMs;
+      const endsAtMs = this.#nowMs + lostMs;
+      client.ticket = this.#queue.schedule(endsAtMs, EVENT.turnEnded, client.number);
+      return;
+    }
     const { lingerMs, transcriptBytesPerTurn } = this.#terms.turn;
     this.#tally.served(client);
-    this.#countInflight(-1);
+    this.#tally.countInflight(-1, this.#nowMs);
     replica.end(client, this.#nowMs, lingerMs > 0);
+    this.#shareCpu(replica);
     if (replica.state === "up") this.#balancer.changed(replica, replica.inflight + 1);
     client.carriedBytes += transcriptBytesPerTurn;
     if (client.residentBytes > 0) {
@@ -282,7 +287,7 @@ class Simulation {
   }
 
   #lose(client: Client): void {
-    this.#countInflight(-1);
+    this.#tally.countInflight(-1, this.#nowMs);
     this.#tally.lost(client.admittedAtMs);
     this.#goOn(client);
   }
@@ -291,6 +296,12 @@ class Simulation {
   #goOn(client: Client): void {
     client.turnsLeft -= 1;
     client.attempts = 0;
+    const traced = this.#traced.turnEnded(client);
+    if (traced === "waits") return;
+    if (traced === "next") {
+      client.ticket = this.#queue.schedule(this.#nowMs, EVENT.ask, client.number);
+      return;
+    }
     const { durationMs, session } = this.#terms;
     if (client.turnsLeft > 0) {
       const atMs = this.#nowMs + this.#sessionChance.exponential(session.pauseMs);
@@ -307,15 +318,6 @@ class Simulation {
   #endKept(client: Client, ticket: number): void {
     if (client.residentTicket === ticket) client.home?.release(client);
     if (client.ticket === ticket) this.#clients.giveBack(client);
-  }
-
-  #countInflight(more: number): void {
-    const { warmUpMs, durationMs } = this.#terms;
-    const fromMs = Math.max(this.#inflightSinceMs, warmUpMs);
-    const toMs = Math.min(this.#nowMs, durationMs);
-    if (toMs > fromMs) this.#tally.inflightMs += this.#inflight * (toMs - fromMs);
-    this.#inflightSinceMs = this.#nowMs;
-    this.#inflight += more;
   }
 
   /** @param index From 1. */
@@ -337,11 +339,11 @@ class Simulation {
       atMs: this.#nowMs,
       replicasUp: up.length,
       replicas: this.#fleet.live,
-      inflight: this.#inflight,
+      inflight: tally.inflight,
       usedRatio: up.length === 0 ? 0 : sum / up.length,
       mostUsedRatio: most,
     });
-    if (index === points) return this.#countInflight(0);
+    if (index === points) return tally.countInflight(0, this.#nowMs);
     const nextAtMs = (durationMs * (index + 1)) / points;
     this.#queue.schedule(nextAtMs, EVENT.sample, index + 1);
   }

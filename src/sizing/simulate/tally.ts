@@ -5,7 +5,7 @@
  */
 
 import { Histogram } from "./histogram.ts";
-import { SHED_REASONS, type SimulatedShed } from "./replica.ts";
+import { SHED_REASONS, type SimulatedShed, type Replica } from "./replica.ts";
 
 /** Batches that the measured time is cut into for the confidence interval. */
 const BATCHES = 30;
@@ -61,6 +61,8 @@ export class Tally {
   /** Turns in flight times how long they were, in the measured time; the same of replicas. */
   inflightMs = 0;
   replicaMs = 0;
+  inflight = 0;
+  #inflightSinceMs = 0;
   readonly #fromMs: number;
   readonly #toMs: number;
   readonly #since = { ...noCounts(), firstToken: new Histogram() };
@@ -72,6 +74,15 @@ export class Tally {
 
   isMeasured(atMs: number): boolean {
     return atMs >= this.#fromMs && atMs < this.#toMs;
+  }
+
+  /** @param more Turns in flight than before; 0 for the account alone. */
+  countInflight(more: number, nowMs: number): void {
+    const fromMs = Math.max(this.#inflightSinceMs, this.#fromMs);
+    const toMs = Math.min(nowMs, this.#toMs);
+    if (toMs > fromMs) this.inflightMs += this.inflight * (toMs - fromMs);
+    this.#inflightSinceMs = nowMs;
+    this.inflight += more;
   }
 
   turn(atMs: number): void {
@@ -124,6 +135,22 @@ export class Tally {
     this.firstToken.add(firstTokenAtMs - admittedAtMs);
     this.firstTokenFromFirst.add(firstTokenAtMs - askedAtMs);
     this.startWait.add(startedAtMs - admittedAtMs);
+  }
+
+  /** A turn was admitted there. */
+  committed({ inflight, committedBytes, loadLineBytes }: Replica): void {
+    // A first turn on an idle replica may be above the line: that is no promise that was broken.
+    if (inflight <= 1) return;
+    const ratio = committedBytes / loadLineBytes;
+    if (ratio > this.mostCommittedRatio) this.mostCommittedRatio = ratio;
+  }
+
+  /** A turn holds more than before, or less. */
+  used(beforeBytes: number, { usedBytes, loadLineBytes, terms: { limitBytes } }: Replica): void {
+    const ratio = usedBytes / loadLineBytes;
+    if (ratio > this.mostUsedRatio) this.mostUsedRatio = ratio;
+    if (usedBytes > loadLineBytes && beforeBytes <= loadLineBytes) this.overLine += 1;
+    if (usedBytes > limitBytes && beforeBytes <= limitBytes) this.overLimit += 1;
   }
 
   /** Takes what was counted since the point before into a new one. */

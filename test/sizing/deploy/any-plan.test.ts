@@ -26,6 +26,7 @@ const anyWorkload: fc.Arbitrary<Workload> = fc.record({
   retryRatio: fc.constantFrom(0, 0.5),
   balancing: fc.constantFrom("random", "pooled"),
   minReplicas: fc.integer({ min: 1, max: 4 }),
+  model: fc.constant(null),
 });
 const anySize = fc.record({
   name: fc.constant<string>("some size"),
@@ -177,6 +178,7 @@ const EXAMPLE = {
     retryRatio: 0,
     balancing: "random" as const,
     minReplicas: 2,
+    model: null,
   },
   size: { name: "some size", memoryBytes: 4 * GiB, cpus: 2, hourly: null },
   cpuMs: PROFILE.turn.cpuMs,

@@ -188,6 +188,24 @@ describe("artefacts", () => {
     for (const metric of metrics) expect(names).toContain(`\`${metric}\``);
   });
 
+  it("let the Prometheus Operator find the metrics, with a key where they need one", async () => {
+    const { textOf } = await deployed("monitored", {});
+    const monitor = textOf("kubernetes/pod-monitor.yaml");
+    expect(monitor).toContain("kind: PodMonitor");
+    expect(monitor).not.toContain("authorization");
+    expect(textOf("kubernetes/kustomization.yaml")).not.toContain("- pod-monitor.yaml");
+    expect(textOf("kubernetes/deployment.yaml")).toContain("serviceAccountName: support");
+    const own = join(folder, "keyed");
+    const hash = "0".repeat(64);
+    const server = `auth: { keys: [{ id: a, sha256: "${hash}", tenant: t }] }\n`;
+    await writeAll(own, { ...USUAL_FILES, "plimsoll.yaml": server });
+    const { problems } = await deploy(own, { targets: ["kubernetes"] }, STORE);
+    expect(problems).toBe("");
+    const keyed = await readFile(join(own, "deploy/kubernetes/pod-monitor.yaml"), "utf8");
+    expect(keyed).toContain("name: support-metrics");
+    expect(keyed).toContain("kubectl create secret generic support-metrics");
+  });
+
   it("name the secrets that are needed, and hold none", async () => {
     const server = "sessions: { store: '${STORE_URL}' }\nauth: { allowAnyone: true } # ${NOT_ME}\n";
     const own = join(folder, "secrets");
@@ -253,13 +271,14 @@ describe("plimsoll deploy", () => {
   it("says what it has written and what to mind, in 80 columns", async () => {
     const { stdout } = await deployed("said", {});
     expect(stdout).toMatchInlineSnapshot(`
-      "16 files in deploy, for 5 replicas of 4 GiB, 2 CPUs,
+      "18 files in deploy, for 5 replicas of 4 GiB, 2 CPUs,
       each with 14 turns at once:
         docker/Dockerfile
         docker/Dockerfile.distroless
         docker/Dockerfile.dockerignore
         docker/Dockerfile.distroless.dockerignore
         kubernetes/kustomization.yaml
+        kubernetes/service-account.yaml
         kubernetes/deployment.yaml
         kubernetes/service.yaml
         kubernetes/network-policy.yaml
@@ -267,6 +286,7 @@ describe("plimsoll deploy", () => {
         kubernetes/hpa.yaml
         kubernetes/prometheus-adapter.yaml
         kubernetes/keda.yaml
+        kubernetes/pod-monitor.yaml
         compose/compose.yaml
         cloud-run/service.yaml
         container-apps/container-app.yaml
@@ -310,6 +330,30 @@ describe("plimsoll deploy", () => {
   it("says when the profile is of another agent than those that are deployed", async () => {
     const { stdout } = await deployed("other", { agentFile: AGENT.replace("support", "sales") });
     expect(stdout).toContain("The profile is of support, which is not among the agents");
+  });
+
+  it("takes the flags of `plan` over the workload file, and does without one", async () => {
+    const own = join(folder, "flags");
+    const { "workload.yaml": workload, ...beside } = USUAL_FILES;
+    await writeAll(own, beside);
+    const flags = { profile: "support.profile.json", users: "500", turnsPerUserHour: "6" };
+    const targets = ["compose"] as const;
+    const alone = await deploy(own, { targets, workloadFlags: flags });
+    expect(alone.stdout).toContain("for 2 replicas of 2 GiB, 2 CPUs");
+    await writeAll(own, { "workload.yaml": workload });
+    const before = await deploy(own, { targets });
+    const after = await deploy(own, { targets, workloadFlags: { users: "9000" } });
+    expect(before.stdout).toContain("for 5 replicas of 4 GiB, 2 CPUs");
+    expect(after.stdout).toContain("for 21 replicas of 4 GiB, 2 CPUs");
+    const wrong = await deploy(own, { targets, workloadFlags: { users: "many" } });
+    expect(wrong.problems).toContain("--users error: needs a number: got `many`");
+  });
+
+  it("refuses what the model cannot take, however many replicas", async () => {
+    const { problems } = await deployed("model", {
+      workloadFile: `${WORKLOAD}${SIZES}modelRequests: 100/min\n`,
+    });
+    expect(problems).toContain("modelRequests lets the model take 6,000 turns an hour");
   });
 
   it("takes a size of the plan by its name", async () => {

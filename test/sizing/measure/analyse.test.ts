@@ -41,9 +41,29 @@ describe("the profile of a run", () => {
     expect(analyse(results({ sessions: none }), FACTS).server.idleSessionBytes).toBe(0);
   });
 
+  it("tells what turns use whatever they answer, and the server for each of many", () => {
+    expect(profile.turn.short).toEqual({ cpuMs: 600, durationMs: 1_000 });
+    // 100 ms for four turns of a word, and 80 more in the 4 s of four answers.
+    expect(profile.server.turn).toEqual({ cpuMs: 25, cores: 0.005 });
+  });
+
+  it("takes the server's CPU by the time of turns where no short ones are told apart", () => {
+    const shed = burst(8, { shed: { start: 2 }, turns: burst(6).turns, serverCpuMs: 9_000 });
+    const some = { bursts: [burst(1), burst(4), shed], short: null, bound: "cpu" as const };
+    const of = (bursts: typeof some) =>
+      analyse(results({ bursts: { ...bursts, mappedFileBytes: 0 } }), FACTS).server.turn;
+    // 180 ms in four turns of 5 s; where there was no burst, 100 in each.
+    expect(of(some)).toEqual({ cpuMs: 0, cores: 0.009 });
+    expect(of({ ...some, bursts: [] })).toEqual({ cpuMs: 0, cores: 0.02 });
+    const { steady } = results();
+    const alike = analyse(results({ steady: { ...steady, short: steady.turns } }), FACTS);
+    expect(alike.turn.short).toBeUndefined();
+    expect(alike.server.turn).toEqual({ cpuMs: 0, cores: 0.009 });
+  });
+
   it("takes the times from turns that had the machine to themselves", () => {
     const slow = burst(4, { firstTokenMs: [9_000, 9_000, 9_000, 9_000] });
-    const bursts = { bursts: [slow], bound: "cpu" as const, mappedFileBytes: 0 };
+    const bursts = { bursts: [slow], short: null, bound: "cpu" as const, mappedFileBytes: 0 };
     const { start, turn: figures } = analyse(results({ bursts }), FACTS);
     expect(start.firstToken).toEqual({ medianMs: 500, p95Ms: 500, meanMs: 500 });
     expect(figures.duration.medianMs).toBe(5_000);
@@ -66,8 +86,8 @@ describe("the profile of a run", () => {
       fc.property(fc.array(one, { minLength: 1 }), fc.array(one), (steady, resumed) => {
         const made = analyse(
           results({
-            steady: { turns: steady, mappedFileBytes: 0 },
-            bursts: { bursts: [], bound: null, mappedFileBytes: 0 },
+            steady: { turns: steady, short: [], mappedFileBytes: 0 },
+            bursts: { bursts: [], short: null, bound: null, mappedFileBytes: 0 },
             transcripts: { turns: resumed },
           }),
           FACTS,

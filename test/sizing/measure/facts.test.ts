@@ -3,7 +3,7 @@
  */
 import { totalmem } from "node:os";
 import { describe, expect, it } from "vitest";
-import { busyNotesNow, groupLimitOf } from "../../../src/sizing/measure/facts.ts";
+import { busyNotesNow, groupLimitOf, limitNotes } from "../../../src/sizing/measure/facts.ts";
 
 describe("a busy machine", () => {
   it("is named with its load, and a quiet one is not", () => {
@@ -17,5 +17,13 @@ describe("the limit of the group", () => {
     expect(groupLimitOf({ limitBytes: 2 ** 30 })).toBe(2 ** 30);
     expect(groupLimitOf({ limitBytes: 2 ** 50 })).toBeLessThanOrEqual(totalmem());
     expect(groupLimitOf({})).toBeLessThan(totalmem());
+  });
+
+  it("is told where less could be had than was asked for", () => {
+    expect(limitNotes({ limitBytes: 2 ** 50 })).toEqual([
+      expect.stringMatching(/it was [\d,]+ MiB$/),
+    ]);
+    expect(limitNotes({ limitBytes: 2 ** 30 })).toEqual([]);
+    expect(limitNotes({})).toEqual([]);
   });
 });

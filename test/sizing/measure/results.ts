@@ -25,7 +25,7 @@ export function turn(peakMib: number, changes: Partial<LoneTurn> = {}): LoneTurn
 }
 
 export function burst(starts: number, changes: Partial<Burst> = {}): Burst {
-  const { cpuMs: _cpu, serverCpuMs: _server, transcriptBytes: _bytes, ...plain } = turn(120);
+  const { cpuMs: _cpu, serverCpuMs, transcriptBytes: _bytes, ...plain } = turn(120);
   return {
     starts,
     turns: Array.from({ length: starts }, () => plain),
@@ -34,6 +34,8 @@ export function burst(starts: number, changes: Partial<Burst> = {}): Burst {
     modelTroubles: 0,
     lastedMs: 5_000 + 300 * starts,
     cpuMs: 800 * starts,
+    // Most of what a lone turn has does not grow with them.
+    serverCpuMs: serverCpuMs + 20 * starts,
     peakBytes: starts * 115 * MIB,
     inflightTurnBytes: 2 * MIB,
     ...changes,
@@ -48,16 +50,19 @@ export function results(changes: Partial<StepResults> = {}): StepResults {
       anonymousBytes: 90 * MIB,
       fileBytes: 50 * MIB,
       sharedBytes: 0,
+      heap: { objectsBytes: 30 * MIB, codeBytes: 4 * MIB, freeBytes: 6 * MIB, buffersBytes: MIB },
       startPeakBytes: 80 * MIB,
       startCpuMs: 500,
     },
-    first: turn(118),
+    first: { ...turn(118), mappedFileBytes: 90 * MIB },
     steady: {
       turns: [116, 118, 120, 122, 124].map((peak) => turn(peak)),
+      short: [turn(110, { cpuMs: 600, durationMs: 1_000, serverCpuMs: 40 })],
       mappedFileBytes: 110 * MIB,
     },
     bursts: {
       bursts: [burst(1), burst(2), burst(4)],
+      short: burst(4, { serverCpuMs: 100 }),
       bound: null,
       mappedFileBytes: 120 * MIB,
     },

@@ -33,7 +33,7 @@ describe("what breaks first", () => {
   });
 
   it("is memory where turns hold much, CPU where they use much", () => {
-    const heavy = verdictOf(withTurn({ cpuMs: 1 }));
+    const heavy = verdictOf(withTurn({ cpuMs: 1, short: { cpuMs: 1, durationMs: 1_000 } }));
     expect(new Set(heavy.rows.flatMap((row) => row.byCpus.map(({ binds }) => binds)))).toEqual(
       new Set(["memory"]),
     );
@@ -41,9 +41,19 @@ describe("what breaks first", () => {
     expect(busy.rows.at(-1)?.byCpus[0]).toEqual({ cpus: 1, turns: 1, binds: "cpu" });
   });
 
+  it("is told for turns as long as they are with one's own model", () => {
+    const longer = verdictOf(profile, 20_000);
+    expect(longer.turnMs).toBe(20_000);
+    expect(longer.rows.at(-1)?.byCpus[0]?.turns).toBeGreaterThan(
+      verdict.rows.at(-1)?.byCpus[0]?.turns ?? 0,
+    );
+    expect(longer.rows[0]?.memoryTurns).toBe(verdict.rows[0]?.memoryTurns);
+  });
+
   it("is the model where it refused", () => {
     const bursts = {
       bursts: [burst(1), burst(2), burst(4, { modelTroubles: 3 })],
+      short: null,
       bound: "model" as const,
       mappedFileBytes: 0,
     };
@@ -75,7 +85,9 @@ describe("the recommended replica", () => {
   });
 
   it("is no giant where turns use hardly any CPU", () => {
-    const { turns, cpus, memoryBytes } = verdictOf(withTurn({ cpuMs: 1 })).recommended;
+    const { turns, cpus, memoryBytes } = verdictOf(
+      withTurn({ cpuMs: 1, short: { cpuMs: 1, durationMs: 1_000 } }),
+    ).recommended;
     expect(cpus).toBe(1);
     expect(turns).toBeLessThan(40);
     expect(memoryBytes).toBeLessThan(8 * GIB);

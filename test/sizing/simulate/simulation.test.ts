@@ -12,6 +12,7 @@ import { setUp } from "../../../src/sizing/simulate/scenario.ts";
 import { type SimulationTerms, TooMuch } from "../../../src/sizing/simulate/simulation-terms.ts";
 import { simulate } from "../../../src/sizing/simulate/simulation.ts";
 import type { Counts } from "../../../src/sizing/simulate/tally.ts";
+import { parseTrace } from "../../../src/sizing/trace.ts";
 import { TYPICAL_PROFILE } from "../../../src/sizing/simulate/typical-profile.ts";
 
 function termsOf(scenario: object): SimulationTerms {
@@ -145,6 +146,83 @@ describe("starts", () => {
     // A start is taken to last 0.5 s until one was seen: one starts, and four wait up to 2 s.
     expect(tally.all.shed.start).toBe(15);
     expect(tally.all.served).toBe(5);
+  });
+});
+
+describe("answers", () => {
+  const timesOf = (turns: number, cpus: number) => {
+    const plain = plainFleet({ turns: 100, offered: 5, turnTimes: 10 });
+    const { endedAtMs, tally } = simulate({
+      ...plain,
+      warmUpMs: 0,
+      durationMs: 1_000,
+      arrivals: () => atOnce(turns),
+      turn: { ...plain.turn, durationMs: () => 10_000, streamCores: 0.25 },
+      replica: { ...plain.replica, cpus },
+    });
+    expect(tally.all.served).toBe(turns);
+    return endedAtMs;
+  };
+
+  it("take as long as they take where the CPU is enough for all", () => {
+    expect(timesOf(4, 1)).toBe(10_000);
+  });
+
+  it("take as much longer as more CPU is wanted than there is", () => {
+    // Eight want two cores of one.
+    expect(timesOf(8, 1)).toBeCloseTo(20_000, -2);
+    expect(timesOf(16, 1)).toBeCloseTo(40_000, -2);
+  });
+});
+
+describe("a trace that names sessions", () => {
+  const traceOf = (lines: readonly string[]) => {
+    const text = ["atMs,durationMs,session", ...lines].join("\n");
+    const trace = parseTrace(text, "t.csv", 1_000);
+    if (!trace.ok) throw new Error(JSON.stringify(trace.diagnostics));
+    return trace.turns;
+  };
+  const play = (lines: readonly string[], changes: object = {}) => {
+    const scenario = {
+      arrivals: { process: "trace", trace: "t.csv" },
+      warmUp: "0s",
+      ...changes,
+    };
+    const made = setUp(ScenarioFile.parse(scenario), TYPICAL_PROFILE, traceOf(lines));
+    if (!made.ok) throw new Error(JSON.stringify(made.problems));
+    return simulate(made.setup.terms);
+  };
+
+  it("asks for the next turn of a session when the one before is over", () => {
+    const { tally, endedAtMs } = play(["0,10000,a", "1000,10000,a", "2000,5000,b"]);
+    expect(tally.all).toMatchObject({ turns: 3, served: 3 });
+    expect(endedAtMs).toBeGreaterThanOrEqual(20_000);
+    expect(play(["0,10000,", "1000,10000,", "2000,5000,"]).endedAtMs).toBeLessThan(12_000);
+  });
+
+  it("sends a session to its replica, where its process may have been kept", () => {
+    // Twenty sessions that come back each minute: a start less, of what a first token takes.
+    const lines = Array.from({ length: 5 }, (_, minute) =>
+      Array.from({ length: 20 }, (__, at) => `${minute * 60_000 + at * 2_000},8000,s${at}`),
+    ).flat();
+    const waits = (policy: string) =>
+      play(lines, { balancer: { policy }, replicas: { count: 4, memory: "4GiB", linger: "2m" } })
+        .tally.firstToken.mean;
+    expect(waits("session-affine")).toBeLessThan(0.85 * waits("random"));
+  });
+
+  it("keeps the books though turns are refused, and replicas fail", () => {
+    const lines = Array.from({ length: 400 }, (_, at) => `${at * 200},9000,s${at % 37}`);
+    const { tally } = play(lines, {
+      replicas: { count: 2, memory: "1GiB" },
+      clients: { policy: "give-up" },
+      failures: { every: "1m", restart: "5s" },
+    });
+    const { turns, served, lost, givenUp } = tally.all;
+    expect(turns).toBe(400);
+    expect(served + lost + givenUp).toBe(400);
+    expect(lost).toBeGreaterThan(0);
+    expect(givenUp).toBeGreaterThan(0);
   });
 });
 
@@ -286,6 +364,8 @@ function atOnce(count: number) {
   return {
     durationMs: Number.NaN,
     transcriptBytes: Number.NaN,
+    session: -1,
+    sessionTurns: 0,
     next: () => (left-- > 0 ? 0 : Infinity),
   };
 }
