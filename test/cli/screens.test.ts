@@ -53,6 +53,13 @@ describe("serverBanner", () => {
     expect(plain).not.toContain("REHEARSAL");
   });
 
+  it("tells where to look with a browser, if there is a console", async () => {
+    const { plain } = await banner("anthropic");
+    expect(plain).toContain("console     http://127.0.0.1:8080/  in a browser");
+    const off = await banner("anthropic", { "console.enabled": "false" });
+    expect(off.plain).not.toContain("in a browser");
+  });
+
   it("fits 80 columns, but for the line to paste", async () => {
     const { plain } = await banner("rehearsal", { "capacity.maxTurns": "2" });
     const long = plain.split("\n").filter((line) => line.length > 80);
