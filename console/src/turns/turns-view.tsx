@@ -28,8 +28,7 @@ export function TurnsView() {
       <div class="row">
         <h1 class="grow">Turns</h1>
         <p class="soft small" role="status">
-          {countText(live.length, "turn")} running, the last{" "}
-          {countText(all.length - live.length, "turn")} that have ended
+          {countText(live.length, "turn")} running, {all.length - live.length} ended
         </p>
       </div>
       <Filters filter={filter} all={all} />

@@ -4,12 +4,14 @@
  */
 
 import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { promisify } from "node:util";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { stream } from "../../e2e/client.ts";
-import { startServer, type InProcessServer } from "../../helpers/server.ts";
+import { startServer, startServerProcess, type InProcessServer } from "../../helpers/server.ts";
 import {
   axeViolations,
   BUILT_PAGE,
@@ -222,6 +224,22 @@ describe.skipIf(!hasChromium)("the chat", () => {
     expect(JSON.stringify(server.asked.at(-1)?.messages)).toContain("It's Bob's $HOME");
   });
 
+  it("fits a narrow screen, and one that is zoomed to twice its size", async () => {
+    const options = { viewport: { width: 320, height: 480 } };
+    await using watched = await openPage(browser, `${server.url}/#/chat`, options);
+    const { page } = watched;
+    await say(page, "Hello there");
+    await answered(page);
+    for (const view of ["chat", "turns", "sessions"]) {
+      await page.evaluate((name) => (location.hash = `#/${name}`), view);
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      const widths = await page.evaluate(() => [document.body.scrollWidth, innerWidth]);
+      expect(widths[0], view).toBeLessThanOrEqual(widths[1] ?? 0);
+      await screenshot(page, `narrow-${view}`);
+      expect(await axeViolations(page)).toEqual([]);
+    }
+  });
+
   it("needs no mouse", async () => {
     await using visited = await openPage(browser, server.url);
     const { page } = visited;
@@ -247,6 +265,32 @@ describe.skipIf(!hasChromium)("the chat", () => {
     await page.keyboard.press("/");
     await page.keyboard.type("g t?");
     expect(await page.getByRole("searchbox").inputValue()).toBe("g t?");
+  });
+});
+
+describe.skipIf(!hasChromium)("a server that crashes under the page", () => {
+  it("loses the turn, which the page says, and not the conversation", async () => {
+    const settings = { "capacity.memoryLimit": "8GiB", "listen.port": `${await freePort()}` };
+    const options = { script: SCRIPT, agents: AGENTS, settings };
+    const first = await startServerProcess(options);
+    await using chromium = await startBrowser();
+    await using watched = await openPage(chromium, `${first.url}/#/chat`);
+    const { page, allow } = watched;
+    allow(/Failed to load resource|net::ERR_/);
+    await say(page, "Please add");
+    await answered(page);
+    await say(page, "Now speak slowly");
+    await expect.poll(() => page.locator(".prose").count()).toBe(3);
+    first.signal("SIGKILL");
+    await first.exited;
+    await page.getByText("it is picked up where it broke").waitFor();
+    await using second = await startServerProcess({ ...options, directory: first.directory });
+    expect(second.url).toBe(first.url);
+    await page.getByText("The replica does not know this turn any more").first().waitFor();
+    await page.getByText("The tool says: The sum is 5").waitFor();
+    expect(await page.locator(".talk-user").count()).toBe(2);
+    await say(page, "Hello there");
+    await page.getByText("The Plimsoll line is a mark on the hull").waitFor();
   });
 });
 
@@ -301,6 +345,15 @@ async function startFull() {
       await server[Symbol.asyncDispose]();
     },
   };
+}
+
+/** One that nobody listens on. */
+async function freePort(): Promise<number> {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  taken.close();
+  return port;
 }
 
 /** Chromium tells of each refusal. */
