@@ -74,7 +74,7 @@ export function Shortcuts() {
             checked={isOn.value}
             onChange={(event) => choose(event.currentTarget.checked)}
           />
-          Letters alone do something
+          Shortcuts are on
         </label>
         <button type="button" class="button" onClick={() => (isListOpen.value = false)}>
           Close

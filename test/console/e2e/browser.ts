@@ -87,6 +87,11 @@ export const PHONE: BrowserContextOptions = {
   hasTouch: true,
 };
 
+/** Looks again and again, as long as a page with all else to do on the machine may take. */
+export function eventually<Value>(look: () => Value, intervalMs = 100) {
+  return expect.poll(look, { timeout: WITHIN_MS, interval: intervalMs });
+}
+
 /** A picture for who wants to look: where `SCREENSHOTS` names a folder. */
 export async function screenshot(page: Page, name: string): Promise<void> {
   const folder = process.env["SCREENSHOTS"];

@@ -15,6 +15,7 @@ import { startServer, startServerProcess, type InProcessServer } from "../../hel
 import {
   axeViolations,
   BUILT_PAGE,
+  eventually,
   hasChromium,
   openPage,
   PHONE,
@@ -50,7 +51,11 @@ rules:
   - when: { userText: slowly }
     tokensPerSecond: 8
     reply:
-      - tokens: 60
+      - tokens: 200
+  - when: { userText: for ever }
+    tokensPerSecond: 8
+    reply:
+      - tokens: 4000
   - when: { userText: break }
     error: { status: 400 }
   - when: { userText: evil }
@@ -110,7 +115,7 @@ describe.skipIf(!hasChromium)("the chat", () => {
   it("shows an answer while it is written, and ends it when told to", async () => {
     await using visited = await openPage(browser, `${server.url}/#/chat`);
     const { page } = visited;
-    await say(page, "Speak slowly");
+    await say(page, "Speak for ever");
     const lengths = new Set<number>();
     const grown = async () => {
       const text = await page
@@ -120,7 +125,7 @@ describe.skipIf(!hasChromium)("the chat", () => {
         .catch(() => "");
       return lengths.add(text.length).size;
     };
-    await expect.poll(grown, { interval: 50 }).toBeGreaterThan(4);
+    await eventually(grown, 50).toBeGreaterThan(4);
     await page.keyboard.press("Escape");
     await page.locator(".talk-end").getByText("Cancelled").waitFor();
     await page.getByRole("button", { name: "Send" }).waitFor();
@@ -162,12 +167,12 @@ describe.skipIf(!hasChromium)("the chat", () => {
     await answered(page);
     const askedBefore = server.asked.length;
     await say(page, "Now speak slowly");
-    await expect.poll(() => page.locator(".prose").count()).toBe(3);
+    await eventually(() => page.locator(".prose").count()).toBe(3);
     await page.reload();
     await page.getByText("The turn runs").waitFor();
     const written = () => page.locator(".prose").last().innerText();
     const before = (await written()).length;
-    await expect.poll(async () => (await written()).length).toBeGreaterThan(before);
+    await eventually(async () => (await written()).length).toBeGreaterThan(before);
     // Those of the turn that was over before are with the session, but for what they cost.
     await answered(page);
     expect(server.asked.length - askedBefore).toBe(1);
@@ -279,8 +284,8 @@ describe.skipIf(!hasChromium)("a server that crashes under the page", () => {
     allow(/Failed to load resource|net::ERR_/);
     await say(page, "Please add");
     await answered(page);
-    await say(page, "Now speak slowly");
-    await expect.poll(() => page.locator(".prose").count()).toBe(3);
+    await say(page, "Now speak for ever");
+    await eventually(() => page.locator(".prose").count()).toBe(3);
     first.signal("SIGKILL");
     await first.exited;
     await page.getByText("it is picked up where it broke").waitFor();
@@ -322,7 +327,7 @@ describe.skipIf(!hasChromium)("a turn that was shed", () => {
     await page.getByRole("button", { name: "Stop trying" }).click();
     await page.getByRole("button", { name: "Change it" }).click();
     const field = page.getByLabel("Message", { exact: true });
-    await expect.poll(() => field.inputValue()).toBe("Hello there");
+    await eventually(() => field.inputValue()).toBe("Hello there");
     expect(await page.locator(".talk-user").count()).toBe(0);
   });
 });
@@ -335,7 +340,7 @@ async function startFull() {
     pageDirectory: BUILT_PAGE,
     settings: { "capacity.memoryLimit": "8GiB", "capacity.maxTurns": "1" },
   });
-  const turn = await stream(server, "Speak slowly");
+  const turn = await stream(server, "Speak for ever");
   await turn.until("text_delta");
   return {
     server,
@@ -372,7 +377,7 @@ async function say(page: Page, text: string): Promise<void> {
 
 /** The turn has ended, and told what it cost. */
 async function answered(page: Page): Promise<void> {
-  await expect.poll(() => page.locator(".talk-end").count()).toBe(1);
+  await eventually(() => page.locator(".talk-end").count()).toBe(1);
 }
 
 /** What the session of the page has as the last thing that was said. */

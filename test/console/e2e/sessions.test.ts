@@ -14,6 +14,7 @@ import { startServer } from "../../helpers/server.ts";
 import {
   axeViolations,
   BUILT_PAGE,
+  eventually,
   hasChromium,
   openPage,
   PHONE,
@@ -66,11 +67,11 @@ describe.skipIf(!hasChromium)("the view of sessions", () => {
     await ask(server, "Hello", { threadId: "a greeting" });
     await using watched = await openPage(browser, `${server.url}/#/sessions`);
     const { page, allow } = watched;
-    await expect.poll(() => namesOf(page)).toEqual(["a greeting", "the sum"]);
+    await eventually(() => namesOf(page)).toEqual(["a greeting", "the sum"]);
     await screenshot(page, "sessions-light");
     expect(await axeViolations(page)).toEqual([]);
     await page.getByRole("searchbox").fill("SUM");
-    await expect.poll(() => namesOf(page)).toEqual(["the sum"]);
+    await eventually(() => namesOf(page)).toEqual(["the sum"]);
     await page.getByRole("link", { name: "the sum" }).click();
 
     await page.getByText("The tool says: The sum is 5").waitFor();
@@ -110,7 +111,7 @@ describe.skipIf(!hasChromium)("the view of sessions", () => {
     await page.getByRole("button", { name: "Keep it" }).click();
     await page.getByRole("button", { name: "Delete" }).click();
     await page.getByRole("button", { name: "Delete it" }).click();
-    await expect.poll(() => namesOf(page)).toEqual(["a greeting"]);
+    await eventually(() => namesOf(page)).toEqual(["a greeting"]);
   });
 
   it("shows a tenant its own, and of another's what an operator may do", async () => {
@@ -122,14 +123,14 @@ describe.skipIf(!hasChromium)("the view of sessions", () => {
     allow(/Failed to load resource: .* 40[14]/);
     await page.getByLabel("Key", { exact: true }).fill(KEYS.acme);
     await page.keyboard.press("Enter");
-    await expect.poll(() => namesOf(page)).toEqual(["ours"]);
+    await eventually(() => namesOf(page)).toEqual(["ours"]);
     await page.getByText("Those of the tenant acme").waitFor();
     await screenshot(page, "sessions-phone");
     expect(await axeViolations(page)).toEqual([]);
 
     // The turns of all tenants are an operator's to see; their words are not.
     await page.getByRole("link", { name: "Turns" }).click();
-    await expect.poll(() => page.locator("tbody tr").count()).toBe(2);
+    await eventually(() => page.locator("tbody tr").count()).toBe(2);
     await page.getByLabel("Tenant").selectOption("umbrella");
     await page.getByRole("link", { name: /^Session of the turn/ }).click();
     await page.getByText("This session is of the tenant umbrella.").waitFor();

@@ -13,6 +13,7 @@ import { startServer } from "../../helpers/server.ts";
 import {
   axeViolations,
   BUILT_PAGE,
+  eventually,
   hasChromium,
   openPage,
   PHONE,
@@ -39,7 +40,7 @@ rules:
   - when: { userText: slowly }
     tokensPerSecond: 5
     reply:
-      - tokens: 200
+      - tokens: 2000
   - when: { userText: break }
     error: { status: 400 }
   - reply:
@@ -79,23 +80,26 @@ describe.skipIf(!hasChromium)("the view of turns", () => {
     await broken.outcome();
     await using watched = await openPage(browser, `${server.url}/#/turns`);
     const { page } = watched;
-    await expect
-      .poll(() => statesOf(page))
-      .toEqual(["failed: model_request_refused", "completed", "completed", "completed"]);
+    await eventually(() => statesOf(page)).toEqual([
+      "failed: model_request_refused",
+      "completed",
+      "completed",
+      "completed",
+    ]);
     const lines = page.getByRole("img");
     expect(await lines.nth(2).getAttribute("aria-label")).toMatch(
       /started [\d.]+ m?s, .*wrote [\d.]+ m?s, .*in tools 1[\d.]* s/,
     );
     const slow = await stream(server, "Speak slowly");
-    await expect.poll(async () => (await statesOf(page))[0]).toBe("writes");
+    await eventually(async () => (await statesOf(page))[0]).toBe("writes");
     await screenshot(page, "turns-light");
     expect(await axeViolations(page)).toEqual([]);
     await page.getByRole("button", { name: "Cancel" }).click();
-    await expect.poll(async () => (await statesOf(page))[0]).toBe("cancelled");
+    await eventually(async () => (await statesOf(page))[0]).toBe("cancelled");
     expect(await slow.outcome()).toMatchObject({ status: "cancelled", cause: "cancel_requested" });
 
     await page.getByLabel("Agent").selectOption("other");
-    await expect.poll(() => statesOf(page)).toEqual(["completed"]);
+    await eventually(() => statesOf(page)).toEqual(["completed"]);
     await page.getByLabel("State").selectOption("failed");
     await page.getByText("None of the turns that are known here is of this kind.").waitFor();
     await page.getByRole("link", { name: "Show all" }).click();
@@ -136,7 +140,7 @@ describe.skipIf(!hasChromium)("the view of turns", () => {
     await ask(server, "Hello", { threadId: "grows" });
     const turn = await stream(server, "Flood", { threadId: "grows" });
     expect(await turn.outcome()).toMatchObject({ code: "turn_out_of_memory" });
-    await expect.poll(() => statesOf(page)).toEqual(["ended by the memory guard", "completed"]);
+    await eventually(() => statesOf(page)).toEqual(["ended by the memory guard", "completed"]);
     await page.getByText(/it held \d+ MiB of the 192 MiB that one turn may hold/).waitFor();
     await screenshot(page, "turns-dark");
     expect(await axeViolations(page)).toEqual([]);
