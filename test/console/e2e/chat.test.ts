@@ -312,7 +312,7 @@ describe.skipIf(!hasChromium)("a turn that was shed", () => {
     expect(await page.locator(".chat-countdown").innerText()).toMatch(/^\d+ s$/);
     await screenshot(page, "chat-shed");
     expect(await axeViolations(page)).toEqual([]);
-    await full.release();
+    full.release();
     await page.getByText("The Plimsoll line is a mark on the hull").waitFor({ timeout: 120_000 });
     expect(await page.locator(".talk-user").count()).toBe(1);
   });
@@ -334,20 +334,20 @@ describe.skipIf(!hasChromium)("a turn that was shed", () => {
 
 /** A server with room for one turn, and that turn. */
 async function startFull() {
-  const server = await startServer({
+  const full = await startServer({
     script: SCRIPT,
     agents: AGENTS,
     pageDirectory: BUILT_PAGE,
     settings: { "capacity.memoryLimit": "8GiB", "capacity.maxTurns": "1" },
   });
-  const turn = await stream(server, "Speak for ever");
+  const turn = await stream(full, "Speak for ever");
   await turn.until("text_delta");
   return {
-    server,
+    server: full,
     release: () => turn.leave(),
     async [Symbol.asyncDispose]() {
-      await turn.leave();
-      await server[Symbol.asyncDispose]();
+      turn.leave();
+      await full[Symbol.asyncDispose]();
     },
   };
 }
