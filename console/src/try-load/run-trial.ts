@@ -57,9 +57,12 @@ export async function deleteSessions(): Promise<void> {
 
 effect(() => {
   const ended = new Set(feed.endedTurns.value.map(({ turnId }) => turnId));
-  const known = untracked(() => trial.value);
-  if (known !== null) trial.value = withEnds(known, (turnId) => ended.has(turnId));
+  untracked(() => markEnded(ended));
 });
+
+function markEnded(ended: ReadonlySet<string>): void {
+  if (trial.value !== null) trial.value = withEnds(trial.value, (turnId) => ended.has(turnId));
+}
 
 async function sendTurn(order: TrialOrder, index: number, ended: AbortSignal): Promise<void> {
   while (!ended.aborted) {
@@ -110,7 +113,10 @@ async function cancel(turnId: string): Promise<void> {
 }
 
 function setTurn(index: number, turn: TrialTurn): void {
-  if (trial.value !== null) trial.value = withTurn(trial.value, index, turn);
+  if (trial.value === null) return;
+  trial.value = withTurn(trial.value, index, turn);
+  // A short turn may have ended before the answer that it has begun was here.
+  if (turn.state === "running") markEnded(new Set(feed.endedTurns.peek().map((one) => one.turnId)));
 }
 
 function until(atMs: number, ended: AbortSignal): Promise<void> {
