@@ -210,9 +210,16 @@ describe.skipIf(!hasChromium)("the chat", () => {
     await page.getByText("a.zip is not of a kind that the agent takes").waitFor();
     await picker.setInputFiles([{ name: "dot.png", mimeType: "image/png", buffer: PIXEL }]);
     await page.getByRole("img", { name: "dot.png" }).waitFor();
+    await page.evaluate(bring, ["drop", "note.txt"] as const);
+    await page.getByText("note.txt").waitFor();
+    await page.evaluate(bring, ["paste", "list.txt"] as const);
+    await page.getByText("list.txt").waitFor();
+    await page.getByRole("button", { name: "Remove list.txt" }).click();
     await say(page, "What is it?");
     await answered(page);
-    expect(JSON.stringify(server.asked.at(-1)?.messages)).toContain(PIXEL.toString("base64"));
+    const asked = JSON.stringify(server.asked.at(-1)?.messages);
+    expect(asked).toContain(PIXEL.toString("base64"));
+    expect(asked.split("Brought along.")).toHaveLength(2);
   });
 
   it("copies a line that asks the same from a shell", async () => {
@@ -369,6 +376,18 @@ const PIXEL = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
   "base64",
 );
+
+/** Drops or pastes a file of a few words; runs in the page. */
+function bring([how, name]: readonly ["drop" | "paste", string]): void {
+  const data = new DataTransfer();
+  data.items.add(new File(["Brought along."], name, { type: "text/plain" }));
+  const options = { bubbles: true, cancelable: true };
+  const event =
+    how === "drop"
+      ? new DragEvent("drop", { ...options, dataTransfer: data })
+      : new ClipboardEvent("paste", { ...options, clipboardData: data });
+  document.querySelector("#message")?.dispatchEvent(event);
+}
 
 async function say(page: Page, text: string): Promise<void> {
   await page.getByLabel("Message", { exact: true }).fill(text);
