@@ -4,6 +4,8 @@
  *
  *     node scripts/console-pictures.mjs [folder]
  *
+ * The last one moves: a burst that meets the line.
+ *
  * Needs the program `chromium`. Look at what it has made before you commit it.
  *
  * @module
@@ -16,6 +18,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { chromium } from "playwright-core";
+import { animatedPng } from "./animated-png.mjs";
 import { ensureBuilt, ensureInstalled, ROOT } from "./installed.mjs";
 
 const MEMORY_BYTES = 2 * 2 ** 30;
@@ -33,6 +36,8 @@ const PICTURES = [
   { name: "console-zoom", colorScheme: "light", width: 640, height: 800, scale: 2, isDraft: true },
 ];
 
+const RECORDING = { frames: 26, everyMs: 700, speed: 2 };
+
 ensureInstalled();
 ensureBuilt();
 const folder = process.argv[2] ?? join(ROOT, "docs");
@@ -42,7 +47,10 @@ const server = await startServer();
 try {
   await learn(server.url);
   await load(server.url);
-  await takePictures(server.url);
+  const browser = await startBrowser();
+  await takePictures(browser, server.url);
+  await record(browser, server.url);
+  await browser.close();
 } finally {
   server.child.kill("SIGTERM");
   await server.ended;
@@ -121,11 +129,14 @@ async function send(url, agent, seconds) {
   await answer.text();
 }
 
-async function takePictures(url) {
-  const browser = await chromium.launch({
+function startBrowser() {
+  return chromium.launch({
     executablePath: spawnSync("which", ["chromium"], { encoding: "utf8" }).stdout.trim(),
     args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
   });
+}
+
+async function takePictures(browser, url) {
   for (const { name, width, height, colorScheme, scale, isDraft = false } of PICTURES) {
     const context = await browser.newContext({
       viewport: { width, height },
@@ -142,9 +153,37 @@ async function takePictures(url) {
     await page.screenshot({ path });
     console.log(path);
     await context.close();
-    await until(async () => (await (await fetch(`${url}/capacity`)).json()).inflight === 0);
+    await until(() => isIdle(url));
   }
-  await browser.close();
+}
+
+/** Two frames a second, from an idle replica to one that is full. */
+async function record(browser, url) {
+  const viewport = { width: 760, height: 470 };
+  const page = await browser.newPage({ viewport, reducedMotion: "reduce" });
+  await page.goto(url);
+  await page.locator(".hull-ship").waitFor();
+  // Flat colours make a file of a third of the size.
+  const flat = { "--sky": "#eef4f8", "--sea": "#9cc6db", "--sea-deep": "#9cc6db" };
+  await page.evaluate((colours) => {
+    for (const [name, colour] of Object.entries(colours)) {
+      document.documentElement.style.setProperty(name, colour);
+    }
+  }, flat);
+  const frames = [];
+  for (let frame = 0; frame < RECORDING.frames; frame += 1) {
+    if (frame === 2) sendMany(url, BURST, 12);
+    const nextMs = performance.now() + RECORDING.everyMs;
+    frames.push(await page.screenshot());
+    await delay(Math.max(0, nextMs - performance.now()));
+  }
+  const path = join(folder, "console-burst.png");
+  writeFileSync(path, animatedPng(frames, RECORDING.everyMs / RECORDING.speed));
+  console.log(path);
+}
+
+async function isIdle(url) {
+  return (await (await fetch(`${url}/capacity`)).json()).inflight === 0;
 }
 
 async function until(condition) {
