@@ -35,7 +35,7 @@ const MIB = 2 ** 20;
 
 /** Each round looks at a server for so long, and all rounds are alike. */
 const SIZES = {
-  full: { rounds: 6, roundMs: 20_000, floodMs: 300_000, weighEachMs: 10_000 },
+  full: { rounds: 4, roundMs: 20_000, floodMs: 300_000, weighEachMs: 10_000 },
   small: { rounds: 1, roundMs: 5_000, floodMs: 20_000, weighEachMs: 4_000 },
 } as const;
 
