@@ -86,8 +86,8 @@ export async function sendTurn(
 export const RETRY_LIMITS = {
   /** Times that a message is sent, the first one and those by itself. */
   tries: 12,
-  /** Longest that is waited for a single one, whatever the server says. */
-  waitMs: 120_000,
+  /** Longest that is waited for a single one: the most that `capacity.maxRetryAfter` can be. */
+  waitMs: 3_600_000,
   /** First wait for a server that does not say how long; doubled each time, up to `backoffMs`. */
   firstBackoffMs: 1_000,
   backoffMs: 15_000,
