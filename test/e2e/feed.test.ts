@@ -124,6 +124,8 @@ describe("the feed", () => {
     expect(shed).toMatchObject({ reason: "memory", agent: "helper", tenant: "default", untold: 0 });
     expect(shed.text).toMatch(/^shed \(memory\): .* MiB committed; this turn is predicted/);
     expect(detail).toContain(shed.text.replace("shed (memory): ", ""));
+    // One without a process has no peak.
+    await feed.until("turn", ({ turn }) => turn.stages.at(-1)?.stage === "writing");
     await fetch(`${server.url}/v1/turns/${only.turnId}/cancel`, { method: "POST" });
     const { outcome, peakBytes } = await feed.ended(only.turnId);
     expect(outcome).toEqual({ status: "cancelled", detail: "cancel_requested", message: null });
