@@ -53,7 +53,10 @@ describe("formatDuration and formatBytes", () => {
     expect(formatDuration(90_000)).toBe("90s");
     expect(formatDuration(172_800_000)).toBe("2d");
     expect(formatBytes(1_048_576)).toBe("1MiB");
-    expect(formatBytes(500_000_000)).toBe("500000000B");
+    expect(formatBytes(500_000_000)).toBe("500MB");
+    expect(formatBytes(2_000_000_000)).toBe("2GB");
+    expect(formatBytes(1_024_000)).toBe("1000KiB");
+    expect(formatBytes(1_500_001)).toBe("1500001B");
   });
 });
 
