@@ -6,7 +6,7 @@
  */
 
 import type { Message } from "@ag-ui/core";
-import type { MessagePart, SessionMessage } from "../session/transcript.ts";
+import type { MessagePart, SessionMessage } from "../session/message.ts";
 
 export function aguiMessagesOf(messages: readonly SessionMessage[]): Message[] {
   return messages.flatMap((message) =>

@@ -157,7 +157,7 @@ describe("a conversation from events", () => {
     expect(items).toEqual([
       userItem("key-1", "What is it?"),
       { kind: "reasoning", id: "m1#reasoning", text: "Two numbers", isOpen: false },
-      { kind: "text", id: "m1", text: "I add.", isOpen: false, isCut: false },
+      { kind: "text", id: "m1", text: "I add.", isOpen: false },
       {
         kind: "tool",
         id: "t1",
@@ -167,7 +167,7 @@ describe("a conversation from events", () => {
         isOpen: false,
         result: { content: "no such tool", isError: true },
       },
-      { kind: "text", id: "m2", text: "Sorry.", isOpen: false, isCut: false },
+      { kind: "text", id: "m2", text: "Sorry.", isOpen: false },
       {
         kind: "end",
         id: STARTED.turnId,
@@ -211,7 +211,7 @@ describe("a conversation from events", () => {
     const before: Conversation = {
       items: [
         userItem("key-1", "What is it?", [file]),
-        { kind: "text", id: "lost", text: "never stored", isOpen: true, isCut: false },
+        { kind: "text", id: "lost", text: "never stored", isOpen: true },
       ],
       run: null,
     };
@@ -223,7 +223,7 @@ describe("a conversation from events", () => {
     const { items, run } = play(before, await read(await joined(encodeAguiBytes(stored, "sse"))));
     expect(items).toEqual([
       userItem("key-1", "What is it?", [file]),
-      { kind: "text", id: "m1", text: "A mark.", isOpen: false, isCut: false },
+      { kind: "text", id: "m1", text: "A mark.", isOpen: false },
       userItem("uuid-2", "Whose?"),
     ]);
     expect(run).toEqual({ runId: "run-1", turnId: null, sessionId: null, isEnded: true });

@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { conversationOf } from "../../console/src/sessions/transcript.ts";
 
 describe("a stored session", () => {
-  it("has what was said, thought and called, under the ids that the events have", () => {
+  it("has what was said, thought and called, says what was cut, under the ids that the events have", () => {
     const { items } = conversationOf({
       messages: [
         {
@@ -28,6 +28,7 @@ describe("a stored session", () => {
             { type: "reasoning", text: "Hm." },
             { type: "text", text: "I look." },
             { type: "tool_call", toolCallId: "t1", toolName: "look", input: { at: 1 } },
+            { type: "tool_call", toolCallId: "t2", toolName: "write", input: null, isCut: true },
             { type: "text", text: "Also:", isCut: true },
           ],
         },
@@ -35,7 +36,10 @@ describe("a stored session", () => {
           id: "u2",
           role: "user",
           at: null,
-          parts: [{ type: "tool_result", toolCallId: "t1", content: "a hull", isError: false }],
+          parts: [
+            { type: "tool_result", toolCallId: "t1", content: "a hull", isError: false },
+            { type: "tool_result", toolCallId: "t2", content: "wr", isError: true, isCut: true },
+          ],
         },
       ],
     });
@@ -48,7 +52,7 @@ describe("a stored session", () => {
         at: "2026-11-30T02:00:00.000Z",
       },
       { kind: "reasoning", id: "m1#reasoning", text: "Hm.", isOpen: false },
-      { kind: "text", id: "m1", text: "I look.", isOpen: false, isCut: false },
+      { kind: "text", id: "m1", text: "I look.", isOpen: false },
       {
         kind: "tool",
         id: "t1",
@@ -57,6 +61,16 @@ describe("a stored session", () => {
         input: '{"at":1}',
         isOpen: false,
         result: { content: "a hull", isError: false },
+      },
+      {
+        kind: "tool",
+        id: "t2",
+        name: "write",
+        server: null,
+        input: "",
+        isCut: true,
+        isOpen: false,
+        result: { content: "wr", isError: true, isCut: true },
       },
       { kind: "text", id: "m1#2", text: "Also:", isOpen: false, isCut: true },
     ]);

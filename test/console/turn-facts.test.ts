@@ -15,29 +15,15 @@ import {
   verdictOf,
 } from "../../console/src/turns/turn-facts.ts";
 import type { FeedGuardEvent, FeedStage, FeedTurn } from "../../src/protocol/feed.ts";
+import { turn } from "./samples.ts";
 
-const TURN: FeedTurn = {
-  turnId: "turn-1",
+const TURN = turn("turn-1", {
   agent: "helper",
   tenant: "acme",
-  caller: "web",
-  sessionId: "session-1",
-  threadId: "thread-1",
   startedAtMs: 1_000,
-  processSource: "started",
   predictedBytes: 200,
-  carriedBytes: 0,
   stages: [{ stage: "waiting", sinceMs: 1_000 }],
-  firstTokenMs: null,
-  toolCalls: 0,
-  toolsEnded: 0,
-  endedAtMs: null,
-  peakBytes: null,
-  inputTokens: null,
-  outputTokens: null,
-  costUsd: null,
-  outcome: null,
-};
+});
 
 function ended(
   status: "completed" | "limit_reached" | "cancelled" | "failed",

@@ -23,23 +23,28 @@ export interface ShownFile {
   readonly base64: string | null;
 }
 
-export interface TextItem {
+/** Of what a stored session is too long to be shown whole; live it never is. */
+interface Cuttable {
+  readonly isCut?: true;
+}
+
+export interface TextItem extends Cuttable {
   readonly kind: "text";
   readonly id: string;
   readonly text: string;
   /** More of it may come. */
   readonly isOpen: boolean;
-  readonly isCut: boolean;
 }
 
-export interface ReasoningItem {
+export interface ReasoningItem extends Cuttable {
   readonly kind: "reasoning";
   readonly id: string;
   readonly text: string;
   readonly isOpen: boolean;
 }
 
-export interface ToolItem {
+/** Cut is one without its input. */
+export interface ToolItem extends Cuttable {
   readonly kind: "tool";
   readonly id: string;
   readonly name: string;
@@ -50,7 +55,7 @@ export interface ToolItem {
   readonly result: ToolResult | null;
 }
 
-export interface ToolResult {
+export interface ToolResult extends Cuttable {
   readonly content: string;
   readonly isError: boolean;
 }

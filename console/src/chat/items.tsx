@@ -45,7 +45,7 @@ function OneItem({ item, curlOf }: { readonly item: Item; readonly curlOf: Items
         <>
           <span class="aloud">The agent: </span>
           <MarkdownText text={item.text} isOpen={item.isOpen} />
-          {item.isCut ? <p class="soft small">… and more, that is too long to show.</p> : null}
+          <CutNote of={item} />
         </>
       );
     case "reasoning":
@@ -93,7 +93,12 @@ function Thoughts({ item }: { readonly item: ReasoningItem }) {
   const summary = item.isOpen ? "Thinking …" : "Thoughts";
   return (
     <Fold class="fold-thoughts" summary={summary}>
-      {() => <MarkdownText text={item.text} isOpen={item.isOpen} />}
+      {() => (
+        <>
+          <MarkdownText text={item.text} isOpen={item.isOpen} />
+          <CutNote of={item} />
+        </>
+      )}
     </Fold>
   );
 }
@@ -117,18 +122,26 @@ function Call({ item }: { readonly item: ToolItem }) {
           <pre class="fold-json" tabIndex={0}>
             {prettyJson(input)}
           </pre>
+          <CutNote of={item} />
           <p class="fold-title">Result</p>
           {result === null ? (
             <p class="soft">None yet.</p>
           ) : (
-            <pre class="fold-json" tabIndex={0}>
-              {result.content === "" ? "(empty)" : prettyJson(result.content)}
-            </pre>
+            <>
+              <pre class="fold-json" tabIndex={0}>
+                {result.content === "" ? "(empty)" : prettyJson(result.content)}
+              </pre>
+              <CutNote of={result} />
+            </>
           )}
         </>
       )}
     </Fold>
   );
+}
+
+function CutNote({ of }: { readonly of: { readonly isCut?: true } }) {
+  return of.isCut ? <p class="soft small">… and more, that is too long to show.</p> : null;
 }
 
 function stateOf({ result, isOpen }: ToolItem): keyof typeof CALL_BADGES {

@@ -94,7 +94,7 @@ function reduceContent(before: Conversation, event: ContentEvent): Conversation 
   }
 }
 
-const EMPTY_TEXT = { kind: "text", text: "", isOpen: true, isCut: false } as const;
+const EMPTY_TEXT = { kind: "text", text: "", isOpen: true } as const;
 const EMPTY_CALL = { kind: "tool", input: "", isOpen: true, result: null } as const;
 
 function changed<Kind extends Item["kind"]>(

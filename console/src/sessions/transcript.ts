@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { SessionMessage as StoredMessage } from "../../../src/session/message.ts";
 import type { Conversation, Item, ShownFile, ToolItem } from "../chat/conversation.ts";
 
 export interface SessionSummary {
@@ -27,30 +28,9 @@ export interface SessionBody extends SessionSummary {
   readonly skippedLines: number;
 }
 
-export interface SessionMessage {
-  readonly id: string;
-  readonly role: "user" | "assistant";
+export interface SessionMessage extends Omit<StoredMessage, "atMs"> {
   readonly at: string | null;
-  readonly parts: readonly SessionPart[];
 }
-
-export type SessionPart =
-  | { readonly type: "text"; readonly text: string; readonly isCut?: boolean }
-  | { readonly type: "reasoning"; readonly text: string; readonly isCut?: boolean }
-  | { readonly type: "image" | "document"; readonly mediaType: string }
-  | {
-      readonly type: "tool_call";
-      readonly toolCallId: string;
-      readonly toolName: string;
-      readonly serverName?: string;
-      readonly input: unknown;
-    }
-  | {
-      readonly type: "tool_result";
-      readonly toolCallId: string;
-      readonly content: string;
-      readonly isError: boolean;
-    };
 
 export function conversationOf({ messages }: Pick<SessionBody, "messages">): Conversation {
   const items: Item[] = [];
@@ -66,7 +46,10 @@ export function conversationOf({ messages }: Pick<SessionBody, "messages">): Con
       const { toolCallId, content, isError } = part;
       const index = calls.get(toolCallId);
       if (index === undefined) continue;
-      items[index] = { ...(items[index] as ToolItem), result: { content, isError } };
+      items[index] = {
+        ...(items[index] as ToolItem),
+        result: { content, isError, ...cutOf(part) },
+      };
     }
   }
   return { items, run: null };
@@ -89,23 +72,28 @@ function answerOf({ id, parts }: SessionMessage): Item[] {
     switch (part.type) {
       case "text": {
         const textId = numbered(id, (counts.text += 1));
-        const { text, isCut = false } = part;
-        return [{ kind: "text", id: textId, text, isOpen: false, isCut }];
+        const { text } = part;
+        return [{ kind: "text", id: textId, text, isOpen: false, ...cutOf(part) }];
       }
       case "reasoning": {
         const reasoningId = numbered(`${id}#reasoning`, (counts.reasoning += 1));
-        return [{ kind: "reasoning", id: reasoningId, text: part.text, isOpen: false }];
+        const { text } = part;
+        return [{ kind: "reasoning", id: reasoningId, text, isOpen: false, ...cutOf(part) }];
       }
       case "tool_call": {
         const { toolCallId, toolName, serverName = null, input } = part;
-        const json = JSON.stringify(input ?? {});
-        const call = { name: toolName, server: serverName, input: json };
+        const json = part.isCut === true ? "" : JSON.stringify(input ?? {});
+        const call = { name: toolName, server: serverName, input: json, ...cutOf(part) };
         return [{ kind: "tool", id: toolCallId, ...call, isOpen: false, result: null }];
       }
       default:
         return [];
     }
   });
+}
+
+function cutOf({ isCut }: { readonly isCut?: true }): { readonly isCut?: true } {
+  return isCut === true ? { isCut } : {};
 }
 
 /** The first has the id itself. */

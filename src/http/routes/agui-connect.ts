@@ -20,7 +20,7 @@ import { aguiMessagesOf, isSaid } from "../../protocol/agui-messages.ts";
 import { isOfAnotherTurn } from "../../protocol/event-id.ts";
 import { SSE_HEARTBEAT } from "../../protocol/sse.ts";
 import { sessionRefOf, type SessionRef } from "../../session/session-id.ts";
-import type { SessionMessage } from "../../session/transcript.ts";
+import type { SessionMessage } from "../../session/message.ts";
 import { eventsExpired } from "../../turn/journal.ts";
 import type { LiveTurn } from "../../turn/live-turn.ts";
 import { clientGone } from "../client-gone.ts";
