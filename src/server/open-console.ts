@@ -41,12 +41,14 @@ export async function openConsole(deps: ConsoleDeps): Promise<ConsoleParts & Asy
   const logins = hasDoor ? await openLogins(deps) : null;
   const door: LoginDoor | null =
     logins === null ? null : { logins, cookie: new LoginCookie(data.serverId) };
+  const relays = new Relays(config.console.replicas);
   return {
     page: new ConsolePage(pageDirectory),
     door,
     authenticator: new Authenticator(config.auth, door),
-    relays: new Relays(config.console.replicas),
+    relays,
     async [Symbol.asyncDispose]() {
+      relays[Symbol.dispose]();
       await logins?.[Symbol.asyncDispose]();
     },
   };
