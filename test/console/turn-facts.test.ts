@@ -15,9 +15,9 @@ import {
   verdictOf,
 } from "../../console/src/turns/turn-facts.ts";
 import type { FeedGuardEvent, FeedStage, FeedTurn } from "../../src/protocol/feed.ts";
-import { turn } from "./samples.ts";
+import { turn as sampleTurn } from "./samples.ts";
 
-const TURN = turn("turn-1", {
+const TURN = sampleTurn("turn-1", {
   agent: "helper",
   tenant: "acme",
   startedAtMs: 1_000,
