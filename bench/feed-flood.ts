@@ -205,10 +205,10 @@ function turnOf({ number, step }: { readonly number: number; readonly step: numb
     firstTokenMs: step > 3 ? 300 : null,
     toolCalls: Math.floor(step / 10),
     toolsEnded: 0,
+    promptTokens: step > 3 ? 600 : null,
+    outputTokens: step > 3 ? 2 * step : null,
     endedAtMs: hasEnded ? nowMs : null,
     peakBytes: hasEnded ? 110 * MIB : null,
-    inputTokens: hasEnded ? 600 : null,
-    outputTokens: hasEnded ? 60 : null,
     costUsd: hasEnded ? 0.002 : null,
     outcome: hasEnded ? { status: "completed", detail: null, message: null } : null,
   };

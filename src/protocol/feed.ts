@@ -76,11 +76,12 @@ const turnSchema = z.object({
   toolCalls: z.int(),
   /** Tools of it that were ended for memory. */
   toolsEnded: z.int(),
+  /** So far, of all prompts, what went through the cache too; null until the model answers. */
+  promptTokens: z.int().nullable(),
+  outputTokens: z.int().nullable(),
   /** Null until it has ended, as all below. */
   endedAtMs: atMs.nullable(),
   peakBytes: z.number().nullable(),
-  inputTokens: z.int().nullable(),
-  outputTokens: z.int().nullable(),
   costUsd: z.number().nullable(),
   outcome: z
     .object({

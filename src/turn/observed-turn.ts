@@ -8,7 +8,7 @@ import type { AgentDefinition } from "../agent/definition.ts";
 import { openTurnLog, type Logger } from "../telemetry/log.ts";
 import type { ProcessSource } from "../telemetry/values.ts";
 import type { Telemetry } from "../telemetry/start.ts";
-import type { AgentRunEnd } from "./run-agent.ts";
+import type { AgentRunEnd } from "./agent-turn.ts";
 import type { TurnRequest } from "./turn.ts";
 
 export interface ObservedTurn {

@@ -25,12 +25,13 @@ import { type SessionRef, sessionRefOf } from "../session/session-id.ts";
 import type { SessionLocks } from "../session/session-locks.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { admitTurn } from "./admit-turn.ts";
+import type { AgentRun, AgentRunEnd } from "./agent-turn.ts";
 import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import { checkHasNotRun } from "./kept-turn.ts";
 import { ProcessLease } from "./process-lease.ts";
-import { type AgentRun, type AgentRunEnd, endBeforeStart, runAgent } from "./run-agent.ts";
+import { endBeforeStart, runAgent } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
 import { releaseWhenIdle, takeStartSlot } from "./start-slot.ts";
 import { TurnHold } from "./turn-hold.ts";
@@ -340,5 +341,6 @@ function agentRunOf({ request, agent, deps }: TurnParts): TurnTerms {
     postureFault: (init) => postureFault(definition, functionTools.names, init),
     mayStay: definition.hosting.stayMs > 0,
     onEnding: () => deps.tell(request.turnId, { type: "turn_ending" }),
+    onTokens: (tokens) => deps.tell(request.turnId, { type: "tokens_used", ...tokens }),
   };
 }

@@ -13,7 +13,7 @@ import type { SessionInput } from "../session/session-id.ts";
 import { adoptSpare } from "../session/session-process.ts";
 import { storing } from "../session/storage-errors.ts";
 import { moveToSession, type SpareDirectories } from "../session/spare-directories.ts";
-import type { AgentRunEnd } from "./run-agent.ts";
+import type { AgentRunEnd } from "./agent-turn.ts";
 import type { TurnKey, TurnOutcome, TurnRequest } from "./turn.ts";
 
 export interface TurnSession extends Omit<OpenSession, "transcriptId">, AsyncDisposable {

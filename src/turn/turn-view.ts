@@ -9,7 +9,9 @@
  */
 
 import type { ErrorCode } from "../lib/errors.ts";
+import { promptTokens } from "../lib/tokens.ts";
 import type { ProcessSource } from "../telemetry/values.ts";
+import type { Tokens } from "./token-count.ts";
 import type { TurnEvent, TurnOutcome } from "./turn.ts";
 
 /**
@@ -59,10 +61,11 @@ export interface TurnView {
   readonly firstTokenMs: number | null;
   readonly toolCalls: number;
   readonly toolsEnded: number;
+  /** So far; null until the model has begun to answer. */
+  readonly promptTokens: number | null;
+  readonly outputTokens: number | null;
   readonly endedAtMs: number | null;
   readonly peakBytes: number | null;
-  readonly inputTokens: number | null;
-  readonly outputTokens: number | null;
   readonly costUsd: number | null;
   readonly outcome: OutcomeView | null;
 }
@@ -93,6 +96,7 @@ export type TurnStep =
   | { readonly type: "process_started" }
   /** The memory guard has ended a tool of it. */
   | { readonly type: "tool_taken" }
+  | ({ readonly type: "tokens_used" } & Tokens)
   /** Nothing more is awaited of the model. */
   | { readonly type: "turn_ending" }
   | {
@@ -128,10 +132,10 @@ export function beginProgress(turnId: string, admitted: TurnAdmitted): TurnProgr
     firstTokenMs: null,
     toolCalls: 0,
     toolsEnded: 0,
+    promptTokens: null,
+    outputTokens: null,
     endedAtMs: null,
     peakBytes: null,
-    inputTokens: null,
-    outputTokens: null,
     costUsd: null,
     outcome: null,
   };
@@ -167,6 +171,12 @@ export function advance(progress: TurnProgress, news: TurnStep, nowMs: number): 
       return toolReturned(progress, news, nowMs);
     case "tool_taken":
       return changed(progress, { ...view, toolsEnded: view.toolsEnded + 1 });
+    case "tokens_used":
+      return changed(progress, {
+        ...view,
+        promptTokens: news.promptTokens,
+        outputTokens: news.outputTokens,
+      });
     case "turn_ending":
       return changed(progress, entered(view, { stage: "ending" }, nowMs));
     case "turn_measured": {
@@ -254,8 +264,11 @@ function ended(progress: TurnProgress, outcome: TurnOutcome, nowMs: number): Tur
   return {
     ...view,
     firstTokenMs: usage.firstTokenMs ?? view.firstTokenMs,
-    inputTokens: usage.inputTokens,
-    outputTokens: usage.outputTokens,
+    // What the process says in the end is what counts, but one that was killed says nothing.
+    ...(promptTokens(usage) + usage.outputTokens > 0 && {
+      promptTokens: promptTokens(usage),
+      outputTokens: usage.outputTokens,
+    }),
     costUsd: usage.costUsd,
   };
 }

@@ -96,7 +96,7 @@ export function turn(turnId: string, given: Partial<FeedTurn> = {}): FeedTurn {
     toolsEnded: 0,
     endedAtMs: null,
     peakBytes: null,
-    inputTokens: null,
+    promptTokens: null,
     outputTokens: null,
     costUsd: null,
     outcome: null,

@@ -25,7 +25,8 @@ import {
 import { NO_TOTALS, type SessionTotals } from "../../src/session/session-record.ts";
 import { loadFunctionTools } from "../../src/tools/function-tools.ts";
 import { AgentConnection, type ConnectionOptions } from "../../src/turn/agent-connection.ts";
-import { runAgent, type AgentRun, type AgentRunEnd } from "../../src/turn/run-agent.ts";
+import type { AgentRun, AgentRunEnd } from "../../src/turn/agent-turn.ts";
+import { runAgent } from "../../src/turn/run-agent.ts";
 import type { TurnEvent } from "../../src/turn/turn.ts";
 
 const FAST = { firstTokenMs: 1, tokensPerSecond: 5_000 };
@@ -160,6 +161,7 @@ export class AgentLab implements AsyncDisposable {
       admittedAtMs: performance.now(),
       onStarted: () => {},
       onEnding: () => {},
+      onTokens: () => {},
       postureFault: (init) => postureFault(agent, functionTools.names, init),
       mayStay: false,
       ...turn.run,

@@ -73,6 +73,7 @@ it("ends when its result has come, and its interrupt is never answered", async (
       admittedAtMs: performance.now(),
       onStarted: () => {},
       onEnding: () => {},
+      onTokens: () => {},
       postureFault: () => null,
       mayStay: true,
     },

@@ -91,7 +91,7 @@ describe("the view of a turn", () => {
       firstTokenMs: USAGE.firstTokenMs,
       endedAtMs: 1_080,
       peakBytes: 7,
-      inputTokens: USAGE.inputTokens,
+      promptTokens: USAGE.inputTokens + USAGE.cacheReadTokens + USAGE.cacheWriteTokens,
       outputTokens: USAGE.outputTokens,
       costUsd: USAGE.costUsd,
       outcome: { status: "completed", detail: null, message: null },
@@ -167,9 +167,23 @@ describe("the view of a turn", () => {
     const view = viewAfter({ type: "turn_broke", code: "storage_failed", message: "Cannot" });
     expect(view).toMatchObject({
       endedAtMs: 1_010,
-      inputTokens: null,
+      promptTokens: null,
       outcome: { status: "failed", detail: "storage_failed", message: "Cannot" },
     });
+  });
+
+  it("has the tokens so far, and in the end what the process says, if it does", () => {
+    const soFar = { type: "tokens_used", promptTokens: 900, outputTokens: 4 } as const;
+    expect(viewAfter(soFar)).toMatchObject({ promptTokens: 900, outputTokens: 4 });
+    const untold = { ...USAGE, inputTokens: 0, outputTokens: 0, cacheReadTokens: 0 };
+    const killed = { status: "failed", code: "turn_out_of_memory", message: "Memory" } as const;
+    const view = viewAfter(soFar, {
+      type: "turn_ended",
+      outcome: { ...killed, usage: { ...untold, cacheWriteTokens: 0 } },
+    });
+    expect(view).toMatchObject({ promptTokens: 900, outputTokens: 4 });
+    const ended = viewAfter(soFar, { type: "turn_ended", outcome: { ...killed, usage: USAGE } });
+    expect(ended.outputTokens).toBe(USAGE.outputTokens);
   });
 
   it("forgets its oldest stages, and cuts the name of a tool", () => {
@@ -204,6 +218,7 @@ const anyStep: fc.Arbitrary<TurnStep> = fc.oneof(
     { type: "process_started" },
     { type: "tool_taken" },
     { type: "turn_ending" },
+    { type: "tokens_used", promptTokens: 12, outputTokens: 1 },
     text("text", "started"),
     text("text", "ended"),
     text("reasoning", "started"),
@@ -252,7 +267,7 @@ describe("any news in any order", () => {
 
 function expectValid(view: TurnView, isOver: boolean): void {
   feedSchemas.turn.parse({ type: "turn", turn: view });
-  const { stages, endedAtMs, outcome, peakBytes, inputTokens } = view;
+  const { stages, endedAtMs, outcome, peakBytes, costUsd } = view;
   const since = stages.map(({ sinceMs }) => sinceMs);
   expect(since).toEqual(since.toSorted((one, other) => one - other));
   expect(stages.length).toBeGreaterThan(0);
@@ -261,6 +276,6 @@ function expectValid(view: TurnView, isOver: boolean): void {
   for (const { stage, toolName } of stages) expect(toolName === undefined).toBe(stage !== "tool");
   expect([endedAtMs !== null, outcome !== null]).toEqual([isOver, isOver]);
   if (isOver) expect(endedAtMs).toBe(since.at(-1));
-  else expect([peakBytes, inputTokens]).toEqual([null, null]);
+  else expect([peakBytes, costUsd]).toEqual([null, null]);
   if (view.firstTokenMs !== null) expect(view.firstTokenMs).toBeGreaterThanOrEqual(0);
 }

@@ -6,7 +6,7 @@
 
 import { useComputed } from "@preact/signals";
 import { hrefOf } from "../router.ts";
-import { bytesText, countText, durationText } from "../ui/format.ts";
+import { bytesText, countText, durationText, tokensText } from "../ui/format.ts";
 import { nowText } from "../ui/stages.ts";
 import type { Choice } from "./boxes.tsx";
 import type { Box, Drawing } from "./drawing.ts";
@@ -53,9 +53,8 @@ function factsOf({ cargo }: Box, nowMs: number): readonly (readonly [string, str
     ...(ceilingBytes === null ? [] : [["ceiling", bytesText(ceilingBytes)]]),
   ] as [string, string][];
   if (turn === null) return sizes;
-  const { inputTokens, outputTokens, firstTokenMs, toolCalls, sessionId } = turn;
-  const tokens =
-    inputTokens === null ? "told at its end" : `${inputTokens} in, ${outputTokens ?? 0} out`;
+  const { promptTokens, outputTokens, firstTokenMs, toolCalls, sessionId } = turn;
+  const tokens = promptTokens === null ? "none yet" : tokensText(promptTokens, outputTokens ?? 0);
   return [
     ["age", durationText(nowMs - turn.startedAtMs)],
     ["session", sessionId === null ? "none" : sessionId.slice(0, 8)],

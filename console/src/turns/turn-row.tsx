@@ -13,7 +13,7 @@ import { curlOf } from "../curl.ts";
 import { feed, nowMs } from "../replica.ts";
 import { hrefOf } from "../router.ts";
 import { CopyButton } from "../ui/copy-button.tsx";
-import { bytesText, clockText, durationText, moneyText } from "../ui/format.ts";
+import { bytesText, clockText, durationText, moneyText, tokensText } from "../ui/format.ts";
 import { TimeLine } from "./time-line.tsx";
 import { spansOf, toolsEndedText, verdictOf } from "./turn-facts.ts";
 
@@ -86,11 +86,11 @@ function lastNewsMs({ startedAtMs, firstTokenMs, stages }: FeedTurn): number {
 }
 
 function Cost({ turn }: { readonly turn: FeedTurn }) {
-  const { inputTokens, outputTokens, costUsd } = turn;
-  if (inputTokens === null || outputTokens === null) return <span class="soft">–</span>;
+  const { promptTokens, outputTokens, costUsd } = turn;
+  if (promptTokens === null || outputTokens === null) return <span class="soft">–</span>;
   return (
     <>
-      {inputTokens.toLocaleString("en")} in, {outputTokens.toLocaleString("en")} out
+      {tokensText(promptTokens, outputTokens)}
       {costUsd === null ? null : <span class="turn-under small soft">{moneyText(costUsd)}</span>}
     </>
   );

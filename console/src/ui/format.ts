@@ -34,6 +34,11 @@ export function countText(count: number, noun: string): string {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
+/** e.g. `1,200 in, 60 out`. */
+export function tokensText(promptTokens: number, outputTokens: number): string {
+  return `${promptTokens.toLocaleString("en")} in, ${outputTokens.toLocaleString("en")} out`;
+}
+
 /** e.g. `$0.0123`. */
 export function moneyText(usd: number): string {
   return `$${usd.toFixed(usd < 1 ? 4 : 2)}`;

@@ -79,6 +79,8 @@ describe.skipIf(!hasChromium)("the load line", () => {
     await boxes.first().focus();
     const card = page.locator(".hull-card");
     await card.getByText("predicted").waitFor();
+    // It has been told of them, long before its end.
+    await card.getByText(/^\d+ in, \d+ out$/).waitFor();
     await page.keyboard.press("ArrowRight");
     await page.keyboard.press("Enter");
     await card.getByRole("link", { name: "Show the turn" }).waitFor();
@@ -99,7 +101,7 @@ describe.skipIf(!hasChromium)("the load line", () => {
     await using opened = await openPage(browser, server.url, options);
     const { page } = opened;
     await page.getByRole("button", { name: /^Turn of helper/ }).waitFor();
-    for (const view of ["", "fleet"]) {
+    for (const view of ["", "turns", "sessions", "chat", "fleet"]) {
       await page.goto(`${server.url}/#/${view}`);
       await page.getByRole("heading", { level: 1 }).waitFor();
       expect(await axeViolations(page), view).toEqual([]);
