@@ -26,6 +26,7 @@ import {
   tryToRemove,
 } from "./control-group.ts";
 import { delegate, makeIfMissing } from "./delegation.ts";
+import { EntryLock } from "./entry-lock.ts";
 
 /** Disposing removes what was made, and puts the server back where it was. */
 export interface Containment extends AsyncDisposable {
@@ -45,6 +46,8 @@ export interface Containment extends AsyncDisposable {
    * @returns Null where there are none, or this one was refused.
    */
   openGroup(processId: string, ceilingBytes: number): ControlGroup | null;
+  /** A process is about to be started, and to enter its group: see {@link EntryLock}. */
+  expectStart(): void;
 }
 
 export interface ContainmentOptions {
@@ -101,6 +104,8 @@ interface Refusal {
 /** A place for groups, in which one was made and removed again. */
 interface Place {
   readonly parent: GroupParent;
+  /** The group that the server is in. */
+  readonly serverDirectory: string;
   readonly undo: () => void;
 }
 
@@ -158,9 +163,10 @@ function openPlace2(directory: string, files: GroupFiles): Place {
   const offered = readText(directory, "cgroup.controllers");
   const hasPids = offered.status === "read" && offered.text.trim().split(" ").includes("pids");
   const controllers = hasPids ? ["memory", "pids"] : ["memory"];
-  const { turnsDirectory, undo } = delegate({ directory, controllers, files });
+  const { turnsDirectory, serverDirectory, undo } = delegate({ directory, controllers, files });
   const pidsDirectory = hasPids ? turnsDirectory : null;
-  return { parent: { version: "cgroup2", directory: turnsDirectory, pidsDirectory }, undo };
+  const parent = { version: "cgroup2", directory: turnsDirectory, pidsDirectory } as const;
+  return { parent, serverDirectory, undo };
 }
 
 /** Several servers may have the same own group in v1, so each has its name. */
@@ -184,7 +190,8 @@ function openPlace1(ownDirectory: string, options: ContainmentOptions): Place {
   const undo = (): void => {
     for (const made of [directory, pidsDirectory]) if (made !== null) tryToRemove(made, files);
   };
-  return { parent: { version: "cgroup1", directory, pidsDirectory }, undo };
+  const parent = { version: "cgroup1", directory, pidsDirectory } as const;
+  return { parent, serverDirectory: ownDirectory, undo };
 }
 
 /** Ends and removes what is left in groups of ours; what does not go in time stays. */
@@ -228,8 +235,9 @@ interface Known {
 }
 
 function inOwnGroups(place: Place, known: Known & { readonly files: GroupFiles }): Containment {
-  const { parent, undo } = place;
+  const { parent, serverDirectory, undo } = place;
   const { killsAll, notes, files } = known;
+  const entryLock = new EntryLock(serverDirectory, files);
   const text =
     `Each turn runs in a control group of its own (${LABELS[parent.version]}): ` +
     "over its ceiling the kernel ends a process of that turn, and no other";
@@ -245,6 +253,7 @@ function inOwnGroups(place: Place, known: Known & { readonly files: GroupFiles }
         return null;
       }
     },
+    expectStart: () => entryLock.expectEntry(),
     async [Symbol.asyncDispose]() {
       await removeLeft(parent, files, CLOSE_LIMIT_MS);
       undo();
@@ -262,6 +271,7 @@ function guardOnly({ reason, killsAll, notes }: Known & { readonly reason: strin
     killsAll,
     notes,
     openGroup: () => null,
+    expectStart() {},
     async [Symbol.asyncDispose]() {},
   };
 }

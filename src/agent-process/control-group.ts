@@ -8,6 +8,7 @@
  */
 
 import { closeSync, constants, mkdirSync, openSync, rmdirSync, writeSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type CgroupVersion, groupsBelow, readText } from "../capacity/cgroup.ts";
@@ -37,6 +38,8 @@ export interface GroupFiles {
   readonly make: (directory: string) => void;
   readonly remove: (directory: string) => void;
   readonly write: (directory: string, name: string, text: string) => void;
+  /** The same on a thread of Node's pool, for what the kernel is slow at: moving a process. */
+  readonly writeAside: (directory: string, name: string, text: string) => Promise<void>;
 }
 
 export const KERNEL_FILES: GroupFiles = {
@@ -50,6 +53,10 @@ export const KERNEL_FILES: GroupFiles = {
     } finally {
       closeSync(file);
     }
+  },
+  writeAside: async (directory, name, text) => {
+    await using file = await open(join(directory, name), constants.O_WRONLY);
+    await file.write(text);
   },
 };
 
@@ -102,20 +109,26 @@ export class ControlGroup {
     return [...directories].map((directory) => join(directory, "cgroup.procs"));
   }
 
+  /** Whether a process is here itself, and not in a group below. */
+  has(pid: number): boolean {
+    return pidsIn(this.directory).includes(pid);
+  }
+
   /**
    * Moves a process here; what it starts from now on is born here. What it has started before is
    * not, and memory it had stays charged where it was.
+   *
+   * @returns False for one that cannot be moved, or has ended.
    */
-  add(pid: number): boolean {
-    try {
-      this.#files.write(this.directory, "cgroup.procs", String(pid));
-    } catch {
-      return false;
-    }
+  async add(pid: number): Promise<boolean> {
+    const enter = (directory: string) =>
+      this.#files.writeAside(directory, "cgroup.procs", String(pid)).then(
+        () => true,
+        () => false,
+      );
+    if (!(await enter(this.directory))) return false;
     const pidsDirectory = this.#pidsDirectory ?? this.directory;
-    if (pidsDirectory !== this.directory) {
-      this.#tryToWrite("cgroup.procs", String(pid), pidsDirectory);
-    }
+    if (pidsDirectory !== this.directory) await enter(pidsDirectory);
     return true;
   }
 
@@ -216,9 +229,9 @@ export class ControlGroup {
     return [...directories].map((directory) => tryToRemove(directory, this.#files)).every(Boolean);
   }
 
-  #tryToWrite(name: string, text: string, directory = this.directory): boolean {
+  #tryToWrite(name: string, text: string): boolean {
     try {
-      this.#files.write(directory, name, text);
+      this.#files.write(this.directory, name, text);
       return true;
     } catch {
       return false;

@@ -26,6 +26,8 @@ export interface DelegateOptions {
 }
 
 export interface Delegation {
+  /** Where the server is now. */
+  readonly serverDirectory: string;
   /** Groups made below it have the controllers. */
   readonly turnsDirectory: string;
   /** Puts everything back as it was; what is still in use stays. Never throws. */
@@ -67,7 +69,7 @@ export function delegate({ directory, controllers, files }: DelegateOptions): De
     handDown(directory);
     make(turnsDirectory);
     handDown(turnsDirectory);
-    return { turnsDirectory, undo };
+    return { serverDirectory: leaf, turnsDirectory, undo };
   } catch (thrown) {
     undo();
     throw thrown;

@@ -12,7 +12,7 @@ import type { ControlGroup } from "./control-group.ts";
 import type { TreeFacts } from "./guard-wire.ts";
 import { MemoryGuard, type MemoryGuardOptions } from "./memory-guard.ts";
 import { diesWithServer } from "./parent-death.ts";
-import { type SpawnAgentOptions, spawnAgentProcess } from "./spawn.ts";
+import { isInItsGroup, type SpawnAgentOptions, spawnAgentProcess } from "./spawn.ts";
 
 export interface AgentProcessesOptions {
   /** Identifies the data directory; marks all our processes. */
@@ -23,7 +23,7 @@ export interface AgentProcessesOptions {
   /** What the memory guard may do, and who hears of it; without it, it only measures. */
   readonly guard?: Omit<MemoryGuardOptions, "sampleIntervalMs">;
   /** Where processes get a control group of their own; nowhere without it. */
-  readonly containment?: Pick<Containment, "kind" | "openGroup">;
+  readonly containment?: Pick<Containment, "kind" | "openGroup" | "expectStart">;
   /** Called once for each process, as its `exited` settles: for metrics and the log. */
   readonly onExit: (agent: AgentProcess, exit: AgentExit) => void;
   /** Called for each process whose survivors are left behind as the server goes. */
@@ -76,6 +76,11 @@ export class AgentProcesses implements AsyncDisposable {
 
   get live(): ReadonlySet<AgentProcess> {
     return this.#live;
+  }
+
+  /** A process is about to be started: what is slow about that begins now, and does not wait. */
+  expectStart(): void {
+    this.#options.containment?.expectStart();
   }
 
   /** @throws {AppError} `draining` once the server ends its processes. */
@@ -154,6 +159,9 @@ export class AgentProcesses implements AsyncDisposable {
     if (kind !== "guard" && ceilingBytes !== null && agent.group === null) {
       this.#noticeOnce(NO_GROUP);
     }
+    void isInItsGroup(agent).then((isIn) => {
+      if (!isIn) this.#noticeOnce(NO_GROUP);
+    });
     if (!agent.onLadder) this.#noticeOnce(NO_LADDER);
     if (!diesWithServer()) this.#noticeOnce(NO_PARENT_DEATH);
   }

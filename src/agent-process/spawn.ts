@@ -9,6 +9,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
 import { AgentProcess, type AgentProcessParts } from "./agent-process.ts";
 import type { ControlGroup } from "./control-group.ts";
@@ -46,7 +47,7 @@ export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
   return new AgentProcess({
     child,
     guard: options.guard ?? null,
-    group: moveInto(options.group ?? null, pid),
+    group: keptGroup(options.group ?? null, pid),
     tree: new ProcessTree(options.turnId, pid === undefined ? null : readProcessStat(pid)),
     onLadder: pid !== undefined && placeAgentOnLadder(pid),
     stderrTailBytes: options.stderrTailBytes,
@@ -54,13 +55,29 @@ export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
   });
 }
 
-/** It goes there by itself as its first act; this makes sure. Null when it runs outside. */
-function moveInto(group: ControlGroup | null, pid: number | undefined): ControlGroup | null {
-  if (group === null) return null;
-  // One that has ended by now cannot be moved any more, and may have left others there.
-  if (pid !== undefined && (group.add(pid) || readProcessStat(pid) === null)) return group;
-  void group.remove(AbortSignal.abort());
+/** Of a process that goes there by itself, as its first act; one that never was leaves it empty. */
+function keptGroup(group: ControlGroup | null, pid: number | undefined): ControlGroup | null {
+  if (pid !== undefined) return group;
+  void group?.remove(AbortSignal.abort());
   return null;
+}
+
+/** When a process has long gone to its group, if it can: within 30 ms here. */
+const ENTERED_MS = 500;
+
+/**
+ * Makes sure that a process is in its group, and moves it there if not. Not at once, nor on this
+ * thread: it would hold up everything else for as long as the process takes itself.
+ *
+ * @returns False when it runs outside, and cannot be moved.
+ */
+export async function isInItsGroup({ pid, group, gone }: AgentProcess): Promise<boolean> {
+  if (pid === null || group === null) return true;
+  let hasEnded = false;
+  void gone.then(() => (hasEnded = true));
+  await delay(ENTERED_MS, undefined, { ref: false });
+  // One that has ended by now cannot be moved any more, and may have left others there.
+  return hasEnded || group.has(pid) || (await group.add(pid)) || hasEnded;
 }
 
 function startChild(options: SpawnAgentOptions): ChildProcess | Error {
@@ -92,7 +109,7 @@ export function enteredBy({ command, args }: CommandLine, { doors }: ControlGrou
 }
 
 /**
- * Whoever cannot enter goes on outside; {@link moveInto} finds out. What a shell adds to the
+ * Whoever cannot enter goes on outside; {@link isInItsGroup} finds out. What a shell adds to the
  * environment by itself is taken out again.
  */
 const ENTER =

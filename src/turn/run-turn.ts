@@ -112,6 +112,7 @@ async function* runAdmitted(
   using coming = admitted.coming;
   hold.take(permit);
   holdTaken(taken, hold);
+  if (taken === null) deps.processes.expectStart();
   const admittedAtMs = performance.now();
   using deadline = deadlineIn(agent.definition.limits.turnTimeMs);
   await using lease = new ProcessLease(taken, deps.kept, permit);

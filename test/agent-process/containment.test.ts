@@ -19,6 +19,7 @@ import { KERNEL_FILES, MAX_TASKS } from "../../src/agent-process/control-group.t
 import { TEXT_ROOM_BYTES } from "../../src/capacity/turn-ceiling.ts";
 import { mount1, writeTree } from "../capacity/system-tree.ts";
 import { reasonForNoGroups1 } from "../helpers/control-group.ts";
+import { until } from "../helpers/leaks.ts";
 import { type FakeCgroup2, fakeCgroup2, refusal } from "./fake-cgroup2.ts";
 
 const MIB = 2 ** 20;
@@ -40,7 +41,7 @@ describe("detectContainment in cgroup v2", () => {
     expect(system.read("", "cgroup.subtree_control")).toBe("memory pids");
 
     const group = containment.openGroup("turn-1", 512 * MIB);
-    expect(group?.add(4242)).toBe(true);
+    expect(await group?.add(4242)).toBe(true);
     expect(system.groups()).toMatchObject({ "plimsoll-turns/turn-1": "4242" });
     const turn = "plimsoll-turns/turn-1";
     expect(system.read(turn, "memory.max")).toBe(`${512 * MIB + TEXT_ROOM_BYTES}`);
@@ -131,6 +132,40 @@ describe("detectContainment in cgroup v2", () => {
   });
 });
 
+describe("a start that is expected", () => {
+  const knock = `write plimsoll-server/cgroup.procs ${process.pid}`;
+  const knocks = ({ done }: FakeCgroup2) => done.filter((change) => change === knock).length;
+
+  it("takes the lock of all groups by moving the server to where it is, one at a time", async () => {
+    using system = fakeCgroup2();
+    await using containment = await detectIn(system);
+    const before = knocks(system);
+    containment.expectStart();
+    containment.expectStart();
+    expect(knocks(system)).toBe(before + 1);
+    await until(() => {
+      containment.expectStart();
+      return knocks(system) === before + 2;
+    }, "the lock to be let go");
+    expect(system.groups()).toEqual({ "plimsoll-server": `${process.pid}`, "plimsoll-turns": "" });
+  });
+
+  it("goes on where that is refused, or there are no groups", async () => {
+    let isRefused = false;
+    using system = fakeCgroup2({
+      refuse: (change) => {
+        if (isRefused && change === knock) throw refusal("EACCES");
+      },
+    });
+    await using containment = await detectIn(system);
+    isRefused = true;
+    containment.expectStart();
+    await using none = await detectIn(system, { ownGroup: false });
+    none.expectStart();
+    expect(containment.openGroup("turn-1", 512 * MIB)).not.toBeNull();
+  });
+});
+
 describe("detectContainment in cgroup v1", () => {
   const system1 = (more: Readonly<Record<string, string>> = {}) =>
     writeTree({
@@ -175,7 +210,7 @@ describe.skipIf(skipped !== null)(`real groups of v1${skipped ? `: ${skipped}` :
     const group = before.openGroup("turn-of-before", 512 * MIB);
     // Neither mark nor parent tell whose it is.
     const stray = spawn("sleep", ["1000"], { env: {} });
-    expect(group?.add(stray.pid ?? 0)).toBe(true);
+    expect(await group?.add(stray.pid ?? 0)).toBe(true);
 
     const ended = once(stray, "exit");
     const after = await detectContainment(options);

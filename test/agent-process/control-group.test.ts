@@ -11,7 +11,7 @@ import { describe, expect, it } from "vitest";
 import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
 import { ControlGroup, MAX_TASKS, pidsIn } from "../../src/agent-process/control-group.ts";
 import { TOOL_OOM_SCORE } from "../../src/agent-process/oom-ladder.ts";
-import { spawnAgentProcess } from "../../src/agent-process/spawn.ts";
+import { isInItsGroup, spawnAgentProcess } from "../../src/agent-process/spawn.ts";
 import { MIN_CEILING_BYTES, TEXT_ROOM_BYTES } from "../../src/capacity/turn-ceiling.ts";
 import {
   readGroup,
@@ -40,20 +40,60 @@ const skipped2 = reasonForNoGroups2();
 /** Holds memory in steps of 8 MiB until it is ended. */
 const BALLOON = "const held = []; setInterval(() => held.push(Buffer.alloc(8 * 2 ** 20, 1)), 2)";
 
+/** Where who is to enter by itself cannot. */
+class Doorless extends ControlGroup {
+  override get doors(): readonly string[] {
+    return ["/dev/null/closed"];
+  }
+}
+
 /** A program in shell words, in a group of its own. */
-function start({ parent }: TestGroups, script: string, ceilingBytes = MIN_CEILING_BYTES) {
+function start(
+  { parent }: TestGroups,
+  script: string,
+  ceilingBytes = MIN_CEILING_BYTES,
+  given: ControlGroup | null = null,
+) {
   const options = optionsFor("", serverId, {
     command: "/bin/sh",
     args: ["-c", script],
     env: { PATH, BALLOON, NODE: process.execPath, RANK: String(TOOL_OOM_SCORE) },
   });
-  const group = ControlGroup.make(parent, options.turnId, ceilingBytes);
+  const group = given ?? ControlGroup.make(parent, options.turnId, ceilingBytes);
   return spawnAgentProcess({ ...options, group });
 }
 
 const none = (groups: TestGroups) => until(() => groups.names().length === 0);
 
 describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skipped1}` : ""}`, () => {
+  it("is entered by its process itself, before that is anything else", async () => {
+    await using groups = testGroups1(GIB);
+    await using agent = start(groups, "echo ready; cat");
+    await printed(agent, "ready");
+    expect(agent.group?.has(agent.pid ?? 0)).toBe(true);
+    expect(await isInItsGroup(agent)).toBe(true);
+  });
+
+  it("gets a process that could not enter by itself", async () => {
+    await using groups = testGroups1(GIB);
+    ControlGroup.make(groups.parent, "late", MIN_CEILING_BYTES);
+    const group = new Doorless(groups.parent, "late");
+    await using agent = start(groups, "echo ready; cat", MIN_CEILING_BYTES, group);
+    await printed(agent, "ready");
+    expect(group.has(agent.pid ?? 0)).toBe(false);
+    expect(await isInItsGroup(agent)).toBe(true);
+    expect(group.has(agent.pid ?? 0)).toBe(true);
+  });
+
+  it("is said to be missed by one that cannot be moved there, and not by one that has ended", async () => {
+    await using groups = testGroups1(GIB);
+    const gone = () => new Doorless(groups.parent, "never-made");
+    await using agent = start(groups, "echo ready; cat", MIN_CEILING_BYTES, gone());
+    expect(await isInItsGroup(agent)).toBe(false);
+    await using short = start(groups, "exit", MIN_CEILING_BYTES, gone());
+    expect(await isInItsGroup(short)).toBe(true);
+  });
+
   it("ends what balloons in it, and nobody else", async () => {
     await using groups = testGroups1(GIB);
     await using sibling = start(groups, "echo ready; cat");

@@ -73,6 +73,7 @@ export function fakeCgroup2(options: FakeOptions = {}): FakeCgroup2 {
         else if (name === "cgroup.subtree_control") handDown(directory, text);
         else KERNEL_FILES.write(directory, name, text);
       }),
+    writeAside: async (...args) => files.write(...args),
   };
   return {
     ...tree,

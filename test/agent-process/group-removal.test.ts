@@ -24,6 +24,7 @@ describe("the removal of a group", () => {
     const files = {
       make: () => {},
       write: () => {},
+      writeAside: async () => {},
       remove: () => {
         refusals -= 1;
         if (refusals >= 0) throw Object.assign(new Error("busy"), { code: "EBUSY" });

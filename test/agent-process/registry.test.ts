@@ -99,6 +99,7 @@ describe.skipIf(skipped !== null)(title, () => {
       kind: "cgroup1",
       openGroup: (id: string, ceilingBytes: number) =>
         ControlGroup.make(groups.parent, id, ceilingBytes),
+      expectStart: () => {},
     } as const;
     await using agents = agentProcesses([], [], { containment });
     const share = { bytes: 512 * MIB };
