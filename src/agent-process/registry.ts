@@ -155,15 +155,15 @@ export class AgentProcesses implements AsyncDisposable {
 
   #noticeMissingProtection(agent: AgentProcess, ceilingBytes: number | null): void {
     if (agent.pid === null) return;
-    const { kind = "guard" } = this.#options.containment ?? {};
-    if (kind !== "guard" && ceilingBytes !== null && agent.group === null) {
-      this.#noticeOnce(NO_GROUP);
-    }
-    void isInItsGroup(agent).then((isIn) => {
-      if (!isIn) this.#noticeOnce(NO_GROUP);
-    });
+    void this.#noticeMissingGroup(agent, ceilingBytes);
     if (!agent.onLadder) this.#noticeOnce(NO_LADDER);
     if (!diesWithServer()) this.#noticeOnce(NO_PARENT_DEATH);
+  }
+
+  async #noticeMissingGroup(agent: AgentProcess, ceilingBytes: number | null): Promise<void> {
+    const { kind = "guard" } = this.#options.containment ?? {};
+    if (kind === "guard" || ceilingBytes === null) return;
+    if (agent.group === null || !(await isInItsGroup(agent))) this.#noticeOnce(NO_GROUP);
   }
 
   #noticeOnce(notice: string): void {
