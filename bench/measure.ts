@@ -1,6 +1,6 @@
 /**
- * What `plimsoll measure` says, put to the test: do two runs agree, and does a replica of the size
- * it speaks of carry as many turns as it says, and not many more?
+ * What `plimsoll measure` says, put to the test: do two runs agree, and does the replica that it
+ * recommends carry as many turns as it says, and not many more?
  *
  * @module
  */
@@ -9,8 +9,9 @@ import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { replicaTurns } from "../src/sizing/replica-turns.ts";
+import { type Recommended, verdictOf } from "../src/sizing/measure/verdict.ts";
 import { type Profile, readProfile } from "../src/sizing/profile.ts";
+import { makeCpuQuota } from "./cpu-quota.ts";
 import { table } from "./page.ts";
 import {
   EXAMPLE_AGENT,
@@ -30,16 +31,16 @@ const GLOSSARY = fileURLToPath(
   new URL("../examples/mcp-stdio/glossary-server.js", import.meta.url),
 );
 const MIB = 2 ** 20;
-const GIB = 2 ** 30;
 const AGREE_RATIO = 0.1;
 /** So many more are too many. */
 const BEYOND_RATIO = 1.25;
-const LIMIT_BYTES = GIB + GIB / 2;
 
-/** Long enough that all turns of a burst are there at once. */
+/** Long enough that all turns of a burst are there at once, though they start one after the other. */
+const TURN_MS = 20_000;
+const TOKENS_PER_SECOND = 40;
 const SCRIPT = {
-  defaults: { firstTokenMs: 0, tokensPerSecond: 40 },
-  rules: [{ reply: [{ tokens: 480 }] }],
+  defaults: { firstTokenMs: 0, tokensPerSecond: TOKENS_PER_SECOND },
+  rules: [{ reply: [{ tokens: (TURN_MS / 1_000) * TOKENS_PER_SECOND }] }],
 };
 
 const RETRIEVAL = `
@@ -57,7 +58,7 @@ type Kind = "thin" | "retrieval" | "mcp";
 interface Tried {
   readonly agent: Kind;
   readonly profile: Profile;
-  readonly promised: number;
+  readonly recommended: Recommended;
   readonly within: Readonly<Record<string, number>>;
   readonly asked: number;
   readonly beyond: Readonly<Record<string, number>>;
@@ -72,20 +73,18 @@ export const measure: Benchmark = {
     const image = makeReplicaImage(join(scratch.path, "image"));
     await using model = await startModel(scratch.path, SCRIPT);
     const files = writeAgents(scratch.path);
-    const tried: Tried[] = [];
-    for (const [agent, file] of Object.entries(files) as [Kind, string][]) {
-      signal.throwIfAborted();
+    const measured = (agent: Kind, directory: string) => {
       report(`measuring: ${agent}`);
+      return runMeasure({ file: files[agent], directory, signal });
+    };
+    const tried: Tried[] = [];
+    // One straight after the other: what the machine is given by its host differs by the hour.
+    const again = await measured("thin", join(scratch.path, "again"));
+    for (const [agent, file] of Object.entries(files) as [Kind, string][]) {
       const directory = join(scratch.path, agent);
-      const profile = await runMeasure({ file, directory, signal });
+      const profile = await measured(agent, directory);
       tried.push(await tryOut({ agent, file, directory, profile, image, model, report }));
     }
-    report("measuring once more: thin");
-    const again = await runMeasure({
-      file: files.thin,
-      directory: join(scratch.path, "again"),
-      signal,
-    });
     const first = tried.find(({ agent }) => agent === "thin")?.profile ?? again;
     return {
       claims: [...agreement(first, again), ...tried.flatMap(claimsOf)],
@@ -141,29 +140,30 @@ async function tryOut(trial: {
   readonly report: (line: string) => void;
 }): Promise<Tried> {
   const { agent, file, directory, profile, image, model, report } = trial;
-  const size = { memoryBytes: LIMIT_BYTES, cpus: profile.machine.cpus };
-  const { memoryTurns: promised } = replicaTurns(profile, size, {
-    turnMs: profile.turn.duration.meanMs,
-    carriedBytes: 0,
-    carriedDeviationBytes: 0,
-    idleSessions: 0,
-  });
-  const asked = Math.max(promised + 1, Math.ceil(promised * BEYOND_RATIO));
+  const { recommended } = verdictOf(profile, TURN_MS);
+  const { turns, memoryBytes, cpus } = recommended;
+  const asked = Math.max(turns + 1, Math.ceil(turns * BEYOND_RATIO));
+  await using quota = makeCpuQuota(cpus);
   const options = {
     agentFile: file,
     dataDirectory: join(directory, "data"),
     environment: model.environment,
-    limitBytes: LIMIT_BYTES,
+    limitBytes: memoryBytes,
+    quota,
     image,
     // How many the memory carries is asked, not how soon they start.
     args: settings({ "capacity.startWait": "2m" }),
   };
-  report(`  ${promised} promised, then ${asked} at once`);
+  report(`  ${sizeText(recommended)}: ${turns} turns, then ${asked} at once`);
   const { within, beyond, oomKills } = await withReplica(options, async ({ server }) => ({
-    within: endingsOf(await burstOf(server.url, profile.agent.name, promised)),
+    within: endingsOf(await burstOf(server.url, profile.agent.name, turns)),
     beyond: endingsOf(await burstOf(server.url, profile.agent.name, asked)),
   }));
-  return { agent, profile, promised, within, asked, beyond, oomKills: oomKills.length };
+  return { agent, profile, recommended, within, asked, beyond, oomKills: oomKills.length };
+}
+
+function sizeText({ memoryBytes, cpus }: Recommended): string {
+  return `${memoryBytes / MIB} MiB and ${cpus} ${cpus === 1 ? "CPU" : "CPUs"}`;
 }
 
 function burstOf(url: string, agentName: string, turns: number): Promise<TurnAnswer[]> {
@@ -192,19 +192,20 @@ function agreement(one: Profile, other: Profile): Claim[] {
   );
 }
 
-function claimsOf({ agent, promised, within, asked, beyond, oomKills }: Tried): Claim[] {
+function claimsOf({ agent, recommended, within, asked, beyond, oomKills }: Tried): Claim[] {
   const show = (endings: Readonly<Record<string, number>>) =>
     Object.entries(endings)
       .map(([ending, count]) => `${count} ${ending}`)
       .join(", ");
-  const all = `${promised} completed, no kill`;
+  const { turns } = recommended;
+  const all = `${turns} completed, no kill`;
   const completed = within["completed"] ?? 0;
   return [
     {
-      claim: `${agent}: as many turns at once as ${LIMIT_BYTES / MIB} MiB are said to carry`,
+      claim: `${agent}: as many turns at once as are recommended for ${sizeText(recommended)}`,
       target: all,
       measured: `${show(within)}, ${oomKills} killed by the kernel`,
-      holds: completed === promised && oomKills === 0,
+      holds: completed === turns && oomKills === 0,
     },
     {
       claim: `${agent}: of a quarter more, some are shed`,
@@ -218,19 +219,21 @@ function claimsOf({ agent, promised, within, asked, beyond, oomKills }: Tried): 
 function sectionsOf(tried: readonly Tried[]): string[] {
   const mib = (bytes: number) => `${Math.round(bytes / MIB)} MiB`;
   return [
-    `Each agent is measured with \`--quick\`. Then a replica of ${mib(LIMIT_BYTES)}, in a memory group ` +
-      "of its own and on cold pages, starts from the prior that was saved, and is asked for as many " +
-      "turns of 12 s at once as the profile says its memory carries; then for a quarter more. `thin` " +
-      "is the example agent, `retrieval` keeps an index of 160 MiB in the server, `mcp` starts three " +
-      "MCP servers with each turn.",
+    "Each agent is measured with `--quick`. Then the replica that is recommended for turns of " +
+      `${TURN_MS / 1_000} s, in a memory group and with a CPU quota of that size and on cold pages, starts from the ` +
+      "prior that was saved, and is asked for as many turns at once as it is said to carry; then for a " +
+      "quarter more. `thin` is the example agent, `retrieval` keeps an index of 160 MiB in the server, " +
+      "`mcp` starts three MCP servers with each turn.",
     table(
-      ["agent", "a turn", "idle server", "CPU of a turn", "promised"],
-      tried.map(({ agent, profile: { turn, server }, promised }) => [
+      ["agent", "a turn", "idle server", "CPU of a turn", "recommended", "turns", "binds"],
+      tried.map(({ agent, profile: { turn, server }, recommended }) => [
         agent,
         mib(turn.peak.meanBytes),
         mib(server.idleBytes),
         `${(turn.cpuMs / 1_000).toFixed(2)} s`,
-        String(promised),
+        sizeText(recommended),
+        String(recommended.turns),
+        recommended.binds,
       ]),
     ),
   ];
