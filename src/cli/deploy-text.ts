@@ -27,10 +27,14 @@ export function deployedText(
     `${files} in ${directory}, for ${countOf(replicas, "replica")} of ${size.name},`,
     `each with ${countOf(replica.turns, "turn")} at once:`,
     ...artefacts.map(({ path }) => `  ${path}`),
-    ...(warnings.length === 0 ? [] : ["", "Mind:"]),
-    ...warnings.flatMap((text) => indented(text)),
-    "",
+    mindText(warnings),
   ].join("\n");
+}
+
+/** Empty where there is nothing to mind. */
+export function mindText(warnings: readonly string[]): string {
+  if (warnings.length === 0) return "";
+  return ["", "Mind:", ...warnings.flatMap((text) => indented(text)), ""].join("\n");
 }
 
 /** The first line with a dash, the others below its text. */

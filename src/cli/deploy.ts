@@ -24,7 +24,7 @@ import {
 import { type Target, TARGETS } from "../sizing/deploy/targets.ts";
 import { loadWorkload, type WorkloadInput } from "../sizing/load-workload.ts";
 import { type Fleet, makePlan } from "../sizing/plan.ts";
-import { deployedText, explanation } from "./deploy-text.ts";
+import { deployedText, explanation, mindText } from "./deploy-text.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { loadAll } from "./load.ts";
@@ -74,17 +74,14 @@ export async function runDeploy(options: DeployOptions, io: Io): Promise<number>
   refuse(unfit.map((one) => ({ ...one, file: shownPath(join(directory, one.file), io) })));
 
   const shown = shownPath(directory, io);
+  const ofInput = [...ofProfile, ...profileWarnings(input)];
   if (options.check) {
-    io.stdout(`${files.length} files in ${shown}: no problems\n`);
+    io.stdout(`${files.length} files in ${shown}: no problems\n${mindText(ofInput)}`);
     return EXIT.ok;
   }
   await writeFiles(directory, deployment.artefacts, options.force, io);
-  const warnings = [
-    ...ofProfile,
-    ...profileWarnings(input),
-    ...deployment.warnings,
-    ...(await packageProblems(input, options, io)),
-  ];
+  const ofFiles = [...deployment.warnings, ...(await packageProblems(input, options, io))];
+  const warnings = [...ofInput, ...ofFiles];
   io.stdout(deployedText({ ...deployment, warnings }, premises, shown));
   if (options.explain) io.stdout(explanation(deployment.artefacts));
   return EXIT.ok;

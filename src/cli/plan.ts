@@ -16,7 +16,7 @@ export interface PlanOptions extends Pick<WorkloadInput, "path" | "flags"> {
   readonly format: ReportFormat;
 }
 
-export type PlanIo = Pick<Io, "stdout" | "stderr" | "environment" | "workingDirectory" | "color">;
+export type PlanIo = Pick<Io, "stdout" | "environment" | "workingDirectory" | "color">;
 
 /**
  * The exit code: 0 if there is a plan, 78 if no size can do it, or the model cannot.
@@ -25,9 +25,8 @@ export type PlanIo = Pick<Io, "stdout" | "stderr" | "environment" | "workingDire
  */
 export async function runPlan({ format, ...options }: PlanOptions, io: PlanIo): Promise<number> {
   const loaded = await loadWorkload({ ...options, ...io });
-  for (const warning of loaded.warnings) io.stderr(`${warning}\n`);
   const plan = makePlan(loaded.profile, loaded.workload, loaded.sizes);
-  const json = { ...plan, profile: loaded.profile };
+  const json = { ...plan, profile: loaded.profile, warnings: loaded.warnings };
   io.stdout(reportAs(format, planReport(plan, loaded), { json, color: io.color }));
   const isPossible = plan.advised !== null && !modelIsShort(plan.workload);
   return isPossible ? EXIT.ok : EXIT.config;

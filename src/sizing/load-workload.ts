@@ -7,6 +7,7 @@
 import { dirname, join, resolve } from "node:path";
 import { formatBytes } from "../lib/bytes.ts";
 import { type Diagnostic, DiagnosticsError, formatPath, placeless } from "../lib/diagnostics.ts";
+import { formatDuration } from "../lib/duration.ts";
 import { isObject } from "../lib/is-object.ts";
 import { checkValue, type SchemaIssue } from "../lib/schema-issues.ts";
 import { shownBy } from "../lib/shown-values.ts";
@@ -74,7 +75,7 @@ export async function loadWorkload(input: WorkloadInput): Promise<LoadedWorkload
   return {
     workload: workloadOf(file, measured, busiest),
     profile: measured,
-    warnings: [...warnings, ...(traced?.notes ?? [])],
+    warnings: [...warnings, ...(traced === null ? [] : traceWarnings(traced, file))],
     busiest,
     sizes: sizesOf(file, priceFile),
     currency: priceFile?.currency ?? (hasPrices(file) ? "" : null),
@@ -102,7 +103,7 @@ async function tryReadProfile(
 async function readTrace(
   name: string,
   { workingDirectory }: WorkloadInput,
-): Promise<Read<Extract<TraceResult, { readonly ok: true }>>> {
+): Promise<Read<ReadTrace>> {
   const read = await readTextFile(resolve(workingDirectory, name), MAX_TRACE_BYTES);
   if (!read.ok) {
     return { ok: false, diagnostics: [placeless(name, `the trace ${read.message}`, read.remedy)] };
@@ -141,7 +142,7 @@ async function readWorkload(
     text === undefined ? [] : [[key, valueOf(key, text)] as const],
   );
   const given = new Map(flags);
-  const inFile = isObject(document?.value) ? document.value : {};
+  const inFile = isObject(document?.value) ? withoutReplaced(document.value, given) : {};
   const checked = checkValue(WorkloadFile, { ...inFile, ...Object.fromEntries(given) });
   const issues = checked.ok ? [] : checked.issues;
   const byFlag = ({ path: [key] }: SchemaIssue) => given.has(String(key));
@@ -156,6 +157,19 @@ async function readWorkload(
     throw new DiagnosticsError("config_invalid", diagnostics);
   }
   return { value: checked.value, name };
+}
+
+/** A flag wins over what the file says in another way. */
+function withoutReplaced(
+  file: Readonly<Record<string, unknown>>,
+  given: ReadonlyMap<string, unknown>,
+): Readonly<Record<string, unknown>> {
+  const { turnsPerUserHour, turnDuration, trace, ...rest } = file;
+  return {
+    ...rest,
+    ...(!given.has("trace") && { turnsPerUserHour, turnDuration }),
+    ...(!given.has("turnsPerUserHour") && { trace }),
+  };
 }
 
 /** Flags are text; some keys are numbers. */
@@ -188,6 +202,27 @@ function ofFlag(issue: SchemaIssue, flags: WorkloadInput["flags"]): Diagnostic {
 function ofNoFile(issue: SchemaIssue): Diagnostic {
   const flag = flagOf(formatPath(issue.path));
   return placeless(flag, `is missing: ${issue.message}`, `Give it, or write ${DEFAULT_FILE}`);
+}
+
+type ReadTrace = Extract<TraceResult, { readonly ok: true }>;
+
+function traceWarnings(
+  { notes, missing, turns }: ReadTrace,
+  { traceWindow, turnDuration }: WorkloadFile,
+): readonly string[] {
+  const lengthMs = turns.atMs.at(-1) ?? 0;
+  return [
+    ...notes,
+    ...(missing === null || turnDuration !== undefined
+      ? []
+      : [`${missing}; they are taken to last as long as the others, or as was measured`]),
+    ...(lengthMs >= traceWindow
+      ? []
+      : [
+          `The trace lasts ${formatDuration(lengthMs)}, less than its window of ` +
+            `${formatDuration(traceWindow)}: it is taken to go on like this`,
+        ]),
+  ];
 }
 
 function workloadOf(file: WorkloadFile, profile: Profile, busiest: Busiest | null): Workload {
@@ -225,7 +260,10 @@ const USUAL_SIZES = [1, 2, 4, 8, 16].flatMap((gib) =>
   [1, 2, 4].filter((cpus) => cpus <= gib && gib <= 8 * cpus).map((cpus) => ({ gib, cpus })),
 );
 
-function sizesOf({ sizes }: WorkloadFile, prices: PriceFile | null): readonly PricedSize[] {
+function sizesOf(
+  { sizes, killsAll }: WorkloadFile,
+  prices: PriceFile | null,
+): readonly PricedSize[] {
   const priced = (memoryBytes: number, cpus: number) =>
     prices === null ? null : prices.cpuHour * cpus + (prices.gibHour * memoryBytes) / GIB;
   if (sizes === undefined) {
@@ -235,6 +273,7 @@ function sizesOf({ sizes }: WorkloadFile, prices: PriceFile | null): readonly Pr
         name: nameOf(memoryBytes, cpus),
         memoryBytes,
         cpus,
+        killsAll,
         hourly: priced(memoryBytes, cpus),
       };
     });
@@ -243,6 +282,7 @@ function sizesOf({ sizes }: WorkloadFile, prices: PriceFile | null): readonly Pr
     name: name ?? nameOf(memory, cpus),
     memoryBytes: memory,
     cpus,
+    killsAll,
     hourly: hourly ?? priced(memory, cpus),
   }));
 }

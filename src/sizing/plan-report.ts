@@ -85,7 +85,8 @@ function workloadSection({ workload, offered }: Plan, loaded: LoadedWorkload): S
     ["", `Plimsoll ${plimsoll}, Agent SDK ${sdk}`],
     ...(priceSource === null ? [] : [["prices", priceSource] as const]),
   ];
-  return { title: "What is asked", paragraphs: [], facts: rows };
+  const paragraphs = loaded.warnings.map((warning) => `Mind: ${warning}.`.replace(/\.\.$/u, "."));
+  return { title: "What is asked", paragraphs, facts: rows };
 }
 
 const BALANCED = {

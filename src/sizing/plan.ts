@@ -14,6 +14,7 @@ import { type Retried, shedWithRetries } from "./erlang.ts";
 import type { Profile } from "./profile.ts";
 import {
   leastMemoryBytes,
+  type ReplicaSize,
   replicaTurns,
   type ReplicaTurns,
   type TurnMix,
@@ -41,10 +42,8 @@ export interface Workload {
   } | null;
 }
 
-export interface PricedSize {
+export interface PricedSize extends ReplicaSize {
   readonly name: string;
-  readonly memoryBytes: number;
-  readonly cpus: number;
   /** Null where no price is known. */
   readonly hourly: number | null;
 }
@@ -169,8 +168,8 @@ function optionOf(profile: Profile, workload: Workload, size: PricedSize): Optio
 }
 
 /** With the sessions of a fleet as large as there is. */
-function leastText(profile: Profile, workload: Workload, { cpus }: PricedSize): string {
-  return mebibytes(leastMemoryBytes(profile, mixOf(workload, MOST_REPLICAS), 1, MIB, cpus));
+function leastText(profile: Profile, workload: Workload, size: PricedSize): string {
+  return mebibytes(leastMemoryBytes(profile, mixOf(workload, MOST_REPLICAS), 1, MIB, size));
 }
 
 /**

@@ -20,6 +20,11 @@ export interface ReplicaSize {
   readonly memoryBytes: number;
   /** Cores, possibly a fraction. */
   readonly cpus: number;
+  /**
+   * Whether at its memory limit the kernel ends all of it at once, as on Kubernetes: its gate keeps
+   * more free then, for the memory guard to be first.
+   */
+  readonly killsAll?: boolean;
 }
 
 /** What the turns are like that a replica has to carry. */
@@ -55,12 +60,18 @@ export const CPU_TARGET_RATIO = 0.7;
 /** 0 turns where not even one fits below the load line: such a replica works one turn at a time,
  * by the rule that an idle replica always admits, and is no size to plan for. */
 export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix): ReplicaTurns {
-  const reserve = new SafetyReserve({ settingBytes: null, cores: size.cpus });
+  const { memoryBytes, cpus, killsAll = false } = size;
+  const reserve = new SafetyReserve({
+    settingBytes: null,
+    cores: cpus,
+    limitBytes: () => memoryBytes,
+  });
   reserve.sawMapped(profile.server.sharedTextBytes);
+  if (killsAll) reserve.kernelKillsAll();
   const { idleBytes, idleSessionBytes, inflightTurnBytes, growthBytes = 0 } = profile.server;
   const serverBytes = idleBytes + growthBytes + idleSessionBytes * mix.idleSessions;
   const load = weigh({
-    limitBytes: size.memoryBytes,
+    limitBytes: memoryBytes,
     safetyReserveBytes: reserve.bytes,
     usedBytes: serverBytes,
     promisedBytes: 0,
@@ -128,12 +139,12 @@ export function leastMemoryBytes(
   mix: TurnMix,
   turns: number,
   stepBytes: number,
-  cpus = 1,
+  place: Omit<ReplicaSize, "memoryBytes"> = { cpus: 1 },
 ): number {
   let [low, high] = [0, Math.ceil(MOST_BYTES / stepBytes)];
   while (low + 1 < high) {
     const middle = Math.floor((low + high) / 2);
-    const size = { memoryBytes: middle * stepBytes, cpus };
+    const size = { ...place, memoryBytes: middle * stepBytes };
     if (replicaTurns(profile, size, mix).memoryTurns >= turns) high = middle;
     else low = middle;
   }

@@ -60,8 +60,8 @@ export const WorkloadFile = z
       .min(1)
       .optional()
       .describe(
-        "A [table of turns](simulate.md#a-trace) that came, relative to this file: how many and how " +
-          "long, in place of `turnsPerUserHour` and `turnDuration`.",
+        "A [table of turns](simulate.md#a-trace) that came, relative to this file: how many, in place " +
+          "of `turnsPerUserHour`, and how long, unless `turnDuration` says it.",
       ),
     traceWindow: durationSchema("1m", "30d")
       .prefault("10m")
@@ -69,8 +69,8 @@ export const WorkloadFile = z
     turnDuration: durationSchema("100ms", "24h")
       .optional()
       .describe(
-        "How long a turn lasts on average, with your model; what was measured without it. Only the " +
-          "mean matters, whatever the distribution.",
+        "How long a turn lasts on average, with your model; without it as the trace says, or as was " +
+          "measured. Only the mean matters, whatever the distribution.",
       ),
     turnsPerSession: z
       .number()
@@ -107,6 +107,13 @@ export const WorkloadFile = z
       .max(MOST_REPLICAS)
       .default(2)
       .describe("Fewest replicas: with one, each deployment and each crash stops all."),
+    killsAll: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Whether at its memory limit a replica is ended as a whole, as on Kubernetes (`killsAll` of " +
+          "`/capacity`): its memory guard has to be first, and more is kept free.",
+      ),
     modelRequests: rateSchema
       .optional()
       .describe("Requests that the model takes, by the limit of its provider: `4000/min`."),

@@ -173,12 +173,47 @@ describe("plimsoll plan", () => {
     expect((await plan(both)).problems).toContain("needs a number, or else a `trace`");
   });
 
-  it("warns of a profile of another version of the SDK", async () => {
+  it("says in every form that the profile is of another version of the SDK", async () => {
     const versions = { ...VARIED.versions, sdk: "0.0.1" };
     const files = { ...FILES, "a.json": JSON.stringify({ ...VARIED, versions }) };
-    const { code, stderr } = await plan(files);
-    expect(code).toBe(0);
-    expect(stderr).toContain("measured with version 0.0.1 of the Agent SDK, installed is");
+    for (const format of ["text", "markdown", "json", "html"] as const) {
+      const { code, stdout } = await plan(files, { format });
+      expect(code).toBe(0);
+      const words = stdout.replaceAll(/\s+/g, " ");
+      expect(words).toContain("measured with version 0.0.1 of the Agent SDK, installed is");
+    }
+  });
+
+  it("says what a trace does not, unless it is said beside it", async () => {
+    const workload = "profile: a.json\nusers: 900\ntrace: t.csv\n";
+    const files = {
+      ...FILES,
+      "t.csv": "atMs,durationMs\n0,8000\n60000,\n",
+      "workload.yaml": workload,
+    };
+    const words = async (options: Partial<PlanOptions> = {}) =>
+      (await plan(files, options)).stdout.replaceAll(/\s+/g, " ");
+    expect(await words()).toContain(
+      "t.csv: 1 lines lack a duration; they are taken to last as long",
+    );
+    expect(await words()).toContain("The trace lasts 1m, less than its window of 10m");
+    const said = await words({ flags: { turnDuration: "9s", traceWindow: "1m" } });
+    expect(said).not.toContain("Mind:");
+    expect(said).toContain("turns an hour × 9s");
+  });
+
+  it("takes a trace by flag in place of what the file says, and the other way", async () => {
+    const times = Array.from({ length: 600 }, (_, second) => `${second * 1000},8000`);
+    const files = { ...FILES, "t.csv": ["atMs,durationMs", ...times].join("\n") };
+    const withDuration = { ...files, "workload.yaml": `${WORKLOAD}turnDuration: 20s\n` };
+    const traced = await plan(withDuration, { flags: { trace: "t.csv", users: "3600" } });
+    expect(traced.stdout).toContain("3,600 users × 1 turns an hour × 8s");
+    const ofTrace = "profile: a.json\nusers: 900\ntrace: t.csv\n";
+    const rated = { ...files, "workload.yaml": ofTrace };
+    const flags = { turnsPerUserHour: "6" };
+    expect((await plan(rated, { flags })).stdout).toContain("900 users × 6 turns an hour");
+    const both = await plan(files, { flags: { trace: "t.csv", turnsPerUserHour: "6" } });
+    expect(both.problems).toContain("Give one of the two");
   });
 
   it("ends with 78 where no size can do it, and says why", async () => {

@@ -200,7 +200,7 @@ describe("what does not fit", () => {
     [
       "memory without room for a turn",
       `${RATE}replicas: { memory: 256MiB }\n`,
-      "s.yaml:2:21 error: replicas.memory has no room for a turn of this agent: it needs more than 354 MiB\n   2 | replicas: { memory: 256MiB }\n     |                     ^\n  Give it more memory\n",
+      "s.yaml:2:21 error: replicas.memory has no room for a turn of this agent: the least is 400 MiB\n   2 | replicas: { memory: 256MiB }\n     |                     ^\n  Give it at least as much\n",
     ],
     [
       "units that were mixed up",
@@ -236,6 +236,13 @@ describe("what does not fit", () => {
     const { code, stdout, stderr } = await simulated({ "s.yaml": text });
     expect(stderr).toBe(message);
     expect([code, stdout]).toEqual([78, ""]);
+  });
+
+  it("names the least memory that works, as the next try shows", async () => {
+    const run = async (mib: number) =>
+      simulated({ "s.yaml": `${RATE}replicas: { memory: ${mib}MiB }\n` });
+    expect((await run(399)).stderr).toContain("the least is 400 MiB");
+    expect((await run(400)).code).toBe(0);
   });
 
   it.each<[string, Partial<SimulateOptions>, string]>([

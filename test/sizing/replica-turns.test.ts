@@ -4,7 +4,12 @@
  */
 import { describe, expect, it } from "vitest";
 import { fitFootprint, poolBytes, predictBytes } from "../../src/capacity/footprint-model.ts";
-import { CPU_TARGET_RATIO, replicaTurns, type TurnMix } from "../../src/sizing/replica-turns.ts";
+import {
+  CPU_TARGET_RATIO,
+  leastMemoryBytes,
+  replicaTurns,
+  type TurnMix,
+} from "../../src/sizing/replica-turns.ts";
 import { GiB, MiB, PROFILE, profileWith } from "./profiles.ts";
 
 const MIX: TurnMix = { turnMs: 10_000, carriedBytes: 0, carriedDeviationBytes: 0, idleSessions: 0 };
@@ -29,6 +34,20 @@ describe("replicaTurns", () => {
     expect(found.turns).toBe(fitWithin(2048 - 144 - 100));
     expect(found.turns).toBe(13);
     expect(found).toMatchObject({ binds: "memory", turnBytes: 128 * MiB });
+  });
+
+  it("keeps more free where the kernel ends all at once, as the server does there", () => {
+    // At most 0.4 of the limit, and no more than two threads fill in 85 ms: 425 MiB, and a margin.
+    const size = { memoryBytes: 2 * GiB, cpus: 2, killsAll: true };
+    const found = replicaTurns(PROFILE, size, MIX);
+    expect(found.loadLineBytes).toBe((2048 - 425 - 16) * MiB);
+    expect(found.memoryTurns).toBe(fitWithin(2048 - 425 - 16 - 100));
+    const small = replicaTurns(PROFILE, { ...size, memoryBytes: GiB }, MIX);
+    expect(small.loadLineBytes).toBe(1024 * MiB - Math.floor(0.4 * GiB) - 16 * MiB);
+    const least = leastMemoryBytes(PROFILE, MIX, 1, MiB, { cpus: 2, killsAll: true });
+    const turnsAt = (memoryBytes: number) =>
+      replicaTurns(PROFILE, { ...size, memoryBytes }, MIX).memoryTurns;
+    expect([turnsAt(least), turnsAt(least - MiB)]).toEqual([1, 0]);
   });
 
   it("counts idle sessions, transcripts and what the server holds for a turn", () => {

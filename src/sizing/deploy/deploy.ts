@@ -38,6 +38,8 @@ interface Platform {
   readonly name: RegExp;
   /** Of files in memory; 0 where all are on a disk. */
   readonly leastFilesBytes: number;
+  /** Whether a replica is ended as a whole at its memory limit, whatever the plan says. */
+  readonly killsAll?: true;
   readonly mostReplicas: number;
 }
 
@@ -55,7 +57,7 @@ const usual = {
 
 const PLATFORMS: Readonly<Record<Target, Platform>> = {
   docker: { ...usual, artefacts: dockerArtefacts },
-  kubernetes: { ...usual, artefacts: kubernetesArtefacts },
+  kubernetes: { ...usual, artefacts: kubernetesArtefacts, killsAll: true },
   compose: { ...usual, artefacts: composeArtefacts },
   systemd: { ...usual, artefacts: systemdArtefacts, leastFilesBytes: 0 },
   "cloud-run": {
@@ -105,10 +107,11 @@ function deploymentOn(target: Target, premises: Premises): Deployment {
   const room =
     platformSize === null
       ? null
-      : roomOf(premises, platformSize.size, {
-          sizeWhy: platformSize.why,
-          leastBytes: platform.leastFilesBytes,
-        });
+      : roomOf(
+          premises,
+          { ...platformSize.size, ...(platform.killsAll && { killsAll: true }) },
+          { sizeWhy: platformSize.why, leastBytes: platform.leastFilesBytes },
+        );
   const problems = problemsOn(target, premises, platformSize, room);
   if (room === null || problems.length > 0) {
     return { artefacts: [], warnings: [], problems, rooms: new Map() };
@@ -172,6 +175,11 @@ function warningsOf(premises: Premises): readonly string[] {
   ];
 }
 
+function whyFewer({ size: { killsAll = false }, filesBytes }: Room): string {
+  const free = killsAll ? ["more kept free, since at the limit the kernel ends all"] : [];
+  return [...free, ...(filesBytes > 0 ? ["files in memory"] : [])].join(" and ");
+}
+
 function warningsOn(target: Target, premises: Premises, room: Room): readonly string[] {
   const { fleet, longestTurn, shellAgents, prometheus } = premises;
   const drain = PLATFORMS[target].drainOf(premises);
@@ -187,7 +195,7 @@ function warningsOn(target: Target, premises: Premises, room: Room): readonly st
   if (room.sizeWhy !== "") add(`${room.sizeWhy}.`);
   if (turns !== fleet.replica.turns || room.fleet.replicas !== fleet.replicas) {
     add(
-      `${room.fleet.replicas} replicas of ${turns} turns, with files in memory; ` +
+      `${room.fleet.replicas} replicas of ${turns} turns, with ${whyFewer(room)}; ` +
         `the plan has ${fleet.replicas} of ${fleet.replica.turns}.`,
     );
   }

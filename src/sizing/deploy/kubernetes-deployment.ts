@@ -6,6 +6,7 @@
  */
 
 import { formatDuration } from "../../lib/duration.ts";
+import { mebibytes } from "../../lib/figures.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { type Drain, drainOf, ENDING_MS, SETTLE_MS, wholeSeconds } from "./drain.ts";
 import { cpuQuantity, labelsOf, quantity } from "./kubernetes-names.ts";
@@ -154,6 +155,10 @@ function containerOf(premises: Premises, room: Room, drain: Drain): Tree {
   };
 }
 
+function freeText({ size, filesBytes, fleet }: Room): string {
+  return mebibytes(size.memoryBytes - filesBytes - fleet.replica.loadLineBytes);
+}
+
 function resourcesOf(premises: Premises, room: Room): Tree {
   const { memoryBytes, cpus } = room.size;
   const memory = quantity(memoryBytes);
@@ -167,7 +172,8 @@ function resourcesOf(premises: Premises, room: Room): Tree {
       memory: said(
         memory,
         `${memoryWhy(premises, room)}.\n` +
-          "The kubelet sets memory.oom.group: at this limit the kernel ends the whole container. " +
+          "The kubelet sets memory.oom.group: at this limit the kernel ends the whole container, so " +
+          `${freeText(room)} are kept free for the memory guard to be first. ` +
           "`singleProcessOOMKill: true` in its configuration (1.32) gives the choice back.",
       ),
       cpu: said(cpu, "as the request: the quality of service is Guaranteed then"),

@@ -19,12 +19,12 @@ const GROUP_RATIO = 0.9;
 
 /** The limit of the control group: what was asked for, or as much as there is. */
 export function groupLimitOf({ limitBytes }: Pick<MeasureOptions, "limitBytes">): number {
-  const mostBytes = readLimit();
+  const mostBytes = readLimit().bytes;
   return Math.min(limitBytes ?? Math.floor(mostBytes * GROUP_RATIO), mostBytes);
 }
 
-function readLimit(): number {
-  return readMemoryLimit({ explicitBytes: null, totalMemoryBytes: totalmem() }).bytes;
+function readLimit(root = "/") {
+  return readMemoryLimit({ root, explicitBytes: null, totalMemoryBytes: totalmem() });
 }
 
 /** What the results of a step depend on. */
@@ -50,10 +50,28 @@ export function busyNotesNow(load = loadavg()[0] ?? 0): readonly string[] {
 
 /** Nobody gets more memory by asking for it. */
 export function limitNotes({ limitBytes }: Pick<MeasureOptions, "limitBytes">): readonly string[] {
-  const mostBytes = readLimit();
+  const mostBytes = readLimit().bytes;
   if (limitBytes === undefined || limitBytes <= mostBytes) return [];
   return [
     `The limit that was asked for is more than there is: it was ${inMebibytes(mostBytes)} MiB`,
+  ];
+}
+
+/**
+ * Where no control group says how much memory there is: what was taken instead, and what could not be
+ * read.
+ *
+ * @param root Directory that stands for `/`.
+ */
+export function unreadNotes(
+  { limitBytes }: Pick<MeasureOptions, "limitBytes">,
+  root?: string,
+): readonly string[] {
+  const { kind, bytes, notes } = readLimit(root);
+  if (kind !== "physical" || limitBytes !== undefined || notes.length === 0) return [];
+  return [
+    `No memory limit could be read (${notes.join("; ")}): reckoned from the memory of the ` +
+      `machine, ${inMebibytes(bytes)} MiB. --memory says another`,
   ];
 }
 
@@ -76,6 +94,7 @@ export function factsOf(
       ...notes,
       ...busyNotes,
       ...limitNotes(options),
+      ...unreadNotes(options),
       ...(isInGroup
         ? []
         : ["No control group could be made: what the kernel keeps is not counted"]),
@@ -88,7 +107,7 @@ function machine(): Profile["machine"] {
   return {
     cpus: count,
     cpuModel: (cpus()[0]?.model ?? "unknown").trim(),
-    memoryBytes: readLimit(),
+    memoryBytes: readLimit().bytes,
     platform: `${process.platform} ${process.arch}`,
     node: process.version,
   };

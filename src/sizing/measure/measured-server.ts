@@ -242,6 +242,9 @@ export class MeasuredServer implements AsyncDisposable {
   }
 }
 
+/** What the setting takes; whether less would do, is told once it is known what a turn needs. */
+const LEAST_LIMIT_BYTES = 256 * 2 ** 20;
+
 const NOTHING = { serverBytes: 0, agentsBytes: 0, agents: 0, agentFileBytes: 0 };
 
 function startServer(
@@ -257,7 +260,7 @@ function startServer(
     "data.directory": join(directory, DATA),
     ...(group === null &&
       options.gateLimitBytes !== undefined && {
-        "capacity.memoryLimit": formatBytes(options.gateLimitBytes),
+        "capacity.memoryLimit": formatBytes(Math.max(options.gateLimitBytes, LEAST_LIMIT_BYTES)),
       }),
   });
   const sets = settings.flatMap(([name, value]) => ["--set", `${name}=${value}`]);

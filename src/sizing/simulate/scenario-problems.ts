@@ -22,16 +22,18 @@ const FEWEST_TURNS = 20;
 export interface Expected {
   readonly turns: number;
   readonly durationMs: number;
-  readonly carried: ReplicaTurns;
+  readonly carried: Pick<ReplicaTurns, "memoryTurns">;
+  /** Of a replica that has room for a turn. */
+  readonly leastBytes: number;
 }
 
 export function problemsOf(scenario: ScenarioFile, expected: Expected): ScenarioProblem[] {
-  const { turns, durationMs, carried } = expected;
+  const { turns, durationMs } = expected;
   return [
     ...arrivalProblems(scenario, turns),
     ...timeProblems(scenario, durationMs),
     ...fleetProblems(scenario),
-    ...roomProblems(scenario, carried),
+    ...roomProblems(expected),
   ];
 }
 
@@ -122,14 +124,10 @@ function fleetProblems({ replicas, autoscaler, deploys }: ScenarioFile): Scenari
   return found;
 }
 
-function roomProblems(
-  { replicas }: ScenarioFile,
-  { memoryTurns, turnBytes, serverBytes, loadLineBytes }: ReplicaTurns,
-): ScenarioProblem[] {
-  if (memoryTurns > 0) return [];
-  const neededBytes = replicas.memory - loadLineBytes + serverBytes + turnBytes;
-  const message = `has no room for a turn of this agent: it needs more than ${inMebibytes(neededBytes)} MiB`;
-  return [problem(["replicas", "memory"], message, "Give it more memory")];
+function roomProblems({ carried, leastBytes }: Expected): ScenarioProblem[] {
+  if (carried.memoryTurns > 0) return [];
+  const message = `has no room for a turn of this agent: the least is ${inMebibytes(leastBytes)} MiB`;
+  return [problem(["replicas", "memory"], message, "Give it at least as much")];
 }
 
 function problem(

@@ -94,6 +94,10 @@ const replicas = z.strictObject({
   count: ReplicaCount.default(3).describe("Replicas at the beginning."),
   memory: bytesSchema("64MiB", "16TiB").prefault("2GiB").describe("Memory limit of each."),
   cpus: z.number().min(0.1).max(1024).default(2).describe("Cores of each."),
+  killsAll: z
+    .boolean()
+    .default(false)
+    .describe("Whether it is ended as a whole at its limit, as on Kubernetes; see `plan`."),
   maxTurns: z.int().min(1).max(10_000).optional().describe("`capacity.maxTurns`; none without it."),
   startWait: durationSchema("0s", "2m").prefault("10s").describe("`capacity.startWait`."),
   maxRetryAfter: durationSchema("1s", "1h").prefault("10m").describe("`capacity.maxRetryAfter`."),

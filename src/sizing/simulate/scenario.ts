@@ -8,6 +8,7 @@ import type { Profile } from "../profile.ts";
 import {
   modelOf,
   type ReplicaTurns,
+  leastMemoryBytes,
   replicaTurns,
   streamCoresOf,
   type TurnMix,
@@ -40,6 +41,7 @@ export type SetupResult =
   | { readonly ok: true; readonly setup: Setup }
   | { readonly ok: false; readonly problems: readonly ScenarioProblem[] };
 
+const MIB = 2 ** 20;
 /** Points over time in a result: more than a plot can show apart, and few enough for JSON. */
 const POINTS = 240;
 export function setUp(
@@ -51,9 +53,10 @@ export function setUp(
   const meanTurnMs = meanOf(scenario, profile, trace);
   const turns = turnsExpected(scenario, trace);
   const mix = mixOf(scenario, profile, meanTurnMs, trace);
-  const { memory: memoryBytes, cpus, maxTurns } = scenario.replicas;
-  const carried = replicaTurns(profile, { memoryBytes, cpus }, mix);
-  const problems = problemsOf(scenario, { turns, durationMs, carried });
+  const { memory: memoryBytes, maxTurns, ...place } = scenario.replicas;
+  const carried = replicaTurns(profile, { ...place, memoryBytes }, mix);
+  const leastBytes = leastMemoryBytes(profile, mix, 1, MIB, place);
+  const problems = problemsOf(scenario, { turns, durationMs, carried, leastBytes });
   if (problems.length > 0) return { ok: false, problems };
   const isCapped = maxTurns !== undefined && maxTurns < carried.memoryTurns;
   const turnsPerReplica = isCapped ? maxTurns : carried.memoryTurns;

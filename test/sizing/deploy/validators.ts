@@ -10,6 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { ContainerApp } from "@azure/arm-appcontainers";
+import { ScaledObject as KedaScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject";
 import { Service as KnativeService } from "@kubernetes-models/knative/serving.knative.dev/v1/Service";
 import { PodMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PodMonitor";
 import { Ajv2019, type ValidateFunction } from "ajv/dist/2019.js";
@@ -54,7 +55,10 @@ const scalingPolicies = z.strictObject({
     .min(1),
 });
 
-/** As https://keda.sh/docs/2.17/reference/scaledobject-spec/ has it, and the Prometheus scaler. */
+/**
+ * What KEDA's own schema leaves open, as https://keda.sh/docs/2.17/reference/scaledobject-spec/ has it:
+ * the Prometheus scaler, and what goes together.
+ */
 const ScaledObject = z
   .strictObject({
     apiVersion: z.literal("keda.sh/v1alpha1"),
@@ -251,7 +255,9 @@ function validateDocument(value: Record<string, unknown>): void {
   if (apiVersion === KnativeService.apiVersion) return validateCloudRun(value);
   const model = MODELS.find((one) => one.apiVersion === apiVersion && one.kind === kind);
   if (model !== undefined) return validateAs(model, value);
-  if (kind === "ScaledObject") return void ScaledObject.parse(value);
+  if (kind === KedaScaledObject.kind) {
+    return void [validateAs(KedaScaledObject, value), ScaledObject.parse(value)];
+  }
   if (kind === "Kustomization") return void Kustomization.parse(value);
   if (value["properties"] !== undefined) {
     const { properties } = ContainerAppFile.parse(value);
