@@ -92,8 +92,6 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** Null when it could not be started. */
   readonly pid: number | null;
   readonly tree: ProcessTree;
-  /** The control group that is its own; null if it shares the server's. */
-  readonly group: ControlGroup | null;
   /** Who watches its memory; to be told what it is to us, by `turnId`. */
   readonly guard: AgentProcessParts["guard"];
   /** Whether the kernel was told to take this process before the server. */
@@ -114,7 +112,9 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly #sdkView: SdkProcess;
   readonly #stderr: StderrTail;
   readonly #endGraceMs: number;
-  readonly #oomKillsBefore: number | null;
+  #group: ControlGroup | null;
+  /** In the control group of the server. */
+  readonly #oomKillsBefore: number | null = readOomKillCount();
   #step: EndStep = "exited";
   #ended = false;
   readonly #abandoned = new AbortController();
@@ -131,8 +131,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   constructor(parts: AgentProcessParts) {
     const { child, tree, group, onLadder, stderrTailBytes, endGraceMs } = parts;
     this.tree = tree;
-    this.group = group;
-    this.#oomKillsBefore = group === null ? readOomKillCount() : 0;
+    this.#group = group;
     this.onLadder = onLadder;
     this.#endGraceMs = endGraceMs;
     this.guard = parts.guard;
@@ -149,6 +148,17 @@ export class AgentProcess implements AsyncDisposable, Endable {
 
   get turnId(): string {
     return this.tree.turnId;
+  }
+
+  /** The control group that is its own; null if it shares the server's. */
+  get group(): ControlGroup | null {
+    return this.#group;
+  }
+
+  /** It could not be moved there: what its group counts says nothing of it. */
+  leaveGroup(): void {
+    void this.#group?.remove(AbortSignal.abort());
+    this.#group = null;
   }
 
   /** The process as the SDK's `spawnClaudeCodeProcess` has to return it. */
@@ -268,9 +278,9 @@ export class AgentProcess implements AsyncDisposable, Endable {
   async #settle(gone: Promise<ProcessEnd>): Promise<AgentExit> {
     const end = await gone;
     const step = this.#step;
+    const before = this.group === null ? this.#oomKillsBefore : 0;
     const oomKills = this.group === null ? readOomKillCount() : this.group.oomKills;
-    const oomKillCounterRose =
-      oomKills === null || this.#oomKillsBefore === null ? null : oomKills > this.#oomKillsBefore;
+    const oomKillCounterRose = oomKills === null || before === null ? null : oomKills > before;
     const verdict = this.guard?.verdictOn(this.turnId) ?? null;
     this.#toolsEndedByGuard = this.guard?.toolsEndedOf(this.turnId) ?? 0;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;

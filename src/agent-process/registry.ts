@@ -12,7 +12,7 @@ import type { ControlGroup } from "./control-group.ts";
 import type { TreeFacts } from "./guard-wire.ts";
 import { MemoryGuard, type MemoryGuardOptions } from "./memory-guard.ts";
 import { diesWithServer } from "./parent-death.ts";
-import { isInItsGroup, type SpawnAgentOptions, spawnAgentProcess } from "./spawn.ts";
+import { settleInGroup, type SpawnAgentOptions, spawnAgentProcess } from "./spawn.ts";
 
 export interface AgentProcessesOptions {
   /** Identifies the data directory; marks all our processes. */
@@ -163,7 +163,8 @@ export class AgentProcesses implements AsyncDisposable {
   async #noticeMissingGroup(agent: AgentProcess, ceilingBytes: number | null): Promise<void> {
     const { kind = "guard" } = this.#options.containment ?? {};
     if (kind === "guard" || ceilingBytes === null) return;
-    if (agent.group === null || !(await isInItsGroup(agent))) this.#noticeOnce(NO_GROUP);
+    await settleInGroup(agent);
+    if (agent.group === null) this.#noticeOnce(NO_GROUP);
   }
 
   #noticeOnce(notice: string): void {

@@ -67,17 +67,18 @@ const ENTERED_MS = 500;
 
 /**
  * Makes sure that a process is in its group, and moves it there if not. Not at once, nor on this
- * thread: it would hold up everything else for as long as the process takes itself.
- *
- * @returns False when it runs outside, and cannot be moved.
+ * thread: it would hold up everything else for as long as the process takes itself. One that cannot
+ * be moved leaves its group for good.
  */
-export async function isInItsGroup({ pid, group, gone }: AgentProcess): Promise<boolean> {
-  if (pid === null || group === null) return true;
+export async function settleInGroup(agent: AgentProcess): Promise<void> {
+  const { pid, group, gone } = agent;
+  if (pid === null || group === null) return;
   let hasEnded = false;
   void gone.then(() => (hasEnded = true));
   await delay(ENTERED_MS, undefined, { ref: false });
-  // One that has ended by now cannot be moved any more, and may have left others there.
-  return hasEnded || group.has(pid) || (await group.add(pid)) || hasEnded;
+  if (hasEnded || group.has(pid) || (await group.add(pid))) return;
+  // One that has ended meanwhile cannot be moved any more, and may have left others there.
+  if (!hasEnded) agent.leaveGroup();
 }
 
 function startChild(options: SpawnAgentOptions): ChildProcess | Error {
@@ -109,7 +110,7 @@ export function enteredBy({ command, args }: CommandLine, { doors }: ControlGrou
 }
 
 /**
- * Whoever cannot enter goes on outside; {@link isInItsGroup} finds out. What a shell adds to the
+ * Whoever cannot enter goes on outside; {@link settleInGroup} finds out. What a shell adds to the
  * environment by itself is taken out again.
  */
 const ENTER =

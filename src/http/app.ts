@@ -29,7 +29,7 @@ import { isContinuation } from "./load-refusal.ts";
 import { QueuedResponses } from "./queued-responses.ts";
 import { Refusals } from "./refusals.ts";
 import { routeTable } from "./route-table.ts";
-import { answersHead, type Route, writes } from "./route.ts";
+import { answersHead, isClosedToPages, type Route } from "./route.ts";
 import { isLeaving, type ServerParts } from "./server-parts.ts";
 import { cutOffUnread } from "./unread-answer.ts";
 import { bodyReadOf, Weighing } from "./weighing.ts";
@@ -197,7 +197,7 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
             if (login !== null) forLogin(login, reply);
           }
           // Before the load: who is refused for that is counted, and moves the answers of others.
-          if (writes(route) && !authenticator.isOn) crossOrigin.checkWrite(request);
+          if (isClosedToPages(route) && !authenticator.isOn) crossOrigin.check(request);
           const asker = request.caller ?? NOBODY;
           if (route.startsTurn !== true || isContinuation(parts, request, asker)) return done();
           const answer = (refusal: Refusal | null): void => {

@@ -69,8 +69,17 @@ export class Authenticator {
     if (access === "operator" && key.role !== "operator") {
       throw new AppError("forbidden", "Cannot take the request: it needs the role operator");
     }
-    const { id, tenant, role, priority } = key;
-    return { caller: { id, tenant, role, priority }, login };
+    return { caller: callerOf(key), login };
+  }
+
+  /**
+   * Who has logged in, and anyone where there are no keys; null for nobody. A key of a header does not
+   * count: whether one is known would be told to who tries them, without a refusal.
+   */
+  visitor(request: AskedWith): Caller | null {
+    if (!this.isOn) return ANYONE;
+    const key = this.#loginOf(request)?.key;
+    return key?.role === "operator" ? callerOf(key) : null;
   }
 
   keyOf(token: string | undefined): AuthKey | undefined {
@@ -84,6 +93,10 @@ export class Authenticator {
     const found = words.map((word) => this.#door?.logins.find(word, Date.now()));
     return found.find((login) => login !== undefined) ?? null;
   }
+}
+
+function callerOf({ id, tenant, role, priority }: AuthKey): Caller {
+  return { id, tenant, role, priority };
 }
 
 function sha256(text: string): string {

@@ -45,8 +45,8 @@ export class CrossOrigin {
     if (isPreflight) void reply.headers(PREFLIGHT_ANSWER);
   }
 
-  /** Of a request that changes something. @throws {AppError} `foreign_origin` */
-  checkWrite({ headers }: Pick<FastifyRequest, "headers">): void {
+  /** Of a request that changes or holds something. @throws {AppError} `foreign_origin` */
+  check({ headers }: Pick<FastifyRequest, "headers">): void {
     if (!isForeign(headers) || this.#origins.has(headers.origin ?? "")) return;
     throw FOREIGN;
   }

@@ -9,7 +9,7 @@
 import { z } from "zod";
 import { ERRORS, type ErrorCode } from "../lib/errors.ts";
 import { PROBLEM_MEDIA_TYPE } from "../protocol/problem.ts";
-import { type Answer, jsonAnswer, REQUEST_HEADERS, type Route, writes } from "./route.ts";
+import { type Answer, isClosedToPages, jsonAnswer, REQUEST_HEADERS, type Route } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 type Json = Record<string, unknown>;
@@ -37,7 +37,7 @@ function errorsOf(route: Pick<Route, "access" | "docs" | "method">): readonly Er
   return [
     ...docs.errors,
     ...(docs.body === undefined ? [] : (["too_many_bodies"] as const)),
-    ...(writes(route) ? (["foreign_origin"] as const) : []),
+    ...(isClosedToPages(route) ? (["foreign_origin"] as const) : []),
     ...(access === "public" ? [] : (["unauthorized", "misdirected_request"] as const)),
     ...(access === "operator" ? (["forbidden"] as const) : []),
     "internal",

@@ -13,7 +13,8 @@ export const RESPOND_ASYNC = "respond-async";
 export function prefersAsync({ prefer }: IncomingHttpHeaders): boolean {
   if (prefer === undefined) return false;
   const text = Array.isArray(prefer) ? prefer.join(",") : prefer;
-  // A value in quotes may have commas.
-  const names = text.replaceAll(/"(?:[^"\\]|\\.)*"/g, "").split(",");
+  // A value in quotes may have commas. One without an end goes to the end: so it is never looked
+  // through from each of its quotes anew.
+  const names = text.replaceAll(/"(?:[^"\\]|\\.?)*(?:"|$)/gs, "").split(",");
   return names.some((name) => name.split(/[;=]/, 1)[0]?.trim().toLowerCase() === RESPOND_ASYNC);
 }

@@ -25,9 +25,12 @@ export interface Route {
   readonly handle: (context: RequestContext) => unknown;
 }
 
-/** Whether it may change something. */
-export function writes({ method }: Pick<Route, "method">): boolean {
-  return method !== "GET";
+/**
+ * Whether pages of other origins are kept from it where there are no keys: it may change something,
+ * or takes one of a few places for as long as it is read.
+ */
+export function isClosedToPages({ method, isStream }: HeadRoute): boolean {
+  return method !== "GET" || isStream === true;
 }
 
 /** Whether HEAD is answered as GET is, without the body. */

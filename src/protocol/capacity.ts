@@ -95,6 +95,7 @@ export const capacitySchema = z.object({
     .object({
       residents: z.int().describe("Processes that stay for the next turn of their session."),
       longRunning: z.int().describe("Those of them whose memory stays committed."),
+      longRunningBytes: bytes.describe("Private memory of those."),
       spares: z.int().describe("Processes started ahead."),
       evictableBytes: z.number().describe("What would be free without those that may go."),
     })

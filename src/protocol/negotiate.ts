@@ -67,6 +67,7 @@ function parseRange(text: string): MediaRange | undefined {
   return quality === undefined ? undefined : { type, subtype, quality };
 }
 
-function parseQuality(text: string): number | undefined {
+/** A weight of RFC 9110, 12.4.2: 0 to 1, of three decimals at most; undefined for what is none. */
+export function parseQuality(text: string): number | undefined {
   return /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(text) ? Number(text) : undefined;
 }

@@ -135,4 +135,10 @@ function shownTimes(
   };
 }
 
-const NONE_KEPT = { residents: 0, longRunning: 0, spares: 0, evictableBytes: 0 };
+const NONE_KEPT = {
+  residents: 0,
+  longRunning: 0,
+  longRunningBytes: 0,
+  spares: 0,
+  evictableBytes: 0,
+};

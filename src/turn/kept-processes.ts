@@ -24,6 +24,8 @@ export interface KeptSummary {
   readonly residents: number;
   /** Those whose memory stays committed. */
   readonly longRunning: number;
+  /** Private memory of those. */
+  readonly longRunningBytes: number;
   readonly spares: number;
   /** Private memory of those that may be evicted. */
   readonly evictableBytes: number;
@@ -112,9 +114,11 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
 
   summary(): KeptSummary {
     const residents = this.residents.all;
+    const longRunning = residents.filter(({ permit }) => permit !== null);
     return {
       residents: residents.length,
-      longRunning: residents.filter(({ permit }) => permit !== null).length,
+      longRunning: longRunning.length,
+      longRunningBytes: longRunning.reduce((sum, one) => sum + (one.process.currentBytes ?? 0), 0),
       spares: this.spares.size,
       evictableBytes: this.#stayingBytes(),
     };

@@ -368,6 +368,10 @@ describe("a long-running session", () => {
       const { sessionId } = await ask(server, "My name is Hans.", asking);
       const pid = await agentPid();
       expect(server.gate.snapshot(monotonicMs())).toMatchObject({ inflight: 0, resting: 1 });
+      const { kept } = await server.capacity();
+      expect(kept.longRunning).toBe(1);
+      expect(kept.longRunningBytes).toBeGreaterThan(2 ** 20);
+      expect(kept.evictableBytes).toBe(0);
       const turn = await stream(server, "Count slowly", asking);
       await turn.until("text_delta");
       expect(server.gate.snapshot(monotonicMs())).toMatchObject({ inflight: 1, resting: 0 });

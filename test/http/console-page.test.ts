@@ -124,7 +124,7 @@ describe("the files of the page", () => {
     };
     const packed = await ask("gzip, br");
     expect(packed).toMatchObject({ encoding: "gzip", vary: "Accept-Encoding" });
-    for (const refusing of ["", "br", "gzip;q=0", "gzip;q=0.0"]) {
+    for (const refusing of ["", "br", "gzip;q=0", "gzip;q=0.0", "gzip;q=0.00001", "gzip;q=x"]) {
       expect(await ask(refusing)).toMatchObject({ encoding: undefined, body: CODE });
     }
     const unpacked = await get(`/console/assets/${SCRIPT_FILE}`, {

@@ -12,8 +12,9 @@ it.each([
   ['note="a, respond-async, b"', false],
   ['note="a \\", respond-async"', false],
   ['note="', false],
+  [`note="${String.raw`\"`.repeat(2_000)}, respond-async\\`, false],
   ["", false],
-])("reads Prefer: %s", (prefer, isAsync) => {
+])("reads Prefer: %.40s", (prefer, isAsync) => {
   expect(prefersAsync({ prefer })).toBe(isAsync);
 });
 

@@ -101,6 +101,18 @@ describe("a server without keys", () => {
     }
   });
 
+  it("gives pages of other origins no stream: there are only so many", async () => {
+    for (const path of ["/v1/feed", "/v1/turns/none/events"]) {
+      const asking = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n`;
+      const foreign = await rawRequest(open.url, `${asking}Sec-Fetch-Site: cross-site\r\n\r\n`);
+      expect([path, foreign.status]).toEqual([path, 403]);
+      expect(foreign.body).toContain("foreign_origin");
+    }
+    const own = await fetch(`${open.url}/v1/feed`, { headers: { origin: open.url } });
+    expect(own.status).toBe(200);
+    await own.body?.cancel();
+  });
+
   it("takes the same of a page of its own, and of whoever is no page", async () => {
     const { host } = new URL(open.url);
     const proxied = "Origin: https://agents.example\r\nSec-Fetch-Site: same-origin\r\n";

@@ -6,6 +6,7 @@
  */
 
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { parseQuality } from "../../protocol/negotiate.ts";
 import type { PageFile } from "./console-page.ts";
 
 /**
@@ -81,9 +82,10 @@ function isHeld(ifNoneMatch: string | undefined, etag: string): boolean {
 
 function takesGzip(acceptEncoding: string | string[] | undefined): boolean {
   const codings = String(acceptEncoding ?? "").split(",");
-  return codings.some((coding) =>
-    /^\s*gzip\s*(;\s*q=(1(\.0*)?|0?\.\d*[1-9]\d*)\s*)?$/i.test(coding),
-  );
+  return codings.some((coding) => {
+    const [name, weight = "q=1"] = coding.split(";").map((part) => part.trim().toLowerCase());
+    return name === "gzip" && weight.startsWith("q=") && (parseQuality(weight.slice(2)) ?? 0) > 0;
+  });
 }
 
 const NOT_BUILT = `<!doctype html>

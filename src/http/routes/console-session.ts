@@ -8,12 +8,11 @@ import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
 import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { checkBody, invalidBody } from "../../protocol/input.ts";
-import type { Caller } from "../../turn/turn.ts";
 import type { LoginDoor } from "../auth.ts";
 import { FailedLogins } from "../console/failed-logins.ts";
 import { refuseForeign } from "../cross-origin.ts";
 import { checkHost } from "../host-check.ts";
-import { jsonAnswer, type RequestContext, type Route } from "../route.ts";
+import { jsonAnswer, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 
 const PATH = "/console/session";
@@ -52,7 +51,7 @@ function readSession(parts: ServerParts): Route {
     handle({ request, reply }) {
       const { authenticator, config } = parts;
       if (!authenticator.isOn) checkHost(request.headers.host, config.http.allowedHosts);
-      const caller = operatorOf(parts, request);
+      const caller = authenticator.visitor(request);
       const replicas = caller === null ? [] : config.console.replicas;
       void reply.header("cache-control", "no-store");
       return {
@@ -64,18 +63,6 @@ function readSession(parts: ServerParts): Route {
       };
     },
   };
-}
-
-/** Null for whoever is none. */
-function operatorOf(
-  { authenticator }: ServerParts,
-  request: RequestContext["request"],
-): Caller | null {
-  try {
-    return authenticator.authenticate(request, "operator").caller;
-  } catch {
-    return null; // It was asked who this is, so nobody is no failure.
-  }
 }
 
 function logIn(parts: ServerParts, failed: FailedLogins): Route {
