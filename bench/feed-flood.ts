@@ -154,6 +154,7 @@ class FloodStream implements Disposable {
   #guardFrame(): string {
     return encodeFeedEvent({
       type: "guard",
+      by: "guard",
       atMs: Date.now(),
       what: "tool",
       turnId: `turn-${this.#next}`,
@@ -205,6 +206,7 @@ function turnOf({ number, step }: { readonly number: number; readonly step: numb
     firstTokenMs: step > 3 ? 300 : null,
     toolCalls: Math.floor(step / 10),
     toolsEnded: 0,
+    toolsKilled: 0,
     promptTokens: step > 3 ? 600 : null,
     outputTokens: step > 3 ? 2 * step : null,
     endedAtMs: hasEnded ? nowMs : null,

@@ -79,7 +79,9 @@ async function startServer() {
     writeFileSync(join(agents, `${name}.yaml`), text);
   }
   const data = `data.directory=${join(scratch, "data")}`;
-  const program = [join(ROOT, "build/main.js"), "serve", agents, "--port", "0", "--set", data];
+  // How many its memory carries is the picture, not how soon two CPUs start them.
+  const settings = ["--set", data, "--set", "capacity.startWait=1m"];
+  const program = [join(ROOT, "build/main.js"), "serve", agents, "--port", "0", ...settings];
   const enter = group === null ? "" : `echo $$ >${join(group, "cgroup.procs")} && `;
   const child = spawn("/bin/sh", ["-c", `${enter}exec "$@"`, "sh", process.execPath, ...program], {
     stdio: ["ignore", "pipe", "inherit"],

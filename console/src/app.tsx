@@ -5,7 +5,7 @@
  */
 
 import { useSignalEffect } from "@preact/signals";
-import type { ComponentType } from "preact";
+import type { ComponentType, RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { readSession } from "./access/session.ts";
 import { Banners } from "./banners.tsx";
@@ -58,7 +58,8 @@ function skip(event: Event): void {
 function Outlet() {
   const main = useRef<HTMLElement>(null);
   const shown = useRef(route.peek().view);
-  const view = VIEWS[route.value.view];
+  const { view: word, rest } = route.value;
+  const view = VIEWS[word];
   useSignalEffect(() => {
     const { view: name } = route.value;
     document.title = `${VIEWS[name]?.title ?? "Not found"} · Plimsoll`;
@@ -66,9 +67,19 @@ function Outlet() {
     if (shown.current !== name) main.current?.focus();
     shown.current = name;
   });
+  useLostFocus(main, [word, ...rest].join("/"));
   return (
     <main class="main" id="main" ref={main} tabIndex={-1}>
       {view === undefined ? <p>There is no such view.</p> : <view.component />}
     </main>
   );
+}
+
+/** What had the focus may have gone with what was shown before, as the link to a session has. */
+function useLostFocus(main: RefObject<HTMLElement | null>, path: string): void {
+  const shown = useRef(path);
+  useEffect(() => {
+    if (shown.current !== path && document.activeElement === document.body) main.current?.focus();
+    shown.current = path;
+  }, [path]);
 }

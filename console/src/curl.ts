@@ -19,7 +19,7 @@ export interface CurlRequest {
 }
 
 /** One argument of a command is at most 128 KiB on Linux; a longer body goes through a here-document. */
-const LONGEST_ARGUMENT = 100_000;
+const LONGEST_ARGUMENT_BYTES = 100_000;
 
 export function curlOf(request: CurlRequest): string {
   const { origin, method, path, headers = {}, body, needsKey, isStream = false } = request;
@@ -32,9 +32,13 @@ export function curlOf(request: CurlRequest): string {
     ...Object.entries(all).map(([name, value]) => `-H ${shellQuoted(`${name}: ${value}`)}`),
   ];
   if (json === null) return joined(lines);
-  if (json.length <= LONGEST_ARGUMENT) return joined([...lines, `-d ${shellQuoted(json)}`]);
+  if (bytesOf(json) <= LONGEST_ARGUMENT_BYTES) return joined([...lines, `-d ${shellQuoted(json)}`]);
   // JSON of one line cannot hold the line that ends it.
   return `${joined([...lines, "-d @- <<'JSON'"])}\n${json}\nJSON`;
+}
+
+function bytesOf(text: string): number {
+  return new TextEncoder().encode(text).length;
 }
 
 function joined(lines: readonly string[]): string {

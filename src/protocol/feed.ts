@@ -74,8 +74,10 @@ const turnSchema = z.object({
   /** From the admission. */
   firstTokenMs: z.number().nullable(),
   toolCalls: z.int(),
-  /** Tools of it that were ended for memory. */
+  /** Tools of it that the memory guard has ended. */
   toolsEnded: z.int(),
+  /** Tools of it that the kernel has ended at the ceiling of its own group; known in the end. */
+  toolsKilled: z.int(),
   /** So far, of all prompts, what went through the cache too; null until the model answers. */
   promptTokens: z.int().nullable(),
   outputTokens: z.int().nullable(),
@@ -110,10 +112,11 @@ const decisionSchema = z.object({
   untold: z.int(),
 });
 
-/** The memory guard has ended something. */
+/** The memory guard has ended something, or the kernel a tool in the control group of its turn. */
 const guardEventSchema = z.object({
   type: z.literal("guard"),
   atMs,
+  by: z.enum(["guard", "kernel"]),
   what: z.enum(GUARD_TARGETS),
   turnId: z.string().nullable(),
   bytes: z.number().nullable(),

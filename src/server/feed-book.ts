@@ -28,6 +28,7 @@ const TOLD_DECISIONS = { atOnce: 20, perSecond: 20 };
 
 /** Hears what is new. */
 export interface BookListener {
+  turnAdmitted(): void;
   turnChanged(turnId: string): void;
   /** @param firstTokenMs From the admission of a turn. */
   firstToken(firstTokenMs: number): void;
@@ -77,6 +78,7 @@ export class FeedBook {
   #told(turnId: string, news: TurnNews, nowMs: number): void {
     if (news.type === "turn_admitted") {
       this.#running.set(turnId, beginProgress(turnId, news));
+      this.#listener?.turnAdmitted();
       this.#listener?.turnChanged(turnId);
       return;
     }
@@ -87,6 +89,7 @@ export class FeedBook {
     const { endedAtMs, firstTokenMs } = after.view;
     if (endedAtMs === null) this.#running.set(turnId, after);
     else this.#turnEnded(after.view);
+    if (news.type === "turn_measured" && news.toolsKilled > 0) this.#kernelActed(turnId, nowMs);
     if (before.view.firstTokenMs === null && firstTokenMs !== null) {
       this.#listener?.firstToken(firstTokenMs);
     }
@@ -119,12 +122,24 @@ export class FeedBook {
     this.#listener?.decided(told);
   }
 
-  guardActed({ what, turnId, bytes, text }: GuardAct): void {
+  guardActed(act: GuardAct): void {
     const nowMs = Date.now();
-    const event: FeedGuardEvent = { type: "guard", atMs: nowMs, what, turnId, bytes, text };
+    this.#acted({ by: "guard", ...act }, nowMs);
+    const { what, turnId } = act;
+    if (what === "tool" && turnId !== null) this.#told(turnId, { type: "tool_taken" }, nowMs);
+  }
+
+  /** In the control group of a turn it is quicker than the guard; nobody is told before the end. */
+  #kernelActed(turnId: string, nowMs: number): void {
+    const text = "the kernel has ended a tool that filled its turn up to the ceiling";
+    this.#acted({ by: "kernel", what: "tool", turnId, bytes: null, text }, nowMs);
+  }
+
+  #acted(act: Omit<FeedGuardEvent, "type" | "atMs">, atMs: number): void {
+    const { by, what, turnId, bytes, text } = act;
+    const event: FeedGuardEvent = { type: "guard", atMs, by, what, turnId, bytes, text };
     keep(this.#guardEvents, event, MAX_GUARD_EVENTS);
     this.#listener?.guardActed(event);
-    if (what === "tool" && turnId !== null) this.#told(turnId, { type: "tool_taken" }, nowMs);
   }
 
   #turnEnded(view: TurnView): void {

@@ -14,7 +14,9 @@ const MAX_STEPS = 720;
 /** First tokens of one step that the median is taken of. */
 const MAX_FIRST_TOKENS = 1_000;
 
-/** Kept as they are at the end of a step. */
+/** The most that was seen in a step. */
+const PEAKS = ["committedBytes", "usedBytes", "inflight"] as const;
+/** Kept as they are at the end of a step, but for the peaks. */
 const LEVELS = [
   "limitBytes",
   "loadLineBytes",
@@ -38,6 +40,7 @@ export class FeedHistory {
   #steps = 0;
   #shedBefore = 0;
   #firstTokensMs: number[] = [];
+  #most: Partial<Record<(typeof PEAKS)[number], number>> = {};
 
   /** @param nowMs Of a clock that nobody sets, as in all calls. */
   constructor(nowMs: number) {
@@ -49,6 +52,13 @@ export class FeedHistory {
     if (this.#firstTokensMs.length < MAX_FIRST_TOKENS) this.#firstTokensMs.push(firstTokenMs);
   }
 
+  /** What there is in the step that runs: a burst may be over before it is. */
+  saw(figures: HistoryFigures): void {
+    for (const name of PEAKS) {
+      this.#most[name] = Math.max(this.#most[name] ?? 0, figures[name]);
+    }
+  }
+
   /** Ends a step; those for which nobody came in time stay unknown. */
   endStep(figures: HistoryFigures, nowMs: number): void {
     const over = Math.round((nowMs - this.#beganAtMs) / HISTORY_STEP_MS);
@@ -58,7 +68,11 @@ export class FeedHistory {
       for (const name of COLUMNS) this.#put(name, step, Number.NaN);
     }
     this.#steps = over;
-    for (const name of LEVELS) this.#put(name, over - 1, Math.round(figures[name]));
+    this.saw(figures);
+    for (const name of LEVELS) {
+      this.#put(name, over - 1, Math.round({ ...figures, ...this.#most }[name]));
+    }
+    this.#most = {};
     const shed = sumOf(figures.shed);
     this.#put("shed", over - 1, shed - this.#shedBefore);
     this.#put("firstTokenMs", over - 1, Math.round(medianOf(this.#firstTokensMs)));

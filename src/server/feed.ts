@@ -1,7 +1,7 @@
 /**
  * The feed of a replica: what happens on it, for any number of readers up to a limit. What is told
  * is made into text once for all of them. Without a reader nothing is made but a step of the history
- * every five seconds.
+ * every five seconds, for which each admission is looked at.
  *
  * @module
  */
@@ -45,6 +45,7 @@ export class Feed implements Disposable {
     this.#options = options;
     this.#historyTimer = this.#awaitStep();
     options.book.listen({
+      turnAdmitted: () => this.#history.saw(options.snapshot()),
       turnChanged: (turnId) => this.#turnChanged(turnId),
       firstToken: (firstTokenMs) => this.#history.firstToken(firstTokenMs),
       decided: (decision) => this.#tell(() => encodeFeedEvent(decision)),

@@ -174,8 +174,9 @@ async function conclude(
   { request, session, observed, permit, deps }: TurnParts,
 ): Promise<TurnOutcome> {
   const outcome = await session.finish(end);
-  const { peakBytes, toolsEndedForMemory: toolsEnded } = end;
-  deps.tell(request.turnId, { type: "turn_measured", peakBytes, toolsEnded });
+  const { peakBytes, toolOomKills: toolsKilled } = end;
+  const toolsEnded = end.toolsEndedForMemory - toolsKilled;
+  deps.tell(request.turnId, { type: "turn_measured", peakBytes, toolsEnded, toolsKilled });
   observed.ended({ ...end, outcome, predictedBytes: permit.bytes, processSource });
   return outcome;
 }

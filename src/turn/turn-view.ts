@@ -60,7 +60,10 @@ export interface TurnView {
   readonly stages: readonly StageView[];
   readonly firstTokenMs: number | null;
   readonly toolCalls: number;
+  /** By the memory guard. */
   readonly toolsEnded: number;
+  /** By the kernel, at the ceiling of the turn's own control group; known in the end. */
+  readonly toolsKilled: number;
   /** So far; null until the model has begun to answer. */
   readonly promptTokens: number | null;
   readonly outputTokens: number | null;
@@ -103,6 +106,7 @@ export type TurnStep =
       readonly type: "turn_measured";
       readonly peakBytes: number | null;
       readonly toolsEnded: number;
+      readonly toolsKilled: number;
     }
   /** No event will tell of its end. */
   | { readonly type: "turn_broke"; readonly code: ErrorCode; readonly message: string };
@@ -132,6 +136,7 @@ export function beginProgress(turnId: string, admitted: TurnAdmitted): TurnProgr
     firstTokenMs: null,
     toolCalls: 0,
     toolsEnded: 0,
+    toolsKilled: 0,
     promptTokens: null,
     outputTokens: null,
     endedAtMs: null,
@@ -181,7 +186,8 @@ export function advance(progress: TurnProgress, news: TurnStep, nowMs: number): 
       return changed(progress, entered(view, { stage: "ending" }, nowMs));
     case "turn_measured": {
       const toolsEnded = Math.max(view.toolsEnded, news.toolsEnded);
-      return { ...progress, peakBytes: news.peakBytes, view: { ...view, toolsEnded } };
+      const { peakBytes, toolsKilled } = news;
+      return { ...progress, peakBytes, view: { ...view, toolsEnded, toolsKilled } };
     }
     case "turn_ended":
       return changed(progress, ended(progress, news.outcome, nowMs));

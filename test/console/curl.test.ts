@@ -61,6 +61,13 @@ describe("a curl line", () => {
     expect(input).toBe(`${JSON.stringify(body)}\n`);
   });
 
+  it("counts the bytes of what is said, of which a letter may have more than one", () => {
+    const body = { input: "線".repeat(50_000) };
+    const { words, input } = run(curlOf({ ...BASE, body }));
+    expect(words.slice(-2)).toEqual(["-d", "@-"]);
+    expect(input).toBe(`${JSON.stringify(body)}\n`);
+  });
+
   it("has a place for the key, and not the key", () => {
     const line = curlOf({ ...BASE, method: "DELETE", path: "/v1/sessions/x", needsKey: true });
     expect(line).toBe(

@@ -6,7 +6,14 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { cargoOf, stowed } from "../../console/src/hull/cargo.ts";
 import { type Drawing, drawHull } from "../../console/src/hull/drawing.ts";
-import { bindsText, cargoText, headlineText, turnText } from "../../console/src/hull/words.ts";
+import {
+  bindsText,
+  cargoText,
+  headlineText,
+  takesText,
+  turnText,
+} from "../../console/src/hull/words.ts";
+import type { FeedDecision } from "../../src/protocol/feed.ts";
 import { capacity, capacityEvent, ended, MIB, START_MS, tree, turn } from "./samples.ts";
 
 const NO_TURNS = new Map<string, never>();
@@ -111,6 +118,17 @@ describe("the hold", () => {
     expect(Math.min(...free.map(({ y }) => y))).toBeGreaterThan(lineY - 10);
   });
 
+  it("tells apart what gives way to turns and what is committed for sessions at rest", () => {
+    const kept = { residents: 2, longRunning: 1, longRunningBytes: 30 * MIB, spares: 0 };
+    const told = capacity({
+      usedBytes: 230 * MIB,
+      kept: { ...kept, evictableBytes: 70 * MIB },
+      turns: [tree(null, { bytes: 30 * MIB }), tree(null, { processId: "b", bytes: 70 * MIB })],
+    });
+    const { restingBytes, keptBytes, serverBytes } = cargoOf(event(told), NO_TURNS);
+    expect([restingBytes, keptBytes, serverBytes]).toEqual([30 * MIB, 70 * MIB, 130 * MIB]);
+  });
+
   it("leaves turns where they are when one more comes", () => {
     const places = [8, 9].map((count) => {
       const turns = Array.from({ length: count }, (_, index) => tree(`${index}`));
@@ -198,9 +216,39 @@ describe("in words", () => {
     ["memory", {}, [failed("model_rate_limited", START_MS - 400_000)]],
     ["memory", {}, [failed("agent_crashed", START_MS - 1000)]],
   ] as const)("what binds is %s", (what, given, turns) => {
-    expect(bindsText(capacity(given), turns, START_MS).what).toBe(what);
+    expect(bindsText(capacity(given), turns, [], START_MS).what).toBe(what);
+  });
+
+  it("what is shed though memory has room is not passed over", () => {
+    const now = capacityEvent(START_MS, {});
+    const taken = takesText(now, [], START_MS);
+    expect(taken).toMatch(/^A turn that comes now is admitted/);
+    const shed = [{ ...SHED, atMs: START_MS - 4_000 }];
+    expect(takesText(now, shed, START_MS)).toBe(
+      "Memory has room for 12 turns more. One was shed 4 s ago: starts wait for a CPU.",
+    );
+    expect(bindsText(now.capacity, [], shed, START_MS)).toMatchObject({ what: "CPU" });
+    expect(takesText(now, shed, START_MS + 60_000)).toBe(taken);
+    expect(bindsText(now.capacity, [], shed, START_MS + 60_000).what).toBe("memory");
+  });
+
+  it("a turn that has ended since its memory was told is still that turn", () => {
+    const told = event(capacity({ turns: [tree("a")] }));
+    const [one] = cargoOf(told, NO_TURNS, [ended("a", { endedAtMs: START_MS })]).turns;
+    expect(one?.turn?.agent).toBe("hello");
   });
 });
+
+const SHED: FeedDecision = {
+  type: "decision",
+  atMs: START_MS,
+  admitted: false,
+  reason: "start",
+  text: "shed (start)",
+  agent: "hello",
+  tenant: "default",
+  untold: 0,
+};
 
 function failed(detail: string, endedAtMs: number) {
   return ended("a", { endedAtMs, outcome: { status: "failed", detail, message: null } });

@@ -11,6 +11,7 @@ import {
   isOver,
   newTrial,
   promptFor,
+  againText,
   trialText,
   withEnds,
   withTurn,
@@ -26,7 +27,14 @@ describe("decisions", () => {
       text: "shed (max_turns): 4 of 4",
       untold: 3,
     });
-    const guard = { type: "guard", what: "tool", turnId: null, bytes: 1, text: "ended" } as const;
+    const guard = {
+      type: "guard",
+      by: "guard",
+      what: "tool",
+      turnId: null,
+      bytes: 1,
+      text: "ended",
+    } as const;
     const lines = linesOf([shed, decision(START_MS)], [{ ...guard, atMs: START_MS + 1 }], 9);
     expect(lines.map(({ word }) => word)).toEqual(["shed: max turns", "guard: tool", "admitted"]);
     expect(lines[0]).toMatchObject({
@@ -53,6 +61,15 @@ describe("a load that is tried", () => {
     expect(trialText(trial)).toBe(
       "1 on their way, 1 on board, 1 shed. 2 refusals in all, each at once and with Retry-After: 3 to 9 s.",
     );
+  });
+
+  it("counts down to those that come again", () => {
+    const once = withTurn(newTrial(3), 0, shed(9, START_MS + 8_001));
+    expect(againText(once, START_MS)).toBe("1 comes again in 9 s.");
+    const twice = withTurn(once, 1, shed(3, START_MS + 3_000));
+    expect(againText(twice, START_MS)).toBe("2 come again, the first in 3 s.");
+    expect(againText(twice, START_MS + 60_000)).toBe("2 come again, the first in 0 s.");
+    expect(againText(withTurn(newTrial(1), 0, shed(3)), START_MS)).toBe("");
   });
 
   it("is over when nothing of it runs or will be sent again", () => {

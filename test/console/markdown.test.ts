@@ -9,8 +9,9 @@ import * as fc from "fast-check";
 import type { ComponentChildren, VNode } from "preact";
 import { describe, expect, it } from "vitest";
 
-import { blocksOf, mended, NO_BLOCKS, tokensOf } from "../../console/src/markdown/blocks.ts";
+import { blocksOf, mended, NO_BLOCKS } from "../../console/src/markdown/blocks.ts";
 import { drawTokens } from "../../console/src/markdown/draw.tsx";
+import { blockTokensOf, MARKDOWN_LIMITS, tokensOf } from "../../console/src/markdown/tokens.ts";
 
 interface Element {
   readonly tag: string;
@@ -148,6 +149,70 @@ describe("Markdown of a stranger", () => {
   });
 });
 
+describe("Markdown that would stop the page", () => {
+  it.each([
+    ["quotes in quotes, deeper than can be read", `${">".repeat(20_000)}a`],
+    ["lists in lists, deeper than can be read", `${"- ".repeat(20_000)}a`],
+    ["marks that each look for their end", `**b** ${"_a*".repeat(3_000)}`],
+    ["a paragraph that is longer than any", "**a** ".repeat(4_000).trim()],
+    ["a list that is longer than any", "- **a**\n".repeat(3_000).trim()],
+  ])("is shown as it is written: %s", (_what, text) => {
+    for (const { tag } of allOf(drawn(text))) expect(["p", "br"]).toContain(tag);
+    expect(textOf(drawn(text))).toBe(text.replaceAll("\n", ""));
+    expect(blocksOf(text, NO_BLOCKS, false).blocks).toEqual([text]);
+    expect(blocksOf(text, NO_BLOCKS, true).blocks).toEqual([text]);
+  });
+
+  it("keeps the ends of its lines", () => {
+    const text = "**a** is\n".repeat(3_000).trim();
+    expect(allOf(drawn(text)).map(({ tag }) => tag)).toEqual(Array(2_999).fill("br"));
+  });
+
+  it("is drawn down to some depth, and below it shown as it is written", () => {
+    const { depth } = MARKDOWN_LIMITS;
+    const elements = drawn(`${"> ".repeat(depth + 10)}**a**`);
+    const tags = allOf(elements).map(({ tag }) => tag);
+    expect(new Set(tags)).toEqual(new Set(["blockquote"]));
+    expect(tags).toHaveLength(depth + 1);
+    expect(textOf(elements)).toBe(`${"> ".repeat(9)}**a**`);
+  });
+
+  it("is none where much is written, and each piece of it is short or code", () => {
+    const list = drawn("- **a** is b\n\n".repeat(3_000));
+    expect(allOf(list).filter(({ tag }) => tag === "strong")).toHaveLength(3_000);
+    const code = "let a = b * c * d;\n".repeat(3_000).trim();
+    const text = `It is **this**:\n\`\`\`ts\n${code}\n\`\`\`\nor **that**`;
+    const elements = drawn(text);
+    expect(elements.map((one) => (typeof one === "string" ? one : one.tag))).toEqual([
+      "p",
+      "pre",
+      "p",
+    ]);
+    expect(textOf(elements)).toBe(`It is this:${code}or that`);
+    expect(blocksOf(text, NO_BLOCKS, false).blocks.join("")).toBe(text);
+  });
+
+  it("is none where there are many blocks", () => {
+    const text = "a\n\n".repeat(150_000);
+    expect(blocksOf(text, NO_BLOCKS, true).blocks).toHaveLength(150_000);
+  });
+
+  it("leaves what is before and after it as it is", () => {
+    const long = "*a* ".repeat(6_000).trim();
+    const text = `**Before**\n\n${long}\n\n**After**`;
+    expect(blocksOf(text, NO_BLOCKS, true).blocks.map(drawn).map(textOf)).toEqual([
+      "Before",
+      expect.stringContaining(long),
+      "After",
+    ]);
+  });
+
+  it("has its lines read once: where a block ends is found out without them", () => {
+    const [paragraph] = blockTokensOf("It is **bold**.");
+    expect(paragraph).toMatchObject({ type: "paragraph", tokens: [] });
+  });
+});
+
 const words = fc.constantFrom(
   "a ",
   "**bold** ",
@@ -213,5 +278,10 @@ describe("the end of a text that still grows", () => {
     ["```\nlet a = `x", "```\nlet a = `x"],
   ])("looks as it will: %s", (block, expected) => {
     expect(mended(block)).toBe(expected);
+  });
+
+  it("looks as it will behind much else, too", () => {
+    const before = "a ".repeat(9_000);
+    expect(mended(`${before}[the docs](https://exa`)).toBe(`${before}the docs`);
   });
 });

@@ -6,6 +6,7 @@
  * behind the last event, or from the first one, with a snapshot before it or without.
  */
 
+import { aloudText } from "../../console/src/chat/item-words.ts";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
@@ -172,7 +173,7 @@ describe("a conversation from events", () => {
         kind: "end",
         id: STARTED.turnId,
         turnId: STARTED.turnId,
-        ending: { is: "completed" },
+        ending: { is: "completed", stopReason: "end_turn", result: null },
         usage: {
           inputTokens: 4310,
           outputTokens: 20,
@@ -184,6 +185,16 @@ describe("a conversation from events", () => {
       },
     ]);
     expect(run).toMatchObject({ turnId: STARTED.turnId, sessionId: STARTED.sessionId });
+  });
+
+  it("has the answer of an agent whose answers have a form", async () => {
+    const { items } = play(
+      NOTHING_SAID,
+      await read(await bytesOf(TURNS["structured output"], null)),
+    );
+    const [end] = items.slice(-1);
+    expect(end).toMatchObject({ ending: { is: "completed", result: '{"answer":42,"why":null}' } });
+    expect(aloudText(items)).toBe('The answer is complete: {"answer":42,"why":null}');
   });
 
   it("says why a turn failed, and what can be done about it", async () => {

@@ -37,6 +37,32 @@ describe("turns", () => {
   });
 });
 
+describe("a turn that is told of once more", () => {
+  const known = ended("known", { firstTokenMs: 300 });
+  const recalled: FeedEvent = { type: "recent", turns: [known], decisions: [], guard: [] };
+  const later = ended("known", { firstTokenMs: 300, costUsd: 0.5 });
+  const again: FeedEvent = { type: "turn", turn: later };
+  const other: FeedEvent = { type: "turn", turn: ended("other") };
+
+  it.each([
+    ["with what is recalled", [recalled, again, other], []],
+    ["after what is recalled", [recalled], [again, other]],
+    ["after all else", [recalled, other], [again]],
+  ])("stays in its place, as it is told last: %s", (_when, first, second) => {
+    const state = reduceAll(told(hello(), ...first), second, START_MS);
+    expect(state.endedTurns.map(({ turnId }) => turnId)).toEqual(["other", "known"]);
+    expect(state.endedTurns[1]).toBe(later);
+    expect(state.liveTurns.size).toBe(0);
+    expect(state.history, "the last hour has it already").toEqual(EMPTY.history);
+  });
+
+  it("does not run again", () => {
+    const state = told(hello(), recalled, { type: "turn", turn: turn("known") });
+    expect(state.liveTurns.size).toBe(0);
+    expect(state.endedTurns).toEqual([known]);
+  });
+});
+
 describe("a connection that came back", () => {
   it("to the same replica knows what it is told now, and nothing twice", () => {
     const before = told(hello(), { type: "turn", turn: turn("gone") }, decision(START_MS));
@@ -86,7 +112,7 @@ describe("a week of events", () => {
             turn: ended(`ended ${minute}`, { startedAtMs: atMs, firstTokenMs: 300 }),
           },
           decision(atMs),
-          { type: "guard", atMs, what: "tool", turnId: null, bytes: null, text: "" },
+          { type: "guard", by: "guard", atMs, what: "tool", turnId: null, bytes: null, text: "" },
           capacityEvent(atMs),
         ],
         atMs,

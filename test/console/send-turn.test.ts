@@ -9,8 +9,9 @@ import { describe, expect, it } from "vitest";
 import { fileProblem, limitsText, textProblem } from "../../console/src/chat/attachments.ts";
 import { readSaved, save, type Saved } from "../../console/src/chat/saved.ts";
 import { RETRY_LIMITS, turnBodyOf, waitAfter } from "../../console/src/chat/send-turn.ts";
-import { found, isSessionId } from "../../console/src/sessions/session-list.ts";
+import { found, isSessionId, sessionPathOf } from "../../console/src/sessions/session-list.ts";
 
+const OWNER = { id: "ops", tenant: "acme" };
 const TARGET = { agent: "helper", threadId: "thread-1", sessionId: null };
 const IMAGE = { mediaType: "image/png", name: "a.png", base64: "AAAA" };
 const PDF = { mediaType: "application/pdf", name: "a.pdf", base64: "BBBB" };
@@ -93,7 +94,9 @@ class Store {
 
 describe("what a reload must not lose", () => {
   const saved: Saved = {
+    owner: OWNER,
     target: TARGET,
+    sessionId: "session-1",
     outbox: { key: "k", text: "Hello", files: [IMAGE] },
     turnId: null,
   };
@@ -101,30 +104,55 @@ describe("what a reload must not lose", () => {
   it("is kept", () => {
     const store = new Store();
     save(store, saved);
-    expect(readSaved(store)).toEqual(saved);
+    expect(readSaved(store, OWNER)).toEqual(saved);
+  });
+
+  it("leads to the thread again, also when the session is known that it was in", () => {
+    const store = new Store();
+    save(store, saved);
+    const { target } = readSaved(store, OWNER) ?? saved;
+    const message = { key: "k", text: "And now?", files: [] };
+    expect(turnBodyOf(target, message)).toEqual({ input: "And now?", threadId: "thread-1" });
+  });
+
+  it.each([
+    ["another key", { id: "night", tenant: "acme" }],
+    ["the same name of another tenant", { id: "ops", tenant: "umbrella" }],
+  ])("is nothing to %s, and then gone for good", (_whose, other) => {
+    const store = new Store();
+    save(store, saved);
+    expect(readSaved(store, other)).toBeNull();
+    expect(readSaved(store, OWNER)).toBeNull();
+    expect(store.text).toBeNull();
   });
 
   it("is kept without what is too large, or not at all", () => {
-    const small = new Store(120);
+    const small = new Store(200);
     save(small, saved);
-    expect(readSaved(small)).toEqual({ ...saved, outbox: null });
+    expect(readSaved(small, OWNER)).toEqual({ ...saved, outbox: null });
     const none = new Store(1);
     none.text = "old";
     save(none, saved);
-    expect(readSaved(none)).toBeNull();
+    expect(readSaved(none, OWNER)).toBeNull();
   });
 
-  it.each(["", "{", "null", "[]", '{"target":{}}', '{"target":{"agent":1,"threadId":2}}'])(
-    "is nothing where %j was left",
-    (text) => {
-      const store = new Store();
-      store.text = text;
-      expect(readSaved(store)).toBeNull();
-    },
-  );
+  it.each([
+    "",
+    "{",
+    "null",
+    "[]",
+    '{"target":{}}',
+    '{"owner":null}',
+    JSON.stringify({ owner: OWNER, target: { agent: 1, threadId: 2 } }),
+    JSON.stringify({ ...saved, owner: undefined }),
+  ])("is nothing where %j was left", (text) => {
+    const store = new Store();
+    store.text = text;
+    expect(readSaved(store, OWNER)).toBeNull();
+  });
 });
 
-describe("the search for sessions", () => {
+describe("sessions", () => {
   const session = {
     sessionId: "5f0c1c2a-0000-5000-8000-000000000001",
     threadId: "Order 17",
@@ -138,12 +166,18 @@ describe("the search for sessions", () => {
     isOnHold: false,
   };
 
-  it("finds all words in any of the names", () => {
+  it("are found by all words in any of the names", () => {
     expect(found([session], "17 ORDER")).toHaveLength(1);
     expect(found([session], "support 5f0c")).toHaveLength(1);
     expect(found([session], "")).toHaveLength(1);
     expect(found([session], "18")).toHaveLength(0);
     expect(isSessionId(` ${session.sessionId} `)).toBe(true);
     expect(isSessionId("Order 17")).toBe(false);
+    expect(isSessionId(`${session.sessionId}/../../agents`)).toBe(false);
+  });
+
+  it("lead nowhere else, whatever is taken for the id of one", () => {
+    const { pathname } = new URL(sessionPathOf("x/../../agents?y#z"), "http://localhost");
+    expect(pathname).toBe("/v1/sessions/x%2F..%2F..%2Fagents%3Fy%23z");
   });
 });

@@ -34,6 +34,7 @@ function ended(
 
 const GUARD: FeedGuardEvent = {
   type: "guard",
+  by: "guard",
   atMs: 2_000,
   what: "turn",
   turnId: "turn-1",
@@ -63,6 +64,7 @@ describe("how a turn ended", () => {
   it("names the tools that were ended", () => {
     expect(toolsEndedText(TURN)).toBe("");
     expect(toolsEndedText({ ...TURN, toolsEnded: 2 })).toBe("2 tools ended by the memory guard");
+    expect(toolsEndedText({ ...TURN, toolsKilled: 1 })).toBe("1 tool ended at the turn's ceiling");
   });
 });
 

@@ -9,6 +9,7 @@ import { get, type IncomingMessage } from "node:http";
 
 import { describe, expect, it } from "vitest";
 
+import { reasonForNoGroups1 } from "../helpers/control-group.ts";
 import { until } from "../helpers/leaks.ts";
 import { startServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream } from "./client.ts";
@@ -16,6 +17,8 @@ import { askForFeed, FeedClient, stagesOf } from "./feed-client.ts";
 
 /** 1 GiB, in one piece. */
 const BALLOON = "node -e 'Buffer.alloc(2 ** 30, 1); setInterval(() => {}, 1000)'";
+
+const noGroups = reasonForNoGroups1();
 
 const SCRIPT = `
 defaults: { firstTokenMs: 10, tokensPerSecond: 500 }
@@ -144,7 +147,7 @@ describe("the feed", () => {
     using feed = await FeedClient.open(server.url);
     const { turnId } = await ask(server, "Balloon");
     const ended = await feed.until("guard");
-    expect(ended).toMatchObject({ what: "tool", turnId });
+    expect(ended).toMatchObject({ by: "guard", what: "tool", turnId });
     expect(ended.bytes).toBeGreaterThan(2 ** 27);
     expect(ended.text).toMatch(/ended a tool: it held .* of the 512 MiB that one turn may hold/);
     const turn = await feed.ended(turnId);
@@ -152,6 +155,34 @@ describe("the feed", () => {
     expect(turn.outcome).toMatchObject({ status: "completed" });
     using later = await FeedClient.open(server.url);
     expect((await later.until("recent")).guard).toContainEqual(ended);
+  });
+
+  it.skipIf(noGroups !== null)(
+    `names what the kernel has ended at the ceiling of a turn${noGroups ? `: ${noGroups}` : ""}`,
+    async () => {
+      await using server = await startServer({
+        script: SCRIPT,
+        agents: [`${SHELL}limits: { turnMemory: 512MiB }\n`],
+        settings: { "capacity.memoryLimit": "4GiB", "capacity.guard": "false" },
+      });
+      using feed = await FeedClient.open(server.url);
+      const { turnId } = await ask(server, "Balloon");
+      expect(await feed.until("guard")).toMatchObject({ by: "kernel", what: "tool", turnId });
+      const turn = await feed.ended(turnId);
+      expect(turn).toMatchObject({ toolsEnded: 0, outcome: { status: "completed" } });
+      expect(turn.toolsKilled).toBeGreaterThan(0);
+    },
+  );
+
+  it("has the turns of a burst that is over before its step is", async () => {
+    await using server = await startServer({ script: SCRIPT, agents: [SHELL] });
+    await Promise.all([1, 2].map((n) => ask(server, "Hello", { threadId: `burst ${n}` })));
+    const most = async () => {
+      using feed = await FeedClient.open(server.url);
+      return Math.max(...(await feed.until("history")).inflight.map((count) => count ?? 0));
+    };
+    // As the step ends.
+    await until(async () => (await most()) === 2, "the history to have both at once");
   });
 
   it("is the same for all who read it, and for who comes back", async () => {

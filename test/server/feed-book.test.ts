@@ -30,12 +30,14 @@ const SHED: GateDecision = { reason: "memory", text: "full", tenant: "acme", age
 function open() {
   const book = new FeedBook();
   const heard = {
+    admitted: 0,
     turns: [] as string[],
     firstTokens: [] as number[],
     decisions: [] as FeedDecision[],
     guard: [] as FeedGuardEvent[],
   };
   book.listen({
+    turnAdmitted: () => (heard.admitted += 1),
     turnChanged: (turnId) => heard.turns.push(turnId),
     firstToken: (firstTokenMs) => heard.firstTokens.push(firstTokenMs),
     decided: (decision) => heard.decisions.push(decision),
@@ -52,6 +54,7 @@ describe("turns", () => {
     book.tell("one", { type: "text_started", messageId: "m" });
     book.tell("one", { type: "text_delta", messageId: "m", delta: "Hello" });
     book.tell("one", { type: "turn_ended", outcome: COMPLETED });
+    expect(heard.admitted).toBe(2);
     expect(heard.turns).toEqual(["one", "two", "one", "one"]);
     expect(heard.firstTokens).toHaveLength(1);
     expect(book.recent().turns.map(({ turnId }) => turnId)).toEqual(["one", "two"]);
@@ -83,6 +86,18 @@ describe("turns", () => {
     book.guardActed({ what: "cache", turnId: null, bytes: 6, text: "ended a spare" });
     expect(book.turn("one")?.toolsEnded).toBe(1);
     expect(heard.guard.map(({ what }) => what)).toEqual(["tool", "cache"]);
+    expect(book.recent().guard).toEqual(heard.guard);
+  });
+
+  it("have those that the kernel has ended, which nobody tells before the turn is over", () => {
+    const { book, heard } = open();
+    book.tell("one", ADMITTED);
+    const measured = { type: "turn_measured", peakBytes: 9, toolsEnded: 0 } as const;
+    book.tell("one", { ...measured, toolsKilled: 0 });
+    expect(heard.guard).toEqual([]);
+    book.tell("one", { ...measured, toolsKilled: 2 });
+    expect(book.turn("one")).toMatchObject({ toolsEnded: 0, toolsKilled: 2 });
+    expect(heard.guard).toMatchObject([{ by: "kernel", what: "tool", turnId: "one" }]);
     expect(book.recent().guard).toEqual(heard.guard);
   });
 });

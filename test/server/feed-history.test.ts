@@ -58,6 +58,19 @@ it("has the newest step last, whole numbers, and says when the first began", () 
   expect(told(history, 2.5).fromMs).toBe(WALL_MS - 720.5 * STEP_MS);
 });
 
+it("has the most that was seen in the step of what comes and goes, and the end of all else", () => {
+  const history = new FeedHistory(BEGAN_MS);
+  history.saw(figures({ inflight: 9, committedBytes: 80, turnsThatFit: 9, loadLineBytes: 60 }));
+  history.saw(figures({ inflight: 4, usedBytes: 70 }));
+  history.endStep(figures(), atEnd(1));
+  history.endStep(figures(), atEnd(2));
+  const { inflight, committedBytes, usedBytes, turnsThatFit, loadLineBytes } = told(history, 2);
+  expect(inflight.slice(-2)).toEqual([9, 2]);
+  expect(committedBytes.slice(-2)).toEqual([80, 50]);
+  expect(usedBytes.slice(-2)).toEqual([70, 40]);
+  expect([turnsThatFit.at(-2), loadLineBytes.at(-2)]).toEqual([5, 90]);
+});
+
 it("counts what was shed in the step, for whatever reason", () => {
   const history = new FeedHistory(BEGAN_MS);
   history.endStep(shed(3), atEnd(1));

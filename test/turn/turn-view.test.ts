@@ -74,7 +74,7 @@ describe("the view of a turn", () => {
       { type: "text_delta", messageId: "m", delta: "Hello" },
       text("text", "ended"),
       { type: "turn_ending" },
-      { type: "turn_measured", peakBytes: 7, toolsEnded: 0 },
+      { type: "turn_measured", peakBytes: 7, toolsEnded: 0, toolsKilled: 2 },
       { type: "turn_ended", outcome: COMPLETED },
     );
     expect(stagesOf(view)).toEqual([
@@ -91,6 +91,7 @@ describe("the view of a turn", () => {
       firstTokenMs: USAGE.firstTokenMs,
       endedAtMs: 1_080,
       peakBytes: 7,
+      toolsKilled: 2,
       promptTokens: USAGE.inputTokens + USAGE.cacheReadTokens + USAGE.cacheWriteTokens,
       outputTokens: USAGE.outputTokens,
       costUsd: USAGE.costUsd,
@@ -149,7 +150,12 @@ describe("the view of a turn", () => {
   it("counts the tools that were ended, as the guard tells it and as it was found at the end", () => {
     const taken = { type: "tool_taken" } as const;
     expect(viewAfter(taken, taken).toolsEnded).toBe(2);
-    const measured = { type: "turn_measured", peakBytes: null, toolsEnded: 3 } as const;
+    const measured = {
+      type: "turn_measured",
+      peakBytes: null,
+      toolsEnded: 3,
+      toolsKilled: 0,
+    } as const;
     expect(viewAfter(taken, measured).toolsEnded).toBe(3);
     expect(viewAfter(taken, { ...measured, toolsEnded: 0 }).toolsEnded).toBe(1);
   });
@@ -224,8 +230,8 @@ const anyStep: fc.Arbitrary<TurnStep> = fc.oneof(
     text("reasoning", "started"),
     text("reasoning", "ended"),
     { type: "text_delta", messageId: "m", delta: "x" },
-    { type: "turn_measured", peakBytes: null, toolsEnded: 2 },
-    { type: "turn_measured", peakBytes: 5, toolsEnded: 0 },
+    { type: "turn_measured", peakBytes: null, toolsEnded: 2, toolsKilled: 1 },
+    { type: "turn_measured", peakBytes: 5, toolsEnded: 0, toolsKilled: 0 },
     { type: "notice", name: "compacted", data: {} },
   ),
   anyId.map((id) => call(id, `tool-${id}`)),

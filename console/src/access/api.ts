@@ -5,7 +5,7 @@
  * @module
  */
 
-import { loginNeeded } from "./session.ts";
+import { isLoginOpen, loginNeeded } from "./session.ts";
 
 /** A refusal in the words of the server. */
 export class ApiError extends Error {
@@ -46,6 +46,8 @@ export interface ApiRequest {
  * @throws ApiError for every status but 2xx; what `fetch` throws where nobody answers
  */
 export async function send(path: string, request: ApiRequest = {}): Promise<Response> {
+  // Whoever logs in next may be somebody else: then nothing that waits is sent.
+  if (isLoginOpen.peek()) await loginNeeded();
   const response = await sendOnce(path, request);
   if (response.status === 401) await loginNeeded();
   const answer = response.status === 401 ? await sendOnce(path, request) : response;

@@ -5,12 +5,17 @@
  * @module
  */
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
+
+export interface CallerName {
+  readonly id: string;
+  readonly tenant: string;
+}
 
 /** The answer of `GET /console/session`. */
 export interface ConsoleSession {
   readonly auth: boolean;
-  readonly caller: { readonly id: string; readonly tenant: string; readonly role: string } | null;
+  readonly caller: (CallerName & { readonly role: string }) | null;
   readonly mayTryLoad: boolean;
   readonly replicas: readonly { readonly id: string; readonly name: string }[];
 }
@@ -19,6 +24,8 @@ const PATH = "/console/session";
 
 /** Null until it was read. */
 export const session = signal<ConsoleSession | null>(null);
+/** Whether it is known who one is. */
+export const isAdmitted = computed(() => session.value?.caller != null);
 /** Whether the page waits for a key. */
 export const isLoginOpen = signal(false);
 
@@ -29,8 +36,12 @@ const waiting = new Set<() => void>();
 export async function readSession(): Promise<void> {
   const response = await fetch(PATH, { cache: "no-store" });
   if (!response.ok) return;
-  session.value = (await response.json()) as ConsoleSession;
-  if (session.value.caller === null) isLoginOpen.value = true;
+  const read = (await response.json()) as ConsoleSession;
+  const before = session.peek()?.caller ?? null;
+  // What is shown, and what waits to be sent, is that of whoever was here before.
+  if (before !== null && read.caller !== null && !isSameCaller(before, read.caller)) return leave();
+  session.value = read;
+  if (read.caller === null) isLoginOpen.value = true;
   else admitted();
 }
 
@@ -51,10 +62,20 @@ export async function login(key: string): Promise<string | null> {
   return null;
 }
 
-/** Leaves nothing of what was seen on the screen. */
 export async function logout(): Promise<void> {
   await fetch(PATH, { method: "DELETE" });
+  leave();
+}
+
+/** Leaves nothing of what was seen on the screen, nor of what the tab keeps of it. */
+function leave(): void {
+  sessionStorage.clear();
   location.reload();
+}
+
+/** Of another tenant the same name is another's. */
+export function isSameCaller(one: CallerName, other: CallerName): boolean {
+  return one.id === other.id && one.tenant === other.tenant;
 }
 
 function admitted(): void {

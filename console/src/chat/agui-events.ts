@@ -45,8 +45,10 @@ export interface RunFinished {
   readonly type: "RUN_FINISHED";
   readonly runId: string;
   readonly outcome?: { readonly type: string };
+  /** Of an agent whose answers have a form. */
+  readonly result?: unknown;
   readonly usage?: readonly AguiUsage[];
-  readonly metadata?: EndFigures & { readonly cause?: string };
+  readonly metadata?: EndFigures & { readonly cause?: string; readonly stopReason?: string };
 }
 
 export interface RunError {

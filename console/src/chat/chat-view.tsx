@@ -6,9 +6,10 @@
 
 import { untracked, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { session } from "../access/session.ts";
+import { isAdmitted, session } from "../access/session.ts";
 import { curlOf } from "../curl.ts";
-import { hrefOf, route } from "../router.ts";
+import { hrefOf, type Route, route } from "../router.ts";
+import { isSessionId } from "../sessions/session-list.ts";
 import { ProblemNote } from "../ui/problem-note.tsx";
 import { type Agent, agents, agentsTrouble, readAgents } from "./agents.ts";
 import { type Draft, Composer } from "./composer.tsx";
@@ -26,6 +27,7 @@ export function ChatView() {
   useSignalEffect(openNamed);
   const known = agents.value;
   const now = talk.value;
+  if (isMisnamed(route.value)) return <Misnamed />;
   if (agentsTrouble.value !== null) return <Trouble />;
   if (known === null || now === null) return <p class="soft">Reading which agents there are …</p>;
   const agent = known.find(({ name }) => name === now.target.value.agent);
@@ -42,7 +44,8 @@ export function ChatView() {
 function openNamed(): void {
   const { view, rest, query } = route.value;
   const [first] = agents.value ?? [];
-  if (view !== "chat" || first === undefined) return;
+  if (view !== "chat" || first === undefined || !isAdmitted.value) return;
+  if (isMisnamed(route.value)) return;
   const [agent, threadId] = rest;
   untracked(() => {
     if (agent !== undefined && threadId !== undefined) {
@@ -54,6 +57,24 @@ function openNamed(): void {
     if (saved === null) beginNew(first.name);
     else goTo(saved);
   });
+}
+
+/** Nothing else of an address may become a part of what is asked of the server. */
+function isMisnamed({ query }: Route): boolean {
+  const sessionId = query.get("session");
+  return sessionId !== null && !isSessionId(sessionId);
+}
+
+function Misnamed() {
+  return (
+    <div class="stack">
+      <h1>Chat</h1>
+      <p>The address names no session to go on with: what stands in it is not the id of one.</p>
+      <p>
+        <a href={hrefOf("chat")}>To the chat</a>
+      </p>
+    </div>
+  );
 }
 
 function Trouble() {
@@ -75,7 +96,8 @@ interface PartProps {
 }
 
 function Head({ now, agent }: PartProps) {
-  const { agent: name, sessionId } = now.target.value;
+  const { agent: name } = now.target.value;
+  const sessionId = now.sessionId.value;
   return (
     <div class="chat-head">
       <div class="row">

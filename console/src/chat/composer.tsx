@@ -90,9 +90,16 @@ function useDraft({ accepts, isBusy, draft, onSend }: ComposerProps) {
   const add = async (added: readonly File[]) => {
     problem.value = null;
     for (const file of added) {
-      const trouble = fileProblem(file, files.value, accepts);
-      problem.value ??= trouble;
-      if (trouble === null) files.value = [...files.value, await attachmentOf(file)];
+      const troubleNow = () => fileProblem(file, files.value, accepts);
+      try {
+        const attachment = troubleNow() === null ? await attachmentOf(file) : null;
+        // While it was read others may have come, or gone.
+        const trouble = troubleNow();
+        problem.value ??= trouble;
+        if (attachment !== null && trouble === null) files.value = [...files.value, attachment];
+      } catch {
+        problem.value ??= `${file.name} cannot be read`;
+      }
     }
   };
   const submit = () => {

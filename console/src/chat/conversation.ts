@@ -77,7 +77,13 @@ export interface EndItem {
 }
 
 export type Ending =
-  | { readonly is: "completed" }
+  | {
+      readonly is: "completed";
+      /** In the model's words; null where it is not told. */
+      readonly stopReason: string | null;
+      /** The answer of an agent whose answers have a form, as JSON; null for others. */
+      readonly result: string | null;
+    }
   | { readonly is: "cancelled"; readonly cause: string | null }
   | {
       readonly is: "failed";

@@ -5,6 +5,7 @@
  */
 
 import { signal } from "@preact/signals";
+import { session } from "../access/session.ts";
 import { readSaved } from "./saved.ts";
 import type { Target } from "./send-turn.ts";
 import { openTalk, type Talk } from "./talk.ts";
@@ -12,13 +13,18 @@ import { openTalk, type Talk } from "./talk.ts";
 /** Null before the chat was first looked at. */
 export const talk = signal<Talk | null>(null);
 
-/** Goes to a conversation; to where one is already, it changes nothing. */
+/** Goes to a conversation; nowhere before it is known who one is. Where one is already, one stays. */
 export function goTo(target: Target): void {
+  const owner = session.peek()?.caller ?? null;
+  if (owner === null) return;
   const now = talk.peek();
   const at = now?.target.peek();
-  if (at?.agent === target.agent && at.threadId === target.threadId) return;
+  if (at?.agent === target.agent && at.threadId === target.threadId) {
+    if (target.sessionId !== null) now?.stayIn(target.sessionId);
+    return;
+  }
   now?.[Symbol.dispose]();
-  talk.value = openTalk(target, sessionStorage);
+  talk.value = openTalk(target, owner, sessionStorage);
 }
 
 /** Begins a conversation of which nobody knows yet. */
@@ -28,5 +34,6 @@ export function beginNew(agent: string): void {
 
 /** Where the tab was before it was loaded again. */
 export function savedTarget(): Target | null {
-  return readSaved(sessionStorage)?.target ?? null;
+  const owner = session.peek()?.caller ?? null;
+  return owner === null ? null : (readSaved(sessionStorage, owner)?.target ?? null);
 }

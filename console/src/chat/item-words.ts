@@ -13,9 +13,15 @@ const CANCEL_CAUSES: Readonly<Record<string, string>> = {
   draining: "Ended: the replica is shutting down",
 };
 
+/** How a model ends that has said all. */
+const USUAL_STOPS: readonly (string | null)[] = [null, "end_turn", "tool_use"];
+
 /** How a run ended that did not fail; empty for one that simply did what was asked. */
 export function endingText(ending: Exclude<Ending, { is: "failed" }>): string {
-  if (ending.is === "completed") return "";
+  if (ending.is === "completed") {
+    const { stopReason } = ending;
+    return USUAL_STOPS.includes(stopReason) ? "" : `The model stopped: ${stopReason}`;
+  }
   return CANCEL_CAUSES[ending.cause ?? "cancel_requested"] ?? "Cancelled";
 }
 
@@ -84,7 +90,8 @@ export function aloudText(items: readonly Item[]): string {
 function endAloud(ending: Ending, items: readonly Item[]): string {
   if (ending.is === "failed") return `The turn failed: ${ending.message}`;
   if (ending.is === "cancelled") return endingText(ending);
-  const answer = items.findLast((item) => item.kind === "text")?.text ?? "";
+  const text = items.findLast((item) => item.kind === "text")?.text ?? "";
+  const answer = ending.result ?? text;
   const shown = answer.length > SHOWN_ANSWER ? `${answer.slice(0, SHOWN_ANSWER)} …` : answer;
   return `The answer is complete: ${shown}`;
 }

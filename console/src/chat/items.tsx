@@ -8,6 +8,7 @@ import { CopyButton } from "../ui/copy-button.tsx";
 import { ProblemNote } from "../ui/problem-note.tsx";
 import type {
   EndItem,
+  Ending,
   Item,
   ReasoningItem,
   ShownFile,
@@ -156,6 +157,15 @@ const CALL_BADGES = {
   failed: "badge-bad",
 } as const;
 
+function Result({ of: ending }: { readonly of: Ending }) {
+  if (ending.is !== "completed" || ending.result === null) return null;
+  return (
+    <pre class="fold-json" tabIndex={0}>
+      {prettyJson(ending.result)}
+    </pre>
+  );
+}
+
 function End({ item }: { readonly item: EndItem }) {
   const { ending, usage } = item;
   return (
@@ -163,7 +173,10 @@ function End({ item }: { readonly item: EndItem }) {
       {ending.is === "failed" ? (
         <ProblemNote {...ending} />
       ) : (
-        <p class="talk-note">{endingText(ending)}</p>
+        <>
+          <Result of={ending} />
+          <p class="talk-note">{endingText(ending)}</p>
+        </>
       )}
       {usage === null ? null : <p class="talk-usage small soft">{usageText(usage)}</p>}
     </>

@@ -172,7 +172,14 @@ function endingOf(event: RunFinished | RunError): Ending {
     const { code = "internal", message, metadata } = event;
     return { is: "failed", code, message, remedy: metadata?.remedy ?? null };
   }
-  if (event.outcome?.type !== "cancelled") return { is: "completed" };
+  if (event.outcome?.type !== "cancelled") {
+    const { result, metadata } = event;
+    return {
+      is: "completed",
+      stopReason: metadata?.stopReason ?? null,
+      result: result === undefined ? null : JSON.stringify(result),
+    };
+  }
   return { is: "cancelled", cause: event.metadata?.cause ?? null };
 }
 

@@ -5,10 +5,15 @@
  * @module
  */
 
+import { type CallerName, isSameCaller } from "../access/session.ts";
 import type { Message, Target } from "./send-turn.ts";
 
 export interface Saved {
+  /** Whose it is: nobody else may see it, and still less send it. */
+  readonly owner: CallerName;
   readonly target: Target;
+  /** That the conversation is in, as far as is known. */
+  readonly sessionId: string | null;
   /** Asked, and not accepted yet. */
   readonly outbox: Message | null;
   /** Runs, as far as this page knows. */
@@ -19,13 +24,17 @@ type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
 const KEY = "plimsoll:chat";
 
-/** Null for nothing, and for what another version has left. */
-export function readSaved(store: Store): Saved | null {
+/** Null for nothing, and for what another version has left. What is not this owner's is removed. */
+export function readSaved(store: Store, owner: CallerName): Saved | null {
   try {
     const saved = JSON.parse(store.getItem(KEY) ?? "null") as Partial<Saved> | null;
-    const target = saved?.target;
+    if (saved?.owner === undefined || !isSameCaller(saved.owner, owner)) {
+      store.removeItem(KEY);
+      return null;
+    }
+    const { target, sessionId = null, outbox = null, turnId = null } = saved;
     if (typeof target?.agent !== "string" || typeof target.threadId !== "string") return null;
-    return { target, outbox: saved?.outbox ?? null, turnId: saved?.turnId ?? null };
+    return { owner, target, sessionId, outbox, turnId };
   } catch {
     return null;
   }

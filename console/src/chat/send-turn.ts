@@ -15,11 +15,14 @@ export interface Message {
   readonly files: readonly ShownFile[];
 }
 
-/** Where it goes: a session that exists, or the thread that begins one. */
+/** Where it goes: on in a session that exists, or to the thread, which begins one where there is none. */
 export interface Target {
   readonly agent: string;
   readonly threadId: string;
-  /** Null until the conversation has its session. */
+  /**
+   * Of one that was chosen among the sessions, so that it is said when it is gone. Null for all else:
+   * the thread leads to its session, and is all that a turn of an `ephemeral` agent can name.
+   */
   readonly sessionId: string | null;
 }
 

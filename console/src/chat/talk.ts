@@ -9,8 +9,10 @@
  * @module
  */
 
-import { type ReadonlySignal, signal } from "@preact/signals";
+import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { ApiError, getJson, send, toApiError } from "../access/api.ts";
+import type { CallerName } from "../access/session.ts";
+import { sessionPathOf } from "../sessions/session-list.ts";
 import { conversationOf, type SessionBody } from "../sessions/transcript.ts";
 import type { NumberedAguiEvent } from "./agui-events.ts";
 import { type Conversation, NOTHING_SAID, withItem } from "./conversation.ts";
@@ -43,10 +45,14 @@ export type Phase =
 
 export interface Talk extends Disposable {
   readonly target: ReadonlySignal<Target>;
+  /** That it is in, as far as is known: to be read and shown. */
+  readonly sessionId: ReadonlySignal<string | null>;
   readonly conversation: ReadonlySignal<Conversation>;
   readonly phase: ReadonlySignal<Phase>;
   /** Why the conversation could not be read; null where it could. */
   readonly trouble: ReadonlySignal<ApiError | null>;
+  /** Goes on in this session alone: where it is gone, none is begun in its place. */
+  stayIn(sessionId: string): void;
   say(message: Omit<Message, "key">): void;
   /** Ends the turn, or what is done to start it. */
   cancel(): void;
@@ -64,17 +70,21 @@ const FOLLOWING = {
 } as const;
 
 /** Continues what the tab was in, if it was in that conversation; else begins or opens it. */
-export function openTalk(target: Target, store: Storage): Talk {
-  const saved = readSaved(store);
+export function openTalk(target: Target, owner: CallerName, store: Storage): Talk {
+  const { sessionId } = target;
+  const saved = readSaved(store, owner);
   const isSame = saved?.target.agent === target.agent && saved.target.threadId === target.threadId;
-  return new LiveTalk(isSame ? saved : { target, outbox: null, turnId: null }, store);
+  const known = isSame ? saved : { owner, target, sessionId, outbox: null, turnId: null };
+  return new LiveTalk(sessionId === null ? known : { ...known, target, sessionId }, store);
 }
 
 class LiveTalk implements Talk {
-  readonly target = signal<Target>({ agent: "", threadId: "", sessionId: null });
+  readonly target: Signal<Target>;
+  readonly sessionId: Signal<string | null>;
   readonly conversation = signal(NOTHING_SAID);
   readonly phase = signal<Phase>({ is: "loading" });
   readonly trouble = signal<ApiError | null>(null);
+  readonly #owner: CallerName;
   readonly #store: Storage;
   readonly #end = new AbortController();
   /** Stops the waiting of a message that was refused. */
@@ -85,9 +95,16 @@ class LiveTalk implements Talk {
   #frame: number | null = null;
 
   constructor(saved: Saved, store: Storage) {
-    this.target.value = saved.target;
+    this.target = signal(saved.target);
+    this.sessionId = signal(saved.sessionId);
+    this.#owner = saved.owner;
     this.#store = store;
     void this.#unlessEnded(this.#load(saved));
+  }
+
+  stayIn(sessionId: string): void {
+    this.target.value = { ...this.target.value, sessionId };
+    this.sessionId.value = sessionId;
   }
 
   say(message: Omit<Message, "key">): void {
@@ -96,6 +113,7 @@ class LiveTalk implements Talk {
     if (is === "loading") this.#saidEarly = message;
     if (is !== "idle" && is !== "refused") return;
     this.takeBack();
+    this.trouble.value = null;
     const named = { ...message, key: crypto.randomUUID() };
     const at = new Date().toISOString();
     this.#show(withItem(this.#now, userItem(named.key, named.text, named.files, at)));
@@ -104,7 +122,9 @@ class LiveTalk implements Talk {
 
   sendAgain(): void {
     const phase = this.phase.value;
-    if (phase.is === "refused") void this.#unlessEnded(this.#send(phase.message));
+    if (phase.is !== "refused") return;
+    this.trouble.value = null;
+    void this.#unlessEnded(this.#send(phase.message));
   }
 
   takeBack(): Message | null {
@@ -139,7 +159,7 @@ class LiveTalk implements Talk {
   }
 
   async #load(saved: Saved): Promise<void> {
-    const { sessionId } = saved.target;
+    const { sessionId } = saved;
     const stored = sessionId === null ? null : await this.#stored(sessionId);
     if (stored !== null) this.#show(conversationOf(stored));
     if (saved.outbox !== null) {
@@ -155,7 +175,7 @@ class LiveTalk implements Talk {
   async #stored(sessionId: string): Promise<SessionBody | null> {
     const { signal: ended } = this.#end;
     try {
-      return await getJson<SessionBody>(`/v1/sessions/${sessionId}`, { signal: ended });
+      return await getJson<SessionBody>(sessionPathOf(sessionId), { signal: ended });
     } catch (thrown) {
       ended.throwIfAborted();
       const isThere = !(thrown instanceof ApiError) || thrown.status !== 404;
@@ -172,7 +192,8 @@ class LiveTalk implements Talk {
       const isCancelling = this.#isCancelling;
       if (sent.is === "accepted") {
         const { sessionId, threadId, turnId } = sent;
-        this.target.value = { ...this.target.value, sessionId, threadId };
+        this.target.value = { ...this.target.value, threadId };
+        this.sessionId.value = sessionId;
         if (isCancelling) void this.#cancelTurn(turnId);
         return this.#follow(turnId, beforeFirstEvent(turnId), isCancelling);
       }
@@ -237,7 +258,7 @@ class LiveTalk implements Talk {
     const { event } = numbered;
     if (event.type === "RUN_STARTED") {
       const { turnId = null, sessionId } = event.metadata ?? {};
-      if (sessionId !== undefined) this.target.value = { ...this.target.value, sessionId };
+      if (sessionId !== undefined) this.sessionId.value = sessionId;
       if (turnId !== null) {
         this.#running({ turnId });
         this.#save(null, turnId);
@@ -294,7 +315,9 @@ class LiveTalk implements Talk {
   }
 
   #save(outbox: Message | null, turnId: string | null): void {
-    save(this.#store, { target: this.target.value, outbox, turnId });
+    const { value: target } = this.target;
+    const { value: sessionId } = this.sessionId;
+    save(this.#store, { owner: this.#owner, target, sessionId, outbox, turnId });
   }
 
   async #unlessEnded(work: Promise<void>): Promise<void> {

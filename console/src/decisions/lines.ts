@@ -42,6 +42,6 @@ function decided(decision: FeedDecision): Omit<DecisionLine, "key"> {
   };
 }
 
-function ended({ atMs, what, text }: FeedGuardEvent): Omit<DecisionLine, "key"> {
-  return { atMs, kind: "guard", word: `guard: ${what}`, text, untold: "" };
+function ended({ atMs, by, what, text }: FeedGuardEvent): Omit<DecisionLine, "key"> {
+  return { atMs, kind: "guard", word: `${by}: ${what}`, text, untold: "" };
 }

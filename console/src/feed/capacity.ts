@@ -43,6 +43,7 @@ export interface Capacity {
   readonly kept: {
     readonly residents: number;
     readonly longRunning: number;
+    readonly longRunningBytes: number;
     readonly spares: number;
     readonly evictableBytes: number;
   };

@@ -89,6 +89,7 @@ function clear(draft: Draft): void {
 }
 
 function follow(draft: Draft, turn: FeedTurn): void {
+  if (isTold(draft, turn)) return;
   const isNews = (draft.live.get(turn.turnId)?.firstTokenMs ?? null) === null;
   if (isNews && turn.firstTokenMs !== null) {
     draft.state = { ...draft.state, history: withFirstToken(draft.state.history, turn) };
@@ -99,6 +100,21 @@ function follow(draft: Draft, turn: FeedTurn): void {
   }
   draft.live.delete(turn.turnId);
   draft.ended.push(turn);
+}
+
+/** One that came with what is recalled may be told of once more: it is counted already. */
+function isTold(draft: Draft, turn: FeedTurn): boolean {
+  if (draft.live.has(turn.turnId)) return false;
+  const isIt = ({ turnId }: FeedTurn) => turnId === turn.turnId;
+  const { endedTurns } = draft.state;
+  const [fresh, known] = [draft.ended.findIndex(isIt), endedTurns.findIndex(isIt)];
+  // An end is the last that there is to tell: nothing makes a turn live again.
+  const isNewer = turn.endedAtMs !== null;
+  if (isNewer && fresh >= 0) draft.ended[fresh] = turn;
+  if (isNewer && known >= 0) {
+    draft.state = { ...draft.state, endedTurns: endedTurns.with(known, turn) };
+  }
+  return fresh >= 0 || known >= 0;
 }
 
 function settled(draft: Draft, before: FeedState): FeedState {

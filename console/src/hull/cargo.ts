@@ -47,14 +47,17 @@ export interface TurnCargo {
  * The cargo as it was when its capacity was told: turns that came or went since then would not agree
  * with the sums.
  */
-export function cargoOf(event: CapacityEvent, live: ReadonlyMap<string, FeedTurn>): Cargo {
+export function cargoOf(
+  event: CapacityEvent,
+  live: ReadonlyMap<string, FeedTurn>,
+  ended: readonly FeedTurn[] = [],
+): Cargo {
   const { atMs, capacity } = event;
-  const turns = turnsOf(capacity.turns, live, atMs);
+  const turns = turnsOf(capacity.turns, live, ended, atMs);
   const trees = capacity.turns.filter(({ kind }) => kind === "resident" || kind === "spare");
   const idleBytes = sum(trees.map(heldBytes));
-  const { longRunning, residents, spares } = capacity.kept;
-  // Nothing tells which trees are those of long-running sessions, but how many they are.
-  const restingRatio = longRunning / Math.max(1, residents + spares);
+  // Read one after the other: a process may have grown in between.
+  const restingBytes = Math.min(idleBytes, capacity.kept.longRunningBytes);
   const { usedBytes, poolBytes, committedBytes, limitBytes, loadLineBytes } = capacity;
   const turnsHeldBytes = sum(turns.map((turn) => turn.heldBytes ?? 0));
   const turnsBytes = sum(turns.map((turn) => turn.weightBytes));
@@ -69,18 +72,19 @@ export function cargoOf(event: CapacityEvent, live: ReadonlyMap<string, FeedTurn
     committedBytes,
     headroomBytes: Math.max(0, loadLineBytes - committedBytes),
     serverBytes,
-    restingBytes: idleBytes * restingRatio,
-    keptBytes: idleBytes * (1 - restingRatio),
+    restingBytes,
+    keptBytes: idleBytes - restingBytes,
     turns,
     otherBytes: Math.max(0, committedBytes - aboveServerBytes - serverBytes),
     poolBytes,
   };
 }
 
-/** Those that have a process, and those that wait for theirs. */
+/** Those that have a process, and those that wait for theirs. One may have ended since. */
 function turnsOf(
   trees: readonly ProcessTree[],
   live: ReadonlyMap<string, FeedTurn>,
+  ended: readonly FeedTurn[],
   atMs: number,
 ): readonly TurnCargo[] {
   const processes = new Map<string, ProcessTree>();
@@ -94,7 +98,9 @@ function turnsOf(
       startedAtMs <= atMs && !processes.has(turnId) && stages.at(-1)?.stage !== "ending",
   );
   const ids = [...processes.keys(), ...waiting.map(({ turnId }) => turnId)];
-  return ids.map((turnId) => turnOf(turnId, processes.get(turnId), live.get(turnId)));
+  const known = (turnId: string) =>
+    live.get(turnId) ?? ended.find((turn) => turn.turnId === turnId);
+  return ids.map((turnId) => turnOf(turnId, processes.get(turnId), known(turnId)));
 }
 
 function turnOf(

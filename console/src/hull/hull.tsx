@@ -17,7 +17,7 @@ import { TurnCard } from "./turn-card.tsx";
 import { cargoText } from "./words.ts";
 
 interface HullProps {
-  readonly feed: Pick<Feed, "capacity" | "liveTurns">;
+  readonly feed: Pick<Feed, "capacity" | "liveTurns" | "endedTurns">;
   /** What to call it where there are several. */
   readonly name?: string;
   readonly nowMs: number;
@@ -35,7 +35,7 @@ export function Hull({ feed, name, nowMs }: HullProps) {
   };
   const cargo = useComputed(() => {
     const event = feed.capacity.value;
-    return event === null ? null : cargoOf(event, feed.liveTurns.value);
+    return event === null ? null : cargoOf(event, feed.liveTurns.value, feed.endedTurns.value);
   });
   const places = useRef<ReadonlyMap<string, number>>(new Map());
   places.current = stowed(places.current, cargo.value?.turns ?? []);

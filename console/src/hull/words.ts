@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { FeedTurn } from "../../../src/protocol/feed.ts";
+import type { FeedDecision, FeedTurn } from "../../../src/protocol/feed.ts";
 import type { Capacity, CapacityEvent } from "../feed/capacity.ts";
 import { bytesText, countText, durationText } from "../ui/format.ts";
 import { nowText, outcomeText } from "../ui/stages.ts";
@@ -24,10 +24,48 @@ export function headlineText({ inflight, turnsThatFit, draining }: Capacity): st
 const MODEL_WINDOW_MS = 300_000;
 const MODEL_FAILURES = new Set(["model_rate_limited", "model_overloaded", "model_unavailable"]);
 
+/** How recent a refusal must be to speak of it as of now. */
+const SHED_WINDOW_MS = 30_000;
+
+/** The last decision to shed, if it was a moment ago. */
+export function freshShed(
+  decisions: readonly FeedDecision[],
+  nowMs: number,
+): FeedDecision | undefined {
+  return decisions.find(({ admitted, atMs }) => !admitted && nowMs - atMs < SHED_WINDOW_MS);
+}
+
+/** Of a refusal, for whoever sees that more would fit. */
+const SHED_WHY: Readonly<Record<string, string>> = {
+  start: "starts wait for a CPU",
+  share: "others were to have their share",
+  pressure: "memory was short",
+  max_turns: "the ceiling was reached",
+};
+
+/** Whether a turn that comes now is taken, as far as can be told. */
+export function takesText(
+  { capacity, readiness }: CapacityEvent,
+  decisions: readonly FeedDecision[],
+  nowMs: number,
+): string {
+  if (readiness.state !== "ready") return readiness.reason;
+  if (capacity.pressure !== null) return `Only a first turn is admitted: ${capacity.pressure}.`;
+  const moreFit = capacity.turnsThatFit - capacity.inflight;
+  if (moreFit <= 0) return "The next turn would cross the load line: it is shed with 429.";
+  const shed = freshShed(decisions, nowMs);
+  if (shed === undefined) {
+    return `A turn that comes now is admitted, as were ${countText(capacity.admitted, "turn")} since the start.`;
+  }
+  const why = SHED_WHY[shed.reason ?? ""] ?? "it did not fit";
+  return `Memory has room for ${countText(moreFit, "turn")} more. One was shed ${durationText(Math.max(0, nowMs - shed.atMs))} ago: ${why}.`;
+}
+
 /** What sets how many turns there can be now, and what would break first. */
 export function bindsText(
   capacity: Capacity,
   ended: readonly FeedTurn[],
+  decisions: readonly FeedDecision[],
   nowMs: number,
 ): { readonly what: "memory" | "CPU" | "model" | "ceiling"; readonly text: string } {
   const failed = ended.filter(
@@ -39,6 +77,11 @@ export function bindsText(
     return { what: "model", text };
   }
   const { binds, cpu, turnsThatFit, maxTurns } = capacity;
+  if (freshShed(decisions, nowMs)?.reason === "start") {
+    const waiting = countText(cpu.startsWaiting, "turn");
+    const text = `Turns are shed because starts wait for a CPU: ${waiting} before them now.`;
+    return { what: "CPU", text };
+  }
   const fit = countText(turnsThatFit, "turn");
   if (binds === "maxTurns") {
     return { what: "ceiling", text: `capacity.maxTurns is ${maxTurns}; memory would carry it.` };

@@ -55,7 +55,9 @@ function linesOf(event: CapacityEvent, live: ReadonlyMap<string, FeedTurn>): rea
       kind: "kept",
       name: "Kept between turns",
       bytes: keptBytes,
-      note: `${countText(kept.residents, "resident")}, ${countText(kept.spares, "spare")}`,
+      note:
+        `${countText(kept.residents, "resident")}, ${countText(kept.spares, "spare")}` +
+        (kept.longRunning > 0 ? `; ${kept.longRunning} of them committed` : ""),
     },
     {
       kind: "turn",

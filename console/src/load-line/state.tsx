@@ -5,9 +5,8 @@
  */
 
 import type { CapacityEvent } from "../feed/capacity.ts";
-import { bindsText, guardText, readinessText } from "../hull/words.ts";
+import { bindsText, guardText, readinessText, takesText } from "../hull/words.ts";
 import { feed, nowMs } from "../replica.ts";
-import { countText } from "../ui/format.ts";
 
 const READINESS_LOOKS: Readonly<Record<string, string>> = {
   ready: "badge-good",
@@ -19,7 +18,8 @@ const GUARD_LOOKS = ["badge-good", "badge-warn", "badge-bad", "badge-bad"];
 export function State({ event }: { readonly event: CapacityEvent }) {
   const { capacity } = event;
   const readiness = readinessText(event);
-  const binds = bindsText(capacity, feed.endedTurns.value, nowMs.value);
+  const decisions = feed.decisions.value;
+  const binds = bindsText(capacity, feed.endedTurns.value, decisions, nowMs.value);
   const guard = guardText(capacity);
   return (
     <dl class="state">
@@ -28,7 +28,7 @@ export function State({ event }: { readonly event: CapacityEvent }) {
           Readiness{" "}
           <span class={`badge ${READINESS_LOOKS[readiness] ?? "badge-warn"}`}>{readiness}</span>
         </dt>
-        <dd>{takesText(event)}</dd>
+        <dd>{takesText(event, decisions, nowMs.value)}</dd>
       </div>
       <div class="card">
         <dt>
@@ -44,12 +44,4 @@ export function State({ event }: { readonly event: CapacityEvent }) {
       </div>
     </dl>
   );
-}
-
-function takesText({ capacity, readiness }: CapacityEvent): string {
-  if (readiness.state !== "ready") return readiness.reason;
-  if (capacity.pressure !== null) return `Only a first turn is admitted: ${capacity.pressure}.`;
-  const moreFit = capacity.turnsThatFit - capacity.inflight;
-  if (moreFit <= 0) return "The next turn would cross the load line: it is shed with 429.";
-  return `A turn that comes now is admitted, as were ${countText(capacity.admitted, "turn")} since the start.`;
 }

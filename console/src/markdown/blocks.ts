@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Lexer, type TokensList } from "marked";
+import { blockTokensOf } from "./tokens.ts";
 
 /** Nothing is hidden behind the last one: together they are the text. */
 export interface Blocks {
@@ -25,13 +25,16 @@ export function blocksOf(written: string, before: Blocks, isWhole: boolean): Blo
   const goesOn = !isWhole && before.text !== "" && text.startsWith(before.text);
   const settled = goesOn ? before.blocks.slice(0, -2) : [];
   const rest = text.slice(settled.reduce((length, block) => length + block.length, 0));
-  const tokens = tokensOf(rest);
+  const tokens = blockTokensOf(rest);
   // What links refer to can stand anywhere, so such a text is one block. So is one of which the
   // lexer writes something its own way, as it does with tabs: its pieces are not those of the text.
   const isLinked = isWhole && Object.keys(tokens.links).length > 0;
   const isOne = isLinked || tokens.map(({ raw }) => raw).join("") !== rest;
   return { text, blocks: [...settled, ...(isOne ? [rest] : attached(tokens))] };
 }
+
+/** Characters before the end of a text in which half a link is looked for. */
+const LONGEST_HALF_LINK = 2_000;
 
 /** Blank lines belong to what they follow. */
 function attached(tokens: readonly { readonly type: string; readonly raw: string }[]): string[] {
@@ -50,16 +53,13 @@ function attached(tokens: readonly { readonly type: string; readonly raw: string
  */
 export function mended(block: string): string {
   if (/^ {0,3}(?:```|~~~)/.test(block) || /^(?: {4}|\t)/.test(block)) return block;
-  const withoutLink = block.replace(/!?\[([^\]\n]*)(?:\]\([^)\s]*)?$/, "$1");
+  const from = Math.max(0, block.length - LONGEST_HALF_LINK);
+  const end = block.slice(from).replace(/!?\[([^\]\n]*)(?:\]\([^)\s]*)?$/, "$1");
+  const withoutLink = block.slice(0, from) + end;
   const outsideCode = withoutLink.replaceAll(/`[^`\n]*`/g, "");
   if (outsideCode.includes("`")) return `${withoutLink}\``;
   const trimmed = withoutLink.replace(/(?:\*{1,3}|_{1,3}|~~?)$/, "");
   const isOdd = (mark: string) =>
     (trimmed.replaceAll(/`[^`\n]*`/g, "").split(mark).length - 1) % 2 === 1;
   return isOdd("**") ? `${trimmed.trimEnd()}**` : trimmed;
-}
-
-/** Lines end where the author ended them, as in what models and people write. */
-export function tokensOf(text: string): TokensList {
-  return new Lexer({ gfm: true, breaks: true }).lex(text);
 }

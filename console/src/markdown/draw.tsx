@@ -8,18 +8,26 @@
 
 import type { MarkedToken, Token, Tokens } from "marked";
 import type { ComponentChildren } from "preact";
+import { MARKDOWN_LIMITS } from "./tokens.ts";
 
-/** Elements for the tokens of a text, in their order. */
-export function drawTokens(tokens: readonly Token[] | undefined): ComponentChildren[] {
-  return (tokens ?? []).map((token) => drawToken(token as MarkedToken));
+/**
+ * Elements for the tokens of a text, in their order.
+ *
+ * @param depth Of these tokens, in others.
+ */
+export function drawTokens(tokens: readonly Token[] | undefined, depth = 0): ComponentChildren[] {
+  const all = tokens ?? [];
+  if (depth > MARKDOWN_LIMITS.depth) return all.map(({ raw }) => raw);
+  return all.map((token) => drawToken(token as MarkedToken, depth + 1));
 }
 
-function drawToken(token: MarkedToken): ComponentChildren {
+/** @param depth Of what is in the token. */
+function drawToken(token: MarkedToken, depth: number): ComponentChildren {
   switch (token.type) {
     case "heading":
-      return drawHeading(token);
+      return drawHeading(token, depth);
     case "paragraph":
-      return <p>{drawTokens(token.tokens)}</p>;
+      return <p>{drawTokens(token.tokens, depth)}</p>;
     case "code":
       // What is wide scrolls, and what scrolls has to be reached by keyboard.
       return (
@@ -28,11 +36,11 @@ function drawToken(token: MarkedToken): ComponentChildren {
         </pre>
       );
     case "blockquote":
-      return <blockquote>{drawTokens(token.tokens)}</blockquote>;
+      return <blockquote>{drawTokens(token.tokens, depth)}</blockquote>;
     case "list":
-      return drawList(token);
+      return drawList(token, depth);
     case "table":
-      return drawTable(token);
+      return drawTable(token, depth);
     case "hr":
       return <hr />;
     case "space":
@@ -41,18 +49,18 @@ function drawToken(token: MarkedToken): ComponentChildren {
     case "html":
       return /^<br\s*\/?>$/i.test(token.raw.trim()) ? <br /> : token.raw;
     default:
-      return drawInline(token);
+      return drawInline(token, depth);
   }
 }
 
-function drawInline(token: MarkedToken): ComponentChildren {
+function drawInline(token: MarkedToken, depth: number): ComponentChildren {
   switch (token.type) {
     case "strong":
-      return <strong>{drawTokens(token.tokens)}</strong>;
+      return <strong>{drawTokens(token.tokens, depth)}</strong>;
     case "em":
-      return <em>{drawTokens(token.tokens)}</em>;
+      return <em>{drawTokens(token.tokens, depth)}</em>;
     case "del":
-      return <del>{drawTokens(token.tokens)}</del>;
+      return <del>{drawTokens(token.tokens, depth)}</del>;
     case "codespan":
       return <code>{token.text}</code>;
     case "br":
@@ -60,11 +68,11 @@ function drawInline(token: MarkedToken): ComponentChildren {
     case "checkbox":
       return <input type="checkbox" checked={token.checked} disabled aria-label="Done" />;
     case "link":
-      return drawLink(token.href, drawTokens(token.tokens));
+      return drawLink(token.href, drawTokens(token.tokens, depth));
     case "image":
       return drawImage(token);
     case "text":
-      return token.tokens === undefined ? textOf(token.text) : drawTokens(token.tokens);
+      return token.tokens === undefined ? textOf(token.text) : drawTokens(token.tokens, depth);
     case "escape":
       return token.text;
     default:
@@ -73,24 +81,26 @@ function drawInline(token: MarkedToken): ComponentChildren {
 }
 
 /** Below the one of the page, and never a level left out before it. */
-function drawHeading({ depth, tokens }: Tokens.Heading): ComponentChildren {
-  const inner = drawTokens(tokens);
-  return depth <= 2 ? <h2>{inner}</h2> : <h3>{inner}</h3>;
+function drawHeading(heading: Tokens.Heading, depth: number): ComponentChildren {
+  const inner = drawTokens(heading.tokens, depth);
+  return heading.depth <= 2 ? <h2>{inner}</h2> : <h3>{inner}</h3>;
 }
 
-function drawList({ ordered, start, items }: Tokens.List): ComponentChildren {
-  const drawn = items.map((item) => <li>{drawTokens(item.tokens)}</li>);
+function drawList({ ordered, start, items }: Tokens.List, depth: number): ComponentChildren {
+  const drawn = items.map((item) => <li>{drawTokens(item.tokens, depth)}</li>);
   return ordered ? <ol start={Number(start) || 1}>{drawn}</ol> : <ul>{drawn}</ul>;
 }
 
-function drawTable({ header, rows }: Tokens.Table): ComponentChildren {
+function drawTable({ header, rows }: Tokens.Table, depth: number): ComponentChildren {
   return (
     <div class="prose-table" tabIndex={0} role="group" aria-label="Table">
       <table>
         <thead>
           <tr>
             {header.map(({ tokens, align }) => (
-              <th class={align === null ? undefined : `prose-${align}`}>{drawTokens(tokens)}</th>
+              <th class={align === null ? undefined : `prose-${align}`}>
+                {drawTokens(tokens, depth)}
+              </th>
             ))}
           </tr>
         </thead>
@@ -98,7 +108,9 @@ function drawTable({ header, rows }: Tokens.Table): ComponentChildren {
           {rows.map((cells) => (
             <tr>
               {cells.map(({ tokens, align }) => (
-                <td class={align === null ? undefined : `prose-${align}`}>{drawTokens(tokens)}</td>
+                <td class={align === null ? undefined : `prose-${align}`}>
+                  {drawTokens(tokens, depth)}
+                </td>
               ))}
             </tr>
           ))}

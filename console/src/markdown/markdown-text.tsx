@@ -5,8 +5,9 @@
  */
 
 import { useMemo, useRef } from "preact/hooks";
-import { blocksOf, mended, NO_BLOCKS, tokensOf } from "./blocks.ts";
+import { blocksOf, mended, NO_BLOCKS } from "./blocks.ts";
 import { drawTokens } from "./draw.tsx";
+import { tokensOf } from "./tokens.ts";
 
 interface TextProps {
   readonly text: string;

@@ -52,6 +52,11 @@ export function found(sessions: readonly SessionSummary[], words: string): Sessi
   });
 }
 
+/** Where the server has a session, whatever its id was taken from. */
+export function sessionPathOf(sessionId: string): string {
+  return `/v1/sessions/${encodeURIComponent(sessionId)}`;
+}
+
 export function isSessionId(text: string): boolean {
   return /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(text.trim());
 }

@@ -17,6 +17,7 @@ import { ConfirmDialog } from "../ui/confirm-dialog.tsx";
 import { bytesText, countText, moneyText } from "../ui/format.ts";
 import { ProblemNote } from "../ui/problem-note.tsx";
 import { Marks } from "./marks.tsx";
+import { sessionPathOf } from "./session-list.ts";
 import { conversationOf, type SessionBody, type SessionSummary } from "./transcript.ts";
 
 interface PageProps {
@@ -34,7 +35,7 @@ export function SessionPage({ sessionId, tenant }: PageProps) {
     const leaving = new AbortController();
     const read = async () => {
       try {
-        body.value = await getJson(`/v1/sessions/${sessionId}`, { signal: leaving.signal });
+        body.value = await getJson(sessionPathOf(sessionId), { signal: leaving.signal });
       } catch (thrown) {
         if (!leaving.signal.aborted) trouble.value = toApiError(thrown);
       }
@@ -126,12 +127,13 @@ interface ActionProps {
 function Actions({ sessionId, tenant, known, onChange, onTrouble }: ActionProps) {
   const told = useSignal("");
   const owner = tenant === null ? "" : `?${new URLSearchParams({ tenant })}`;
+  const path = sessionPathOf(sessionId);
   const hold = async (isOnHold: boolean) => {
     onTrouble(null);
     told.value = "";
     const method = isOnHold ? "POST" : "DELETE";
     try {
-      onChange(await getJson<SessionSummary>(`/v1/sessions/${sessionId}/hold${owner}`, { method }));
+      onChange(await getJson<SessionSummary>(`${path}/hold${owner}`, { method }));
       told.value = isOnHold ? "It is on hold: nobody can delete it." : "It is off hold.";
     } catch (thrown) {
       onTrouble(toApiError(thrown));
@@ -140,11 +142,7 @@ function Actions({ sessionId, tenant, known, onChange, onTrouble }: ActionProps)
   return (
     <div class="row">
       {known === null ? null : <GoOn known={known} />}
-      <a
-        class="button"
-        href={`/v1/sessions/${sessionId}/export${owner}`}
-        download={`${sessionId}.jsonl`}
-      >
+      <a class="button" href={`${path}/export${owner}`} download={`${sessionId}.jsonl`}>
         Export
       </a>
       {known?.isOnHold === true ? null : (
@@ -172,7 +170,7 @@ function Delete({ sessionId, onTrouble }: Pick<ActionProps, "sessionId" | "onTro
     if (!isConfirmed) return;
     onTrouble(null);
     try {
-      await send(`/v1/sessions/${sessionId}`, { method: "DELETE" });
+      await send(sessionPathOf(sessionId), { method: "DELETE" });
       location.hash = hrefOf("sessions");
     } catch (thrown) {
       onTrouble(toApiError(thrown));

@@ -21,8 +21,22 @@ import type { SessionSummary } from "./transcript.ts";
 export function SessionsView() {
   const [sessionId] = route.value.rest;
   if (sessionId === undefined) return <SessionList />;
+  if (!isSessionId(sessionId)) return <NoSession />;
   return (
     <SessionPage key={sessionId} sessionId={sessionId} tenant={route.value.query.get("tenant")} />
+  );
+}
+
+/** Nothing else of an address may become a part of what is asked of the server. */
+function NoSession() {
+  return (
+    <div class="stack">
+      <h1>Sessions</h1>
+      <p>The address names no session: what stands in it is not the id of one.</p>
+      <p>
+        <a href={hrefOf("sessions")}>All sessions</a>
+      </p>
+    </div>
   );
 }
 

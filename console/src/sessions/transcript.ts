@@ -8,6 +8,9 @@
 import type { SessionMessage as StoredMessage } from "../../../src/session/message.ts";
 import type { Conversation, Item, ShownFile, ToolItem } from "../chat/conversation.ts";
 
+/** By which Claude Code has an answer given that has a form: no tool of the agent's. */
+const FORM_TOOL = "StructuredOutput";
+
 export interface SessionSummary {
   readonly sessionId: string;
   readonly threadId: string;
@@ -81,7 +84,8 @@ function answerOf({ id, parts }: SessionMessage): Item[] {
         return [{ kind: "reasoning", id: reasoningId, text, isOpen: false, ...cutOf(part) }];
       }
       case "tool_call": {
-        const { toolCallId, toolName, serverName = null, input } = part;
+        const { toolCallId, serverName = null, input } = part;
+        const toolName = part.toolName === FORM_TOOL ? "answer" : part.toolName;
         const json = part.isCut === true ? "" : JSON.stringify(input ?? {});
         const call = { name: toolName, server: serverName, input: json, ...cutOf(part) };
         return [{ kind: "tool", id: toolCallId, ...call, isOpen: false, result: null }];

@@ -8,6 +8,7 @@
 import { effect, signal, untracked } from "@preact/signals";
 import { ApiError, getJson, send } from "../access/api.ts";
 import { feed } from "../replica.ts";
+import { sessionPathOf } from "../sessions/session-list.ts";
 import { newTrial, promptFor, type Trial, type TrialTurn, withEnds, withTurn } from "./trial.ts";
 
 export interface TrialOrder {
@@ -51,7 +52,7 @@ export async function deleteSessions(): Promise<void> {
   trial.value = null;
   for (const turn of turns) {
     if (turn.state !== "ended" || turn.sessionId === null) continue;
-    await send(`/v1/sessions/${turn.sessionId}`, { method: "DELETE" }).catch(() => undefined);
+    await send(sessionPathOf(turn.sessionId), { method: "DELETE" }).catch(() => undefined);
   }
 }
 

@@ -76,7 +76,7 @@ export function isOver({ turns }: Trial): boolean {
   );
 }
 
-/** e.g. `12 run, 8 were shed and told to come back in 3 to 9 s.` */
+/** e.g. `12 on board, 8 shed. 8 refusals in all, …`. */
 export function trialText(trial: Trial): string {
   const counts = countsOf(trial);
   const parts = [
@@ -95,6 +95,21 @@ export function trialText(trial: Trial): string {
   const [least, most] = retryAfterSeconds;
   const span = least === most ? `${most} s` : `${least} to ${most} s`;
   return `${text} ${times} in all, each at once and with Retry-After: ${span}.`;
+}
+
+/**
+ * The countdown of those that come back, e.g. `8 come again, the first in 4 s.`; empty for none.
+ *
+ * @param nowMs By the clock of the browser.
+ */
+export function againText({ turns }: Trial, nowMs: number): string {
+  const times = turns.flatMap((turn) =>
+    turn.state === "shed" && turn.retryAtMs !== null ? [turn.retryAtMs] : [],
+  );
+  if (times.length === 0) return "";
+  const seconds = Math.max(0, Math.ceil((Math.min(...times) - nowMs) / 1000));
+  if (times.length === 1) return `1 comes again in ${seconds} s.`;
+  return `${times.length} come again, the first in ${seconds} s.`;
 }
 
 /**

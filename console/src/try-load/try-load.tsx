@@ -8,8 +8,10 @@ import { signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { getJson } from "../access/api.ts";
 import { session } from "../access/session.ts";
+import { feed, nowMs } from "../replica.ts";
+import { countText } from "../ui/format.ts";
 import { cancelTrial, deleteSessions, startTrial, trial } from "./run-trial.ts";
-import { isOver, MOST_TURNS, type Trial, trialText } from "./trial.ts";
+import { againText, isOver, MOST_TURNS, type Trial, trialText } from "./trial.ts";
 
 interface Agents {
   readonly agents: readonly { readonly name: string; readonly isRehearsal: boolean }[];
@@ -18,6 +20,7 @@ interface Agents {
 const LENGTHS = [2, 8, 20] as const;
 /** Names of agents that cost nothing; null until they are known. */
 const rehearsals = signal<readonly string[] | null>(null);
+const hasFailed = signal(false);
 
 /** Nothing where the server does not allow it. */
 export function TryLoadSection() {
@@ -38,9 +41,25 @@ export function TryLoadSection() {
         ) : (
           <Order agents={rehearsals.value ?? []} />
         )}
+        {hasFailed.value && (
+          <p role="alert">Which agents there are could not be read: load the page again.</p>
+        )}
+        <TooLarge />
         {trial.value !== null && <Outcome shown={trial.value} />}
       </div>
     </section>
+  );
+}
+
+/** Then the line would not be seen to hold. */
+function TooLarge() {
+  const fit = feed.capacity.value?.capacity.turnsThatFit ?? 0;
+  if (fit <= MOST_TURNS) return null;
+  return (
+    <p class="soft small">
+      {countText(fit, "turn")} fit here, more than can be sent at once. To see the line hold, start
+      the server with <code>--set capacity.memoryLimit=2GiB</code>.
+    </p>
   );
 }
 
@@ -128,6 +147,8 @@ function Outcome({ shown }: { readonly shown: Trial }) {
         ))}
       </ol>
       <p role="status">{trialText(shown)}</p>
+      {/* Not in what is read aloud: it would be, each second. */}
+      <p class="soft small">{againText(shown, tickedMs())}</p>
       {isOver(shown) && (
         <p>
           <button type="button" class="button button-small" onClick={() => void deleteSessions()}>
@@ -139,9 +160,20 @@ function Outcome({ shown }: { readonly shown: Trial }) {
   );
 }
 
+/** The clock of the browser; whoever reads it is drawn again with each tick of the page's. */
+function tickedMs(): number {
+  void nowMs.value;
+  return Date.now();
+}
+
 async function readAgents(): Promise<void> {
-  const { agents } = await getJson<Agents>("/v1/agents");
-  rehearsals.value = agents.filter(({ isRehearsal }) => isRehearsal).map(({ name }) => name);
+  try {
+    const { agents } = await getJson<Agents>("/v1/agents");
+    rehearsals.value = agents.filter(({ isRehearsal }) => isRehearsal).map(({ name }) => name);
+    hasFailed.value = false;
+  } catch {
+    hasFailed.value = true;
+  }
 }
 
 function textOf(form: FormData, name: string): string {

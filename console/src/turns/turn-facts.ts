@@ -5,7 +5,7 @@
  */
 
 import type { FeedGuardEvent, FeedStage, FeedTurn } from "../../../src/protocol/feed.ts";
-import { durationText } from "../ui/format.ts";
+import { countText, durationText } from "../ui/format.ts";
 import { stageText } from "../ui/stages.ts";
 
 export type Tone = "good" | "warn" | "bad" | "accent" | "";
@@ -55,9 +55,11 @@ function failureOf(turn: FeedTurn, guardEvents: readonly FeedGuardEvent[]): Verd
 const OUT_OF_MEMORY = "turn_out_of_memory";
 
 /** e.g. `1 tool ended by the memory guard`; empty if none was. */
-export function toolsEndedText({ toolsEnded }: FeedTurn): string {
-  if (toolsEnded === 0) return "";
-  return `${toolsEnded === 1 ? "1 tool" : `${toolsEnded} tools`} ended by the memory guard`;
+export function toolsEndedText({ toolsEnded, toolsKilled }: FeedTurn): string {
+  return [
+    ...(toolsEnded > 0 ? [`${countText(toolsEnded, "tool")} ended by the memory guard`] : []),
+    ...(toolsKilled > 0 ? [`${countText(toolsKilled, "tool")} ended at the turn's ceiling`] : []),
+  ].join(", ");
 }
 
 /** What turns can be asked for by how they stand. */
@@ -93,7 +95,8 @@ export function isWanted(turn: FeedTurn, { agent, tenant, state }: TurnFilter): 
   if (tenant !== "" && turn.tenant !== tenant) return false;
   if (state === "") return true;
   if (state === "running") return turn.outcome === null;
-  if (state === "memory") return turn.toolsEnded > 0 || turn.outcome?.detail === OUT_OF_MEMORY;
+  if (state === "memory")
+    return turn.toolsEnded + turn.toolsKilled > 0 || turn.outcome?.detail === OUT_OF_MEMORY;
   return turn.outcome?.status === state;
 }
 

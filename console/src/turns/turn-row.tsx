@@ -129,14 +129,12 @@ function Actions({ turn }: { readonly turn: FeedTurn }) {
           Session<span class="aloud"> {name}</span>
         </a>
       )}
-      {outcome === null ? (
-        <CopyButton label="Copy curl" of={name} text={() => followLine(turnId)} />
-      ) : null}
+      <CopyButton label="Copy curl" of={name} text={() => followLine(turnId)} />
     </span>
   );
 }
 
-/** Follows the turn in a shell. */
+/** Follows the turn in a shell; one that has ended is told again as long as the server has its events. */
 function followLine(turnId: string): string {
   return curlOf({
     origin: location.origin,

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { stream } from "../../e2e/client.ts";
+import { ask, stream } from "../../e2e/client.ts";
 import { startServer, startServerProcess, type InProcessServer } from "../../helpers/server.ts";
 import {
   axeViolations,
@@ -56,8 +56,15 @@ rules:
     tokensPerSecond: 8
     reply:
       - tokens: 4000
+  - when: { userText: ticket }
+    reply:
+      - structured: { title: It leaks, priority: high }
   - when: { userText: break }
     error: { status: 400 }
+  - when: { userText: deep }
+    tokensPerSecond: 5000
+    reply:
+      - text: "${">".repeat(10_000)}the ground"
   - when: { userText: evil }
     reply:
       - text: '<img src=x onerror="document.title=1"> [click](javascript:alert(1)) ![far](https://evil.example/a.png)'
@@ -77,6 +84,20 @@ tools: { functions: [$FIXTURES/tools.js] }
   `
 name: other
 instructions: You are a test.
+`,
+  `
+name: passing
+instructions: You are a test.
+hosting: { pattern: ephemeral }
+`,
+  `
+name: formal
+instructions: You are a test.
+output:
+  schema:
+    type: object
+    properties: { title: { type: string }, priority: { type: string } }
+    required: [title, priority]
 `,
 ];
 
@@ -110,6 +131,18 @@ describe.skipIf(!hasChromium)("the chat", () => {
     await page.getByText("A greeting.").waitFor();
     await screenshot(page, "chat-light");
     expect(await axeViolations(page)).toEqual([]);
+  });
+
+  it("shows the answer of an agent whose answers have a form, live and stored", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat/formal/a-form`);
+    const { page } = visited;
+    await say(page, "A ticket, please");
+    await answered(page);
+    const shown = page.locator(".talk-end pre");
+    expect(JSON.parse(await shown.innerText())).toEqual({ title: "It leaks", priority: "high" });
+    expect(await axeViolations(page)).toEqual([]);
+    await page.getByRole("link", { name: "Session of this conversation" }).click();
+    await page.locator(".fold-tool .fold-name").getByText("answer", { exact: true }).waitFor();
   });
 
   it("shows an answer while it is written, and ends it when told to", async () => {
@@ -186,6 +219,82 @@ describe.skipIf(!hasChromium)("the chat", () => {
     expect(await page.locator(".prose").last().innerText()).toBe(stored.trim());
   });
 
+  it("goes on with an agent that keeps nothing, also after it is loaded again", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`);
+    const { page, allow } = visited;
+    await page.getByLabel("Agent", { exact: true }).selectOption("passing");
+    await say(page, "Hello there");
+    await answered(page);
+    await say(page, "And now again");
+    await eventually(() => page.locator(".talk-end").count()).toBe(2);
+    expect(await page.locator(".prose").last().innerText()).toContain("And now again");
+    // Nothing of it is kept, which Chromium tells of.
+    allow(/Failed to load resource: .* 404/);
+    await page.reload();
+    await say(page, "And once more");
+    await answered(page);
+    expect(await page.locator(".prose").innerText()).toContain("And once more");
+  });
+
+  it("says that a session is gone that one goes on with, and begins none in its place", async () => {
+    const { sessionId } = await ask(server, "Hello", { threadId: "to go" });
+    await fetch(`${server.url}/v1/sessions/${sessionId}`, { method: "DELETE" });
+    const address = `${server.url}/#/chat/helper/to%20go?session=${sessionId}`;
+    await using visited = await openPage(browser, address);
+    const { page, allow } = visited;
+    allow(/Failed to load resource: .* 410/);
+    const said = page.locator(".chat-said").getByText("session_gone");
+    await said.waitFor();
+    await say(page, "Hello again");
+    await page.locator(".chat-state").getByText("session_gone").waitFor();
+    expect(await said.count(), "what was found before is said no more").toBe(0);
+    expect((await fetch(`${server.url}/v1/sessions/${sessionId}`)).status).toBe(410);
+    await page.getByRole("button", { name: "New conversation" }).click();
+    await say(page, "Hello again");
+    await answered(page);
+  });
+
+  it("says so of one that was begun here, too, once it was chosen among the sessions", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`);
+    const { page, allow } = visited;
+    allow(/Failed to load resource: .* 410/);
+    await say(page, "Hello there");
+    await answered(page);
+    await page.getByRole("link", { name: "Session of this conversation" }).click();
+    const goOn = page.getByRole("link", { name: "Go on in the chat" });
+    const sessionId = new URL((await goOn.getAttribute("href")) ?? "", server.url).hash.slice(-36);
+    await goOn.click();
+    await page.getByLabel("Message", { exact: true }).waitFor();
+    await fetch(`${server.url}/v1/sessions/${sessionId}`, { method: "DELETE" });
+    await say(page, "Hello again");
+    await page.locator(".chat-state").getByText("session_gone").waitFor();
+  });
+
+  it("takes nothing of its address for a session that is no id of one", async () => {
+    const address = `${server.url}/#/chat/helper/a?session=${encodeURIComponent("x/../../elsewhere")}`;
+    await using visited = await openPage(browser, address);
+    const { page } = visited;
+    const sentence = page.getByText("The address names no session to go on with");
+    await sentence.waitFor();
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    await page.reload();
+    await sentence.waitFor();
+    await page.getByRole("link", { name: "To the chat" }).click();
+    await page.getByLabel("Message", { exact: true }).waitFor();
+    expect(asked.filter((path) => path.includes("elsewhere"))).toEqual([]);
+  });
+
+  it("stays what it is, whatever a model writes", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`);
+    const { page } = visited;
+    await say(page, "deep");
+    await answered(page);
+    expect(await page.locator(".prose").innerText()).toMatch(/^>+the ground$/);
+    await say(page, "Hello there");
+    await page.getByText("The Plimsoll line is a mark on the hull").waitFor();
+  });
+
   it("does no harm with what a model writes, and asks nobody else for anything", async () => {
     await using visited = await openPage(browser, `${server.url}/#/chat`);
     const { page } = visited;
@@ -210,16 +319,38 @@ describe.skipIf(!hasChromium)("the chat", () => {
     await page.getByText("a.zip is not of a kind that the agent takes").waitFor();
     await picker.setInputFiles([{ name: "dot.png", mimeType: "image/png", buffer: PIXEL }]);
     await page.getByRole("img", { name: "dot.png" }).waitFor();
-    await page.evaluate(bring, ["drop", "note.txt"] as const);
+    // At once, so that one is read while the other comes.
+    await page.evaluate(bring, [
+      ["drop", "note.txt"],
+      ["paste", "list.txt"],
+    ] as const);
     await page.getByText("note.txt").waitFor();
-    await page.evaluate(bring, ["paste", "list.txt"] as const);
     await page.getByText("list.txt").waitFor();
+    expect(await page.getByRole("img", { name: "dot.png" }).count()).toBe(1);
     await page.getByRole("button", { name: "Remove list.txt" }).click();
     await say(page, "What is it?");
     await answered(page);
     const asked = JSON.stringify(server.asked.at(-1)?.messages);
     expect(asked).toContain(PIXEL.toString("base64"));
     expect(asked.split("Brought along.")).toHaveLength(2);
+  });
+
+  it("says which file it cannot read, and takes the next one", async () => {
+    await using visited = await openPage(browser, `${server.url}/#/chat`);
+    const { page } = visited;
+    await page.getByLabel("Message", { exact: true }).waitFor();
+    // As when it was removed after it was chosen.
+    await page.evaluate(`{
+      const read = Blob.prototype.arrayBuffer;
+      Blob.prototype.arrayBuffer = function () {
+        return this.name === "gone.txt" ? Promise.reject(new Error("gone")) : read.call(this);
+      };
+    }`);
+    await page.evaluate(bring, [["drop", "gone.txt"]] as const);
+    await page.getByText("gone.txt cannot be read").waitFor();
+    await page.evaluate(bring, [["drop", "note.txt"]] as const);
+    await page.getByRole("button", { name: "Remove note.txt" }).waitFor();
+    expect(await page.getByRole("button", { name: /^Remove/ }).count()).toBe(1);
   });
 
   it("copies a line that asks the same from a shell", async () => {
@@ -377,16 +508,18 @@ const PIXEL = Buffer.from(
   "base64",
 );
 
-/** Drops or pastes a file of a few words; runs in the page. */
-function bring([how, name]: readonly ["drop" | "paste", string]): void {
-  const data = new DataTransfer();
-  data.items.add(new File(["Brought along."], name, { type: "text/plain" }));
-  const options = { bubbles: true, cancelable: true };
-  const event =
-    how === "drop"
-      ? new DragEvent("drop", { ...options, dataTransfer: data })
-      : new ClipboardEvent("paste", { ...options, clipboardData: data });
-  document.querySelector("#message")?.dispatchEvent(event);
+/** Drops or pastes files of a few words, each by itself; runs in the page. */
+function bring(all: readonly (readonly ["drop" | "paste", string])[]): void {
+  for (const [how, name] of all) {
+    const data = new DataTransfer();
+    data.items.add(new File(["Brought along."], name, { type: "text/plain" }));
+    const options = { bubbles: true, cancelable: true };
+    const event =
+      how === "drop"
+        ? new DragEvent("drop", { ...options, dataTransfer: data })
+        : new ClipboardEvent("paste", { ...options, clipboardData: data });
+    document.querySelector("#message")?.dispatchEvent(event);
+  }
 }
 
 async function say(page: Page, text: string): Promise<void> {

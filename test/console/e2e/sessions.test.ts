@@ -6,9 +6,11 @@
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { makeSessions, readRealTranscript } from "../../../src/sizing/measure/made-sessions.ts";
 import { ask } from "../../e2e/client.ts";
 import { startServer } from "../../helpers/server.ts";
 import {
@@ -114,6 +116,110 @@ describe.skipIf(!hasChromium)("the view of sessions", () => {
     await eventually(() => namesOf(page)).toEqual(["a greeting"]);
   });
 
+  it("is used by the keyboard alone, dialogs too", async () => {
+    await using server = await startWith({});
+    await ask(server, "Please add", { threadId: "the sum" });
+    await ask(server, "Hello", { threadId: "a greeting" });
+    await using watched = await openPage(browser, server.url);
+    const { page, allow } = watched;
+    const { keyboard } = page;
+    allow(/Failed to load resource: .* 404/);
+    await page.getByRole("heading", { level: 1 }).waitFor();
+    const pressed = (...keys: string[]) =>
+      keys.reduce((before, key) => before.then(() => keyboard.press(key)), Promise.resolve());
+    /** As often as it takes: what lies in between must let go of the focus. */
+    const tabTo = async (name: string) => {
+      for (let tabs = 0; tabs < 60; tabs += 1) {
+        await keyboard.press("Tab");
+        if ((await page.evaluate<string>(FOCUSED_TEXT)) === name) return;
+      }
+      throw new Error(`the focus does not come to: ${name}`);
+    };
+
+    await pressed("g", "s");
+    await eventually(() => namesOf(page)).toEqual(["a greeting", "the sum"]);
+    await pressed("/");
+    await keyboard.type("sum");
+    await eventually(() => namesOf(page)).toEqual(["the sum"]);
+    await tabTo("the sum");
+    await pressed("Enter");
+    const call = page.locator(".fold-tool");
+    await call.waitFor();
+    expect(await page.evaluate(FOCUSED_ID)).toBe("main");
+
+    await tabTo("Put on hold");
+    await pressed("Space");
+    await page.getByText("It is on hold").waitFor();
+    await tabTo("Take off hold");
+    await pressed("Enter");
+    await page.getByText("It is off hold.").waitFor();
+
+    // The question takes the focus, keeps it, and gives it back.
+    await tabTo("Delete");
+    await pressed("Enter");
+    const dialog = page.getByRole("dialog", { name: "Delete this session?" });
+    await dialog.waitFor();
+    expect(await page.evaluate(FOCUSED_TEXT)).toBe("Keep it");
+    await pressed("Tab");
+    expect(await page.evaluate(FOCUSED_TEXT)).toBe("Delete it");
+    await pressed("Escape");
+    await dialog.waitFor({ state: "detached" });
+    expect(await page.evaluate(FOCUSED_TEXT)).toBe("Delete");
+    await pressed("Enter", "Tab", "Enter");
+    await eventually(() => namesOf(page)).toEqual(["a greeting"]);
+
+    // The list of keys, too; and who does not want them has none.
+    await pressed("?");
+    const list = page.getByRole("dialog", { name: "Shortcuts" });
+    await list.waitFor();
+    expect(await axeViolations(page)).toEqual([]);
+    await tabTo("Shortcuts are on");
+    await pressed("Space", "Escape");
+    await list.waitFor({ state: "hidden" });
+    await pressed("g", "t");
+    expect(new URL(page.url()).hash).toBe("#/sessions");
+  });
+
+  it("takes nothing of its address for a session that is no id of one", async () => {
+    await using server = await startWith({});
+    await using watched = await openPage(browser, server.url);
+    const { page } = watched;
+    await page.getByRole("heading", { level: 1 }).waitFor();
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    await page.evaluate((hash) => (location.hash = hash), "#/sessions/x%2F..%2F..%2Felsewhere");
+    await page.getByText("The address names no session").waitFor();
+    expect(await axeViolations(page)).toEqual([]);
+    expect(asked.filter((path) => path.includes("elsewhere"))).toEqual([]);
+    await page.getByRole("link", { name: "All sessions" }).click();
+    await page.getByText("Nobody has talked here yet.").waitFor();
+  });
+
+  it("reads older ones when asked, and no more than it can hold", async () => {
+    await using before = await startWith({});
+    await ask(before, "Hello", { threadId: "the oldest" });
+    await before.stop();
+    await makeMore(before.directory, 1_060);
+    await using server = await startWith({ directory: before.directory });
+    await using watched = await openPage(browser, `${server.url}/#/sessions`);
+    const { page } = watched;
+    await page.getByText("the newest 50 sessions").waitFor();
+    const older = page.getByRole("button", { name: "Show older ones" });
+    await older.click();
+    await page.getByText("the newest 100 sessions").waitFor();
+    expect(new Set(await namesOf(page)).size).toBe(100);
+    for (let count = 150; count <= 1_000; count += 50) {
+      await older.click();
+      await page.getByText(`the newest ${count.toLocaleString("en")} sessions`).waitFor();
+    }
+    expect(await older.count()).toBe(0);
+    expect(await axeViolations(page)).toEqual([]);
+    // Beyond, one asks more closely: of the whole list.
+    await page.getByRole("searchbox").fill("the oldest");
+    await page.getByRole("button", { name: /^Ask for the thread/ }).click();
+    await eventually(() => namesOf(page)).toEqual(["the oldest"]);
+  });
+
   it("shows a tenant its own, and of another's what an operator may do", async () => {
     await using server = await startWith({ serverFile: WITH_KEYS });
     await ask(server, "Hello of acme", { threadId: "ours", key: KEYS.acme });
@@ -147,7 +253,7 @@ describe.skipIf(!hasChromium)("the view of sessions", () => {
   });
 });
 
-function startWith(options: { readonly serverFile?: string }) {
+function startWith(options: { readonly serverFile?: string; readonly directory?: string }) {
   const settings = { "capacity.memoryLimit": "8GiB" };
   return startServer({
     script: SCRIPT,
@@ -157,6 +263,21 @@ function startWith(options: { readonly serverFile?: string }) {
     ...options,
   });
 }
+
+/** Sessions like the one that is there, each newer than it. @param directory Of a server that has stopped. */
+async function makeMore(directory: string, count: number): Promise<void> {
+  const dataDirectory = join(directory, "data");
+  const transcript = await readRealTranscript(dataDirectory);
+  const nowMs = Date.now();
+  const lastTurnAtMs = (index: number) => nowMs + index;
+  const made = { dataDirectory, agentName: "helper", count, transcript, lastTurnAtMs };
+  await makeSessions(made, new AbortController().signal);
+}
+
+const FOCUSED_ID = "document.activeElement.id";
+/** What it says of itself, or what its label says. */
+const FOCUSED_TEXT =
+  "(document.activeElement.labels?.[0] ?? document.activeElement).textContent.trim()";
 
 /** The threads in the list, the first row first. */
 async function namesOf(page: Page): Promise<string[]> {
