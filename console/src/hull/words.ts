@@ -28,10 +28,7 @@ const MODEL_FAILURES = new Set(["model_rate_limited", "model_overloaded", "model
 const SHED_WINDOW_MS = 30_000;
 
 /** The last decision to shed, if it was a moment ago. */
-export function freshShed(
-  decisions: readonly FeedDecision[],
-  nowMs: number,
-): FeedDecision | undefined {
+function freshShed(decisions: readonly FeedDecision[], nowMs: number): FeedDecision | undefined {
   return decisions.find(({ admitted, atMs }) => !admitted && nowMs - atMs < SHED_WINDOW_MS);
 }
 

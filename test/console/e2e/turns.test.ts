@@ -35,7 +35,8 @@ rules:
       - tool: { name: Bash, input: { command: ${JSON.stringify(BALLOON)}, description: Balloons } }
   - when: { userText: list }
     reply:
-      - text: I look.
+      # Long enough to be seen as a stage, whatever else the machine does.
+      - text: I look at all that there is, and then at what is beside it, one after the other.
       - tool: { name: Bash, input: { command: "sleep 1", description: Waits } }
   - when: { userText: slowly }
     tokensPerSecond: 5
