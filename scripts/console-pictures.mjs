@@ -1,6 +1,6 @@
 /**
  * Makes the pictures of the console in docs/: a real server with rehearsed turns, in a memory group
- * of 2 GiB where one can be made, under waves of load for a few minutes, seen by a real Chromium.
+ * of 2 GiB where one can be made, after some waves of load, seen by a real Chromium.
  *
  *     node scripts/console-pictures.mjs [folder]
  *
@@ -22,7 +22,7 @@ import { animatedPng } from "./animated-png.mjs";
 import { ensureBuilt, ensureInstalled, ROOT } from "./installed.mjs";
 
 const MEMORY_BYTES = 2 * 2 ** 30;
-const WAVES = [3, 7, 12, 16, 9, 5, 10, 18, 8, 4, 11, 6];
+const WAVES = [7, 12, 16, 9];
 const WAVE_MS = 14_000;
 const BURST = 20;
 /** Of the scripted model: it quotes what it is told, at 40 words a second. */
@@ -149,8 +149,9 @@ async function takePictures(browser, url) {
     await page.goto(url);
     await page.locator(".hull-ship").waitFor();
     sendMany(url, BURST, 22);
-    // All of them have been decided, and those on board have filled.
-    await delay(16_000);
+    await page.getByRole("heading", { name: /: full$/ }).waitFor({ timeout: 60_000 });
+    // Those on board have filled, and nothing moves any more.
+    await delay(5_000);
     const path = join(isDraft ? tmpdir() : folder, `${name}.png`);
     await page.screenshot({ path });
     console.log(path);

@@ -63,8 +63,10 @@ function Outlet() {
   useSignalEffect(() => {
     const { view: name } = route.value;
     document.title = `${VIEWS[name]?.title ?? "Not found"} · Plimsoll`;
-    // Who reads with a screen reader is taken to the new view; the first one is where they are.
-    if (shown.current !== name) main.current?.focus();
+    // Who reads with a screen reader is taken to the new view; the first one is where they are, and
+    // so is who was quicker than this effect, which waits for a frame.
+    const isThere = main.current?.contains(document.activeElement) === true;
+    if (shown.current !== name && !isThere) main.current?.focus();
     shown.current = name;
   });
   useLostFocus(main, [word, ...rest].join("/"));

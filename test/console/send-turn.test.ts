@@ -8,13 +8,20 @@ import { describe, expect, it } from "vitest";
 
 import { fileProblem, limitsText, textProblem } from "../../console/src/chat/attachments.ts";
 import { readSaved, save, type Saved } from "../../console/src/chat/saved.ts";
-import { RETRY_LIMITS, turnBodyOf, waitAfter } from "../../console/src/chat/send-turn.ts";
+import { RETRY_LIMITS, staysIn, turnBodyOf, waitAfter } from "../../console/src/chat/send-turn.ts";
 import { found, isSessionId, sessionPathOf } from "../../console/src/sessions/session-list.ts";
 
 const OWNER = { id: "ops", tenant: "acme" };
 const TARGET = { agent: "helper", threadId: "thread-1", sessionId: null };
 const IMAGE = { mediaType: "image/png", name: "a.png", base64: "AAAA" };
 const PDF = { mediaType: "application/pdf", name: "a.pdf", base64: "BBBB" };
+
+it("stays in the session of its thread, and in none that only its turn has", () => {
+  const target = { agent: "hello", threadId: "t", sessionId: null };
+  const kept = "5f0c9c0e-0d4b-5c6e-8f1a-0123456789ab";
+  expect(staysIn(target, kept)).toEqual({ ...target, sessionId: kept });
+  expect(staysIn(target, kept.replace("-5c6e-", "-4c6e-"))).toEqual(target);
+});
 
 describe("the body of a turn", () => {
   it("is text, or parts where there are files, of a thread or of a session", () => {

@@ -19,10 +19,7 @@ export function goTo(target: Target): void {
   if (owner === null) return;
   const now = talk.peek();
   const at = now?.target.peek();
-  if (at?.agent === target.agent && at.threadId === target.threadId) {
-    if (target.sessionId !== null) now?.stayIn(target.sessionId);
-    return;
-  }
+  if (at?.agent === target.agent && at.threadId === target.threadId) return;
   now?.[Symbol.dispose]();
   talk.value = openTalk(target, owner, sessionStorage);
 }

@@ -20,10 +20,15 @@ export interface Target {
   readonly agent: string;
   readonly threadId: string;
   /**
-   * Of one that was chosen among the sessions, so that it is said when it is gone. Null for all else:
-   * the thread leads to its session, and is all that a turn of an `ephemeral` agent can name.
+   * Of one that is known to be there, so that it is said when it is gone. Null before the first turn,
+   * and for an `ephemeral` agent, whose turns have nothing to name but the thread.
    */
   readonly sessionId: string | null;
+}
+
+/** What its next turn has to name: the id of a kept session is made of its thread (UUIDv5). */
+export function staysIn(target: Target, sessionId: string): Target {
+  return sessionId[14] === "5" ? { ...target, sessionId } : target;
 }
 
 export type Sent = Accepted | { readonly is: "refused"; readonly error: ApiError };

@@ -20,7 +20,7 @@ import { beforeFirstEvent, followRun } from "./follow-run.ts";
 import { pause } from "./pause.ts";
 import { reduceEvent, userItem } from "./reduce-events.ts";
 import { readSaved, save, type Saved } from "./saved.ts";
-import { type Message, sendTurn, type Target, waitAfter } from "./send-turn.ts";
+import { type Message, sendTurn, staysIn, type Target, waitAfter } from "./send-turn.ts";
 
 export type Phase =
   | { readonly is: "loading" | "idle" }
@@ -51,8 +51,6 @@ export interface Talk extends Disposable {
   readonly phase: ReadonlySignal<Phase>;
   /** Why the conversation could not be read; null where it could. */
   readonly trouble: ReadonlySignal<ApiError | null>;
-  /** Goes on in this session alone: where it is gone, none is begun in its place. */
-  stayIn(sessionId: string): void;
   say(message: Omit<Message, "key">): void;
   /** Ends the turn, or what is done to start it. */
   cancel(): void;
@@ -100,11 +98,6 @@ class LiveTalk implements Talk {
     this.#owner = saved.owner;
     this.#store = store;
     void this.#unlessEnded(this.#load(saved));
-  }
-
-  stayIn(sessionId: string): void {
-    this.target.value = { ...this.target.value, sessionId };
-    this.sessionId.value = sessionId;
   }
 
   say(message: Omit<Message, "key">): void {
@@ -192,7 +185,7 @@ class LiveTalk implements Talk {
       const isCancelling = this.#isCancelling;
       if (sent.is === "accepted") {
         const { sessionId, threadId, turnId } = sent;
-        this.target.value = { ...this.target.value, threadId };
+        this.target.value = staysIn({ ...this.target.value, threadId }, sessionId);
         this.sessionId.value = sessionId;
         if (isCancelling) void this.#cancelTurn(turnId);
         return this.#follow(turnId, beforeFirstEvent(turnId), isCancelling);
