@@ -168,6 +168,7 @@ function claimsOf(played: readonly Played[], seconds: number): Claim[] {
   const sumOf = (of: readonly Played[], key: keyof WorldCounts) =>
     of.reduce((sum, each) => sum + each[key], 0);
   const alone = played.filter(({ kernelKillsAll }) => kernelKillsAll);
+  const besideKernel = played.filter(({ kernelKillsAll }) => !kernelKillsAll);
   const count = (value: number) => value.toLocaleString("en-US");
   const share = sumOf(played, "innocentsEnded") / sumOf(played, "turns");
   return [
@@ -176,6 +177,12 @@ function claimsOf(played: readonly Played[], seconds: number): Claim[] {
         "of their turns misbehaving, where the guard is the only net",
       0,
       sumOf(alone, "crossings"),
+      count,
+    ),
+    atMost(
+      "the same where the kernel ends one process: it then takes a tool, and nothing else ends",
+      0,
+      sumOf(besideKernel, "crossings"),
       count,
     ),
     atMost(

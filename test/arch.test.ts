@@ -49,8 +49,8 @@ describe("the map in ARCHITECTURE.md", () => {
     expect(upward).toEqual([]);
   });
 
-  it("names files that exist", () => {
-    const text = readFileSync(join(ROOT, "ARCHITECTURE.md"), "utf8");
+  it.each(["ARCHITECTURE.md", "docs/decisions.md"])("names files that exist: %s", (file) => {
+    const text = readFileSync(join(ROOT, file), "utf8");
     const rooms = map.map((room) => room.replace("/", "")).join("|");
     const named = [...text.matchAll(new RegExp(`\\b(?:${rooms})/[\\w/-]+\\.ts\\b`, "g"))];
     const files = new Set(source.map(({ path }) => path));

@@ -4,7 +4,7 @@
  * Method: the command on every example of ours and on agents of every kind; each file is held to the
  * validator of its platform.
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
@@ -13,6 +13,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseAllDocuments } from "yaml";
 import type { DeployOptions } from "../../../src/cli/deploy.ts";
 import { trafficAt } from "../../../src/sizing/erlang.ts";
 import { ROOT } from "../../helpers/example.ts";
@@ -69,6 +70,9 @@ function expectValid(files: readonly File[]) {
   expect(files.length).toBeGreaterThan(0);
   for (const { path, text } of files) expect(() => validate(path, text), path).not.toThrow();
 }
+
+/** It has Kustomize in it. */
+const hasKubectl = spawnSync("kubectl", ["version", "--client"], { stdio: "ignore" }).status === 0;
 
 const EXAMPLES = [
   ["hello-agent", "agent.yaml"],
@@ -133,6 +137,17 @@ describe("artefacts", () => {
     expectValid(files);
   });
 
+  it.skipIf(!hasKubectl)("are taken by Kustomize itself, all of them", async () => {
+    await deployed("built", {});
+    const directory = join(folder, "built/deploy/kubernetes");
+    const built = spawnSync("kubectl", ["kustomize", directory], { encoding: "utf8" });
+    expect(built.status, built.stderr).toBe(0);
+    const kinds = parseAllDocuments(built.stdout).map((document) => document.get("kind"));
+    const named = await readFile(join(directory, "kustomization.yaml"), "utf8");
+    expect(kinds).toHaveLength([...named.matchAll(/^\s+- .*\.yaml/gmu)].length);
+    expect(kinds).toContain("Deployment");
+  });
+
   it("of one replica without a store pass: it has a volume and no scaler", async () => {
     const workload =
       "users: 10\nturnsPerUserHour: 6\nminReplicas: 1\nprofile: support.profile.json\n";
@@ -173,6 +188,8 @@ describe("artefacts", () => {
     const pod = textOf("kubernetes/deployment.yaml");
     // 5 s until it is heard, the longest turn, 15 s to end what is left.
     expect(pod).toContain("terminationGracePeriodSeconds: 320\n");
+    // There the kernel ends the whole container: 425 MiB for the guard to be first, and a margin.
+    expect(pod.replaceAll(/\n\s+# /gu, " ")).toContain("so 441 MiB are kept free");
     expect(pod).toMatch(/limits:\n\s+# of the plan: 4 GiB, 2 CPUs[^"]*memory: 4Gi\n/u);
     const ratio = Math.floor((1000 * trafficAt(turns, 0.01) * 0.99) / turns / 1.1) / 1000;
     expect(textOf("kubernetes/keda.yaml")).toContain(`threshold: "${ratio}"`);
