@@ -180,7 +180,8 @@ function claimsOf(played: readonly Played[], seconds: number): Claim[] {
       count,
     ),
     atMost(
-      "the same where the kernel ends one process: it then takes a tool, and nothing else ends",
+      `times over the limit in ${count(COMPARED_MINUTES)} minutes where the kernel ends one process: ` +
+        "it then takes a tool, and nothing else ends",
       0,
       sumOf(besideKernel, "crossings"),
       count,
