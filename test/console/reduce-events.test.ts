@@ -6,13 +6,18 @@
  * behind the last event, or from the first one, with a snapshot before it or without.
  */
 
-import { aloudText } from "../../console/src/chat/item-words.ts";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import type { NumberedAguiEvent } from "../../console/src/chat/agui-events.ts";
-import { type Conversation, NOTHING_SAID } from "../../console/src/chat/conversation.ts";
+import {
+  type Conversation,
+  MOST_ITEMS,
+  NOTHING_SAID,
+  withItem,
+} from "../../console/src/chat/conversation.ts";
 import { aguiEventsOf } from "../../console/src/chat/follow-run.ts";
+import { aloudText } from "../../console/src/chat/item-words.ts";
 import { reduceEvent, userItem } from "../../console/src/chat/reduce-events.ts";
 import { encodeAguiBytes } from "../../src/protocol/agui.ts";
 import { storedRun, withSnapshot } from "../../src/protocol/agui-connect.ts";
@@ -185,6 +190,13 @@ describe("a conversation from events", () => {
       },
     ]);
     expect(run).toMatchObject({ turnId: STARTED.turnId, sessionId: STARTED.sessionId });
+  });
+
+  it("is not without end, however long one talks", () => {
+    let talk = NOTHING_SAID;
+    for (let n = 1; n <= MOST_ITEMS + 3; n += 1) talk = withItem(talk, userItem(`${n}`, "Hi"));
+    expect(talk.items).toHaveLength(MOST_ITEMS);
+    expect([talk.items[0]?.id, talk.items.at(-1)?.id]).toEqual(["4", `${MOST_ITEMS + 3}`]);
   });
 
   it("has the answer of an agent whose answers have a form", async () => {

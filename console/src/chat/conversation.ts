@@ -118,10 +118,13 @@ export interface Conversation {
 
 export const NOTHING_SAID: Conversation = { items: [], run: null };
 
+/** Of one conversation; the oldest go, which the view of its session still has. */
+export const MOST_ITEMS = 2_000;
+
 /** Puts an item in the place of the one with its id and kind, or behind all others. */
 export function withItem({ items, run }: Conversation, item: Item): Conversation {
   const index = placeOf(items, item.kind, item.id);
-  return { run, items: index < 0 ? [...items, item] : items.with(index, item) };
+  return { run, items: index < 0 ? [...items, item].slice(-MOST_ITEMS) : items.with(index, item) };
 }
 
 /** From the end, where things happen; -1 for none. */

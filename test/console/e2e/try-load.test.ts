@@ -57,6 +57,25 @@ describe.skipIf(!hasChromium)("a load that is tried", () => {
     await until(async () => (await sessionsOf(server.url)) === 0, "its sessions to be gone");
     expect(server.gate.snapshot(monotonicMs()).inflight).toBe(0);
   });
+
+  it("comes again when it was told to, counted down to, until all of it was on board", async () => {
+    await using browser = await startBrowser();
+    await using server = await startServer({
+      script: SCRIPT.replace("hangAfterTokens: 30\n    reply", "reply"),
+      agents: [AGENT.replace("rehearsal }", "rehearsal, rehearsalScript: ../script.yaml }")],
+      settings: { "capacity.admission": "static", "capacity.memoryLimit": "1400MiB" },
+      pageDirectory: BUILT_PAGE,
+    });
+    await using opened = await openPage(browser, server.url);
+    const { page, allow } = opened;
+    allow(/status of 429/);
+    await page.getByLabel(/^Turns at once/).fill("4");
+    await page.getByLabel(/^Send what is shed again/).check();
+    await page.getByRole("button", { name: "Send 4" }).click();
+    await page.getByText(/^(2 come again, the first|1 comes again) in \d+ s\.$/).waitFor();
+    await page.getByText(/^4 ended\. \d+ refusals in all/).waitFor();
+    expect(await page.getByText(/ in \d+ s\.$/).count()).toBe(0);
+  });
 });
 
 async function sessionsOf(url: string): Promise<number> {
