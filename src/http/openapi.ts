@@ -32,7 +32,9 @@ export function openApiRoute(routes: readonly Route[], parts: ServerParts): Rout
 }
 
 /** What every route can answer with, and what every route of its access can. */
-function errorsOf(route: Pick<Route, "access" | "docs" | "method">): readonly ErrorCode[] {
+function errorsOf(
+  route: Pick<Route, "access" | "docs" | "method" | "isStream">,
+): readonly ErrorCode[] {
   const { access, docs } = route;
   return [
     ...docs.errors,
