@@ -6,6 +6,7 @@
  */
 
 import {
+  brakeNow,
   type EndAction,
   FIRST_GUARD_STATE,
   type GuardAction,
@@ -263,7 +264,8 @@ export class World {
     const { usedBytes, limitBytes } = this;
     const { brakeBytes, floorBytes } = this.#options;
     const slackBytes = limitBytes - usedBytes;
-    const isUrgent = slackBytes < brakeBytes || this.#guard.ending.length > 0;
+    const brake = brakeNow(this.#guard, { limitBytes, brakeBytes, usedBytes }, this.nowMs);
+    const isUrgent = slackBytes < brake || this.#guard.ending.length > 0;
     if (isUrgent || this.nowMs - this.#measuredAtMs >= MEASURE_MS) this.#measure();
     const seen = {
       limitBytes,
@@ -276,7 +278,7 @@ export class World {
     const { state, actions } = stepGuard(this.#guard, seen, this.nowMs);
     this.#guard = state;
     for (const action of actions) this.#obey(action);
-    const pauseMs = this.#isCalm() ? CALM_LOOK_MS : lookPauseMs(slackBytes - brakeBytes);
+    const pauseMs = this.#isCalm() ? CALM_LOOK_MS : lookPauseMs(slackBytes - state.brakeBytes);
     this.#lookAtMs = this.nowMs + pauseMs + this.#lateness();
   }
 

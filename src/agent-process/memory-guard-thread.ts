@@ -8,6 +8,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import {
+  brakeNow,
   FIRST_GUARD_STATE,
   type GuardAction,
   type GuardObservation,
@@ -123,7 +124,7 @@ function read(): Readings {
 /** As often as the load allows, and more often while somebody may have to be ended. */
 function isTimeToMeasure(nowMs: number, usedBytes: number | null): boolean {
   if (trees.size === 0) return false;
-  const isShort = lines !== null && lines.limit.bytes - (usedBytes ?? 0) < lines.brakeBytes;
+  const isShort = lines !== null && usedBytes !== null && isBelowBrake(lines, usedBytes, nowMs);
   const isUrgent =
     (isShort && !state.sparesInnocent) ||
     state.levels.emergency === "stuck" ||
@@ -133,6 +134,15 @@ function isTimeToMeasure(nowMs: number, usedBytes: number | null): boolean {
     ? Math.max(LOOK_PAUSE_MS, costMs / URGENT_LOAD_RATIO)
     : Math.max(sampleIntervalMs, costMs / MAX_LOAD_RATIO);
   return nowMs - measuredAtMs >= Math.min(pause, MAX_MEASURE_PAUSE_MS);
+}
+
+function isBelowBrake(
+  { limit, brakeBytes }: GuardLines,
+  usedBytes: number,
+  nowMs: number,
+): boolean {
+  const seen = { limitBytes: limit.bytes, brakeBytes, usedBytes };
+  return limit.bytes - usedBytes < brakeNow(state, seen, nowMs);
 }
 
 function measure(nowMs: number): void {
@@ -199,5 +209,5 @@ function publish(nowMs: number): void {
 
 function pauseMs(): number {
   if (trees.size === 0) return IDLE_PAUSE_MS;
-  return lookPauseMs((state.slackBytes ?? Infinity) - (lines?.brakeBytes ?? 0));
+  return lookPauseMs((state.slackBytes ?? Infinity) - state.brakeBytes);
 }

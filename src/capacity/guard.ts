@@ -26,7 +26,7 @@ import {
   nextLevel,
   RELEASE_BYTES,
 } from "./guard-level.ts";
-import { textPeakBytes } from "./guard-lines.ts";
+import { brakeAtPaceBytes, textPeakBytes } from "./guard-lines.ts";
 import { NO_RATES, nextRates, type Rates, type Totals, type TotalsAt } from "./guard-rates.ts";
 import { type EndingOne, type GuardedTree, heldBy, isThere, withoutEnding } from "./guard-trees.ts";
 import { cacheOf, nextVictim, overCeiling, type Reach, type Victim } from "./guard-victims.ts";
@@ -80,6 +80,8 @@ export interface GuardState extends Ends {
   /** Limit less use; negative when more is used than there may be. */
   readonly slackBytes: number | null;
   readonly rates: Rates;
+  /** See `brakeNow`. */
+  readonly brakeBytes: number;
   /** Whether those who keep to their prediction are spared, as ending them would not help. */
   readonly sparesInnocent: boolean;
   /**
@@ -108,6 +110,7 @@ export const FIRST_GUARD_STATE: GuardState = {
   usedBytes: null,
   slackBytes: null,
   rates: NO_RATES,
+  brakeBytes: 0,
   sparesInnocent: false,
   clockMs: 0,
   nowMs: null,
@@ -144,6 +147,30 @@ export function stepGuard(
   return { state, actions: end === null ? evictions : [...evictions, end] };
 }
 
+/**
+ * Less free than this is an emergency at the pace at which memory fills at this moment: the brake,
+ * or more where a balloon would be through it before the guard has acted. The pace of two looks,
+ * since what jumps in one may be a reading that was late.
+ */
+export function brakeNow(
+  before: Pick<GuardState, "usedBytes" | "nowMs" | "filledPerMs">,
+  seen: Pick<GuardObservation, "brakeBytes" | "limitBytes" | "usedBytes">,
+  nowMs: number,
+): number {
+  const filledPerMs = Math.min(before.filledPerMs, paceOf(before, seen.usedBytes, nowMs));
+  return brakeAtPaceBytes(seen.brakeBytes, filledPerMs, seen.limitBytes);
+}
+
+/** Bytes a millisecond since the last look. */
+function paceOf(
+  { usedBytes, nowMs: beforeMs }: Pick<GuardState, "usedBytes" | "nowMs">,
+  nowBytes: number | null,
+  nowMs: number,
+): number {
+  const pausedMs = beforeMs === null ? 0 : nowMs - beforeMs;
+  return pausedMs > 0 ? growth(usedBytes, nowBytes) / pausedMs : 0;
+}
+
 /** The new readings, and what became of those who were told to go. */
 function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardState {
   const pausedMs = before.nowMs === null ? 0 : nowMs - before.nowMs;
@@ -156,7 +183,8 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
   const { refaultedPages, majorFaults, stallMs } = seen;
   const now = { refaultedPages, majorFaults, stallMs, atMs: nowMs };
   const { kept, rates } = nextRates(hasJumped ? [] : before.totals, now);
-  const { brakeBytes, floorBytes, isOfMachine, mappedFileBytes } = seen;
+  const { floorBytes, isOfMachine, mappedFileBytes } = seen;
+  const brakeBytes = brakeNow(before, { ...seen, usedBytes }, nowMs);
   const mappedPeakBytes = mappedPeak(before, seen, stepMs);
   const textRatio =
     mappedFileBytes === null ? null : mappedFileBytes / Math.max(1, mappedPeakBytes);
@@ -172,12 +200,13 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
     usedBytes,
     slackBytes,
     rates,
+    brakeBytes,
     sparesInnocent: isShort && (inVainAtMs.length >= IN_VAIN_MOST || !wouldHelp(slackBytes, seen)),
     clockMs,
     nowMs,
     totals: kept,
     mappedPeakBytes,
-    filledPerMs: pausedMs > 0 ? growth(before.usedBytes, usedBytes) / pausedMs : 0,
+    filledPerMs: paceOf(before, usedBytes, nowMs),
     evicting: before.evicting.filter((id) => trees.some((tree) => isCache(tree, id))),
     leaving: before.leaving.filter((one) => isLeaving(one, trees, clockMs)),
     evictedAtMs: before.evictedAtMs,

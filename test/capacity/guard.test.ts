@@ -103,6 +103,32 @@ describe("the level", () => {
     expect(watch.level).toBe(level);
   });
 
+  it("rises early when memory fills so fast that it would be too late at the brake", () => {
+    const watch = new Watch();
+    const filling = (freeMib: number) => {
+      const bytes = 1000 - freeMib;
+      return watch.look({
+        freeBytes: freeMib * MiB,
+        trees: [tree("a", bytes, { tools: [tool(7, bytes)] })],
+      });
+    };
+    // 50 MiB in 20 ms are 212 in the 85 ms until it is gone.
+    for (const freeMib of [380, 330, 280, 230]) {
+      expect(filling(freeMib)).toEqual([]);
+      expect(watch.level).toBe(0);
+    }
+    expect(endsOf(filling(180))).toEqual([["a", 7]]);
+    expect(watch.level).toBe(3);
+  });
+
+  it("does not rise for a reading that jumps once", () => {
+    const watch = new Watch();
+    for (const freeMib of [500, 400, 160, 160, 160]) {
+      expect(watch.look({ freeBytes: freeMib * MiB, trees: [tree("a", 340)] }, 100)).toEqual([]);
+      expect(watch.level).toBe(0);
+    }
+  });
+
   it("rises to 2 when it was 1 for two seconds", () => {
     const watch = new Watch();
     watch.stay({ freeBytes: BRAKE + MiB }, 1980);
