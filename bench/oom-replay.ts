@@ -13,7 +13,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { table } from "./page.ts";
 import { plotOf, type Line } from "./plot.ts";
-import { scratchDirectory, startModel } from "./processes.ts";
+import { metricOf, scratchDirectory, startModel } from "./processes.ts";
 import { makeReplicaImage, type ReplicaImage } from "./replica-image.ts";
 import { POLICIES, withReplica, type ReplicaOptions, type ReplicaRecord } from "./replica.ts";
 import type { Benchmark, BenchmarkOutcome, Claim, Size } from "./result.ts";
@@ -93,6 +93,8 @@ export const weigh = {
 };
 `;
 
+const TOOLS_ENDED = /^plimsoll_guard_actions_total\{.*plimsoll_guard_target="tool"/u;
+
 interface Policy {
   readonly label: string;
   readonly args: readonly string[];
@@ -110,6 +112,8 @@ const ALL: readonly Policy[] = [CAP, FORMULA, MEASURED, LEARNED];
 interface Replay extends ReplicaRecord {
   readonly beganAtMs: number;
   readonly bursts: readonly (readonly TurnAnswer[])[];
+  /** Tools that the guard has ended, whose turns went on; null of a program without one. */
+  readonly toolsEnded: number | null;
 }
 
 interface Outcome {
@@ -195,7 +199,9 @@ async function replayBursts(
     const first = burst(plan.bursts[0], "talker", "Talk");
     await delay(plan.gapMs, undefined, { signal });
     const second = await burst(plan.bursts[1], "worker", "Work");
-    return { beganAtMs, bursts: [await first, second] };
+    const toolsEnded =
+      options.program === undefined ? await metricOf(server.url, TOOLS_ENDED) : null;
+    return { beganAtMs, bursts: [await first, second], toolsEnded };
   });
 }
 
@@ -225,7 +231,7 @@ function describe(replay: Replay): string {
   const programs = tally(replay.oomKills.map(({ program }) => program));
   return (
     `admitted ${countIn(replay, wasAdmitted)}, shed ${countIn(replay, wasShed)}, ` +
-    `lost ${lostIn(replay)}, killed ${JSON.stringify(programs)}, exit ${exitOf(replay)}, ` +
+    `lost ${lostIn(replay)}, tools ended ${replay.toolsEnded ?? "-"}, killed ${JSON.stringify(programs)}, exit ${exitOf(replay)}, ` +
     `peak ${Math.round(peakMib(replay))} MiB`
   );
 }
@@ -256,7 +262,10 @@ function outcomeOf(outcomes: readonly Outcome[], plan: Plan): BenchmarkOutcome {
         "`query()` (bench/session-cap-server.mjs), which keeps the agent process of each open " +
         "session for its next turn, as servers did for which this cap was thought enough. Exit " +
         "code 137 is the kernel's SIGKILL. Killed are processes that the kernel ended for memory; " +
-        "lost are turns that were admitted and did not complete.",
+        "lost are turns that were admitted and did not complete. Tools ended are commands that the " +
+        "guard ended, whose turns went on. Where nothing is learned, a turn of the second burst is " +
+        "predicted what a process holds that was started and did nothing: more of them are " +
+        "admitted than fit with their commands, and the guard makes up for it.",
       "## Side by side",
       `Medians of ${plan.rounds} rounds, both bursts together; the worst round in brackets where ` +
         "it differs.",
@@ -278,6 +287,7 @@ function dataOf(replay: Replay) {
     admitted: countIn(replay, wasAdmitted),
     shed: countIn(replay, wasShed),
     lost: lostIn(replay),
+    toolsEnded: replay.toolsEnded,
     oomKills: replay.oomKills,
     exit: replay.exit,
     peakMib: peakMib(replay),
@@ -320,6 +330,7 @@ function comparison(outcomes: readonly Outcome[]): string {
     ["shed", (replay) => countIn(replay, wasShed)],
     ["completed", (replay) => countIn(replay, ({ outcome }) => outcome === "completed")],
     ["lost", lostIn],
+    ["tools ended", ({ toolsEnded }) => toolsEnded ?? 0],
     ["killed", ({ oomKills }) => oomKills.length],
     ["peak, MiB", (replay) => Math.round(peakMib(replay))],
   ];

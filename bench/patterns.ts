@@ -12,6 +12,7 @@ import { boxPlot, summaryTable } from "./page.ts";
 import {
   childrenOf,
   memoryOf,
+  metricOf,
   scratchDirectory,
   startModel,
   startServer,
@@ -192,15 +193,8 @@ function privateBytes(pid: number): number {
 }
 
 async function sparesWait({ url }: RunningServer, count: number): Promise<void> {
-  while ((await metric(url, /^plimsoll_agent_process_spares /u)) < count) await delay(POLL_MS);
+  while ((await metricOf(url, /^plimsoll_agent_process_spares /u)) < count) await delay(POLL_MS);
   await delay(SETTLE_MS);
-}
-
-/** The sum of the lines that fit. */
-async function metric(url: string, line: RegExp): Promise<number> {
-  const page = await (await fetch(`${url}/metrics`)).text();
-  const found = page.split("\n").filter((text) => line.test(text));
-  return found.reduce((sum, text) => sum + Number(text.split(" ").at(-1)), 0);
 }
 
 /** As many callers as turns fit, each with the next turn as soon as one has ended. */
@@ -232,7 +226,7 @@ async function loadFully(
   await Promise.all(Array.from({ length: CALLERS }, (_, of) => caller(of)));
   const count = (outcome: string) => outcomes.filter((each) => each === outcome).length;
   const [admitted, shed] = [count("completed"), count("shed")];
-  const evicted = await metric(server.url, /^plimsoll_agent_process_kept_ended.*"evicted"/u);
+  const evicted = await metricOf(server.url, /^plimsoll_agent_process_kept_ended.*"evicted"/u);
   return { admitted, shed, failed: outcomes.length - admitted - shed, evicted };
 }
 

@@ -296,3 +296,10 @@ export function childrenOf(pid: number): readonly number[] {
     return text === "" ? [] : text.split(" ").map(Number);
   });
 }
+
+/** Of a server's metrics, the sum of the lines that fit. */
+export async function metricOf(url: string, line: RegExp): Promise<number> {
+  const page = await (await fetch(`${url}/metrics`)).text();
+  const found = page.split("\n").filter((text) => line.test(text));
+  return found.reduce((sum, text) => sum + Number(text.split(" ").at(-1)), 0);
+}
