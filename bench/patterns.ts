@@ -5,9 +5,9 @@
  * @module
  */
 
-import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { writeAgents } from "./agent-files.ts";
 import { boxPlot, summaryTable } from "./page.ts";
 import {
   childrenOf,
@@ -19,14 +19,23 @@ import {
   type RunningModel,
   type RunningServer,
 } from "./processes.ts";
-import { settings } from "./replica.ts";
+import {
+  added,
+  loadFully,
+  loadSection,
+  NOTHING_YET,
+  SIDES,
+  type Side,
+  type UnderLoad,
+} from "./patterns-load.ts";
+import { makeReplicaImage } from "./replica-image.ts";
 import { atMost, type Benchmark, type Claim, type Size } from "./result.ts";
 import { median, summaryOf } from "./statistics.ts";
-import { askTurn, timeTurn, type TurnCall } from "./turn-client.ts";
+import { timeTurn, type TurnCall } from "./turn-client.ts";
 
 const SCRIPT = {
   defaults: { firstTokenMs: 1, tokensPerSecond: 100 },
-  rules: [{ reply: [{ tokens: 60 }] }],
+  rules: [{ when: { userText: "evening" }, reply: [{ tokens: 300 }] }, { reply: [{ tokens: 60 }] }],
 };
 const MEBIBYTE = 1024 * 1024;
 const RESIDENT_LIMIT_RATIO = 0.35;
@@ -45,19 +54,20 @@ const PATTERNS = {
   warmed: "{ pattern: hybrid }",
   "long-running": "{ pattern: long-running }",
   spare: `{ pattern: hybrid, spares: ${SPARES} }`,
+  "single-container": "{ pattern: single-container }",
 } as const;
 type Pattern = keyof typeof PATTERNS;
 const NAMES = Object.keys(PATTERNS) as readonly Pattern[];
 
-/** Two turns at once fit, by the two reserves. */
-const TIGHT = settings({ "capacity.admission": "static", "capacity.memoryLimit": "1500MiB" });
-const CALLERS = 2;
-const BOTH = { plain: "{ pattern: hybrid }", kept: `{ linger: 10m, spares: ${SPARES} }` } as const;
-type Side = keyof typeof BOTH;
+interface Plan {
+  readonly rounds: number;
+  readonly loadRounds: number;
+  readonly turnsEach: number;
+}
 
-const PLANS: Readonly<Record<Size, { readonly rounds: number; readonly turnsEach: number }>> = {
-  full: { rounds: 15, turnsEach: 30 },
-  small: { rounds: 2, turnsEach: 4 },
+const PLANS: Readonly<Record<Size, Plan>> = {
+  full: { rounds: 15, loadRounds: 2, turnsEach: 20 },
+  small: { rounds: 2, loadRounds: 1, turnsEach: 4 },
 };
 
 /** Of one pattern, one figure for each round. */
@@ -69,13 +79,6 @@ interface Figures {
   readonly betweenBytes: number[];
 }
 
-interface UnderLoad {
-  readonly admitted: number;
-  readonly shed: number;
-  readonly failed: number;
-  readonly evicted: number;
-}
-
 export const patterns: Benchmark = {
   name: "patterns",
   summary: "memory between turns and time to first token of each hosting pattern",
@@ -83,12 +86,19 @@ export const patterns: Benchmark = {
   async run(report, signal, size) {
     using scratch = scratchDirectory();
     await using model = await startModel(scratch.path, SCRIPT);
-    const figures = await measurePatterns(scratch.path, model, PLANS[size].rounds, report, signal);
-    const load: Record<Side, UnderLoad> = {
-      plain: await loadFully("plain", scratch.path, model, PLANS[size].turnsEach, signal),
-      kept: await loadFully("kept", scratch.path, model, PLANS[size].turnsEach, signal),
-    };
-    report(`under full load: ${JSON.stringify(load)}`);
+    const plan = PLANS[size];
+    const figures = await measurePatterns(scratch.path, model, plan.rounds, report, signal);
+    const image = makeReplicaImage(join(scratch.path, "image"));
+    const load: Record<Side, UnderLoad> = { plain: NOTHING_YET, kept: NOTHING_YET };
+    for (let round = 0; round < plan.loadRounds; round += 1) {
+      for (const side of SIDES) {
+        const directory = join(scratch.path, `load-${side}-${round}`);
+        const { turnsEach } = plan;
+        const seen = await loadFully(side, { directory, image, model, turnsEach, signal });
+        report(`under full load, ${side}: ${JSON.stringify(seen)}`);
+        load[side] = added(load[side], seen);
+      }
+    }
     return {
       claims: claimsOf(figures, load),
       data: { figures, load },
@@ -110,7 +120,7 @@ async function measurePatterns(
       dataDirectory: join(directory, name),
       environment: model.environment,
     });
-  const { spare, ...others } = PATTERNS;
+  const { spare, "single-container": _, ...others } = PATTERNS;
   // Spares of one agent must not be counted, nor be started, between the turns of another.
   await using plain = await start("plain", others);
   await using ahead = await start("ahead", { spare });
@@ -120,7 +130,10 @@ async function measurePatterns(
   for (let round = -1; round < rounds; round += 1) {
     for (const name of NAMES) {
       signal.throwIfAborted();
-      const seen = await runPair(name, name === "spare" ? ahead : plain);
+      const seen =
+        name === "single-container"
+          ? await runAlone(directory, model, round)
+          : await runPair(name, name === "spare" ? ahead : plain);
       // The first round is for warming up.
       if (round < 0) continue;
       for (const key of Object.keys(seen) as (keyof Figures)[]) figures[name][key].push(seen[key]);
@@ -128,6 +141,22 @@ async function measurePatterns(
     report(`round ${round + 1} of ${rounds}`);
   }
   return figures;
+}
+
+/** A replica of its own, which ends with the session; between the turns all of it is the session's. */
+async function runAlone(
+  directory: string,
+  model: RunningModel,
+  round: number,
+): Promise<Readonly<Record<keyof Figures, number>>> {
+  const name = "single-container";
+  const agentFile = writeAgents(join(directory, `alone-${round}-agents`), {
+    [name]: PATTERNS[name],
+  });
+  const dataDirectory = join(directory, `alone-${round}`);
+  const { environment } = model;
+  await using server = await startServer({ agentFile, dataDirectory, environment });
+  return runPair(name, server);
 }
 
 /** Two turns of one session, which is then deleted. */
@@ -154,7 +183,8 @@ async function runPair(
   const first = await timeTurn(call);
   if (name === "warmed") await warm(server, sessionId);
   await delay(SETTLE_MS);
-  const betweenBytes = childrenOf(server.pid)
+  const alone = name === "single-container" ? [server.pid] : [];
+  const betweenBytes = [...alone, ...childrenOf(server.pid)]
     .map(privateBytes)
     .reduce((a, b) => a + b, 0);
   const next = await timeTurn(call);
@@ -197,49 +227,6 @@ async function sparesWait({ url }: RunningServer, count: number): Promise<void> 
   await delay(SETTLE_MS);
 }
 
-/** As many callers as turns fit, each with the next turn as soon as one has ended. */
-async function loadFully(
-  side: Side,
-  directory: string,
-  model: RunningModel,
-  turnsEach: number,
-  signal: AbortSignal,
-): Promise<UnderLoad> {
-  const name = `load-${side}`;
-  await using server = await startServer({
-    agentFile: writeAgents(join(directory, `${name}-agents`), { [side]: BOTH[side] }),
-    dataDirectory: join(directory, name),
-    environment: model.environment,
-    args: TIGHT,
-  });
-  if (side === "kept") await sparesWait(server, 1);
-  const outcomes: string[] = [];
-  const caller = async (of: number): Promise<void> => {
-    for (let turn = 0; turn < turnsEach; turn += 1) {
-      signal.throwIfAborted();
-      // Two turns to a session: half of them begin one, the others go on with it.
-      const threadId = `caller-${of}-${Math.floor(turn / 2)}`;
-      const call = { url: server.url, agentName: side, input: "Good morning", threadId };
-      outcomes.push((await askTurn(call)).outcome);
-    }
-  };
-  await Promise.all(Array.from({ length: CALLERS }, (_, of) => caller(of)));
-  const count = (outcome: string) => outcomes.filter((each) => each === outcome).length;
-  const [admitted, shed] = [count("completed"), count("shed")];
-  const evicted = await metricOf(server.url, /^plimsoll_agent_process_kept_ended.*"evicted"/u);
-  return { admitted, shed, failed: outcomes.length - admitted - shed, evicted };
-}
-
-/** A directory with an agent file for each name. */
-function writeAgents(directory: string, hostings: Readonly<Record<string, string>>): string {
-  mkdirSync(directory, { recursive: true });
-  for (const [name, hosting] of Object.entries(hostings)) {
-    const text = `name: ${name}\ninstructions: Be brief.\nhosting: ${hosting}\n`;
-    writeFileSync(join(directory, `${name}.yaml`), text);
-  }
-  return directory;
-}
-
 function claimsOf(
   figures: Readonly<Record<Pattern, Figures>>,
   load: Readonly<Record<Side, UnderLoad>>,
@@ -253,6 +240,7 @@ function claimsOf(
   return [
     atMost(`${next}: a process that lingers`, RESIDENT_LIMIT_RATIO, nextOf("linger"), ratio),
     atMost(`${next}: long-running`, RESIDENT_LIMIT_RATIO, nextOf("long-running"), ratio),
+    atMost(`${next}: single-container`, RESIDENT_LIMIT_RATIO, nextOf("single-container"), ratio),
     atMost(`${next}: a warmed session`, WARMED_LIMIT_RATIO, nextOf("warmed"), ratio),
     atMost(first, SPARE_LIMIT_RATIO, spare, ratio),
     atMost(
@@ -275,13 +263,12 @@ function sectionsOf(
       unit,
       of.map(([name, values]) => [name, summaryOf(values)] as const),
     );
-  const loadRow = (name: string, { admitted, shed, failed, evicted }: UnderLoad) =>
-    `| ${name} | ${admitted} | ${shed} | ${failed} | ${evicted} |`;
   return [
     "Two turns of a new session of each pattern in turn, on an idle server: `linger` is `hybrid` " +
       "with `linger`, `warmed` is `hybrid` where a client announces the next turn, " +
       `\`spare\` is \`hybrid\` with ${SPARES} spares, whose memory is counted ` +
-      "whole. Timed from the sending of the request to the first text; the model takes 1 ms of it.",
+      "whole; `single-container` has a server of its own, whose memory is counted, too, since it is " +
+      "there for this session alone. Timed from the sending of the request to the first text; the model takes 1 ms of it.",
     "## Time to first token of the first turn",
     table("ms", rows("firstMs", 1)),
     boxPlot("ms", rows("firstMs", 1)),
@@ -293,14 +280,6 @@ function sectionsOf(
     "## Private memory of the process in a turn",
     table("MiB", rows("activeBytes", MEBIBYTE)),
     "## Under full load",
-    `${CALLERS} callers where ${CALLERS} turns fit, each asking as soon as its last turn has ended; ` +
-      "half of the turns begin a session. What is kept fills the memory that is left, and goes " +
-      "when a turn needs it.",
-    [
-      "| | completed | shed | failed | evicted |",
-      "|---|---|---|---|---|",
-      loadRow("hybrid", load.plain),
-      loadRow("with `linger` and spares", load.kept),
-    ].join("\n"),
+    ...loadSection(load),
   ];
 }

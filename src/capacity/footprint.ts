@@ -37,6 +37,11 @@ export interface FootprintBookOptions {
    * that is not served; nothing is kept of it.
    */
   readonly versionOf: (agentName: string) => string | null;
+  /**
+   * Whether turns of it start programs. What a process held that only started says nothing of those:
+   * such an agent is taken for the prior until one of its turns was seen.
+   */
+  readonly startsPrograms?: (agentName: string) => boolean;
 }
 
 /** What is known of an agent, for people. */
@@ -71,11 +76,14 @@ export class FootprintBook {
   #startPeakBytes: number | null = null;
   /** Of an agent without any sample. */
   #unknown: FootprintModel;
+  /** Of one whose turns start programs. */
+  readonly #presumed: FootprintModel;
   #changes = 0;
 
   constructor(options: FootprintBookOptions) {
     this.#options = options;
     this.#unknown = this.#fit([]);
+    this.#presumed = this.#unknown;
   }
 
   /** Goes up whenever there is something new to keep. */
@@ -108,7 +116,8 @@ export class FootprintBook {
   }
 
   /**
-   * Takes in what a process held that was started and did nothing: a first idea of every agent.
+   * Takes in what a process held that was started and did nothing: a first idea of every agent
+   * whose turns are that process alone.
    */
   calibrate(bootPeakBytes: number): void {
     if (!(bootPeakBytes > 0 && Number.isFinite(bootPeakBytes))) return;
@@ -119,7 +128,7 @@ export class FootprintBook {
 
   describe(agentName: string): FootprintDescription {
     const model = this.#modelOf(agentName);
-    const presumed = this.#startPeakBytes === null ? "prior" : "calibrated";
+    const presumed = model === this.#presumed ? "prior" : "calibrated";
     return {
       source: model.samples > 0 ? "learned" : presumed,
       samples: model.samples,
@@ -163,7 +172,9 @@ export class FootprintBook {
   }
 
   #modelOf(agentName: string): FootprintModel {
-    return this.#known.get(agentName)?.model ?? this.#unknown;
+    const known = this.#known.get(agentName);
+    if (known !== undefined) return known.model;
+    return this.#options.startsPrograms?.(agentName) === true ? this.#presumed : this.#unknown;
   }
 
   #keep(agentName: string, samples: readonly FootprintSample[]): void {

@@ -106,8 +106,16 @@ function openFootprints({ config, agents, sdkVersion }: GateOptions): FootprintB
   const versions = new Map(
     agents.map((agent) => [agent.name, footprintVersion(agent, sdkVersion)]),
   );
+  const starting = new Set(agents.filter(startsPrograms).map(({ name }) => name));
   return new FootprintBook({
     priorBytes: config.capacity.turnReserveBytes,
     versionOf: (agentName) => versions.get(agentName) ?? null,
+    startsPrograms: (agentName) => starting.has(agentName),
   });
+}
+
+/** A shell runs what the model says; a server of MCP is there as long as the turn. */
+function startsPrograms({ tools }: AgentDefinition): boolean {
+  const hasProgram = Object.values(tools.mcp).some(({ type }) => type === "stdio");
+  return hasProgram || tools.builtin.includes("Bash");
 }

@@ -8,7 +8,11 @@ import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { replay, type TracedTurn } from "../../bench/footprint-replay.ts";
-import { FootprintBook, WINDOW_SAMPLES } from "../../src/capacity/footprint.ts";
+import {
+  FootprintBook,
+  type FootprintBookOptions,
+  WINDOW_SAMPLES,
+} from "../../src/capacity/footprint.ts";
 import {
   fitFootprint,
   type FootprintSample,
@@ -301,7 +305,7 @@ const versionOf = (agentName: string) => (agentName === "stranger" ? null : "v1"
 
 function bookWith(
   samples: readonly FootprintSample[],
-  options: { readonly versionOf?: (agentName: string) => string | null } = {},
+  options: Partial<FootprintBookOptions> = {},
 ): FootprintBook {
   const book = new FootprintBook({ priorBytes: PRIOR_BYTES, versionOf, ...options });
   for (const sample of samples) book.learn("a", sample);
@@ -326,6 +330,16 @@ describe("FootprintBook", () => {
     book.learn("a", sampleOf(120 * MiB));
     expect(book.describe("a")).toMatchObject({ source: "learned", samples: 1 });
     expect(book.describe("b")).toMatchObject({ source: "calibrated" });
+  });
+
+  it("takes an agent whose turns start programs for the prior until one was seen", () => {
+    const book = bookWith([], { startsPrograms: (name) => name === "a" });
+    book.calibrate(100 * MiB);
+    expect(book.describe("a")).toMatchObject({ source: "prior", baseBytes: PRIOR_BYTES });
+    expect(book.describe("b")).toMatchObject({ source: "calibrated", baseBytes: 260 * MiB });
+    book.learn("a", sampleOf(300 * MiB));
+    expect(book.describe("a")).toMatchObject({ source: "learned", samples: 1 });
+    expect(book.predict("a", 0)).toBeGreaterThanOrEqual(300 * MiB);
   });
 
   it("keeps agents apart, and sums what is set aside for turns of several", () => {
