@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 import { describe, expect, it } from "vitest";
 
+import { promqlProblem } from "../helpers/promql.ts";
 import { ATTRIBUTES, METRICS, type MetricSpec } from "../../src/telemetry/names.ts";
 
 const PAGE = new URL("../../docs/metrics.md", import.meta.url);
@@ -47,7 +48,38 @@ function withSection(page: string, name: string, body: string): string {
   return page.replace(section, (_all, begin: string, end: string) => begin + body + end);
 }
 
+/** What the page asks of Prometheus: one expression, or two, for each question. */
+function expressions(): readonly string[] {
+  const [, table = ""] = readFileSync(PAGE, "utf8").split("| question | expression |");
+  const rows = table.split("\n\n")[0]?.split("\n").slice(2) ?? [];
+  const spans = rows.flatMap((row) => [...row.matchAll(/`([^`]+)`/gu)]);
+  return spans.flatMap(([, text = ""]) => (/[ (]/u.test(text) ? [text] : []));
+}
+
+function seriesNames(): ReadonlySet<string> {
+  const names = Object.values(METRICS).flatMap((spec: MetricSpec) => {
+    const name = spec.name.replaceAll(".", "_");
+    if (spec.kind === "histogram") return ["_bucket", "_sum", "_count"].map((end) => name + end);
+    return [
+      spec.kind.endsWith("counter") && !spec.kind.includes("up_down") ? `${name}_total` : name,
+    ];
+  });
+  return new Set(names);
+}
+
 describe("docs/metrics.md", () => {
+  it("asks Prometheus for series that there are, in its language", () => {
+    const asked = expressions();
+    expect(asked.length).toBeGreaterThanOrEqual(12);
+    expect(asked.map(promqlProblem).filter((problem) => problem !== null)).toEqual([]);
+    const series = asked.flatMap(
+      (one) => one.match(/\b(?:plimsoll|gen_ai)_\w+(?=[{[ )]|$)/gu) ?? [],
+    );
+    const labels = asked.flatMap((one) => one.match(/\b\w+(?==)|(?<=by \()\w+/gu) ?? []);
+    const known = seriesNames();
+    expect(series.filter((name) => !known.has(name) && !labels.includes(name))).toEqual([]);
+  });
+
   it("has the tables of the code; UPDATE=1 writes them", () => {
     const page = readFileSync(PAGE, "utf8");
     const expected = withSection(

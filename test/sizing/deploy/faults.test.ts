@@ -88,6 +88,21 @@ const MISSHAPEN: readonly Fault[] = [
   ],
   ["a KEDA trigger without a threshold", KEDA, /threshold: .*/u, "", /threshold/u],
   ["a KEDA object with a field of the HPA", KEDA, "maxReplicaCount", "maxReplicas", /maxReplica/u],
+  ["a KEDA query that is no PromQL", KEDA, /query: sum\(/u, "query: sum((", /not PromQL/u],
+  [
+    "a query of Prometheus Adapter that is no PromQL",
+    "kubernetes/prometheus-adapter.yaml",
+    /metricsQuery: sum\(/u,
+    "metricsQuery: summ(",
+    /not PromQL/u,
+  ],
+  [
+    "a rule of Container Apps that is no PromQL",
+    APP,
+    /query: sum\(/u,
+    "query: sum[",
+    /not PromQL/u,
+  ],
   ["a KEDA fallback that does not work", KEDA, "AverageValue", "Value", /AverageValue/u],
   [
     "a Kustomization with a field that is not",

@@ -28,6 +28,7 @@ import { ServiceAccount } from "kubernetes-models/v1/ServiceAccount";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { type Model, validateAs } from "../../helpers/kubernetes-models.ts";
+import { promqlProblem } from "../../helpers/promql.ts";
 import { hasService } from "../../helpers/service.ts";
 
 const MODELS: readonly Model[] = [
@@ -42,6 +43,12 @@ const MODELS: readonly Model[] = [
 ];
 
 const seconds = z.int().min(0);
+
+/** By the parser of Prometheus itself. */
+const promql = z.string().superRefine((expression, check) => {
+  const problem = promqlProblem(expression);
+  if (problem !== null) check.addIssue(problem);
+});
 const scalingPolicies = z.strictObject({
   stabilizationWindowSeconds: seconds.max(3600),
   policies: z
@@ -83,7 +90,7 @@ const ScaledObject = z
             metricType: z.literal("AverageValue"),
             metadata: z.strictObject({
               serverAddress: z.url(),
-              query: z.string().min(1),
+              query: promql,
               threshold: z.string().regex(/^\d+(\.\d+)?$/u),
             }),
           }),
@@ -107,10 +114,10 @@ const AdapterValues = z.strictObject({
   rules: z.strictObject({
     external: z.array(
       z.strictObject({
-        seriesQuery: z.string(),
+        seriesQuery: promql,
         resources: z.strictObject({ namespaced: z.boolean() }),
         name: z.strictObject({ as: z.string().regex(/^[a-z_]+$/u) }),
-        metricsQuery: z.string(),
+        metricsQuery: promql,
       }),
     ),
   }),
@@ -182,7 +189,7 @@ const ContainerAppFile = z.strictObject({
                 name: z.string(),
                 custom: z.strictObject({
                   type: z.string(),
-                  metadata: z.record(z.string(), z.string()),
+                  metadata: z.looseObject({ query: promql }).catchall(z.string()),
                 }),
               }),
             )
