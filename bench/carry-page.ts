@@ -215,8 +215,9 @@ function countsOf(counts: Readonly<Record<string, number>>): string {
 }
 
 function trafficPart(all: readonly Carried[]): string[] {
-  const rows = all.map(({ limit, formula, measured }) => {
+  const rows = all.map(({ limit, formula, measured, physical }) => {
     const of = ({ held }: Run) => trafficAt(held.median, SHED_RATIO);
+    const most = trafficAt(physical, SHED_RATIO) / of(formula);
     return [
       `${limit.limitBytes / GIB} GiB`,
       String(formula.held.median),
@@ -224,12 +225,17 @@ function trafficPart(all: readonly Carried[]): string[] {
       String(measured.held.median),
       of(measured).toFixed(2),
       (of(measured) / of(formula)).toFixed(1),
+      most.toFixed(1),
     ];
   });
   return [
     "## What it is worth",
     "Traffic, in turns that would run at once if none were shed, of which 1 % is shed (Erlang's " +
-      "loss formula, for turns that come independently of each other):",
-    table(["", "formula", "traffic", "measured", "traffic", "times"], rows),
+      "loss formula, for turns that come independently of each other). Where the physical limit of the " +
+      "machine itself is not worth ten times the formula, ten times are not claimed.",
+    table(
+      ["", "formula", "traffic", "measured", "traffic", "times", "at the physical limit"],
+      rows,
+    ),
   ];
 }

@@ -224,7 +224,7 @@ function claimsOf(all: readonly Carried[], size: Size): Claim[] {
         times,
       ),
       again,
-      ...(limit.limitBytes === 2 * GIB ? [trafficClaim(name, held, formula.held.median)] : []),
+      ...trafficClaim(name, held, formula.held.median, physical),
     ];
   });
 }
@@ -242,8 +242,13 @@ function orCpuBinds(promised: Claim, { sheds }: Run): Claim {
   };
 }
 
-function trafficClaim(name: string, held: number, formula: number): Claim {
-  const ratio = trafficAt(held, SHED_RATIO) / trafficAt(formula, SHED_RATIO);
+/** Promised of the traffic that the formula carries. */
+const TRAFFIC_TIMES = 10;
+
+/** Where the machine could carry that much at all: see the page for where it could not. */
+function trafficClaim(name: string, held: number, formula: number, physical: number): Claim[] {
+  const times = (turns: number) => trafficAt(turns, SHED_RATIO) / trafficAt(formula, SHED_RATIO);
+  if (times(physical) < TRAFFIC_TIMES) return [];
   const claim = `${name}: traffic at 1 % shed, ${held} turns against the formula's ${formula}`;
-  return atLeast(claim, 10, ratio, (value) => `${value.toFixed(1)} times`);
+  return [atLeast(claim, TRAFFIC_TIMES, times(held), (value) => `${value.toFixed(1)} times`)];
 }
