@@ -264,8 +264,9 @@ function outcomeOf(outcomes: readonly Outcome[], plan: Plan): BenchmarkOutcome {
         "code 137 is the kernel's SIGKILL. Killed are processes that the kernel ended for memory; " +
         "lost are turns that were admitted and did not complete. Tools ended are commands that the " +
         "guard ended, whose turns went on. Where nothing is learned, a turn of the second burst is " +
-        "predicted what a process holds that was started and did nothing: more of them are " +
-        "admitted than fit with their commands, and the guard makes up for it.",
+        "taken for 500 MiB, as its agent runs commands; learned is what the few turns of the replay " +
+        "before have taught, whose largest is predicted, with a margin and a pool for what they may " +
+        "differ.",
       "## Side by side",
       `Medians of ${plan.rounds} rounds, both bursts together; the worst round in brackets where ` +
         "it differs.",
