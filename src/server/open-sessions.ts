@@ -22,6 +22,9 @@ import type { Telemetry } from "../telemetry/start.ts";
 import { SharedSweeper } from "./shared-sweeper.ts";
 import { tellSweep, tellTrouble } from "./tell-sweep.ts";
 
+/** Sessions that are deleted at a time from a store, which has ten calls of it for each. */
+const STORED_AT_ONCE = 16;
+
 export interface OpenSessionsOptions {
   readonly config: Pick<Config, "sessions" | "retention">;
   readonly data: Pick<DataDirectory, "path" | "serverId">;
@@ -35,6 +38,8 @@ export interface OpenSessionsOptions {
 
 export interface Sweeper extends AsyncDisposable {
   sweep(nowMs: number, options?: SweepOptions): Promise<Sweep>;
+  /** Of what is on the disk of this replica, where too little of that is free; null where it is not. */
+  makeRoom(nowMs: number, options?: SweepOptions): Promise<Sweep | null>;
 }
 
 /** Disposing ends a sweep that is under way, and leaves the store. */
@@ -92,6 +97,7 @@ async function openShared(
       sessions,
       limits,
       directory: null,
+      deletedAtOnce: STORED_AT_ONCE,
       onSwept: (sweep) => tellSweep(sweep, telemetry),
     }),
     copies: copySweeper(sessions, options),

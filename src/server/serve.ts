@@ -108,7 +108,8 @@ async function serveEngine(
   const containment = engine.containment.text;
   const killNow = () => processes.killAllNow();
   const { sweepIntervalMs: intervalMs } = config.retention;
-  await using _swept = single === null ? keepSwept({ sweeper, intervalMs, telemetry }) : null;
+  const cpus = () => engine.capacity.cpu.limit.cpus;
+  await using _swept = single === null ? keepSwept({ sweeper, intervalMs, telemetry, cpus }) : null;
   onListening({ url, memoryLimit, gate, containment, ready, killNow, log });
 
   await aborted(ended);

@@ -67,6 +67,11 @@ export class SharedSweeper implements AsyncDisposable {
     return { ...swept, failed: swept.failed + failed, missingBytes };
   }
 
+  /** Of copies alone: what others have in the store takes nothing of this disk. As `sweep`. */
+  async makeRoom(nowMs: number, how: SweepOptions = {}): Promise<Sweep | null> {
+    return this.#options.copies.makeRoom(nowMs, how);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const { stored, copies } = this.#options;
     this.#stop.abort();

@@ -247,7 +247,7 @@ export class FileSessions implements Sessions {
     using _lock = this.#locks.lock(own);
     return storing("delete the session", async () => {
       mustNotBeOnHold(await holdOf(this.#data, own, nowMs));
-      return this.#removal.remove(own, nowMs);
+      return this.#removal.weighAndRemove(own, nowMs);
     });
   }
 

@@ -11,7 +11,14 @@ import { hasCode } from "../lib/errors.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Pace } from "../lib/pacer.ts";
 import { namesBelow } from "./stored-list.ts";
-import { DELETING, GONE, goneNameOf, type GoneSession, parseGoneName } from "./stores/names.ts";
+import {
+  DELETING,
+  GONE,
+  goneNameOf,
+  type GoneSession,
+  parseGoneName,
+  prefixOf,
+} from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import { deleted, isThere, type SessionHead, taken } from "./stores/session-head.ts";
 import type { KnownHead, SessionLog } from "./stores/session-log.ts";
@@ -21,7 +28,13 @@ import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 const DELETION_TIME_MS = 10 * 60 * 1000;
 /** The same of a copy of one session to the store. */
 const COPY_TIME_MS = 24 * 60 * 60 * 1000;
-const FORGOTTEN_AT_ONCE = 16;
+/** Each has several calls of the store, one after the other. */
+const SESSIONS_AT_ONCE = 16;
+
+interface NamedSession {
+  readonly name: string;
+  readonly session: GoneSession;
+}
 
 export interface GoneParts {
   readonly store: ObjectStore;
@@ -39,11 +52,11 @@ export async function finishDeletions(
   pace: Pace,
 ): Promise<void> {
   const untilMs = nowMs - DELETION_TIME_MS;
-  for await (const { name, session } of namesUntil(store, DELETING, untilMs, pace)) {
+  const finish = async ({ name, session }: NamedSession): Promise<void> => {
     let known = await knownOf(log, session);
-    if (known === "newer") continue;
+    if (known === "newer") return;
     if (known !== null && wasNeverBegun(known.head)) {
-      if (session.atMs > nowMs - COPY_TIME_MS) continue;
+      if (session.atMs > nowMs - COPY_TIME_MS) return;
       await store.put(goneNameOf(session, nowMs), Buffer.alloc(0), "any");
       // A copy that is at it after all finds it deleted, and says so.
       const end = (now: SessionHead) => (wasNeverBegun(now) ? deletedAt(now, nowMs) : now);
@@ -51,6 +64,9 @@ export async function finishDeletions(
     }
     if (known?.head.deletedAtMs !== undefined) await log.clear(session);
     await store.delete([name]);
+  };
+  for await (const due of namesUntil(store, DELETING, untilMs, pace)) {
+    await Promise.all(due.map(finish));
   }
 }
 
@@ -67,9 +83,10 @@ function deletedAt(head: SessionHead, nowMs: number): SessionHead {
 export async function forgetOld(parts: GoneParts, nowMs: number, pace: Pace): Promise<void> {
   const untilMs = nowMs - TOMBSTONE_AGE_MS;
   let some = new Forgetting(parts);
-  for await (const { name, session } of namesUntil(parts.store, GONE, untilMs, pace)) {
-    await some.add(name, session, untilMs);
-    if (some.size < FORGOTTEN_AT_ONCE) continue;
+  for await (const due of namesUntil(parts.store, GONE, untilMs, pace)) {
+    const forgetting = some;
+    await Promise.all(due.map(({ name, session }) => forgetting.add(name, session, untilMs)));
+    if (some.size < SESSIONS_AT_ONCE) continue;
     await some.end();
     some = new Forgetting(parts);
   }
@@ -141,21 +158,41 @@ function unlessBusy(thrown: unknown): { readonly head: null } {
   throw thrown;
 }
 
-/** Names up to that time; they are in the order of time, so that later ones are not even listed. */
+/**
+ * Names up to that time, some at a time, each session but once in each; they are in the order of time,
+ * so that later ones are not even listed.
+ */
 async function* namesUntil(
   store: ObjectStore,
   prefix: string,
   untilMs: number,
   { pacer, signal }: Pace,
-): AsyncGenerator<{ readonly name: string; readonly session: GoneSession }> {
+): AsyncGenerator<readonly NamedSession[]> {
   if (signal.aborted) return;
+  // The first alone, then twice as many as before: one that is slow holds up nobody who stops it.
+  let atOnce = 1;
+  let due = new Map<string, NamedSession>();
+  for await (const { name, session } of namedBelow(store, prefix)) {
+    if (signal.aborted) return;
+    if (session.atMs > untilMs) break;
+    const key = prefixOf(session);
+    if (due.size === atOnce || due.has(key)) {
+      yield [...due.values()];
+      await pacer.pause(signal);
+      if (signal.aborted) return;
+      atOnce = Math.min(atOnce * 2, SESSIONS_AT_ONCE);
+      due = new Map();
+    }
+    due.set(key, { name, session });
+  }
+  if (due.size > 0 && !signal.aborted) yield [...due.values()];
+}
+
+async function* namedBelow(store: ObjectStore, prefix: string): AsyncGenerator<NamedSession> {
   for await (const names of namesBelow(store, prefix)) {
     for (const name of names) {
       const session = parseGoneName(name);
-      if (session === undefined) continue;
-      if (signal.aborted || session.atMs > untilMs) return;
-      yield { name, session };
-      await pacer.pause(signal);
+      if (session !== undefined) yield { name, session };
     }
   }
 }

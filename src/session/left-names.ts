@@ -17,6 +17,7 @@ import type { SessionLog } from "./stores/session-log.ts";
 const WRITE_TIME_MS = 60 * 60 * 1000;
 /** The next sweep meets the others. */
 const MAX_NAMES = 10_000;
+const NAMES_AT_ONCE = 16;
 
 export class LeftNames {
   readonly #store: ObjectStore;
@@ -35,12 +36,18 @@ export class LeftNames {
 
   /** @throws {AppError} `store_unavailable` */
   async remove(nowMs: number, { pacer, signal }: Pace): Promise<void> {
-    for (const name of this.#names) {
-      if (signal.aborted) return;
+    const names = [...this.#names];
+    for (let first = 0; first < names.length; first += NAMES_AT_ONCE) {
       await pacer.pause(signal);
-      if (await this.#isLeft(name, nowMs - WRITE_TIME_MS)) await this.#store.delete([name]);
-      this.#names.delete(name);
+      if (signal.aborted) return;
+      const some = names.slice(first, first + NAMES_AT_ONCE);
+      await Promise.all(some.map((name) => this.#removeIfLeft(name, nowMs)));
     }
+  }
+
+  async #removeIfLeft(name: string, nowMs: number): Promise<void> {
+    if (await this.#isLeft(name, nowMs - WRITE_TIME_MS)) await this.#store.delete([name]);
+    this.#names.delete(name);
   }
 
   async #isLeft(name: string, untilMs: number): Promise<boolean> {

@@ -152,20 +152,22 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   async dropDeleted(nowMs: number, { pacer, signal }: Pace): Promise<number> {
     let dropped = 0;
     for await (const some of this.look(false)) {
-      for (const seen of some) {
-        await pacer.pause(signal);
-        if (signal.aborted) return dropped;
-        if (seen === "unreadable" || seen.isBusy) continue;
-        const stored = await this.#storedOf(seen);
-        // If the store cannot say, the copy may be worth a rescue.
-        if (stored === "unknown") continue;
-        const work = isOf(stored, seen)
-          ? this.#learn(seen, stored)
-          : this.deleteUnused(seen, nowMs);
-        if (await work.catch(falseIfInUse)) dropped += 1;
-      }
+      await pacer.pause(signal);
+      if (signal.aborted) return dropped;
+      const copies = some.filter((each) => each !== "unreadable");
+      const wereDropped = await Promise.all(copies.map((each) => this.#isDropped(each, nowMs)));
+      dropped += wereDropped.filter(Boolean).length;
     }
     return dropped;
+  }
+
+  async #isDropped(seen: StoredSession, nowMs: number): Promise<boolean> {
+    if (seen.isBusy) return false;
+    const stored = await this.#storedOf(seen);
+    // If the store cannot say, the copy may be worth a rescue.
+    if (stored === "unknown") return false;
+    const work = isOf(stored, seen) ? this.#learn(seen, stored) : this.deleteUnused(seen, nowMs);
+    return work.catch(falseIfInUse);
   }
 
   /** Unknown where the store knows nothing of it, or nothing that can be read. */

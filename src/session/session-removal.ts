@@ -36,8 +36,21 @@ export class SessionRemoval {
     this.#options = options;
   }
 
-  /** Takes a session away that is there, and whose lock is held. @returns What it took. */
-  async remove(own: SessionRef, nowMs: number): Promise<TreeSize> {
+  /** Takes a session away that is there, and whose lock is held. */
+  async remove(own: SessionRef, nowMs: number): Promise<void> {
+    await this.#discard(own, await this.#takeAway(own, nowMs));
+  }
+
+  /** The same. @returns What it took: to weigh it costs as much as to remove it. */
+  async weighAndRemove(own: SessionRef, nowMs: number): Promise<TreeSize> {
+    const trash = await this.#takeAway(own, nowMs);
+    const removed = await treeSizeOf(trash);
+    await this.#discard(own, trash);
+    return removed;
+  }
+
+  /** @returns Where it lies from then on. */
+  async #takeAway(own: SessionRef, nowMs: number): Promise<string> {
     const { dataDirectory, counts, order, beforeDelete, single } = this.#options;
     const paths = sessionPathsOf(dataDirectory, own);
     await beforeDelete(own);
@@ -50,11 +63,13 @@ export class SessionRemoval {
     order.removed(own.tenant, own.sessionId);
     single?.deleted();
     await counts.giveBack(own.tenant);
-    const removed = await treeSizeOf(trash);
-    // It is gone as a session. What of it cannot be removed is tried again at the next start.
+    return trash;
+  }
+
+  /** It is gone as a session. What of it cannot be removed is tried again at the next start. */
+  async #discard(own: SessionRef, trash: string): Promise<void> {
     await removeTree(trash).catch(() => {});
-    await removeTree(paths.tmp).catch(() => {});
-    return removed;
+    await removeTree(sessionPathsOf(this.#options.dataDirectory, own).tmp).catch(() => {});
   }
 
   /** Moves a session that must not be deleted out of the way of another one of its thread. */

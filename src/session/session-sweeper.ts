@@ -1,6 +1,7 @@
 /**
- * Deletes the sessions that have to go, by the limits of `retention.ts`: one after the other, and
- * beside a server with pauses, so that turns hardly feel it.
+ * Deletes the sessions that have to go, by the limits of `retention.ts`: a few at a time, and beside
+ * a server with pauses, so that turns hardly feel it; with fewer of them while too little of the disk
+ * is free.
  *
  * @module
  */
@@ -26,6 +27,8 @@ export interface SweeperOptions {
   readonly limits: RetentionLimits;
   /** The directory whose file system `keepFree` is about; null where sessions are on none. */
   readonly directory: string | null;
+  /** The most that are deleted at a time; {@link FILES_AT_ONCE} without it. */
+  readonly deletedAtOnce?: number;
   /** Told once of each sweep that was no dry run, however many have asked for it. */
   readonly onSwept?: (sweep: Sweep) => void;
 }
@@ -72,8 +75,8 @@ export interface SweepOptions {
   /** Says what would go, and deletes nothing. */
   readonly isDryRun?: boolean;
   /**
-   * The most of the time that the sweep works, up to 1, which it is without it. Measured: turns on
-   * two busy cores take half as long again beside one without pauses (see docs/benchmarks.md).
+   * The most of one core that the sweep takes, up to 1, which it is without it: then there are no
+   * pauses. Measured: turns on two busy cores take half as long again beside such a one.
    */
   readonly loadRatio?: number;
   /** Ends the sweep between two steps; what was deleted by then is told all the same. */
@@ -99,11 +102,18 @@ interface Deleting {
   readonly signal: AbortSignal;
 }
 
+/** So many are deleted at a time, each of which takes a dozen waits for one of the few threads. */
+const FILES_AT_ONCE = 4;
+/** While too little of the disk is free: turns feel it, and would fail altogether without. */
+const URGENT_LOAD_RATIO = 0.5;
+
 interface Tally {
   readonly swept: SweptSession[];
   skipped: number;
   failed: number;
 }
+
+type Outcome = "deleted" | "skipped" | "failed";
 
 /** Disposing ends a sweep that is under way, between two of its steps. */
 export class SessionSweeper implements AsyncDisposable {
@@ -128,6 +138,18 @@ export class SessionSweeper implements AsyncDisposable {
     this.#running?.pacer.atLeast(loadRatio);
     this.#running ??= this.#start(nowMs, options, new Pacer(loadRatio));
     return this.#running.sweep;
+  }
+
+  /**
+   * A sweep at once where less of the disk is free than `keepFree` asks for; null where enough is.
+   *
+   * @throws {AppError} As {@link sweep}.
+   */
+  async makeRoom(nowMs: number, options: SweepOptions = {}): Promise<Sweep | null> {
+    const { directory, limits } = this.#options;
+    if (limits.keepFreeBytes === null) return null;
+    const freeBytes = await freeBytesOf(directory);
+    return missesFree(freeBytes, limits) > 0 ? this.sweep(nowMs, options) : null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -168,9 +190,12 @@ export class SessionSweeper implements AsyncDisposable {
   async #plan(nowMs: number, pacer: Pacer, signal: AbortSignal): Promise<Look> {
     const { directory, limits } = this.#options;
     const beganAtMs = monotonicMs();
+    hurryIf(missesFree(await freeBytesOf(directory), limits) > 0, pacer);
     const found = await storing("look at the sessions", () => this.#look(pacer, signal));
     const freeBytes = await freeBytesOf(directory);
     const plan = planSweep(found.stored, limits, { nowMs, freeBytes });
+    // Where others fill the disk, no hurry helps.
+    hurryIf(missesFree(freeBytes, limits) > 0 && plan.missingBytes === 0, pacer);
     const endedAtMs = monotonicMs();
     return { ...found, plan, staleAtMs: endedAtMs + (endedAtMs - beganAtMs) };
   }
@@ -220,33 +245,47 @@ export class SessionSweeper implements AsyncDisposable {
     return { plan: look.plan, ...tally };
   }
 
-  /** At least one. @returns Those that it has not come to by the time that the look is too old. */
+  /**
+   * At least one: the first alone, as nobody knows how long it takes here, and then twice as many at a
+   * time as before, until they are as many as there may be.
+   *
+   * @returns Those that it has not come to by the time that the look is too old.
+   */
   async #deleteThese(
     expired: readonly Expired[],
     staleAtMs: number,
     tally: Tally,
     { nowMs, pacer, signal }: Deleting,
   ): Promise<readonly Expired[]> {
-    for (const [at, each] of expired.entries()) {
+    const { deletedAtOnce = FILES_AT_ONCE } = this.#options;
+    let atOnce = 1;
+    for (let first = 0; first < expired.length;) {
       await pacer.pause(signal);
       if (signal.aborted) return [];
-      if (at > 0 && isSurplus(each) && monotonicMs() > staleAtMs) return expired.slice(at);
-      // Others may have made room since.
-      if (each.reason === "disk" && (await this.#isFreeEnough())) continue;
-      const outcome = await this.#delete(each, nowMs);
-      if (outcome === "deleted") tally.swept.push(told(each));
-      else tally[outcome] += 1;
+      const next = expired.slice(first, first + atOnce);
+      const isStale = first > 0 && monotonicMs() > staleAtMs;
+      if (isStale && next.some(isSurplus)) return expired.slice(first);
+      const due = next.every(({ reason }) => reason !== "disk")
+        ? next
+        : await this.#stillDue(next, pacer);
+      const outcomes = await Promise.all(due.map((each) => this.#delete(each, nowMs)));
+      for (const [at, each] of due.entries()) count(tally, each, outcomes[at] ?? "failed");
+      first += next.length;
+      atOnce = Math.min(atOnce * 2, deletedAtOnce);
     }
     return [];
   }
 
-  async #isFreeEnough(): Promise<boolean> {
+  /** Without those that may stay on the disk: others may have made room since. */
+  async #stillDue(expired: readonly Expired[], pacer: Pacer): Promise<readonly Expired[]> {
     const { directory, limits } = this.#options;
-    return hasFree(await freeBytesOf(directory), limits);
+    const missingBytes = missesFree(await freeBytesOf(directory), limits);
+    hurryIf(missingBytes > 0, pacer);
+    return dueFor(expired, missingBytes);
   }
 
   /** It may have had a turn since it was looked at, or be gone. */
-  async #delete({ session }: Expired, nowMs: number): Promise<"deleted" | "skipped" | "failed"> {
+  async #delete({ session }: Expired, nowMs: number): Promise<Outcome> {
     try {
       return (await this.#options.sessions.deleteUnused(session, nowMs)) ? "deleted" : "skipped";
     } catch (thrown) {
@@ -258,6 +297,11 @@ export class SessionSweeper implements AsyncDisposable {
 /** Of a limit that may hold by now, as others have gone; `disk` is looked at each time. */
 function isSurplus({ reason }: Expired): boolean {
   return reason === "tenant_sessions" || reason === "tenant_bytes" || reason === "total_bytes";
+}
+
+function count(tally: Tally, expired: Expired, outcome: Outcome): void {
+  if (outcome === "deleted") tally.swept.push(told(expired));
+  else tally[outcome] += 1;
 }
 
 function isInUse(thrown: unknown): boolean {
@@ -273,8 +317,24 @@ function hasLimitOfBytes({ bytesPerTenant, maxBytes, keepFreeBytes }: RetentionL
   return bytesPerTenant !== null || maxBytes !== null || keepFreeBytes !== null;
 }
 
-function hasFree(freeBytes: number | null, { keepFreeBytes }: RetentionLimits): boolean {
-  return freeBytes !== null && keepFreeBytes !== null && freeBytes >= keepFreeBytes;
+/** By how much `keepFree` is missed; 0 where that cannot be told. */
+function missesFree(freeBytes: number | null, { keepFreeBytes }: RetentionLimits): number {
+  if (freeBytes === null || keepFreeBytes === null) return 0;
+  return Math.max(0, keepFreeBytes - freeBytes);
+}
+
+function hurryIf(isUrgent: boolean, pacer: Pacer): void {
+  pacer.hurry(isUrgent ? URGENT_LOAD_RATIO : 0);
+}
+
+/** Of some that go together, those without which so many bytes would not become free. */
+function dueFor(expired: readonly Expired[], missingBytes: number): readonly Expired[] {
+  let leftBytes = missingBytes;
+  return expired.filter(({ session, reason }) => {
+    const isDue = reason !== "disk" || leftBytes > 0;
+    if (isDue) leftBytes -= session.bytes;
+    return isDue;
+  });
 }
 
 function told({ session, reason }: Expired): SweptSession {

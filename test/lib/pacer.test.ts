@@ -1,9 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { Pacer } from "../../src/lib/pacer.ts";
+import { Pacer, restAfter } from "../../src/lib/pacer.ts";
 
+/** So much CPU, however long others have the core meanwhile. */
 function work(ms: number): void {
-  const untilMs = performance.now() + ms;
-  while (performance.now() < untilMs);
+  const before = process.cpuUsage();
+  for (let usedMs = 0; usedMs < ms;) {
+    const { user, system } = process.cpuUsage(before);
+    usedMs = (user + system) / 1_000;
+  }
 }
 
 async function timeOf(job: () => Promise<void>): Promise<number> {
@@ -41,6 +45,35 @@ describe("Pacer", () => {
     expect(restMs).toBeLessThan(150);
     expect(await leastTimeOf(() => new Pacer(0.001).pause())).toBeLessThan(100);
   });
+
+  it("rests for the CPU that was used, and not for a core that was waited for", () => {
+    // Alone on its core, and beside others that have it for nine tenths of the time.
+    expect(restAfter({ elapsedMs: 10, cpuMs: 10 }, 0.05)).toBe(190);
+    expect(restAfter({ elapsedMs: 100, cpuMs: 10 }, 0.05)).toBe(300);
+    expect(restAfter({ elapsedMs: 100, cpuMs: 10 }, 0.5)).toBe(100);
+    // Several threads at work at once.
+    expect(restAfter({ elapsedMs: 10, cpuMs: 20 }, 0.25)).toBe(70);
+    expect(restAfter({ elapsedMs: 10, cpuMs: 20 }, 1)).toBe(0);
+  });
+
+  it("rests for a while also where the job does nothing but wait", () => {
+    expect(restAfter({ elapsedMs: 100, cpuMs: 0 }, 0.05)).toBe(300);
+    expect(restAfter({ elapsedMs: 100, cpuMs: 0 }, 0.5)).toBe(100);
+    expect(restAfter({ elapsedMs: 600_000, cpuMs: 0 }, 0.05)).toBe(2_000);
+  });
+
+  it("hurries for as long as it is told to", async () => {
+    const pacer = new Pacer(0.0001);
+    pacer.hurry(1);
+    const restMs = await leastTimeOf(async () => {
+      work(20);
+      await pacer.pause();
+    });
+    expect(restMs).toBeLessThan(1_000);
+    pacer.hurry(0);
+    work(20);
+    expect(await timeOf(() => pacer.pause())).toBeGreaterThan(1_900);
+  }, 20_000);
 
   it("ends its rest when the signal aborts", async () => {
     const [stays, leaves] = [new Pacer(0.0001), new Pacer(0.0001)];
