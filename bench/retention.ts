@@ -1,31 +1,53 @@
 /**
- * What a sweep does to 10,000 sessions, and to the turns that run meanwhile.
+ * What sweeps do to 10,000 sessions by each limit of `retention`, how long they take, and what the turns
+ * feel that run meanwhile.
  *
  * @module
  */
 
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { makeSessions, realTranscript } from "./made-sessions.ts";
-import { summaryTable, table } from "./page.ts";
-import { scratchDirectory, startModel, startServer, type RunningServer } from "./processes.ts";
-import { atMost, type Benchmark, type Claim } from "./result.ts";
-import { median, summaryOf } from "./statistics.ts";
-import { askTurn } from "./turn-client.ts";
+import { copyToStore, realTranscript } from "./made-sessions.ts";
+import { startModel, startServer, scratchDirectory, type RunningModel } from "./processes.ts";
+import type { Benchmark, Size } from "./result.ts";
+import {
+  type RoundName,
+  limitsOf,
+  type Limit,
+  LOAD_TENANT,
+  type Swept,
+} from "./retention-limits.ts";
+import { BUSY_INPUT, KEYS, startLoad, type SweepTimes, watchSweep } from "./retention-load.ts";
+import { describeRound, outcomeOf } from "./retention-page.ts";
+import {
+  countOf,
+  isThere,
+  leavingsIn,
+  type MadeSession,
+  makeWorld,
+  mountDisk,
+  putOnHold,
+  TENANTS,
+  unmountDisk,
+} from "./retention-world.ts";
+import { hasStore, startStore } from "./session-stores.ts";
 
-const SESSIONS = 10_000;
-const ROUNDS = 2;
-const SWEPT_A_ROUND = 500;
-/** So many turns run all the time. */
-const TURNS_AT_ONCE = 2;
-/** A server sweeps by itself so long after its start; what runs before is compared with. */
-const FIRST_SWEEP_MS = 60_000;
-const WARM_UP_MS = 10_000;
-/** Beside every sweep one runs in a session that would have to go before all others. */
-const BUSY_INPUT = "slowly";
-const SLOWDOWN_LIMIT_RATIO = 0.05;
-const DAY_MS = 86_400_000;
+export interface Scale {
+  /** There in each round before its sweep, at least. */
+  readonly sessions: number;
+  /** So many go in a round. */
+  readonly cohortSize: number;
+  readonly onHold: number;
+  /** A server sweeps by itself so long after its start; null: it is asked to, at once. */
+  readonly firstSweepMs: number | null;
+}
+
+const SCALES: Readonly<Record<Size, Scale>> = {
+  full: { sessions: 10_000, cohortSize: 1_000, onHold: 20, firstSweepMs: 60_000 },
+  small: { sessions: 200, cohortSize: 50, onHold: 5, firstSweepMs: null },
+};
+const ROUNDS: readonly RoundName[] = ["time", "number", "bytes", "disk"];
 
 const AGENT = `
 name: hello
@@ -43,240 +65,183 @@ const SCRIPT = {
   ],
 };
 
-interface Round {
-  /** Sessions there may be after it, of those that were made. */
-  readonly most: number;
-  readonly left: number;
+/** Of one limit in one round. */
+export interface Judged extends Pick<Limit, "name" | "setting"> {
+  readonly isReached: boolean;
+  readonly needless: number;
+  readonly deleted: number;
+}
+
+export interface RoundResult extends SweepTimes {
+  readonly name: RoundName | "redis";
+  readonly limits: readonly Judged[];
+  readonly seen: number;
   readonly deleted: number;
   readonly freedMib: number;
-  readonly sweepMs: number;
-  /** From the request of a turn to its end. */
-  readonly quietMs: readonly number[];
-  readonly sweptMs: readonly number[];
-  readonly busyOutcome: string;
-  readonly busyIsThere: boolean;
+  /** In a turn or on hold, and gone, or kept from its end. */
+  readonly touched: number;
+}
+
+interface Place {
+  readonly scratch: string;
+  readonly model: RunningModel;
+  readonly scale: Scale;
+  readonly report: (line: string) => void;
+  readonly signal: AbortSignal;
 }
 
 export const retention: Benchmark = {
   name: "retention",
-  summary: "a sweep of 10,000 sessions: whether it keeps the limits, and what turns feel of it",
-  async run(report, signal) {
+  summary:
+    "sweeps of 10,000 sessions by each limit: whether they keep it, how fast, and what turns feel",
+  hasSmall: true,
+  async run(report, signal, size) {
     using scratch = scratchDirectory();
     await using model = await startModel(scratch.path, SCRIPT);
-    const agentFile = join(scratch.path, "agent.yaml");
-    writeFileSync(agentFile, AGENT);
-    const few = join(scratch.path, "few");
-    const dataDirectory = join(scratch.path, "many");
-    const logFile = join(scratch.path, "server.log");
-    const start = (directory: string, most: number) =>
-      startServer({
-        agentFile,
-        dataDirectory: directory,
-        environment: model.environment,
-        args: ["--set", `retention.sessionsPerTenant=${most}`],
-        logFile,
-      });
-    const transcript = await realTranscript(await start(few, SESSIONS), few);
-    report(`making ${SESSIONS} sessions`);
-    const beganAtMs = Date.now() - 30 * DAY_MS;
-    const lastTurnAtMs = (index: number) => beganAtMs + index * 1_000;
-    await makeSessions({ dataDirectory, count: SESSIONS, transcript, lastTurnAtMs }, signal);
-
-    const rounds: Round[] = [];
-    for (let round = 1; round <= ROUNDS; round += 1) {
-      signal.throwIfAborted();
-      const most = SESSIONS - round * SWEPT_A_ROUND;
-      await using server = await start(dataDirectory, most);
-      rounds.push(await runRound(server, { dataDirectory, logFile, most, round }));
-      report(`  ${describe(rounds.at(-1))}`);
+    writeFileSync(join(scratch.path, "agent.yaml"), AGENT);
+    writeFileSync(join(scratch.path, "plimsoll.yaml"), serverFile());
+    const scale = SCALES[size];
+    const disk = join(scratch.path, "disk");
+    const most = scale.sessions + scale.cohortSize * ROUNDS.length;
+    const isMounted = mountDisk(join(scratch.path, "disk.img"), disk, most);
+    try {
+      const place = { scratch: scratch.path, model, scale, report, signal };
+      const rounds = isMounted ? ROUNDS : ROUNDS.filter((name) => name !== "disk");
+      return outcomeOf(await runRounds(place, join(disk, "d"), rounds), scale, isMounted);
+    } finally {
+      if (isMounted) unmountDisk(disk);
     }
-    return outcomeOf(rounds, transcript.text.length);
   },
 };
 
-interface RoundOrder {
-  readonly dataDirectory: string;
-  readonly logFile: string;
-  readonly most: number;
-  /** From 1 on. */
-  readonly round: number;
-}
-
-async function runRound(server: RunningServer, order: RoundOrder): Promise<Round> {
-  const { dataDirectory, logFile, most, round } = order;
-  const beganAtMs = performance.now();
-  const threadId = `busy-${most}`;
-  const { sessionId } = await turn(server, { threadId, input: "Good morning" });
-  makeOld(dataDirectory, sessionId);
-  const leave = new AbortController();
-  const busy = turn(server, { threadId, input: BUSY_INPUT, signal: leave.signal });
-
-  const turns = runTurns(server);
-  const sweep = await sweepOf(logFile, round);
-  const overAtMs = performance.now();
-  await turns.end();
-  const there = await fetch(`${server.url}/v1/sessions/${sessionId}`);
-  await there.arrayBuffer();
-  leave.abort();
-  const { outcome } = await busy;
-  const sweptAtMs = beganAtMs + FIRST_SWEEP_MS;
-  const timesOf = (fromMs: number, toMs: number) =>
-    turns.ended.filter((each) => each.fromMs >= fromMs && each.toMs <= toMs).map(lengthOf);
-  return {
-    most,
-    left: sweep.seen - sweep.deleted,
-    deleted: sweep.deleted,
-    freedMib: sweep.bytes / 2 ** 20,
-    sweepMs: overAtMs - sweptAtMs,
-    quietMs: timesOf(beganAtMs + WARM_UP_MS, sweptAtMs),
-    sweptMs: timesOf(sweptAtMs, overAtMs),
-    busyOutcome: outcome,
-    busyIsThere: there.ok,
-  };
-}
-
-const POLL_MS = 500;
-
-/** What the server says of a sweep that let sessions go. */
-interface SweepLine {
-  readonly msg: string;
-  readonly seen: number;
-  readonly deleted: number;
-  readonly bytes: number;
-}
-
-/** Waits for the sweep of that number, from 1 on. */
-async function sweepOf(logFile: string, number: number): Promise<SweepLine> {
-  for (;;) {
-    const sweep = sweepsIn(logFile)[number - 1];
-    if (sweep !== undefined) return sweep;
-    await delay(POLL_MS);
+async function runRounds(
+  place: Place,
+  dataDirectory: string,
+  names: readonly RoundName[],
+): Promise<RoundResult[]> {
+  const { scratch, scale, report, signal } = place;
+  const first = join(scratch, "first");
+  const transcript = await realTranscript(await start(place, first, [], "first.log", null), first);
+  const { sessions: least, cohortSize, onHold } = scale;
+  const count = least + cohortSize * (names.length - 1);
+  report(`making ${count} sessions`);
+  const made = { dataDirectory, count, cohortSize, transcript, leavings: leavingsIn(first) };
+  let sessions: MadeSession[] = await makeWorld({ ...made, nowMs: Date.now() }, signal);
+  const rounds: RoundResult[] = [];
+  for (const name of names) {
+    signal.throwIfAborted();
+    const held = dueFirst(sessions, name).slice(0, onHold);
+    await putOnHold(dataDirectory, held);
+    const round = await runRound(place, name, { dataDirectory, sessions, held, cohortSize });
+    // Nothing lets those go in the rounds that follow, either.
+    rounds.push(round);
+    report(`  ${describeRound(round)}`);
+    const isHeld = new Set(held);
+    sessions = sessions.filter((each) => !isHeld.has(each) && isThere(dataDirectory, each));
   }
+  if (!hasStore("redis")) return rounds;
+  rounds.push(await runInRedis(place, dataDirectory));
+  report(`  ${describeRound(rounds.at(-1))}`);
+  return rounds;
 }
 
-function sweepsIn(logFile: string): SweepLine[] {
-  const lines = readFileSync(logFile, "utf8").split("\n");
-  return lines
-    .filter((line) => line.includes('"msg":"Sessions had to go"'))
-    .map((line) => JSON.parse(line) as SweepLine);
+interface World {
+  readonly dataDirectory: string;
+  /** Those that were made, and may go. */
+  readonly sessions: readonly MadeSession[];
+  /** Of them, those that are on hold. */
+  readonly held: readonly MadeSession[];
+  readonly cohortSize: number;
 }
 
-interface TurnOrder {
-  readonly threadId?: string;
-  readonly input: string;
-  readonly signal?: AbortSignal;
-}
-
-async function turn({ url }: RunningServer, order: TurnOrder) {
-  let sessionId = "";
-  const onStart = (_turnId: string, id: string) => (sessionId = id);
-  const answer = await askTurn({ url, agentName: "hello", onStart, ...order });
-  return { sessionId, outcome: answer.outcome };
-}
-
-/** As if nobody had talked in it for ever. */
-function makeOld(dataDirectory: string, sessionId: string): void {
-  const names = readdirSync(dataDirectory, { recursive: true, encoding: "utf8" });
-  const name = names.find((each) => each.endsWith(join(sessionId, "session.json")));
-  if (name === undefined) throw new Error("the turn left no session");
-  const file = join(dataDirectory, name);
-  const record = JSON.parse(readFileSync(file, "utf8")) as object;
-  writeFileSync(file, JSON.stringify({ ...record, lastTurnAtMs: 1 }));
-}
-
-interface EndedTurn {
-  readonly fromMs: number;
-  readonly toMs: number;
-}
-
-function lengthOf({ fromMs, toMs }: EndedTurn): number {
-  return toMs - fromMs;
-}
-
-/** Turns in new sessions, some at once, until they are ended. */
-function runTurns(server: RunningServer) {
-  const over = new AbortController();
-  const ended: EndedTurn[] = [];
-  const client = async () => {
-    while (!over.signal.aborted) {
-      const fromMs = performance.now();
-      const { outcome } = await turn(server, { input: "Good morning" });
-      if (outcome !== "completed") throw new Error(`a turn ended otherwise: ${outcome}`);
-      ended.push({ fromMs, toMs: performance.now() });
-    }
-  };
-  const clients = Promise.all(Array.from({ length: TURNS_AT_ONCE }, client));
+async function runRound(place: Place, name: RoundName, world: World): Promise<RoundResult> {
+  const { firstSweepMs } = place.scale;
+  const { dataDirectory, held } = world;
+  const limits = limitsOf(name, world);
+  const settings = limits.map(({ name: each, setting }) => `retention.${each}=${setting}`);
+  const logFile = join(place.scratch, `${name}.log`);
+  await using server = await start(place, dataDirectory, settings, `${name}.log`, null);
+  const order = { server, dataDirectory, threadId: `busy-${name}`, firstSweepMs };
+  await using load = await startLoad(order);
+  const sweep = await watchSweep({ ...order, logFile, load });
+  const { isBusyTouched, ...times } = await load.end(sweep);
+  const isHeld = new Set(held);
+  const free = world.sessions.filter((each) => !isHeld.has(each));
+  const gone = free.filter((each) => !isThere(dataDirectory, each));
+  const { line, freeBytesBefore } = sweep;
+  const swept: Swept = { ...world, line, free, gone, freeBytesBefore };
   return {
-    ended: ended as readonly EndedTurn[],
-    async end(): Promise<void> {
-      over.abort();
-      await clients;
-    },
+    name,
+    limits: limits.map((limit) => judged(limit, swept)),
+    seen: line.seen,
+    deleted: line.deleted,
+    freedMib: line.bytes / 2 ** 20,
+    touched: held.filter((each) => !isThere(dataDirectory, each)).length + Number(isBusyTouched),
+    ...times,
   };
 }
 
-function describe(round: Round | undefined): string {
-  if (round === undefined) return "";
-  const { deleted, left, sweepMs, quietMs, sweptMs } = round;
-  const times = [quietMs, sweptMs].map((each) => `${Math.round(median(each))} ms`);
-  return (
-    `${deleted} gone in ${(sweepMs / 1_000).toFixed(1)} s, ${left} left; ` +
-    `a turn took ${times.join(" and meanwhile ")}`
-  );
+/** Those that have to go, if they were not on hold. */
+function dueFirst(sessions: readonly MadeSession[], name: RoundName): readonly MadeSession[] {
+  const cohort = ROUNDS.indexOf(name);
+  return sessions.filter((each) => each.cohort === cohort);
 }
 
-function outcomeOf(rounds: readonly Round[], transcriptBytes: number) {
-  const quiet = rounds.flatMap(({ quietMs }) => quietMs);
-  const swept = rounds.flatMap(({ sweptMs }) => sweptMs);
+function judged(limit: Limit, swept: Swept): Judged {
+  const { name, setting, reason } = limit;
+  return { name, setting, deleted: swept.line.reasons[reason] ?? 0, ...limit.judge(swept) };
+}
+
+/** What is left after the other rounds, in a store: by number once more. */
+async function runInRedis(place: Place, from: string): Promise<RoundResult> {
+  const { scale, scratch, report, signal } = place;
+  const { firstSweepMs, cohortSize } = scale;
+  await using store = await startStore("redis");
+  report("copying the sessions to Redis");
+  await copyToStore(from, store, signal);
+  const dataDirectory = join(scratch, "copies");
+  const least = Math.min(...TENANTS.map((tenant) => countOf(from, tenant)));
+  const most = Math.max(1, least - cohortSize / TENANTS.length);
+  const settings = [`retention.sessionsPerTenant=${most}`];
+  await using server = await start(place, dataDirectory, settings, "redis.log", store.environment);
+  const order = { server, dataDirectory, threadId: null, firstSweepMs };
+  await using load = await startLoad(order);
+  const sweep = await watchSweep({ ...order, logFile: join(scratch, "redis.log"), load });
+  const { isBusyTouched, ...times } = await load.end(sweep);
+  const { line } = sweep;
   return {
-    claims: claimsOf(rounds, median(swept) / median(quiet) - 1),
-    data: { sessions: SESSIONS, transcriptBytes, rounds },
-    sections: [
-      `A data directory with ${SESSIONS.toLocaleString("en")} sessions, each with the transcript ` +
-        `(${transcriptBytes} bytes) of a real turn. In each of ${ROUNDS} rounds a server is started ` +
-        `that may keep ${SWEPT_A_ROUND.toLocaleString("en")} fewer than the one before ` +
-        "(`retention.sessionsPerTenant`), and sweeps by itself a minute later. " +
-        `${TURNS_AT_ONCE} turns run at once all the time, each in a new session. One more streams ` +
-        "in a session that had no turn for longer than any other, and would go first.",
-      "## Sweeps",
-      table(
-        ["may stay", "gone", "left", "MiB freed", "s", "the session in a turn"],
-        rounds.map(({ most, deleted, left, freedMib, sweepMs, busyOutcome, busyIsThere }) => [
-          String(most),
-          String(deleted),
-          String(left),
-          freedMib.toFixed(1),
-          (sweepMs / 1_000).toFixed(1),
-          busyIsThere ? `is there, its turn ${busyOutcome}` : "is gone",
-        ]),
-      ),
-      "## Turns, from the request to the end",
-      summaryTable("ms", [
-        ["in the minute before", summaryOf(quiet)],
-        ["during the sweep", summaryOf(swept)],
-      ]),
-    ],
+    name: "redis",
+    limits: [],
+    seen: line.seen,
+    deleted: line.deleted,
+    freedMib: line.bytes / 2 ** 20,
+    touched: Number(isBusyTouched),
+    ...times,
   };
 }
 
-function claimsOf(rounds: readonly Round[], slowdown: number): Claim[] {
-  const over = rounds.map(({ left, most }) => left - most);
-  const harmed = rounds.filter(({ busyIsThere, busyOutcome }) => {
-    return !busyIsThere || !["completed", "left"].includes(busyOutcome);
+function start(
+  { scratch, model }: Place,
+  dataDirectory: string,
+  settings: readonly string[],
+  log: string,
+  environment: Readonly<Record<string, string>> | null,
+) {
+  const config = log === "first.log" ? [] : ["--config", join(scratch, "plimsoll.yaml")];
+  return startServer({
+    agentFile: join(scratch, "agent.yaml"),
+    dataDirectory,
+    environment: { ...model.environment, ...environment },
+    args: [...config, ...settings.flatMap((setting) => ["--set", setting])],
+    logFile: join(scratch, log),
   });
-  return [
-    atMost(
-      "Sessions above the limit after one sweep, the worst round",
-      0,
-      Math.max(...over),
-      String,
-    ),
-    atMost("Sessions in a turn that a sweep touched", 0, harmed.length, String),
-    atMost(
-      "How much longer a turn takes during a sweep, medians",
-      SLOWDOWN_LIMIT_RATIO,
-      slowdown,
-      (ratio) => `${(ratio * 100).toFixed(1)} %`,
-    ),
-  ];
+}
+
+function serverFile(): string {
+  const key = (id: string, tenant: string, text: string, more = "") => {
+    const sha256 = createHash("sha256").update(text).digest("hex");
+    return `    - { id: ${id}, tenant: ${tenant}, sha256: "${sha256}"${more} }\n`;
+  };
+  const keys = key("l", LOAD_TENANT, KEYS.load, ", role: operator") + key("o", "t0", KEYS.owner);
+  return `auth:\n  keys:\n${keys}`;
 }

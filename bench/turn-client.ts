@@ -12,6 +12,8 @@ export interface TurnCall {
   readonly url: string;
   readonly agentName: string;
   readonly input: string;
+  /** Who asks, where a server has keys. */
+  readonly key?: string;
   /** The session to go on with; a new one without it. */
   readonly threadId?: string;
   /** Called with the ids of the turn and of its session when it is admitted. */
@@ -116,7 +118,14 @@ interface Heard {
   end: string | null;
 }
 
-function send({ url, agentName, input, threadId, signal }: TurnCall): Promise<IncomingMessage> {
+function send({
+  url,
+  agentName,
+  input,
+  threadId,
+  key,
+  signal,
+}: TurnCall): Promise<IncomingMessage> {
   const body = JSON.stringify({ input, ...(threadId !== undefined && { threadId }) });
   return new Promise((resolve, reject) => {
     const sending = request(`${url}/v1/agents/${agentName}/turns`, {
@@ -126,6 +135,7 @@ function send({ url, agentName, input, threadId, signal }: TurnCall): Promise<In
         "content-type": "application/json",
         "content-length": Buffer.byteLength(body),
         accept: "text/event-stream",
+        ...(key !== undefined && { authorization: `Bearer ${key}` }),
       },
       ...(signal !== undefined && { signal }),
     });

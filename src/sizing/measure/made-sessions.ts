@@ -32,8 +32,16 @@ export interface MadeSessions {
   readonly agentName: string;
   readonly count: number;
   readonly transcript: RealTranscript;
-  /** When the last turn of each of them, by its number, was; now without it. */
+  /** Of each of them, by its number; whoever asks without a key is without it. */
+  readonly tenantOf?: (index: number) => string;
+  /** When the last turn of each of them was, and when it began; now without it. */
   readonly lastTurnAtMs?: (index: number) => number;
+  readonly begunAtMs?: (index: number) => number;
+}
+
+/** The thread of the session with this number. */
+export function madeThreadOf(index: number): string {
+  return `thread-${index}`;
 }
 
 /**
@@ -42,18 +50,19 @@ export interface MadeSessions {
  */
 export async function makeSessions(made: MadeSessions, signal: AbortSignal): Promise<void> {
   const { dataDirectory, agentName, count: all, transcript } = made;
-  const { lastTurnAtMs = () => Date.now() } = made;
+  const { lastTurnAtMs = Date.now, begunAtMs = Date.now, tenantOf = () => TENANT } = made;
   const { text, sessionId } = transcript;
   const locks = new SessionLocks();
   const sessions = new FileSessions({ dataDirectory, maxPerTenant: Infinity, locks });
   const make = async (index: number) => {
-    const target = { by: "thread", threadId: `thread-${index}`, expectsHistory: false } as const;
-    const session = await sessions.open({ tenant: TENANT, agentName, target }, Date.now());
+    const tenant = tenantOf(index);
+    const target = { by: "thread", threadId: madeThreadOf(index), expectsHistory: false } as const;
+    const session = await sessions.open({ tenant, agentName, target }, begunAtMs(index));
     const project = join(session.directories.config, "projects", "work");
     await mkdir(project, { recursive: true });
     const own = text.replaceAll(sessionId, session.sessionId);
     await writeFile(join(project, `${session.sessionId}.jsonl`), own);
-    const ref = { tenant: TENANT, sessionId: session.sessionId };
+    const ref = { tenant, sessionId: session.sessionId };
     const totals = { costUsd: 0.01, byModel: [] };
     await sessions.finish(ref, { totals, endedAtMs: lastTurnAtMs(index) });
   };
