@@ -3,6 +3,7 @@
  * forgotten, and never holds up a server that stops.
  */
 import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { Pacer } from "../../src/lib/pacer.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
@@ -81,6 +82,23 @@ describe("what is left of deleted sessions", () => {
     const { length } = store.calls;
     await forgetGone(NOW_MS, stop.signal);
     expect(store.calls).toHaveLength(length);
+  });
+
+  it("is forgotten many at a time, as each has several calls one after the other", async () => {
+    const { store, forgetGone } = await prepare();
+    await writeGone(store, 100, 8 * DAY_MS);
+    let underWay = 0;
+    let most = 0;
+    store.before = async (call) => {
+      if (call !== "get") return;
+      underWay += 1;
+      most = Math.max(most, underWay);
+      await delay(2);
+      underWay -= 1;
+    };
+    await forgetGone(NOW_MS);
+    expect(store.objects.size).toBe(0);
+    expect(most).toBe(16);
   });
 
   it("goes soon where a deletion was cut short", async () => {
