@@ -16,6 +16,8 @@ import { askTurn, type TurnAnswer } from "./turn-client.ts";
 /** So many turns run all the time. */
 const TURNS_AT_ONCE = 2;
 const WARM_UP_MS = 10_000;
+/** Compared with, as well as what runs before the sweep: what else the machine does comes and goes. */
+const AFTERWARDS_MS = 30_000;
 /** Before a sweep that is asked for. */
 const QUIET_MS = 2_000;
 const POLL_MS = 250;
@@ -38,7 +40,7 @@ export interface SweepTimes {
   readonly deleteMs: number;
   /** Sessions that turns begin in a second while it goes on. */
   readonly begunPerSecond: number;
-  /** From the request of a turn to its end. */
+  /** From the request of a turn to its end, before and after. */
   readonly quietMs: readonly number[];
   readonly sweptMs: readonly number[];
 }
@@ -87,8 +89,9 @@ export async function startLoad(order: LoadOrder): Promise<Load> {
   return {
     startedAtMs,
     async end(sweep) {
-      await stop();
+      if (order.firstSweepMs !== null) await delay(AFTERWARDS_MS);
       const isBusyTouched = await busy.wasTouched();
+      await stop();
       return { ...timesOf(sweep, ended, startedAtMs), isBusyTouched };
     },
     async [Symbol.asyncDispose]() {
@@ -185,7 +188,10 @@ function timesOf(
     lookMs: deletingAtMs - beganAtMs,
     deleteMs: endedAtMs - deletingAtMs,
     begunPerSecond: (1_000 * swept.length) / (endedAtMs - beganAtMs),
-    quietMs: lengths(within(startedAtMs + WARM_UP_MS, beganAtMs)),
+    quietMs: [
+      ...lengths(within(startedAtMs + WARM_UP_MS, beganAtMs)),
+      ...lengths(within(endedAtMs, Infinity)),
+    ],
     sweptMs: lengths(swept),
   };
 }

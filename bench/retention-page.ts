@@ -83,9 +83,13 @@ function slowdownClaim(text: string, rounds: readonly RoundResult[]): Claim {
   return atMost(text, SLOWDOWN_LIMIT_RATIO, slowdownOf(rounds), percent);
 }
 
+/** Each turn is compared with those just before and after the sweep that it ran beside. */
 function slowdownOf(rounds: readonly RoundResult[]): number {
-  const quiet = rounds.flatMap(({ quietMs }) => quietMs);
-  return median(rounds.flatMap(({ sweptMs }) => sweptMs)) / median(quiet) - 1;
+  const ratios = rounds.flatMap(({ quietMs, sweptMs }) => {
+    const quiet = median(quietMs);
+    return sweptMs.map((each) => each / quiet);
+  });
+  return median(ratios) - 1;
 }
 
 /** Too little of the disk is free in the one that is hurried. */
@@ -149,10 +153,12 @@ function sectionsOf(rounds: readonly RoundResult[], scale: Scale, isMounted: boo
       "must be looked at and deleted in a third of that: a sweep is then over long before the next one, " +
       "also on a machine half as fast.",
     "## Turns, from the request to the end",
+    "In the minute before a sweep, but for its first ten seconds, and in half a minute after it; and " +
+      "meanwhile. Each turn is compared with the median of those before and after the same sweep.",
     summaryTable(
       "ms",
       rounds.flatMap((round) => [
-        [`${ROUND_TEXT[round.name]}: the minute before`, summaryOf(round.quietMs)] as const,
+        [`${ROUND_TEXT[round.name]}: before and after`, summaryOf(round.quietMs)] as const,
         ["during the sweep", summaryOf(round.sweptMs)] as const,
       ]),
     ),

@@ -16,7 +16,7 @@ const STRETCH_MS = 5;
 /** After a step that took long by itself: a job that rests for minutes never ends. */
 const LONGEST_REST_MS = 2_000;
 /** The most of the time that a job goes on which takes next to no CPU. */
-const WAITING_RATIO = 0.25;
+const WAITING_RATIO = 0.5;
 
 /** How a long job goes on, and until when. */
 export interface Pace {

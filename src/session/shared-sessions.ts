@@ -323,10 +323,10 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     using _lock = locks.lock(own);
     // How long it was idle, and all that goes, is known once its last turn is in it.
     await this.#outbox.settle(own);
-    const { head, record } = await this.require(own, nowMs);
-    if (!mayGo(head, record)) return null;
+    const { known, record } = await this.require(own, nowMs);
+    if (!mayGo(known.head, record)) return null;
     await beforeDelete(own);
-    const removed = await this.remove(own, head, nowMs, mayGo);
+    const removed = await this.remove(own, known, nowMs, mayGo);
     if (removed !== null) await this.copies.discard(own, record.createdAtMs, nowMs);
     return removed;
   }

@@ -44,7 +44,7 @@ import {
   lastUseOf,
   type SessionHead,
 } from "./stores/session-head.ts";
-import { SessionLog } from "./stores/session-log.ts";
+import { type KnownHead, SessionLog } from "./stores/session-log.ts";
 import { wasFull } from "./stores/store-calls.ts";
 import type { Transcript } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
@@ -93,9 +93,10 @@ export class StoredSessions {
 
   /** @throws {AppError} `session_not_found`, `session_gone`, `session_unreadable`. */
   protected async require(ref: SessionRef, nowMs: number) {
-    const head = await this.#asked(() => this.log.read(keyOf(ref)));
-    if (head === null) throw sessionNotFound();
-    return { head, record: recordOf(head, ref, nowMs) };
+    const known = await this.#asked(() => this.log.know(keyOf(ref)));
+    if (known.version === null) throw sessionNotFound();
+    const { head } = known;
+    return { known, head, record: recordOf(head, ref, nowMs) };
   }
 
   /** As `Sessions.transcriptBytes`. */
@@ -173,7 +174,7 @@ export class StoredSessions {
   /**
    * Deletes a session of which nobody on this replica has anything.
    *
-   * @param found The head as it was read just now.
+   * @param known The head as it was read just now; what has become of it since is found out.
    * @param mayGo Asked of what there is at the very moment. What it throws is thrown.
    * @returns What was removed; null when it may not go.
    * @throws {AppError} `session_busy` while another replica has it, `session_not_found`,
@@ -181,26 +182,25 @@ export class StoredSessions {
    */
   protected async remove(
     ref: SessionRef,
-    found: SessionHead,
+    known: KnownHead,
     nowMs: number,
     mayGo: (head: SessionHead, record: SessionRecord) => boolean,
   ): Promise<TreeSize | null> {
     const { store, clock } = this.#options;
     // Refused before anything is written for it.
-    checkFree(found, clock.terms(nowMs));
+    checkFree(known.head, clock.terms(nowMs));
     const key = keyOf(ref);
     const deletingName = deletingNameOf(key, nowMs);
     const goneName = goneNameOf(key, nowMs);
     // First: what is not named there would leave its pieces behind if this is cut short.
     const isNamed = await this.#named([goneName, deletingName]);
     let before: SessionHead | null = null;
-    const { head: after } = await this.#asked(() =>
-      this.log.update(key, (now) => {
-        before = now;
-        if (!mayGo(now, recordOf(now, ref, nowMs))) return now;
-        return deleted(now, clock.terms(nowMs));
-      }),
-    );
+    const end = (now: SessionHead): SessionHead => {
+      before = now;
+      if (!mayGo(now, recordOf(now, ref, nowMs))) return now;
+      return deleted(now, clock.terms(nowMs));
+    };
+    const { head: after } = await this.#asked(() => this.log.update(key, end, known));
     if (before === null || after.deletedAtMs === undefined) return null;
     const { listedAtMs, pieces }: SessionHead = before;
     await this.#asked(() => this.log.clear(key));

@@ -49,7 +49,7 @@ describe("Pacer", () => {
   it("rests for the CPU that was used, and not for a core that was waited for", () => {
     // Alone on its core, and beside others that have it for nine tenths of the time.
     expect(restAfter({ elapsedMs: 10, cpuMs: 10 }, 0.05)).toBe(190);
-    expect(restAfter({ elapsedMs: 100, cpuMs: 10 }, 0.05)).toBe(300);
+    expect(restAfter({ elapsedMs: 100, cpuMs: 10 }, 0.05)).toBe(100);
     expect(restAfter({ elapsedMs: 100, cpuMs: 10 }, 0.5)).toBe(100);
     // Several threads at work at once.
     expect(restAfter({ elapsedMs: 10, cpuMs: 20 }, 0.25)).toBe(70);
@@ -57,8 +57,8 @@ describe("Pacer", () => {
   });
 
   it("rests for a while also where the job does nothing but wait", () => {
-    expect(restAfter({ elapsedMs: 100, cpuMs: 0 }, 0.05)).toBe(300);
-    expect(restAfter({ elapsedMs: 100, cpuMs: 0 }, 0.5)).toBe(100);
+    expect(restAfter({ elapsedMs: 100, cpuMs: 0 }, 0.05)).toBe(100);
+    expect(restAfter({ elapsedMs: 100, cpuMs: 0 }, 0.8)).toBe(25);
     expect(restAfter({ elapsedMs: 600_000, cpuMs: 0 }, 0.05)).toBe(2_000);
   });
 
