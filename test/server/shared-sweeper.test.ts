@@ -150,6 +150,26 @@ describe("a sweep of sessions that are shared", () => {
     await expect(stat(directory)).rejects.toThrow("ENOENT");
   });
 
+  it("makes room by copies alone, and only where too little of the disk is free", async () => {
+    const full = await open({ keepFreeBytes: 2 ** 60 });
+    const roomy = await open({ keepFreeBytes: 1, store: full.store });
+    const input = thread("t");
+    const ref = sessionRefOf(input);
+    {
+      await using _claim = await full.sessions.claim(input, Date.now());
+      await full.sessions.open(input, Date.now());
+      await full.sessions.finish(ref, { totals: null, endedAtMs: Date.now() });
+    }
+    const later = Date.now() + 31 * DAY_MS;
+    expect(await roomy.sweeper.makeRoom(later)).toBeNull();
+    const { directory } = sessionPathsOf(full.data, ref);
+    expect((await stat(directory)).isDirectory()).toBe(true);
+    // The copy was idle for so long, and so was the session.
+    expect((await full.sweeper.makeRoom(later))?.swept).toHaveLength(1);
+    await expect(stat(directory)).rejects.toThrow("ENOENT");
+    expect(await full.sessions.read(ref, later)).toMatchObject({ threadId: "t" });
+  });
+
   it("tells by how much the disk of the copies is too full", async () => {
     const { sweeper } = await open({ keepFreeBytes: 2 ** 60 });
     expect(await sweeper.sweep(Date.now())).toMatchObject({ swept: [] });
