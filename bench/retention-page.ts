@@ -63,7 +63,12 @@ function claimsOfPace(rounds: readonly RoundResult[]): Claim[] {
     slowdownClaim("How much longer a turn takes during a sweep, medians", unhurried),
     ...(redis.length === 0
       ? []
-      : [slowdownClaim("The same during one of sessions in Redis", redis)]),
+      : [
+          slowdownClaim(
+            "The same in Redis: how much longer a turn takes during a sweep, medians",
+            redis,
+          ),
+        ]),
     atLeast(
       "Sessions deleted in a second, by those that turns begin in it, the worst round",
       PACE_RATIO,

@@ -14,6 +14,7 @@ import {
   readdirSync,
   readFileSync,
   statfsSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -50,7 +51,8 @@ export function mountDisk(image: string, directory: string, sessions: number): b
   mkdirSync(directory);
   const bytes = DISK_BASE_BYTES + sessions * DISK_BYTES_PER_SESSION;
   try {
-    execFileSync("truncate", ["-s", String(bytes), image], { stdio: "ignore" });
+    writeFileSync(image, "");
+    truncateSync(image, bytes);
     execFileSync("mkfs.ext4", ["-q", "-i", "4096", image], { stdio: "ignore" });
     execFileSync("mount", ["-o", "loop", image, directory], { stdio: "ignore" });
     return true;
