@@ -91,11 +91,12 @@ export function brakeBytes(options: {
  * but a balloon fills so fast that this is more than the floor (a start of an agent process fills
  * 0.3 MiB/ms, a thread that touches fresh memory 2.5), so no turn is the worse for it.
  *
- * @param filledPerMs Bytes, between the last two looks.
+ * @param atRestBytes The brake while nothing fills.
+ * @param filledPerMs Bytes, between the last looks.
  */
-export function brakeAtPaceBytes(brakeBytes: number, filledPerMs: number, limit: number): number {
+export function brakeAtPaceBytes(atRestBytes: number, filledPerMs: number, limit: number): number {
   const mostBytes = Math.min(raceBytes(FILLING_THREADS_MOST), limit * MOST_EARLY_RATIO);
-  return Math.max(brakeBytes, Math.min(filledPerMs * REACTION_MS, mostBytes));
+  return Math.max(atRestBytes, Math.min(filledPerMs * REACTION_MS, mostBytes));
 }
 
 /** What is filled at most until the guard has looked and acted. */

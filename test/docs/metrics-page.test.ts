@@ -50,8 +50,8 @@ function withSection(page: string, name: string, body: string): string {
 
 /** What the page asks of Prometheus: one expression, or two, for each question. */
 function expressions(): readonly string[] {
-  const [, table = ""] = readFileSync(PAGE, "utf8").split("| question | expression |");
-  const rows = table.split("\n\n")[0]?.split("\n").slice(2) ?? [];
+  const [, after = ""] = readFileSync(PAGE, "utf8").split("| question | expression |");
+  const rows = after.split("\n\n")[0]?.split("\n").slice(2) ?? [];
   const spans = rows.flatMap((row) => [...row.matchAll(/`([^`]+)`/gu)]);
   return spans.flatMap(([, text = ""]) => (/[ (]/u.test(text) ? [text] : []));
 }
