@@ -6,17 +6,17 @@
  * @module
  */
 
-import type { IncomingMessage } from "node:http";
 import type { OtherReplica } from "../../config/config.ts";
 import { AppError } from "../../lib/errors.ts";
 import { SSE_MEDIA_TYPE } from "../../protocol/sse.ts";
+import { ANSWER_TIMEOUT_MS, answerTo, bytesOf, Exchanges, unavailable } from "../other-replica.ts";
 
 /** Readers of all replicas together. */
 const MAX_READERS = 64;
-/** For the connection, and for the head of the answer. */
-const ANSWER_TIMEOUT_MS = 10_000;
 /** A feed tells its load once a second, so one that is silent is gone. */
 const SILENCE_TIMEOUT_MS = 30_000;
+
+const ATTEMPT = "Cannot show the replica";
 
 export interface RelayTimes {
   readonly answerTimeoutMs: number;
@@ -31,8 +31,7 @@ const TIMES: RelayTimes = {
 export class Relays implements Disposable {
   readonly #replicas: ReadonlyMap<string, OtherReplica>;
   readonly #times: RelayTimes;
-  readonly #stop = new AbortController();
-  #readers = 0;
+  readonly #exchanges = new Exchanges();
 
   constructor(replicas: readonly OtherReplica[], times: RelayTimes = TIMES) {
     this.#replicas = new Map(replicas.map((replica) => [replica.name, replica]));
@@ -53,24 +52,23 @@ export class Relays implements Disposable {
   async read(id: string, gone: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const replica = this.#replicas.get(id);
     if (replica === undefined) {
-      throw new AppError("replica_not_found", "Cannot show the replica: none has this name");
+      throw new AppError("replica_not_found", `${ATTEMPT}: none has this name`);
     }
-    if (this.#stop.signal.aborted) {
-      throw new AppError("draining", "Cannot show the replica: this one is shutting down");
+    if (this.#exchanges.isClosed) {
+      throw new AppError("draining", `${ATTEMPT}: this one is shutting down`);
     }
-    if (this.#readers >= MAX_READERS) {
+    if (this.#exchanges.size >= MAX_READERS) {
       const state = `${MAX_READERS} readers have the feeds of other replicas open`;
-      throw new AppError("too_many_readers", `Cannot show the replica: ${state}`);
+      throw new AppError("too_many_readers", `${ATTEMPT}: ${state}`);
     }
-    const end = new AbortController();
-    const signal = AbortSignal.any([gone, this.#stop.signal, end.signal]);
-    if (signal.aborted) throw unavailable("its reader has left");
-    this.#readers += 1;
-    // Not at the end of the bytes: nobody may ever have asked for the first of them.
-    signal.addEventListener("abort", () => (this.#readers -= 1), { once: true });
+    const end = this.#exchanges.begin(gone);
     try {
-      const answer = await answerOf(replica, signal, end, this.#times.answerTimeoutMs);
-      return passed(answer, end, this.#times.silenceTimeoutMs);
+      if (end.signal.aborted) throw unavailable(ATTEMPT, "its reader has left");
+      const answer = await answerTo(questionFor(replica, this.#times.answerTimeoutMs), end);
+      const { statusCode = 0, headers } = answer;
+      const isFeed = headers["content-type"]?.startsWith(SSE_MEDIA_TYPE) === true;
+      if (statusCode !== 200 || !isFeed) throw unavailable(ATTEMPT, stateOfStatus(statusCode));
+      return whatComes(bytesOf(answer, end, this.#times.silenceTimeoutMs));
     } catch (thrown) {
       end.abort();
       throw thrown;
@@ -79,69 +77,28 @@ export class Relays implements Disposable {
 
   /** Ends all of them. */
   [Symbol.dispose](): void {
-    this.#stop.abort();
+    this.#exchanges[Symbol.dispose]();
   }
 }
 
-async function answerOf(
-  replica: OtherReplica,
-  signal: AbortSignal,
-  end: AbortController,
-  timeoutMs: number,
-): Promise<IncomingMessage> {
-  const timer = setTimeout(() => end.abort(TOO_SLOW), timeoutMs);
-  try {
-    const answer = await ask(replica, signal);
-    const { statusCode = 0, headers } = answer;
-    const isFeed = headers["content-type"]?.startsWith(SSE_MEDIA_TYPE) === true;
-    if (statusCode === 200 && isFeed) return answer;
-    throw unavailable(stateOfStatus(statusCode));
-  } catch (thrown) {
-    if (thrown instanceof AppError) throw thrown;
-    if (end.signal.reason === TOO_SLOW) throw unavailable("it does not answer in time", thrown);
-    throw unavailable(stateOfFailure(thrown), thrown);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-const TOO_SLOW = new Error("No answer in time");
-
-/**
- * Not by `fetch`: after a request that was aborted it opens another connection, which it leaves open
- * for nothing. And this follows no redirect, which would take the key along.
- */
-async function ask({ url, key }: OtherReplica, signal: AbortSignal): Promise<IncomingMessage> {
-  const { request } = url.startsWith("https:")
-    ? await import("node:https")
-    : await import("node:http");
-  const headers = {
-    accept: SSE_MEDIA_TYPE,
-    ...(key !== null && { authorization: `Bearer ${key}` }),
+function questionFor({ url, key }: OtherReplica, answerTimeoutMs: number) {
+  const authorization = key === null ? {} : { authorization: `Bearer ${key}` };
+  return {
+    attempt: ATTEMPT,
+    url: new URL("v1/feed", url),
+    headers: { accept: SSE_MEDIA_TYPE, ...authorization },
+    answerTimeoutMs,
   };
-  return new Promise((resolve, reject) => {
-    const asking = request(new URL("v1/feed", url), { headers, signal, agent: false });
-    // Once it has answered, its errors are those of the answer.
-    asking.once("response", resolve).on("error", reject).end();
-  });
 }
 
-async function* passed(
-  answer: IncomingMessage,
-  end: AbortController,
-  silenceMs: number,
+/** However it breaks off, its reader comes back, and is told then what is the matter. */
+async function* whatComes(
+  bytes: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const silence = setTimeout(() => end.abort(), silenceMs);
   try {
-    for await (const bytes of answer as AsyncIterable<Buffer>) {
-      silence.refresh();
-      yield bytes;
-    }
+    yield* bytes;
   } catch {
-    // However it broke off, its reader comes back, and is told then what is the matter.
-  } finally {
-    clearTimeout(silence);
-    end.abort();
+    // It has ended.
   }
 }
 
@@ -150,14 +107,4 @@ function stateOfStatus(status: number): string {
   if (status === 401 || status === 403) return "it does not take the key that is set for it";
   if (status === 404) return "it has no feed at this address";
   return `it answers with status ${status}`;
-}
-
-function stateOfFailure(thrown: unknown): string {
-  const { code } = thrown as { readonly code?: unknown };
-  const isTelling = typeof code === "string" && /^[A-Z0-9_]{1,64}$/.test(code);
-  return isTelling ? `it cannot be reached (${code})` : "it cannot be reached";
-}
-
-function unavailable(state: string, cause?: unknown): AppError {
-  return new AppError("replica_unavailable", `Cannot show the replica: ${state}`, { cause });
 }
