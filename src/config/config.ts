@@ -93,6 +93,8 @@ export interface Config {
     readonly maxPerTenant: number;
     /** Where replicas share them; null where they are in the data directory of this one. */
     readonly store: URL | null;
+    /** Origin at which the others reach this one; null where they do not. */
+    readonly replicaAddress: string | null;
     readonly storeTimeoutMs: number;
     readonly leaseTimeMs: number;
     readonly outboxBytes: number;

@@ -278,6 +278,8 @@ function sessionsConfig(sessions: ServerSettings["sessions"]): Config["sessions"
   return {
     maxPerTenant: sessions.maxPerTenant,
     store: sessions.store === undefined ? null : new URL(sessions.store),
+    replicaAddress:
+      sessions.replicaAddress === undefined ? null : new URL(sessions.replicaAddress).origin,
     storeTimeoutMs: sessions.storeTime,
     leaseTimeMs: sessions.leaseTime,
     outboxBytes: sessions.outboxSize,

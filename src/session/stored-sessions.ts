@@ -121,6 +121,26 @@ export class StoredSessions {
     return { turn, threadId: record.threadId };
   }
 
+  /** Id of the server that has the session now, if that is another one; null for none. */
+  async holderOf(ref: SessionRef): Promise<string | null> {
+    const head = await this.#asked(() => this.log.read(keyOf(parseSessionRef(ref))));
+    return head === null ? null : this.#otherHolder(head);
+  }
+
+  /** Id of the turn of that key, if it runs on another server; null for none. */
+  async turnElsewhere(
+    ref: SessionRef,
+    agentName: string,
+    key: Pick<TurnKey, "hash">,
+  ): Promise<string | null> {
+    const head = await this.#asked(() => this.log.read(keyOf(parseSessionRef(ref))));
+    const record = recordFrom(head?.record);
+    if (head === null || record?.agentName !== agentName) return null;
+    const turn = keptTurnOf(record.keptTurns, key);
+    const isRunning = turn?.end === undefined && this.#otherHolder(head) !== null;
+    return isRunning ? (turn?.turnId ?? null) : null;
+  }
+
   /** As `Sessions.transcript`: the last part of a long one. */
   async transcript(ref: SessionRef, nowMs: number): Promise<Transcript> {
     const own = parseSessionRef(ref);
@@ -267,6 +287,11 @@ export class StoredSessions {
   #isBusy(head: SessionHead, ref: SessionRef): boolean {
     const { clock, isBusyHere } = this.#options;
     return isBusyHere(ref) || isLeasedElsewhere(head, clock.terms(Date.now()));
+  }
+
+  #otherHolder(head: SessionHead): string | null {
+    const isElsewhere = isLeasedElsewhere(head, this.#options.clock.terms(Date.now()));
+    return isElsewhere ? (head.lease?.holder ?? null) : null;
   }
 
   #summaryOf(head: SessionHead, record: SessionRecord): SessionSummary {

@@ -96,6 +96,7 @@ describe("loadConfig, sources", () => {
       sessions: {
         maxPerTenant: 100_000,
         store: null,
+        replicaAddress: null,
         storeTimeoutMs: 5_000,
         leaseTimeMs: 30_000,
         outboxBytes: 2 ** 30,

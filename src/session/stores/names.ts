@@ -8,6 +8,7 @@
  *     index/<owner>/<time>-<session id>             empty; names in the order of a list
  *     gone/<time>-<owner>-<session id>              empty; heads of deleted sessions, oldest first
  *     deleting/<time>-<owner>-<session id>          empty; deletions and copies under way, or cut short
+ *     replicas/<tag>                                where a replica is reached: replica-addresses.ts
  *
  * An owner is a tenant of this server, or a project of a program that uses the SDK's own store.
  *
@@ -47,6 +48,7 @@ export const INDEX = "index/";
 export const INDEX_OF_TENANTS = `${INDEX}t`;
 export const GONE = "gone/";
 export const DELETING = "deleting/";
+export const REPLICAS = "replicas/";
 
 /** Milliseconds have 13 digits until the year 2286. */
 const TIME_DIGITS = 14;

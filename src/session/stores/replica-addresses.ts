@@ -1,0 +1,173 @@
+/**
+ * Where the replicas of a store reach each other: one small object each, told anew as long as the
+ * replica lives. What is not told anew counts no longer: in a cluster the address of a replica that
+ * was killed is soon somebody else's, who must not be sent what was meant for it.
+ *
+ *     told ──every renewTimeMs──▶ told ──closed──▶ removed
+ *       └─ killed: after three times that it is silent; removed by the start of any replica, a day later
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { eachAtOnce } from "../../lib/each-at-once.ts";
+import { monotonicMs } from "../../lib/monotonic-clock.ts";
+import { REPLICAS } from "./names.ts";
+import type { ObjectStore } from "./object-store.ts";
+
+/** Of replicas that are looked at. */
+const MAX_REPLICAS = 1_000;
+/** How long the list of replicas counts: ids that somebody makes up cost the store this much. */
+const LIST_TIME_MS = 1_000;
+/** The same of one address. */
+const ADDRESS_TIME_MS = 5_000;
+/** An address counts for so many times of its renewal; the store may be away for a while. */
+const MISSED_RENEWALS = 3;
+/** After that, by whatever clock. */
+const LEFT_AFTER_MS = 86_400_000;
+const READS_AT_ONCE = 4;
+
+const Told = z.object({ address: z.string(), expiresAtMs: z.number() });
+type Told = Readonly<z.infer<typeof Told>>;
+
+export interface ReplicaAddressesOptions {
+  readonly store: ObjectStore;
+  /** Between two times that an address is told. */
+  readonly renewTimeMs: number;
+  /** Told each time that an address could not be written: nobody finds this replica then. */
+  readonly onTrouble: (error: unknown) => void;
+}
+
+export interface ReplicaAddress {
+  readonly address: string;
+  /** It was not told anew for long: the replica is gone, or cannot reach the store. */
+  readonly isSilent: boolean;
+}
+
+interface Known<Value> {
+  readonly atMs: number;
+  freshForMs: number;
+  readonly value: Promise<Value>;
+}
+
+export class ReplicaAddresses {
+  readonly #options: ReplicaAddressesOptions;
+  #tags: Known<ReadonlySet<string>> | null = null;
+  /** Of tags in the list, so there are never more. */
+  readonly #told = new Map<string, Known<Told | null>>();
+
+  constructor(options: ReplicaAddressesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Tells where this replica is, until that is disposed. Resolves when the store has heard of it, or
+   * has failed to: then it is tried again.
+   *
+   * @param tag Letters and digits.
+   */
+  async announce(tag: string, address: string): Promise<AsyncDisposable> {
+    const { store, renewTimeMs } = this.#options;
+    let telling: Promise<unknown> = this.#tell(tag, address);
+    await telling;
+    const timer = setInterval(() => {
+      telling = telling.then(() => this.#tell(tag, address));
+    }, renewTimeMs).unref();
+    const removed = this.#removeLeft().catch(() => {});
+    return {
+      async [Symbol.asyncDispose]() {
+        clearInterval(timer);
+        await telling;
+        await removed;
+        // What stays counts for a moment only.
+        await store.delete([nameOf(tag)]).catch(() => {});
+      },
+    };
+  }
+
+  /**
+   * Where the replica of this tag is reached; null where there is none. However often it is asked, and
+   * for whatever, the store is asked for a list a second, and each address there is once in five
+   * seconds.
+   *
+   * @throws {AppError} `store_unavailable`
+   */
+  async find(tag: string): Promise<ReplicaAddress | null> {
+    if (!(await this.#listed()).has(tag)) return null;
+    const known = this.#told.get(tag);
+    const told = await (known !== undefined && isFresh(known) ? known : this.#read(tag)).value;
+    return told && { address: told.address, isSilent: told.expiresAtMs <= Date.now() };
+  }
+
+  /** Nobody answered there, so the store is asked sooner; not each time, however often that is. */
+  doubt(tag: string): void {
+    const known = this.#told.get(tag);
+    if (known !== undefined) known.freshForMs = LIST_TIME_MS;
+  }
+
+  async #listed(): Promise<ReadonlySet<string>> {
+    const known = this.#tags;
+    if (known !== null && isFresh(known)) return known.value;
+    const value = this.#list().then((tags) => {
+      for (const tag of this.#told.keys()) if (!tags.has(tag)) this.#told.delete(tag);
+      return tags;
+    });
+    this.#tags = { atMs: monotonicMs(), freshForMs: LIST_TIME_MS, value };
+    return value;
+  }
+
+  async #list(): Promise<ReadonlySet<string>> {
+    const names = await this.#options.store.list({ prefix: REPLICAS, limit: MAX_REPLICAS });
+    return new Set(names.map((name) => name.slice(REPLICAS.length)));
+  }
+
+  #read(tag: string): Known<Told | null> {
+    const value = this.#get(nameOf(tag));
+    const known = { atMs: monotonicMs(), freshForMs: ADDRESS_TIME_MS, value };
+    this.#told.set(tag, known);
+    value.catch(() => this.doubt(tag));
+    return known;
+  }
+
+  async #get(name: string): Promise<Told | null> {
+    const found = await this.#options.store.get(name);
+    return found === null ? null : toldIn(found.body);
+  }
+
+  async #tell(tag: string, address: string): Promise<void> {
+    const { store, renewTimeMs, onTrouble } = this.#options;
+    const told: Told = { address, expiresAtMs: Date.now() + MISSED_RENEWALS * renewTimeMs };
+    try {
+      await store.put(nameOf(tag), Buffer.from(JSON.stringify(told)), "any");
+    } catch (thrown) {
+      onTrouble(thrown);
+    }
+  }
+
+  /** Of replicas that were killed for good. */
+  async #removeLeft(): Promise<void> {
+    const { store } = this.#options;
+    await eachAtOnce([...(await this.#list())], READS_AT_ONCE, async (tag) => {
+      const told = await this.#get(nameOf(tag));
+      const isLeft = told !== null && told.expiresAtMs + LEFT_AFTER_MS < Date.now();
+      if (isLeft) await store.delete([nameOf(tag)]);
+    });
+  }
+}
+
+function isFresh({ atMs, freshForMs }: Known<unknown>): boolean {
+  return monotonicMs() - atMs < freshForMs;
+}
+
+function nameOf(tag: string): string {
+  return `${REPLICAS}${tag}`;
+}
+
+/** Null for what a newer version, or nobody of ours, has written. */
+function toldIn(body: Buffer): Told | null {
+  try {
+    return Told.safeParse(JSON.parse(body.toString("utf8"))).data ?? null;
+  } catch {
+    return null;
+  }
+}
