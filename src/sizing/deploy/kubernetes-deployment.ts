@@ -20,6 +20,7 @@ import {
   saidOf,
   serveArguments,
   USER,
+  variableOf,
   variablesOf,
 } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
@@ -129,7 +130,10 @@ function containerOf(premises: Premises, room: Room, drain: Drain): Tree {
       variables.length === 0
         ? undefined
         : [{ secretRef: { name: said(`${name}-env`, `has ${variables.join(", ")}`) } }],
-    env: settings.map((one) => ({ name: one.name, value: saidOf(one) })),
+    env: [
+      ...settings.map((one) => ({ name: one.name, value: saidOf(one) })),
+      ...(premises.hasStore ? ownAddress(premises) : []),
+    ],
     ports: [{ name: "http", containerPort: said(port, "listen.port") }],
     lifecycle: {
       preStop: {
@@ -153,6 +157,23 @@ function containerOf(premises: Premises, room: Room, drain: Drain): Tree {
       { name: "tmp", mountPath: "/tmp" },
     ],
   };
+}
+
+/** Each pod has its own, which no file can know. */
+function ownAddress({ port }: Premises): readonly Tree[] {
+  const fieldPath = said(
+    "status.podIP",
+    "known when the pod starts; the next variable is made of it",
+  );
+  const address = said(
+    `http://$(POD_IP):${port}`,
+    "where the other replicas reach this one: the Service brings a client that comes back to a turn " +
+      "to any of them, and that one passes it on",
+  );
+  return [
+    { name: "POD_IP", valueFrom: { fieldRef: { fieldPath } } },
+    { name: variableOf("sessions.replicaAddress"), value: address },
+  ];
 }
 
 function freeText({ size, filesBytes, fleet }: Room): string {

@@ -26,7 +26,7 @@ export function networkArtefact(premises: Premises, room: Room): Artefact {
       podSelector: { matchLabels: labelsOf(premises) },
       policyTypes: ["Ingress", "Egress"],
       ingress: [ingressOf(premises)],
-      egress: [names(), provider(premises), ...others(premises)],
+      egress: [names(), provider(premises), ...replicas(premises), ...others(premises)],
     },
   };
   return writeYaml(
@@ -88,6 +88,18 @@ function provider({ usesCloud }: Premises): Tree {
       ...(usesCloud ? [{ port: said(80, "the credentials of the cloud") }] : []),
     ],
   };
+}
+
+/** Of a turn that another replica runs, each asks that one: sessions.replicaAddress. */
+function replicas(premises: Premises): readonly Tree[] {
+  if (!premises.hasStore) return [];
+  const why = "listen.port of the other replicas, which run what clients come back to";
+  return [
+    {
+      to: [{ podSelector: { matchLabels: labelsOf(premises) } }],
+      ports: [{ port: said(premises.port, why) }],
+    },
+  ];
 }
 
 /** To any address: where a store is, in or out of the cluster, is not known here. */

@@ -40,6 +40,8 @@ export interface Premises extends Omit<DeployInput, "agents" | "config"> {
   readonly keepsSessions: boolean;
   /** Whether any replica can take the next turn of a session. */
   readonly isShared: boolean;
+  /** Whether replicas can find each other, in the store. */
+  readonly hasStore: boolean;
   /** Whether sessions hold memory between their turns. */
   readonly isLongRunning: boolean;
   /** Agents whose tools need a shell. */
@@ -70,6 +72,7 @@ export function premisesOf({ agents, config, ...input }: DeployInput): Premises 
     longestTurn: { durationMs: longest?.limits.turnTimeMs ?? 0, agent: longest?.name ?? "" },
     keepsSessions,
     isShared: !keepsSessions || config.sessions.store !== null,
+    hasStore: config.sessions.store !== null,
     isLongRunning: patterns.includes("long-running"),
     shellAgents: agents.filter(({ tools }) => tools.builtin.includes("Bash")).map(nameOf),
     egressPorts: egressOf(agents, config),

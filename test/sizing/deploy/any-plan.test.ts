@@ -40,6 +40,7 @@ const anyPremises = fc.record({
   cpuMs: fc.integer({ min: 0, max: 5_000 }),
   durationMs: fc.integer({ min: 1, max: 86_400 }).map((seconds) => seconds * 1_000),
   keepsSessions: fc.boolean(),
+  hasStore: fc.boolean(),
   isLongRunning: fc.boolean(),
   variables: fc.subarray(["ANTHROPIC_API_KEY", "SESSION_STORE"]),
 });
@@ -136,13 +137,25 @@ describe("artefacts of any plan", () => {
       const text = artefacts.find(({ path }) => path === name)?.text ?? "";
       const { spec } = parse(text) as Pod;
       const given = spec.template.spec.containers[0]?.env ?? [];
-      const environment = Object.fromEntries(given.map((one) => [one.name, one.value]));
+      // As Kubernetes fills it in.
+      const environment = Object.fromEntries(
+        given.map(({ name: variable, value }) => [
+          variable,
+          value?.replaceAll("$(POD_IP)", "10.0.3.7"),
+        ]),
+      );
       const { config } = await loadConfig({
         flags: {},
-        environment: { ...environment, PLIMSOLL_AUTH_ALLOW_ANYONE: "true" },
+        environment: {
+          ...environment,
+          PLIMSOLL_AUTH_ALLOW_ANYONE: "true",
+          PLIMSOLL_SESSIONS_STORE: "redis://store",
+        },
         workingDirectory: "/nowhere",
       });
       expect(config.dataDirectory).toBe("/data");
+      const address = name.startsWith("kubernetes") ? "http://10.0.3.7:8080" : null;
+      expect(config.sessions.replicaAddress).toBe(address);
       expect(config.drain.graceMs).toBe(name.startsWith("kubernetes") ? 60_000 : 5_000);
       expect(config.capacity.maxTurns).toBe(premises.fleet.replica.turns);
     }
@@ -163,7 +176,8 @@ interface Pod {
 
 interface Variable {
   readonly name: string;
-  readonly value: string;
+  /** None where it comes from the pod. */
+  readonly value?: string;
 }
 
 const EXAMPLE = {
@@ -184,6 +198,7 @@ const EXAMPLE = {
   cpuMs: PROFILE.turn.cpuMs,
   durationMs: 60_000,
   keepsSessions: true,
+  hasStore: true,
   isLongRunning: false,
   variables: [],
 };

@@ -252,6 +252,35 @@ describe("artefacts", () => {
     expect(cloud.textOf("kubernetes/network-policy.yaml")).not.toContain("169.254.0.0/16");
   });
 
+  it("let pods that share a store reach each other, each at its own address", async () => {
+    const { textOf } = await deployed("others", { targets: ["kubernetes"] });
+    const pod = textOf("kubernetes/deployment.yaml");
+    // Kubernetes fills in what stands before it alone.
+    expect(pod).toMatch(
+      /name: POD_IP\n[^-]*fieldPath: status\.podIP\n[^]*name: PLIMSOLL_SESSIONS_REPLICA_ADDRESS\n[^-]*value: http:\/\/\$\(POD_IP\):8080\n/u,
+    );
+    const policy = textOf("kubernetes/network-policy.yaml");
+    expect(policy).toMatch(
+      /egress:[^]*app\.kubernetes\.io\/instance: support\n\s+ports:\n\s+- # listen\.port of the other[^\n]*\n(?:\s+#[^\n]*\n)*\s+port: 8080\n/u,
+    );
+    const { stdout } = await deployed("others-explained", {
+      targets: ["kubernetes"],
+      explain: true,
+    });
+    // In columns, so words may be cut.
+    for (const why of ["known when the pod", "listen.port of the other"]) {
+      expect(stdout).toContain(why);
+    }
+    const agentFile = `${AGENT}hosting: { pattern: ephemeral }\n`;
+    const alone = await deployed("no-others", {
+      agentFile,
+      environment: ANYONE,
+      targets: ["kubernetes"],
+    });
+    expect(alone.textOf("kubernetes/deployment.yaml")).not.toContain("POD_IP");
+    expect(alone.textOf("kubernetes/network-policy.yaml")).not.toContain("other replicas");
+  });
+
   it.each([
     ["is alive", (response: ServerResponse) => void response.end("ok"), 0],
     ["is not", (response: ServerResponse) => void response.writeHead(503).end(), 1],
