@@ -180,7 +180,7 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
   const { parts, refusals, routes, crossOrigin } = deps;
   const { authenticator } = parts;
   const weighing = new Weighing(parts);
-  const { allowedHosts } = parts.config.http;
+  const allowedHosts = hostsOf(parts.config);
   app.decorateRequest("caller", null);
   for (const route of routes) {
     const { method, path: url, access } = route;
@@ -219,6 +219,13 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
       },
     });
   }
+}
+
+/** With the name by which the other replicas ask, that no stranger has chosen. */
+function hostsOf({ http, sessions }: ServerParts["config"]): readonly string[] {
+  const { replicaAddress } = sessions;
+  if (replicaAddress === null) return http.allowedHosts;
+  return [...http.allowedHosts, new URL(replicaAddress).hostname];
 }
 
 /** What a browser is sent for its cookie is for nobody else, and for no longer than it counts. */

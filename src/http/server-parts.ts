@@ -25,6 +25,7 @@ import type { WarmReason } from "../turn/warm-session.ts";
 import type { Authenticator, LoginDoor } from "./auth.ts";
 import type { ConsolePage } from "./console/console-page.ts";
 import type { Relays } from "./console/relays.ts";
+import type { Forwarder } from "./forwarder.ts";
 import type { OpenExports } from "./open-exports.ts";
 
 export interface ServerParts {
@@ -41,6 +42,8 @@ export interface ServerParts {
   readonly authenticator: Authenticator;
   /** Where operators log in to the console; null where there is nothing to log in to. */
   readonly door: LoginDoor | null;
+  /** Asks the others for what they run; null where replicas do not know of each other. */
+  readonly forwarder: Forwarder | null;
   /** Feeds of other replicas. */
   readonly relays: Relays;
   /** What browsers are shown. */

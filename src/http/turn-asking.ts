@@ -5,14 +5,17 @@
  * @module
  */
 
-import { randomUUID } from "node:crypto";
-import { AppError } from "../lib/errors.ts";
+import { AppError, hasCode } from "../lib/errors.ts";
 import { endedTurnOf, type EndedTurn } from "../turn/kept-turn.ts";
 import { eventsExpired } from "../turn/journal.ts";
 import { type EventPlace, FIRST_PLACE, placeOf } from "../protocol/event-id.ts";
+import { sessionRefOf } from "../session/session-id.ts";
 import { refOf } from "../turn/live-turns.ts";
 import { LiveTurn, type TurnReader } from "../turn/live-turn.ts";
+import { newTurnId } from "../turn/turn-id.ts";
 import type { TurnRequest } from "../turn/turn.ts";
+import type { Forwarding } from "./forwarder.ts";
+import { clientGone } from "./client-gone.ts";
 import { isContinuation, loadRefusal } from "./load-refusal.ts";
 import type { RequestContext } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
@@ -54,7 +57,7 @@ export async function askForTurn(
   options: AskOptions,
 ): Promise<Attached | Ended | Read> {
   const { gone, lastEventId } = options;
-  const wanted = requestOf(context, asked);
+  const wanted = requestOf(parts, context, asked);
   const known = await findTurn(parts, context, wanted);
   if (known === null) {
     if (lastEventId !== undefined) throw nothingToGoOnWith(asked);
@@ -80,7 +83,7 @@ export async function beginTurn(
   asked: Asked,
   gone: AbortSignal,
 ): Promise<LiveTurn | EndedTurn> {
-  const wanted = { ...requestOf(context, asked), outlivesReaders: true };
+  const wanted = { ...requestOf(parts, context, asked), outlivesReaders: true };
   const known = await findTurn(parts, context, wanted);
   if (known === null) {
     const reader = await startTurn(parts, context, wanted, gone);
@@ -91,10 +94,47 @@ export async function beginTurn(
   return known;
 }
 
-function requestOf({ request, caller }: RequestContext, asked: Asked): TurnRequest {
+/** What is asked of a turn of another replica, but for its events; null for one of this replica. */
+export async function askElsewhere(
+  { forwarder }: Pick<ServerParts, "forwarder">,
+  context: RequestContext,
+): Promise<unknown> {
+  if (forwarder === null) return null;
+  const gone = clientGone(context.reply, null);
+  return forwarder.ofTurn(context, context.param("turnId"), { gone });
+}
+
+/**
+ * Does what the client asks for; where its turn is known by its key, and runs on another replica, that
+ * one is asked in place of being told as busy.
+ */
+export async function orElsewhere(
+  { forwarder }: Pick<ServerParts, "forwarder">,
+  context: RequestContext,
+  asked: Asked,
+  forwarding: Forwarding,
+  answer: () => Promise<unknown>,
+): Promise<unknown> {
+  try {
+    return await answer();
+  } catch (thrown) {
+    const { agentName, session: target, key } = asked;
+    if (forwarder === null || key === undefined || !hasCode(thrown, "session_busy")) throw thrown;
+    const ref = sessionRefOf({ tenant: context.caller.tenant, agentName, target });
+    const passed = await forwarder.ofKey(context, { ref, agentName, key }, forwarding);
+    if (passed === null) throw thrown;
+    return passed;
+  }
+}
+
+function requestOf(
+  { forwarder }: Pick<ServerParts, "forwarder">,
+  { request, caller }: RequestContext,
+  asked: Asked,
+): TurnRequest {
   const { traceparent, tracestate } = request.headers;
   return {
-    turnId: randomUUID(),
+    turnId: newTurnId(forwarder?.tag ?? null),
     caller,
     ...asked,
     ...(typeof traceparent === "string" && { traceparent }),

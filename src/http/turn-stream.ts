@@ -11,6 +11,7 @@ import {
   type AguiFormat,
   encodeAguiBytes,
 } from "../protocol/agui.ts";
+import { brokenRun } from "../protocol/agui-connect.ts";
 import type { AguiRun } from "../protocol/agui-decode.ts";
 import { type AguiFrame, type AguiStream, encodeAgui } from "../protocol/agui-encode.ts";
 import type { ReportError } from "../protocol/ending.ts";
@@ -56,6 +57,15 @@ export const ADMISSION_ERRORS: readonly ErrorCode[] = [
   "session_unreadable",
   "session_newer",
   "transcript_too_large",
+  "replica_unavailable",
+];
+
+/** What asking for a turn that another replica runs can be refused with. */
+export const ELSEWHERE_ERRORS: readonly ErrorCode[] = [
+  "too_many_readers",
+  "draining",
+  "replica_unavailable",
+  "store_unavailable",
 ];
 
 /** Sends a turn as our own events, from where its client had come to. */
@@ -104,6 +114,17 @@ export function sendAguiFrames(
       ? afterHead(reply, beating(parts, encodeAguiBytes(frames, format), gone))
       : encodeAguiBytes(withHeartbeatOnceBegun(frames, heartbeatMs, AGUI_HEARTBEAT, gone), format);
   return sendStream(reply, AGUI_MEDIA_TYPES[format], chunks);
+}
+
+/** The end of a stream of Server-Sent Events that broke off where nothing else is known of the run. */
+export async function* encodeBrokenRun(
+  error: AppError,
+): AsyncGenerator<string | Uint8Array, void, undefined> {
+  yield* encodeAguiBytes(one(brokenRun(error)), "sse");
+}
+
+async function* one(frame: AguiFrame): AsyncGenerator<AguiFrame, void, undefined> {
+  yield frame;
 }
 
 function entriesOf(asked: Attached | Ended): AsyncIterable<NumberedEvent> {

@@ -231,7 +231,8 @@ export const ERRORS = {
     title: "It has too many readers",
     remedy:
       "Let one of its readers leave first; the limit of a turn is `journal.readers`, of the feed 16, " +
-      "of the feeds of other replicas together 64",
+      "of the feeds of other replicas together 64, of requests for turns of other replicas 1,024, " +
+      "and 256 of one caller",
   },
   too_many_logins: {
     status: 429,
@@ -288,8 +289,11 @@ export const ERRORS = {
     status: 502,
     fault: "upstream",
     retryable: true,
-    title: "Another replica does not give its feed",
-    remedy: "See whether it runs, and compare `console.replicas` with its address and `auth.keys`",
+    title: "Another replica does not answer",
+    remedy:
+      "For a turn that it runs: send the request for it again with the same Idempotency-Key, or read " +
+      "the session; see whether the replica runs, and compare `sessions.replicaAddress` or " +
+      "`console.replicas` with its address, and `auth.keys` of both",
   },
   agent_start_failed: {
     status: 502,

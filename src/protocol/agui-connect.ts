@@ -120,7 +120,11 @@ export async function* storedRun(
     yield { event: { type: EventType.RUN_FINISHED, threadId, runId, outcome } };
     return;
   }
-  const { code, message, spec } = failure;
+  yield brokenRun(failure);
+}
+
+/** The end of a run that nothing more is known of. */
+export function brokenRun({ code, message, spec }: AppError): AguiFrame {
   const metadata = { retryable: spec.retryable, remedy: spec.remedy };
-  yield { event: { type: EventType.RUN_ERROR, code, message, metadata } };
+  return { event: { type: EventType.RUN_ERROR, code, message, metadata } };
 }

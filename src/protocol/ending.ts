@@ -35,7 +35,7 @@ export async function* withOneEnding(
   }
 }
 
-function failedEnding(error: AppError): TurnEvent {
+export function failedEnding(error: AppError): TurnEvent {
   const { code, message } = error;
   return { type: "turn_ended", outcome: { status: "failed", usage: UNKNOWN_USAGE, code, message } };
 }

@@ -11,7 +11,7 @@ import { AppError } from "../lib/errors.ts";
 import type { EndedTurn } from "../turn/kept-turn.ts";
 import type { InputPart, SessionTarget } from "../turn/turn.ts";
 import type { CollectedToolCall, CollectedTurn } from "./collect.ts";
-import { type ReportError, withOneEnding } from "./ending.ts";
+import { failedEnding, type ReportError, withOneEnding } from "./ending.ts";
 import { eventIdOf, type NumberedEvent } from "./event-id.ts";
 import {
   clientIdSchema,
@@ -81,6 +81,11 @@ export async function* encodeRestEvents(
   report: ReportError,
 ): AsyncGenerator<string, void, undefined> {
   for await (const each of withOneEnding(events, report)) yield encodeRestEvent(each, turnId);
+}
+
+/** The end of a stream that broke off where nothing else of it is known. */
+export async function* encodeBrokenEnd(error: AppError): AsyncGenerator<string, void, undefined> {
+  yield encodeRestEvent({ id: null, event: failedEnding(error) }, "");
 }
 
 const count = z.int().min(0);

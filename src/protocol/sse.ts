@@ -110,3 +110,26 @@ async function firstOf<Result>(
     stopWaiting();
   }
 }
+
+const FRAME_END = Buffer.from("\n\n");
+
+/**
+ * The same bytes in chunks that end where a frame does, so that something may come between two of
+ * them. What is left of one that never ended is dropped, as every reader would.
+ *
+ * @throws {Error} For a frame that is longer than `maxBytes`.
+ */
+export async function* wholeFrames(
+  chunks: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+): AsyncGenerator<Buffer, void, undefined> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    const bytes = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
+    const at = bytes.lastIndexOf(FRAME_END);
+    const endBytes = at < 0 ? 0 : at + FRAME_END.length;
+    rest = bytes.subarray(endBytes);
+    if (rest.length > maxBytes) throw new Error("a frame is too long");
+    if (endBytes > 0) yield bytes.subarray(0, endBytes);
+  }
+}

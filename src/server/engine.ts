@@ -39,7 +39,7 @@ import { GuardLink } from "./guard-link.ts";
 import { openFootprintFile } from "./footprint-file.ts";
 import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
 import { type GateOptions, openGate, type OpenGate } from "./open-gate.ts";
-import { openSessions, type Sweeper } from "./open-sessions.ts";
+import { openSessions, type OtherReplicas, type Sweeper } from "./open-sessions.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 import { sdkVersion } from "./sdk-version.ts";
 import { ShedLog } from "./shed-log.ts";
@@ -66,6 +66,7 @@ export interface Engine {
   readonly locks: SessionLocks;
   readonly sessions: Sessions;
   readonly sweeper: Sweeper;
+  readonly others: OtherReplicas | null;
   /** The one session that is served; null where there are many. */
   readonly single: SingleSession | null;
   readonly kept: KeptProcesses;
@@ -132,7 +133,7 @@ export async function withEngine<Result>(
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
   const forgetTurns = (ref: SessionRef) => turns.forget(ref);
   await using opened = await openSessions({ config, data, telemetry, single, kept, forgetTurns });
-  const { locks, sessions, sweeper } = opened;
+  const { locks, sessions, sweeper, others } = opened;
   const starts = new TurnStarts();
   const turnDeps: TurnDeps = { ...keptDeps, kept, locks, sessions, cpu, footprints, starts };
   await using turns = openTurns(config, turnDeps);
@@ -143,7 +144,7 @@ export async function withEngine<Result>(
     kept,
     countStrays: () => countStrays(serverId, processes.live),
   });
-  const parts = { book, capacity, containment, report, telemetry, data, processes, locks };
+  const parts = { book, capacity, containment, report, telemetry, data, processes, locks, others };
   const warm = (ref: SessionRef) => warmSession(ref, turnDeps);
   return await use({ ...parts, agents, sessions, sweeper, single, kept, turns, starts, warm });
 }

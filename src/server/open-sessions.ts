@@ -16,6 +16,7 @@ import { SharedSessions } from "../session/shared-sessions.ts";
 import type { StoreNotice } from "../session/store-notice.ts";
 import type { SingleSession } from "../session/single-session.ts";
 import type { ObjectStore } from "../session/stores/object-store.ts";
+import { ReplicaAddresses } from "../session/stores/replica-addresses.ts";
 import { openObjectStore } from "../session/stores/open-object-store.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
 import type { Telemetry } from "../telemetry/start.ts";
@@ -47,6 +48,13 @@ export interface OpenSessions extends AsyncDisposable {
   readonly locks: SessionLocks;
   readonly sessions: Sessions;
   readonly sweeper: Sweeper;
+  /** What replicas that share a store know of each other; null where they do not. */
+  readonly others: OtherReplicas | null;
+}
+
+export interface OtherReplicas {
+  readonly addresses: ReplicaAddresses;
+  readonly elsewhere: Pick<SharedSessions, "holderOf" | "turnElsewhere">;
 }
 
 /** @throws {AppError} `store_unusable`, `store_unavailable`, `storage_failed`. */
@@ -70,6 +78,7 @@ export async function openSessions(options: OpenSessionsOptions): Promise<OpenSe
       locks,
       sessions,
       sweeper,
+      others: null,
       [Symbol.asyncDispose]: async () => sweeper[Symbol.asyncDispose](),
     };
   }
@@ -119,8 +128,17 @@ async function openShared(
     throw thrown;
   }
   telemetry.log.info({ store: store.place }, "Sessions are shared with other replicas");
-  return { locks, sessions, sweeper, [Symbol.asyncDispose]: leave };
+  const addresses = new ReplicaAddresses({
+    store,
+    renewTimeMs: config.sessions.leaseTimeMs,
+    onTrouble: (err) => telemetry.log.warn({ err }, UNTOLD),
+  });
+  const others = { addresses, elsewhere: sessions };
+  return { locks, sessions, sweeper, others, [Symbol.asyncDispose]: leave };
 }
+
+const UNTOLD =
+  "Cannot tell the other replicas where this one is: turns that run here are not found through them";
 
 function sharedSessions(
   store: ObjectStore,

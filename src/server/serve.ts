@@ -10,6 +10,7 @@ import type { FastifyInstance } from "fastify";
 import type { TurnGate } from "../capacity/gate.ts";
 import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
+import type { Forwarder } from "../http/forwarder.ts";
 import { OpenExports } from "../http/open-exports.ts";
 import type { Readiness, ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
@@ -20,6 +21,7 @@ import { checkReadiness, watchStarts } from "./check-readiness.ts";
 import { NOTHING_SWEPT } from "../session/session-sweeper.ts";
 import { TranscriptReads } from "../session/transcript-reads.ts";
 import type { Logger } from "../telemetry/log.ts";
+import { replicaTagOf } from "../turn/turn-id.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
 import { Feed } from "./feed.ts";
 import { type ConsoleParts, openConsole } from "./open-console.ts";
@@ -85,7 +87,8 @@ async function serveEngine(
     log,
     ...(pageDirectory && { pageDirectory }),
   });
-  const parts = serverParts(engine, { ...front, config, version, readiness, feed });
+  const forwarder = await openForwarder(engine, config);
+  const parts = serverParts(engine, { ...front, config, version, readiness, feed, forwarder });
   // Begun before the rest of the program is loaded: the process starts on another core meanwhile.
   const failed = new AbortController();
   const ended = single === null ? signals.stop : AbortSignal.any([signals.stop, single.over]);
@@ -105,6 +108,7 @@ async function serveEngine(
   const { bytes: memoryLimitBytes, source: memoryLimitSource } = memoryLimit;
   const facts = { url, agents: [...agents.keys()], memoryLimitBytes, memoryLimitSource };
   log.info(facts, "Listening");
+  await using _announced = await announce(engine, forwarder, config.sessions.replicaAddress);
   const containment = engine.containment.text;
   const killNow = () => processes.killAllNow();
   const { sweepIntervalMs: intervalMs } = config.retention;
@@ -122,8 +126,35 @@ async function serveEngine(
   // Only now, since whoever watches is to see the last turn end.
   feed[Symbol.dispose]();
   parts.relays[Symbol.dispose]();
+  forwarder?.[Symbol.dispose]();
   await ready;
   log.info("Stopped");
+}
+
+/** Null where the other replicas do not know of this one, nor it of them. */
+async function openForwarder(
+  { data, others, telemetry }: Engine,
+  config: Config,
+): Promise<Forwarder | null> {
+  if (others === null || config.sessions.replicaAddress === null) return null;
+  const { Forwarder } = await import("../http/forwarder.ts");
+  return new Forwarder({
+    ...others,
+    tag: replicaTagOf(data.serverId),
+    hasKeys: config.auth.keys.length > 0,
+    heartbeatMs: config.http.heartbeatMs,
+    telemetry,
+  });
+}
+
+/** Until the last turn has ended: others may ask for it while this replica drains. */
+async function announce(
+  { others }: Engine,
+  forwarder: Forwarder | null,
+  address: string | null,
+): Promise<AsyncDisposable | null> {
+  if (others === null || forwarder === null || address === null) return null;
+  return others.addresses.announce(forwarder.tag, address);
 }
 
 function openFeed(
@@ -144,7 +175,10 @@ function openFeed(
 /** What the HTTP side works with. */
 function serverParts(
   engine: Engine,
-  given: Pick<ServerParts, "config" | "version" | "readiness" | "feed" | keyof ConsoleParts>,
+  given: Pick<
+    ServerParts,
+    "config" | "version" | "readiness" | "feed" | "forwarder" | keyof ConsoleParts
+  >,
 ): ServerParts {
   const { agents, capacity, locks, report, sessions, single, sweeper, telemetry, turns, warm } =
     engine;

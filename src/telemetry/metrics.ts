@@ -164,6 +164,10 @@ export class Metrics {
     this.#record.sessionRepairs(1, { repairKind });
   }
 
+  requestForwarded(): void {
+    this.#record.requestsForwarded(1, {});
+  }
+
   storeNotice(storeNotice: StoreNotice): void {
     this.#record.storeNotices(1, { storeNotice });
   }
@@ -229,6 +233,7 @@ function openInstruments(meter: Meter) {
     sessionsExpired: counterOf(meter, "sessionsExpired"),
     sessionRepairs: counterOf(meter, "sessionRepairs"),
     storeNotices: counterOf(meter, "storeNotices"),
+    requestsForwarded: counterOf(meter, "requestsForwarded"),
   };
 }
 
@@ -247,6 +252,7 @@ function startAtZero(record: Instruments): void {
   record.toolOomKills(0, {});
   record.straysKilled(0, {});
   record.uncleanEnds(0, {});
+  record.requestsForwarded(0, {});
 }
 
 type Recording<Key extends MetricKey> = (value: number, attributes: AttributesOf<Key>) => void;

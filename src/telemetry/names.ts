@@ -380,6 +380,13 @@ export const METRICS = {
       "Earlier runs of the server found to have ended without a shutdown, as by an OOM kill",
     attributes: [],
   },
+  requestsForwarded: {
+    name: "plimsoll.request.forwarded",
+    kind: "counter",
+    unit: "{request}",
+    description: "Requests for turns of other replicas that were passed on to them and answered",
+    attributes: [],
+  },
   requestsRefused: {
     name: "plimsoll.request.refused",
     kind: "counter",

@@ -5,7 +5,12 @@ import { createParser, type EventSourceMessage } from "eventsource-parser";
 import * as fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 
-import { encodeSseFrame, SSE_HEARTBEAT, withHeartbeat } from "../../src/protocol/sse.ts";
+import {
+  encodeSseFrame,
+  SSE_HEARTBEAT,
+  wholeFrames,
+  withHeartbeat,
+} from "../../src/protocol/sse.ts";
 import { collect } from "./turns.ts";
 
 function parse(text: string): EventSourceMessage[] {
@@ -132,5 +137,34 @@ describe("withHeartbeat()", () => {
     expect(cleared.mock.calls.flat()).toEqual(expect.arrayContaining(started));
     expect(getEventListeners(signal, "abort")).toEqual([]);
     vi.restoreAllMocks();
+  });
+});
+
+describe("wholeFrames()", () => {
+  it("has the same bytes, in chunks that end where a frame does, wherever they were cut", async () => {
+    const texts = fc.array(fc.string({ maxLength: 5 }), { maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(texts, fc.infiniteStream(fc.nat({ max: 4 })), async (datas, cuts) => {
+        const frames = datas.map((data) => encodeSseFrame({ data }));
+        const all = Buffer.from(`${frames.join("")}data: begun`);
+        async function* pieces() {
+          for (let at = 0; at < all.length;) {
+            const size = 1 + (cuts.next().value ?? 0);
+            yield all.subarray(at, at + size);
+            at += size;
+          }
+        }
+        const chunks = await collect(wholeFrames(pieces(), 1_000));
+        expect(Buffer.concat(chunks).toString()).toBe(frames.join(""));
+        for (const chunk of chunks) expect(chunk.toString()).toMatch(/\n\n$/);
+      }),
+    );
+  });
+
+  it("holds no frame that never ends", async () => {
+    async function* endless() {
+      for (;;) yield Buffer.from("data: and so on");
+    }
+    await expect(collect(wholeFrames(endless(), 100))).rejects.toThrow("too long");
   });
 });

@@ -27,7 +27,13 @@ import { clientGone } from "../client-gone.ts";
 import type { RequestContext } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 import { attach, lastEventIdOf } from "../turn-asking.ts";
-import { notAcceptable, reporter, sendAguiEvents, sendAguiFrames } from "../turn-stream.ts";
+import {
+  encodeBrokenRun,
+  notAcceptable,
+  reporter,
+  sendAguiEvents,
+  sendAguiFrames,
+} from "../turn-stream.ts";
 
 export async function connectAgent(
   parts: ServerParts,
@@ -54,6 +60,10 @@ export async function connectAgent(
     const found = await attach(turn, gone, lastEventId);
     return sendAguiEvents(parts, context, found, { run: asked.run, format, gone });
   }
+  if (turn === undefined || turn.endedAtMs !== null) {
+    const passed = await followElsewhere(parts, context, ref, gone);
+    if (passed !== null) return passed;
+  }
   const stored = await storedOf(parts, ref, gone);
   const { messages, isBusy } = stored;
   const frames =
@@ -66,6 +76,23 @@ export async function connectAgent(
         )
       : await framesOf(parts, { asked, turn, stored: messages, gone });
   return sendAguiFrames(parts, context, frames, { format, gone });
+}
+
+/** Null where no other replica can be asked for the run: what is stored is there all the same. */
+async function followElsewhere(
+  { forwarder, telemetry }: ServerParts,
+  context: RequestContext,
+  ref: SessionRef,
+  gone: AbortSignal,
+): Promise<unknown> {
+  if (forwarder === null) return null;
+  try {
+    return await forwarder.ofSession(context, ref, { gone, endedBy: encodeBrokenRun });
+  } catch (err) {
+    if (!(err instanceof AppError)) throw err;
+    telemetry.log.info({ err, requestId: context.request.id }, "Cannot follow a run elsewhere");
+    return null;
+  }
 }
 
 interface Connecting {

@@ -13,8 +13,13 @@ import { clientGone } from "../client-gone.ts";
 import type { RequestContext, Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 import { connectAgent } from "./agui-connect.ts";
-import { askForTurn, lastEventIdOf } from "../turn-asking.ts";
-import { ADMISSION_ERRORS, notAcceptable, sendAguiEvents } from "../turn-stream.ts";
+import { askForTurn, lastEventIdOf, orElsewhere } from "../turn-asking.ts";
+import {
+  ADMISSION_ERRORS,
+  encodeBrokenRun,
+  notAcceptable,
+  sendAguiEvents,
+} from "../turn-stream.ts";
 
 /** As much of a run as is read here; AG-UI has more. */
 const aguiRunSchema = z
@@ -130,11 +135,11 @@ async function runAgent(
   const { session, input, run, key } = await decodeAguiRun(request.body);
   const gone = clientGone(reply, format === "sse" ? SSE_HEARTBEAT : null);
   const asked = { agentName, session, input, key };
-  const found = await askForTurn(parts, context, asked, {
-    gone,
-    lastEventId: lastEventIdOf(context),
+  const lastEventId = lastEventIdOf(context);
+  return orElsewhere(parts, context, asked, { gone, endedBy: encodeBrokenRun }, async () => {
+    const found = await askForTurn(parts, context, asked, { gone, lastEventId });
+    return sendAguiEvents(parts, context, found, { run, format, gone });
   });
-  return sendAguiEvents(parts, context, found, { run, format, gone });
 }
 
 function onlyAgent({ agents }: ServerParts): string {

@@ -12,6 +12,7 @@ import { checkBody, invalidBody } from "../../protocol/input.ts";
 import { negotiateRest } from "../../protocol/negotiate.ts";
 import {
   decodeRestTurn,
+  encodeBrokenEnd,
   type RestOutcome,
   restEndedBody,
   restOutcomeBody,
@@ -27,8 +28,21 @@ import { prefersAsync, RESPOND_ASYNC } from "../prefer.ts";
 import { turnHasBegun } from "../refusals.ts";
 import { jsonAnswer, type RequestContext, type Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
-import { askForTurn, attach, beginTurn, lastEventIdOf, type Asked } from "../turn-asking.ts";
-import { ADMISSION_ERRORS, notAcceptable, sendRestEvents } from "../turn-stream.ts";
+import {
+  askElsewhere,
+  askForTurn,
+  attach,
+  beginTurn,
+  lastEventIdOf,
+  orElsewhere,
+  type Asked,
+} from "../turn-asking.ts";
+import {
+  ADMISSION_ERRORS,
+  ELSEWHERE_ERRORS,
+  notAcceptable,
+  sendRestEvents,
+} from "../turn-stream.ts";
 
 const runningTurnSchema = z.object({
   turnId: z.string(),
@@ -121,7 +135,7 @@ function listTurnsRoute({ turns }: ServerParts): Route {
   };
 }
 
-function readTurnRoute({ turns }: ServerParts): Route {
+function readTurnRoute(parts: ServerParts): Route {
   return {
     method: "GET",
     path: "/v1/turns/:turnId",
@@ -130,9 +144,13 @@ function readTurnRoute({ turns }: ServerParts): Route {
       operationId: "readTurn",
       summary: "A turn that runs, or has ended a short time ago",
       answers: [jsonAnswer("The turn", turnSchema)],
-      errors: ["turn_not_found"],
+      errors: ["turn_not_found", ...ELSEWHERE_ERRORS],
     },
-    handle: ({ caller, param }) => describe(turns.find(param("turnId"), caller)),
+    async handle(context) {
+      const { caller, param } = context;
+      const passed = await askElsewhere(parts, context);
+      return passed ?? describe(parts.turns.find(param("turnId"), caller));
+    },
   };
 }
 
@@ -151,7 +169,7 @@ function turnEventsRoute(parts: ServerParts): Route {
         { status: 200, description: "The events", content: { [SSE_MEDIA_TYPE]: null } },
         READ_TO_ITS_END,
       ],
-      errors: ["invalid_request", "turn_not_found", "events_expired", "too_many_readers"],
+      errors: ["invalid_request", "turn_not_found", "events_expired", ...ELSEWHERE_ERRORS],
     },
     handle: (context) => readEvents(parts, context),
   };
@@ -160,7 +178,7 @@ function turnEventsRoute(parts: ServerParts): Route {
 /** What browsers take for "do not come back". */
 const READ_TO_ITS_END = { status: 204, description: "The turn was read to its end" };
 
-function cancelTurnRoute({ turns }: ServerParts): Route {
+function cancelTurnRoute(parts: ServerParts): Route {
   return {
     method: "POST",
     path: "/v1/turns/:turnId/cancel",
@@ -169,10 +187,13 @@ function cancelTurnRoute({ turns }: ServerParts): Route {
       operationId: "cancelTurn",
       summary: "End a running turn before its time",
       answers: [{ status: 202, description: "The turn is being ended; its stream tells when" }],
-      errors: ["turn_not_found"],
+      errors: ["turn_not_found", ...ELSEWHERE_ERRORS],
     },
-    handle({ caller, param, reply }) {
-      turns.findRunning(param("turnId"), caller).cancel("cancel_requested");
+    async handle(context) {
+      const { caller, param, reply } = context;
+      const passed = await askElsewhere(parts, context);
+      if (passed !== null) return passed;
+      parts.turns.findRunning(param("turnId"), caller).cancel("cancel_requested");
       return reply.status(202).send();
     },
   };
@@ -225,10 +246,27 @@ async function startTurn(parts: ServerParts, context: RequestContext): Promise<u
   const answer = negotiateRest(request.headers.accept);
   if (answer === null) throw notAcceptable("application/json or text/event-stream");
   const asked = decode(context);
-  if (answer === "json" && prefersAsync(request.headers)) {
-    return answerBegun(parts, context, asked);
-  }
   const gone = clientGone(reply, answer === "json" ? null : SSE_HEARTBEAT);
+  const forwarding = { gone, isLong: answer === "json", endedBy: encodeBrokenEnd };
+  return orElsewhere(parts, context, asked, forwarding, () =>
+    answer === "json" && prefersAsync(request.headers)
+      ? answerBegun(parts, context, asked, gone)
+      : answerWhole(parts, context, { asked, answer, gone }),
+  );
+}
+
+interface Answering {
+  readonly asked: Asked;
+  readonly answer: "json" | "events";
+  readonly gone: AbortSignal;
+}
+
+/** At its end, or as it goes. */
+async function answerWhole(
+  parts: ServerParts,
+  context: RequestContext,
+  { asked, answer, gone }: Answering,
+): Promise<unknown> {
   // One JSON body is whole, or nothing was read of it.
   const lastEventId = answer === "json" ? undefined : lastEventIdOf(context);
   const options = { gone, lastEventId, isWhole: answer === "json" };
@@ -236,7 +274,7 @@ async function startTurn(parts: ServerParts, context: RequestContext): Promise<u
   if (answer === "events" || found.is === "done") {
     return sendRestEvents(parts, context, found, gone);
   }
-  turnHasBegun(reply);
+  turnHasBegun(context.reply);
   return found.is === "ended" ? restEndedBody(found.turn) : collected(found.reader, gone);
 }
 
@@ -245,9 +283,10 @@ async function answerBegun(
   parts: ServerParts,
   context: RequestContext,
   asked: Asked,
+  gone: AbortSignal,
 ): Promise<unknown> {
   const { reply } = context;
-  const turn = await beginTurn(parts, context, asked, clientGone(reply, null));
+  const turn = await beginTurn(parts, context, asked, gone);
   // Nothing more can be read of it than its end, and that is here.
   if (!(turn instanceof LiveTurn)) return restEndedBody(turn);
   const { turnId } = turn.request;
@@ -271,8 +310,11 @@ async function readEvents(parts: ServerParts, context: RequestContext): Promise<
   const { request, reply, caller, param } = context;
   const query = checkBody(eventsQuerySchema, { ...(request.query as object) });
   if (!query.ok) throw invalidBody(query.errors);
-  const turn = parts.turns.find(param("turnId"), caller);
   const gone = clientGone(reply, SSE_HEARTBEAT);
+  const forwarding = { gone, endedBy: encodeBrokenEnd };
+  const passed = await parts.forwarder?.ofTurn(context, param("turnId"), forwarding);
+  if (passed) return passed;
+  const turn = parts.turns.find(param("turnId"), caller);
   // The header is what a browser says when it comes back; the parameter is what it came with first.
   const lastEventId = lastEventIdOf(context) ?? query.value.lastEventId;
   const found = await attach(turn, gone, lastEventId);
