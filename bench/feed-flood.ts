@@ -178,7 +178,14 @@ class FloodStream implements Disposable {
     }));
     const capacity = { ...this.#capacity, committedBytes, inflight: LIVE_TURNS, turns };
     const readiness = { state: "ready", reason: "" } as const;
-    return encodeFeedEvent({ type: "capacity", atMs: Date.now(), capacity, readiness });
+    const atMs = Date.now();
+    const sessions = {
+      isShared: false,
+      idle: 10_000,
+      transcriptBytes: 90 * MIB,
+      countedAtMs: atMs,
+    };
+    return encodeFeedEvent({ type: "capacity", atMs, capacity, readiness, sessions });
   }
 }
 

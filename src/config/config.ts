@@ -122,6 +122,8 @@ export interface Config {
   /** The page that shows the replica. */
   readonly console: {
     readonly isEnabled: boolean;
+    /** What this replica is called; null for its host name. */
+    readonly replicaName: string | null;
     /** Whether it offers to send many turns at once. */
     readonly mayTryLoad: boolean;
     /** From a login to its end. */

@@ -45,6 +45,12 @@ export const consolePage = z.strictObject({
     .boolean()
     .default(true)
     .describe("Whether there is a console. Off, `/` is JSON for browsers as well."),
+  replicaName: name
+    .optional()
+    .describe(
+      "What this replica is called where several are looked at: in the console, and in `hello` of " +
+        "its feed. Its host name without it.",
+    ),
   tryLoad: z
     .enum(["loopback", "always", "never"])
     .default("loopback")

@@ -292,6 +292,7 @@ function consoleConfig({ console: page, listen }: ServerSettings): Config["conso
   const onLoopback = page.tryLoad === "loopback" && isLoopback(listen.host);
   return {
     isEnabled: page.enabled,
+    replicaName: page.replicaName ?? null,
     mayTryLoad: page.tryLoad === "always" || onLoopback,
     sessionTimeMs: page.sessionTime,
     replicas: page.replicas.map(({ name, url, key }) => ({

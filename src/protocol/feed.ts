@@ -131,6 +131,22 @@ const recentSchema = z.object({
   guard: z.array(guardEventSchema).readonly(),
 });
 
+/**
+ * Sessions that are kept and at rest: they have no process, and no memory is held for them. All
+ * figures are as they were last counted, with what this replica has begun and deleted since; null
+ * before the first count.
+ */
+const sessionsSchema = z.object({
+  /** Whether they are in a store, where other replicas begin, use and delete some, too. */
+  isShared: z.boolean(),
+  /** Without a turn and without a process on this replica. */
+  idle: z.int().nullable(),
+  /** What the transcripts of all sessions take of the disk or the store, those in use included. */
+  transcriptBytes: z.int().nullable(),
+  /** When all of them were last looked at. */
+  countedAtMs: atMs.nullable(),
+});
+
 /** The answer of `/capacity`, and whether turns should be sent here, apart from being full. */
 const capacityEventSchema = z.object({
   type: z.literal("capacity"),
@@ -141,6 +157,7 @@ const capacityEventSchema = z.object({
     /** Why, in words. */
     reason: z.string(),
   }),
+  sessions: sessionsSchema,
 });
 
 export const feedSchemas = {
@@ -160,6 +177,7 @@ export type FeedTurn = z.infer<typeof turnSchema>;
 export type FeedTurnEvent = z.infer<typeof turnEventSchema>;
 export type FeedStage = z.infer<typeof stageSchema>;
 export type FeedDecision = z.infer<typeof decisionSchema>;
+export type FeedSessions = z.infer<typeof sessionsSchema>;
 export type FeedGuardEvent = z.infer<typeof guardEventSchema>;
 
 /** @typeParam Capacity What a replica says of its load; whoever makes it knows it more exactly. */
@@ -168,6 +186,7 @@ export interface FeedCapacity<Capacity = z.infer<typeof capacitySchema>> {
   readonly atMs: number;
   readonly capacity: Capacity;
   readonly readiness: z.infer<typeof capacityEventSchema>["readiness"];
+  readonly sessions: FeedSessions;
 }
 
 export type FeedEvent<Capacity = z.infer<typeof capacitySchema>> =

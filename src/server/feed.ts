@@ -12,6 +12,7 @@ import { AppError } from "../lib/errors.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { encodeFeedEvent, type FeedHello } from "../protocol/feed.ts";
 import type { FeedBook } from "./feed-book.ts";
+import type { IdleSessions } from "./idle-sessions.ts";
 import { FeedHistory } from "./feed-history.ts";
 import { FeedReader } from "./feed-reader.ts";
 
@@ -25,6 +26,7 @@ export interface FeedOptions extends Pick<FeedHello, "replica" | "version"> {
   readonly snapshot: () => GateSnapshot;
   readonly capacity: () => CapacityView;
   readonly readiness: Readonly<Readiness>;
+  readonly sessions: Pick<IdleSessions, "view" | "watched">;
 }
 
 export class Feed implements Disposable {
@@ -75,6 +77,7 @@ export class Feed implements Disposable {
     const reader = new FeedReader(() => this.#opening());
     if (gone.aborted) return nothing();
     this.#readers.add(reader);
+    this.#options.sessions.watched();
     this.#capacityTimer ??= setInterval(() => this.#tellCapacity(), CAPACITY_INTERVAL_MS).unref();
     const leave = (): void => {
       gone.removeEventListener("abort", leave);
@@ -144,9 +147,13 @@ export class Feed implements Disposable {
 
   #encodeCapacity(): string {
     const { state, reason } = this.#options.readiness;
-    const capacity = this.#options.capacity();
-    const readiness = { state, reason };
-    return encodeFeedEvent({ type: "capacity", atMs: Date.now(), capacity, readiness });
+    return encodeFeedEvent({
+      type: "capacity",
+      atMs: Date.now(),
+      capacity: this.#options.capacity(),
+      readiness: { state, reason },
+      sessions: this.#options.sessions.view(),
+    });
   }
 
   #turnChanged(turnId: string): void {

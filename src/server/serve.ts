@@ -23,7 +23,8 @@ import { TranscriptReads } from "../session/transcript-reads.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { replicaTagOf } from "../turn/turn-id.ts";
 import { withEngine, type Engine, type EngineOptions } from "./engine.ts";
-import { Feed } from "./feed.ts";
+import { Feed, type FeedOptions } from "./feed.ts";
+import { IdleSessions } from "./idle-sessions.ts";
 import { type ConsoleParts, openConsole } from "./open-console.ts";
 import { ASKED_LOAD_RATIO, keepSwept } from "./keep-swept.ts";
 
@@ -79,7 +80,9 @@ async function serveEngine(
   const { gate, footprints } = engine.capacity;
   const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
-  using feed = openFeed(engine, version, readiness);
+  using idle = idleSessions(engine, config);
+  const replica = config.console.replicaName ?? hostname();
+  using feed = openFeed(engine, { replica, version, readiness, sessions: idle });
   const { log } = telemetry;
   await using front = await openConsole({
     config,
@@ -157,16 +160,22 @@ async function announce(
   return others.addresses.announce(forwarder.tag, address);
 }
 
+function idleSessions(
+  { kept, locks, sessions, telemetry: { log } }: Engine,
+  config: Config,
+): IdleSessions {
+  const isShared = config.sessions.store !== null;
+  const inUse = () => locks.size + kept.residents.all.length;
+  return new IdleSessions({ sessions, isShared, inUse, log });
+}
+
 function openFeed(
   { book, capacity: { gate }, report }: Engine,
-  version: string,
-  readiness: Readiness,
+  given: Pick<FeedOptions, "replica" | "version" | "readiness" | "sessions">,
 ): Feed {
   return new Feed({
-    replica: hostname(),
-    version,
+    ...given,
     book,
-    readiness,
     snapshot: () => gate.snapshot(monotonicMs()),
     capacity: () => report.view(),
   });

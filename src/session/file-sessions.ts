@@ -33,8 +33,8 @@ import { makeSessionDirectories } from "./session-process.ts";
 import { holdOf, recordForTurn, requireRecord, transcriptFileOf } from "./session-lookup.ts";
 import { dataPathsOf, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
 import {
-  addTotals,
   newRecord,
+  recordAfterTurn,
   type SessionRecord,
   lastUseOf,
   heldRecord,
@@ -45,6 +45,7 @@ import {
   writeRecord,
 } from "./session-record.ts";
 import { SessionRemoval } from "./session-removal.ts";
+import { SessionTally, type Tallied } from "./session-tally.ts";
 import { lookAtFiles } from "./look-at-files.ts";
 import type { StoredSession } from "./retention.ts";
 import { removeTree } from "./remove-tree.ts";
@@ -70,7 +71,7 @@ import {
   transcriptOf,
 } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
-import { type KeptTurn, keptTurnOf, mustNotHaveBegun, withBegun, withEnded } from "./turn-keys.ts";
+import { type KeptTurn, keptTurnOf, mustNotHaveBegun, withBegun } from "./turn-keys.ts";
 
 export interface FileSessionsOptions {
   /** Path of an open data directory. */
@@ -91,6 +92,7 @@ export class FileSessions implements Sessions {
   readonly #locks: SessionLocks;
   readonly #counts: SessionCounts;
   readonly #order: SessionOrder;
+  readonly #tally = new SessionTally();
   readonly #removal: SessionRemoval;
   readonly #single: SingleSession | null;
 
@@ -105,7 +107,7 @@ export class FileSessions implements Sessions {
       countSessions: (tenant) => countSessions(dataDirectory, tenant),
     });
     this.#order = new SessionOrder({ look: (tenant) => positionsOf(dataDirectory, tenant) });
-    const parts = { counts: this.#counts, order: this.#order };
+    const parts = { counts: this.#counts, order: this.#order, tally: this.#tally };
     this.#removal = new SessionRemoval({ dataDirectory, ...parts, beforeDelete, single });
   }
 
@@ -158,22 +160,16 @@ export class FileSessions implements Sessions {
   }
 
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {
-    const { totals, endedAtMs, processStays = false, keyed } = end;
     const own = parseSessionRef(ref);
     await storing("record the turn", async () => {
-      const record = await requireRecord(this.#data, own, endedAtMs);
+      const record = await requireRecord(this.#data, own, end.endedAtMs);
       const transcript = await transcriptFileOf(this.#data, record);
       // A turn counts, and must be found again, only if something of it was written.
       const wasWritten = transcript !== undefined && (await hasConversation(transcript));
-      await this.#write({
-        ...record,
-        lastTurnAtMs: endedAtMs,
-        turns: record.turns + (totals !== null && wasWritten ? 1 : 0),
-        transcriptBytes: transcript?.bytes ?? 0,
-        totals: totals === null ? record.totals : addTotals(record.totals, totals),
-        ...(keyed && { keptTurns: withEnded(record.keptTurns, keyed.key, keyed.answer) }),
-      });
-      if (!processStays) await removeTree(sessionPathsOf(this.#data, own).tmp);
+      const bytes = transcript?.bytes ?? 0;
+      await this.#write(recordAfterTurn(record, end, { bytes, wasWritten }));
+      this.#tally.grew(own, bytes - record.transcriptBytes);
+      if (end.processStays !== true) await removeTree(sessionPathsOf(this.#data, own).tmp);
     });
   }
 
@@ -284,8 +280,13 @@ export class FileSessions implements Sessions {
     return storing("count the sessions", () => this.#counts.count(tenant));
   }
 
+  get tallied(): Tallied | null {
+    return this.#tally.known;
+  }
+
   look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
-    return lookAtFiles({ dataDirectory: this.#data, locks: this.#locks, needsBytes });
+    const options = { dataDirectory: this.#data, locks: this.#locks, needsBytes };
+    return this.#tally.counting(lookAtFiles(options));
   }
 
   /** Takes away what there is of a session here, whose lock is held. */
@@ -329,6 +330,7 @@ export class FileSessions implements Sessions {
     }
     // What a start that was cut short left behind was counted already.
     if (!isNew) await this.#counts.giveBack(ref.tenant);
+    this.#tally.begun(ref);
     return record;
   }
 

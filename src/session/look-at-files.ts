@@ -5,11 +5,11 @@
  */
 
 import { join } from "node:path";
-import type { StoredSession } from "./retention.ts";
 import { recordIn, sessionDirectories } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { RECORD_NAME } from "./session-paths.ts";
 import { lastUseOf } from "./session-record.ts";
+import type { SeenSession } from "./session-tally.ts";
 import { treeSizeOf } from "./tree-size.ts";
 
 export interface LookOptions {
@@ -22,7 +22,7 @@ export interface LookOptions {
 /** All there are, a few at a time, in no order. */
 export async function* lookAtFiles(
   options: LookOptions,
-): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+): AsyncGenerator<readonly (SeenSession | "unreadable")[]> {
   for await (const directories of sessionDirectories(options.dataDirectory)) {
     const found = await Promise.all(directories.map((each) => lookAt(each, options)));
     yield found.filter((each) => each !== undefined);
@@ -33,18 +33,19 @@ export async function* lookAtFiles(
 async function lookAt(
   directory: string,
   { dataDirectory, locks, needsBytes }: LookOptions,
-): Promise<StoredSession | "unreadable" | undefined> {
+): Promise<SeenSession | "unreadable" | undefined> {
   try {
     const record = await recordIn(dataDirectory, directory);
     if (record === undefined) return undefined;
     const size = needsBytes ? await treeSizeOf(directory) : undefined;
-    const { tenant, sessionId, createdAtMs, onHoldSinceMs } = record;
+    const { tenant, sessionId, createdAtMs, onHoldSinceMs, transcriptBytes } = record;
     return {
       tenant,
       sessionId,
       createdAtMs,
       lastUseAtMs: await lastUseOf(join(directory, RECORD_NAME), record),
-      bytes: size?.diskBytes ?? record.transcriptBytes,
+      bytes: size?.diskBytes ?? transcriptBytes,
+      transcriptBytes,
       isOnHold: onHoldSinceMs !== undefined,
       isBusy: locks.isLocked({ tenant, sessionId }),
     };

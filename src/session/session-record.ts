@@ -12,7 +12,8 @@ import { writeDurably } from "./durable-file.ts";
 import type { SessionRef } from "./session-id.ts";
 import { ifPresent } from "./storage-errors.ts";
 import { mustNotBeNewer, unreadable } from "./stores/readable.ts";
-import { KeptTurn } from "./turn-keys.ts";
+import type { TurnEnd } from "./sessions.ts";
+import { KeptTurn, withEnded } from "./turn-keys.ts";
 
 /** Many times what one can have: the answers of its last turns are the most of it. */
 const MAX_RECORD_BYTES = 4 * 2 ** 20;
@@ -90,6 +91,26 @@ export function listedRecordOf({ keptTurns: _keptTurns, ...listed }: SessionReco
 /** The id under which Claude Code knows the session, and names its transcript. */
 export function transcriptIdOf({ sessionId, transcriptId }: SessionRecord): string {
   return transcriptId ?? sessionId;
+}
+
+/**
+ * The record as a turn has left it.
+ *
+ * @param transcript Whether something of the turn is in it, and what it takes.
+ */
+export function recordAfterTurn(
+  record: SessionRecord,
+  { totals, endedAtMs, keyed }: TurnEnd,
+  transcript: { readonly bytes: number; readonly wasWritten: boolean },
+): SessionRecord {
+  return {
+    ...record,
+    lastTurnAtMs: endedAtMs,
+    turns: record.turns + (totals !== null && transcript.wasWritten ? 1 : 0),
+    transcriptBytes: transcript.bytes,
+    totals: totals === null ? record.totals : addTotals(record.totals, totals),
+    ...(keyed && { keptTurns: withEnded(record.keptTurns, keyed.key, keyed.answer) }),
+  };
 }
 
 export function newRecord(

@@ -13,6 +13,8 @@ import { removeTree } from "./remove-tree.ts";
 import type { SessionCounts } from "./session-counts.ts";
 import type { SessionRef } from "./session-id.ts";
 import type { SessionOrder } from "./session-order.ts";
+import { readRecord } from "./session-record.ts";
+import type { SessionTally } from "./session-tally.ts";
 import { dataPathsOf, heldDirectoryOf, sessionPathsOf } from "./session-paths.ts";
 import type { SingleSession } from "./single-session.ts";
 import { unlessFull } from "./storage-errors.ts";
@@ -23,6 +25,7 @@ export interface SessionRemovalOptions {
   readonly dataDirectory: string;
   readonly counts: SessionCounts;
   readonly order: SessionOrder;
+  readonly tally: SessionTally;
   /** Ends what is kept in memory for the session. */
   readonly beforeDelete: (ref: SessionRef) => Promise<void>;
   readonly single: SingleSession | null;
@@ -56,11 +59,13 @@ export class SessionRemoval {
     await beforeDelete(own);
     // Counted before it goes: a first count taken afterwards would miss it twice.
     await counts.count(own.tenant);
+    const uncount = await this.#counted(own);
     await unlessFull(this.#tombstones.write(paths.tombstone, nowMs));
     // One rename takes it away whole; a crash after it leaves only rubbish.
     const trash = join(dataPathsOf(dataDirectory).trash, randomUUID());
     await rename(paths.directory, trash);
     order.removed(own.tenant, own.sessionId);
+    uncount();
     single?.deleted();
     await counts.giveBack(own.tenant);
     return trash;
@@ -77,6 +82,7 @@ export class SessionRemoval {
     const { dataDirectory, counts, order, beforeDelete } = this.#options;
     await beforeDelete(own);
     await counts.count(own.tenant);
+    const uncount = await this.#counted(own);
     const heldDirectory = heldDirectoryOf(dataDirectory, createdAtMs);
     const held = sessionPathsOf(heldDirectory, own);
     const { trash } = dataPathsOf(heldDirectory);
@@ -87,6 +93,15 @@ export class SessionRemoval {
     await rename(sessionPathsOf(dataDirectory, own).directory, held.directory);
     await syncDirectory(dirname(held.directory));
     order.removed(own.tenant, own.sessionId);
+    uncount();
     await counts.giveBack(own.tenant);
+  }
+
+  /** What to do once it has gone: no look at all sessions counts one that cannot be read. */
+  async #counted(own: SessionRef): Promise<() => void> {
+    const { dataDirectory, tally } = this.#options;
+    const { record: path } = sessionPathsOf(dataDirectory, own);
+    const record = await readRecord(path, own).catch(() => undefined);
+    return record === undefined ? () => {} : () => tally.removed(own, record.transcriptBytes);
   }
 }

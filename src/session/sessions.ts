@@ -17,6 +17,7 @@ import type { SessionPage, SessionQuery } from "./session-list.ts";
 import type { Shortened } from "./shorten-transcript.ts";
 import type { SessionDirectories } from "./session-paths.ts";
 import type { SessionRecord, SessionTotals } from "./session-record.ts";
+import type { Tallied } from "./session-tally.ts";
 import type { TranscriptRepair } from "./transcript-file.ts";
 import type { Transcript } from "./transcript.ts";
 import type { TreeSize } from "./tree-size.ts";
@@ -203,6 +204,9 @@ export interface Sessions {
 
   /** Sessions of the tenant. */
   count(tenant: string): Promise<number>;
+
+  /** What is known of all there are without a look at any; null before the first {@link look}. */
+  readonly tallied: Tallied | null;
 
   /**
    * All there are, of all tenants, a few at a time and in no order. One that was begun or deleted

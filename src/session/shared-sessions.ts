@@ -29,7 +29,7 @@ import {
 } from "./session-id.ts";
 import { RENEWALS, SessionLease } from "./session-lease.ts";
 import type { SessionLocks } from "./session-locks.ts";
-import { mustNotBeOnHold, type SessionRecord } from "./session-record.ts";
+import { mustNotBeOnHold, recordFrom, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { keyOf, withoutTurn, withRecord } from "./stored-record.ts";
@@ -101,6 +101,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       log: this.log,
       clock,
       counts: this.counts,
+      tally: this.tally,
       enlist: (key, atMs) => this.enlist(key, atMs),
       unlist: (key, atMs) => this.unlist(key, atMs),
     });
@@ -201,6 +202,8 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const lease = this.#leaseOf(own);
     await local.finish(own, end);
     const record = await this.copies.of(own).requireRecord();
+    const before = recordFrom(lease.head.record)?.transcriptBytes ?? 0;
+    this.tally.grew(own, record.transcriptBytes - before);
     lease.stop();
     const delivery = this.#bringOver(own, lease, record);
     const onFailed = (error: unknown) => {

@@ -23,6 +23,7 @@ import {
 } from "./session-id.ts";
 import type { SessionPage, SessionQuery } from "./session-list.ts";
 import { heldRecord, recordFrom, type SessionRecord } from "./session-record.ts";
+import { type SeenSession, SessionTally, type Tallied } from "./session-tally.ts";
 import { type SessionSummary, summaryOf } from "./sessions.ts";
 import { shownTranscript } from "./shown-transcript.ts";
 import { listStored, storedAt, storedNames } from "./stored-list.ts";
@@ -62,6 +63,7 @@ export interface StoredSessionsOptions {
 export class StoredSessions {
   protected readonly log: SessionLog;
   protected readonly counts: SessionCounts;
+  protected readonly tally = new SessionTally();
   readonly #options: StoredSessionsOptions;
   readonly #leftNames: LeftNames;
 
@@ -176,8 +178,17 @@ export class StoredSessions {
     return this.#summaryOf(head, recordOf(head, own, nowMs));
   }
 
+  /** As `Sessions.tallied`. */
+  get tallied(): Tallied | null {
+    return this.tally.known;
+  }
+
   /** As `Sessions.look`: what the store has of each, copies left out. */
-  async *look(): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+  look(): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    return this.tally.counting(this.#look());
+  }
+
+  async *#look(): AsyncGenerator<readonly (SeenSession | "unreadable")[]> {
     const { store } = this.#options;
     for await (const names of storedNames(store)) {
       const found = await this.#asked(() =>
@@ -222,10 +233,11 @@ export class StoredSessions {
     };
     const { head: after } = await this.#asked(() => this.log.update(key, end, known));
     if (before === null || after.deletedAtMs === undefined) return null;
-    const { listedAtMs, pieces }: SessionHead = before;
+    const { listedAtMs, pieces, record }: SessionHead = before;
     await this.#asked(() => this.log.clear(key));
     await this.unlist(key, listedAtMs);
     await this.counts.giveBack(ref.tenant);
+    this.tally.removed(ref, recordFrom(record)?.transcriptBytes ?? 0);
     // There is space now.
     if (!isNamed) await this.#named([goneName]).catch(() => {});
     // If that cannot be told now, a sweep looks once more.
@@ -298,14 +310,15 @@ export class StoredSessions {
     return summaryOf(record, this.#isBusy(head, record));
   }
 
-  #seen(head: SessionHead, record: SessionRecord): StoredSession {
-    const { tenant, sessionId, createdAtMs, onHoldSinceMs } = record;
+  #seen(head: SessionHead, record: SessionRecord): SeenSession {
+    const { tenant, sessionId, createdAtMs, onHoldSinceMs, transcriptBytes } = record;
     return {
       tenant,
       sessionId,
       createdAtMs,
       lastUseAtMs: lastUseOf(head),
       bytes: allBytesOf(head),
+      transcriptBytes,
       isOnHold: onHoldSinceMs !== undefined,
       isBusy: this.#isBusy(head, record),
     };

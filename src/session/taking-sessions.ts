@@ -7,6 +7,7 @@
 import { randomUUID } from "node:crypto";
 import type { LeaseClock } from "./lease-clock.ts";
 import type { SessionCounts } from "./session-counts.ts";
+import type { SessionTally } from "./session-tally.ts";
 import { type SessionInput, sessionNotFound, type SessionRef, sessionRefOf } from "./session-id.ts";
 import { keyOf, recordOf, recordToBegin } from "./stored-record.ts";
 import type { LogKey } from "./stores/names.ts";
@@ -17,6 +18,7 @@ export interface TakingSessionsOptions {
   readonly log: SessionLog;
   readonly clock: LeaseClock;
   readonly counts: SessionCounts;
+  readonly tally: SessionTally;
   /** Gives the session a place in the list. */
   readonly enlist: (key: LogKey, atMs: number) => Promise<void>;
   /** Takes it away; never rejects. */
@@ -70,7 +72,7 @@ export class TakingSessions {
     begin: (now: SessionHead) => SessionHead,
     nowMs: number,
   ): Promise<KnownHead> {
-    const { log, clock, counts, enlist } = this.#options;
+    const { log, clock, counts, enlist, tally } = this.#options;
     const key = keyOf(ref);
     // Refused before anything is written for it.
     begin(before.head);
@@ -83,6 +85,7 @@ export class TakingSessions {
       if (before.head.deletedAtMs !== undefined) await clock.asked(() => log.clear(key));
       const now = await clock.asked(() => log.update(key, begin, before));
       isOurs = now.head.listedAtMs === nowMs;
+      if (isOurs) tally.begun(ref);
       return now;
     } finally {
       if (!isOurs) await this.#didNotBegin(ref, nowMs);

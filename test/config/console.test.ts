@@ -52,10 +52,23 @@ describe("console.tryLoad", () => {
     });
     expect(config.console).toEqual({
       isEnabled: false,
+      replicaName: null,
       mayTryLoad: false,
       sessionTimeMs: 300_000,
       replicas: [],
     });
+  });
+});
+
+describe("console.replicaName", () => {
+  it("is from the file or its variable, and fits into a line", async () => {
+    const { config } = await load("console: { replicaName: harbour-1.eu }");
+    expect(config.console.replicaName).toBe("harbour-1.eu");
+    const named = await load("", { PLIMSOLL_CONSOLE_REPLICA_NAME: "agents-7d9f" });
+    expect(named.config.console.replicaName).toBe("agents-7d9f");
+    for (const name of [`"two words"`, `""`, "a".repeat(65)]) {
+      expect(await told(`console: { replicaName: ${name} }`)).toContain("needs a name");
+    }
   });
 });
 

@@ -116,6 +116,7 @@ describe("loadConfig, sources", () => {
       drain: { graceMs: 25_000 },
       console: {
         isEnabled: true,
+        replicaName: null,
         mayTryLoad: true,
         sessionTimeMs: 12 * 3_600_000,
         replicas: [],

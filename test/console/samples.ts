@@ -61,6 +61,7 @@ export function capacityEvent(atMs: number, given: Partial<Capacity> = {}): Capa
     atMs,
     capacity: capacity(given),
     readiness: { state: "ready", reason: "" },
+    sessions: { isShared: false, idle: 0, transcriptBytes: 0, countedAtMs: START_MS },
   };
 }
 

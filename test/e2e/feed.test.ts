@@ -89,6 +89,47 @@ describe("the feed", () => {
     });
   });
 
+  it("says which replica it is, by the name that its operator gave it", async () => {
+    const settings = { "console.replicaName": "harbour-1" };
+    await using server = await startServer({ script: SCRIPT, agents: [SHELL], settings });
+    using feed = await FeedClient.open(server.url);
+    expect((await feed.until("hello")).replica).toBe("harbour-1");
+  });
+
+  it("tells how many sessions are at rest, as turns begin and end and one is deleted", async () => {
+    await using server = await startServer({ script: SCRIPT, agents: [SHELL] });
+    await ask(server, "Hello");
+    using feed = await FeedClient.open(server.url);
+    const { sessions } = await feed.until("capacity", (event) => event.sessions.idle === 1);
+    expect(sessions.isShared).toBe(false);
+    expect(sessions.countedAtMs).toBeLessThanOrEqual(Date.now());
+    expect(sessions.transcriptBytes).toBeGreaterThan(0);
+
+    const other = await ask(server, "Hello again");
+    const two = await feed.until("capacity", (event) => event.sessions.idle === 2);
+    expect(two.sessions.transcriptBytes).toBeGreaterThan(sessions.transcriptBytes ?? Infinity);
+    expect(two.sessions.countedAtMs).toBe(sessions.countedAtMs);
+
+    // In a turn it is none of them.
+    const busy = await stream(server, "Speak slowly", { sessionId: other.sessionId });
+    await busy.until("text_delta");
+    const during = feed.events.length;
+    await feed.until("capacity", (event) => {
+      return event.sessions.idle === 1 && feed.events.indexOf(event) >= during;
+    });
+    await busy.until("turn_ended");
+    const after = feed.events.length;
+    await feed.until("capacity", (event) => {
+      return event.sessions.idle === 2 && feed.events.indexOf(event) >= after;
+    });
+    await fetch(`${server.url}/v1/sessions/${other.sessionId}`, { method: "DELETE" });
+    const deleted = feed.events.length;
+    const one = await feed.until("capacity", (event) => {
+      return event.sessions.idle === 1 && feed.events.indexOf(event) >= deleted;
+    });
+    expect(one.sessions.transcriptBytes).toBe(sessions.transcriptBytes);
+  });
+
   it("shows a turn through its stages to its end", async () => {
     await using server = await startServer({ script: SCRIPT, agents: [SHELL] });
     using feed = await FeedClient.open(server.url);

@@ -42,6 +42,7 @@ afterEach(() => {
 /** A feed that counts what it asks for. */
 function open() {
   const asked = { capacity: 0, snapshot: 0 };
+  const nothing = { isShared: false, idle: null, transcriptBytes: null, countedAtMs: null };
   const book = new FeedBook();
   const readiness: FeedOptions["readiness"] = { state: "ready", reason: "" };
   const feed = new Feed({
@@ -49,6 +50,7 @@ function open() {
     version: "1",
     book,
     readiness,
+    sessions: { view: () => nothing, watched: () => {} },
     capacity: () => ({ asked: (asked.capacity += 1) }) as never,
     snapshot: () => {
       asked.snapshot += 1;
