@@ -6,7 +6,7 @@
  */
 
 import type { ConnectionState } from "./feed/connection.ts";
-import { session } from "./access/session.ts";
+import { session, sessionTrouble } from "./access/session.ts";
 import { feed, nowMs } from "./replica.ts";
 
 /** How long the page says that the replica has started again. */
@@ -16,6 +16,11 @@ export function Banners() {
   return (
     <div role="status">
       <ConnectionBanner state={feed.connection.value} />
+      {sessionTrouble.value !== null && (
+        <p class="banner banner-warn">
+          Who you are could not be read: {sessionTrouble.value}. The page tries again by itself.
+        </p>
+      )}
       <RestartBanner />
       <ReadinessBanner />
     </div>

@@ -4,11 +4,14 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { CapacityEvent } from "../../console/src/feed/capacity.ts";
 import { cargoOf, stowed } from "../../console/src/hull/cargo.ts";
 import { type Drawing, drawHull } from "../../console/src/hull/drawing.ts";
 import {
   bindsText,
   cargoText,
+  idleNote,
+  idleText,
   headlineText,
   takesText,
   turnText,
@@ -55,6 +58,19 @@ function drawn(told: ReturnType<typeof capacity>, width: number): Drawing {
   const cargo = cargoOf(event(told), NO_TURNS);
   return drawHull(cargo, stowed(new Map(), cargo.turns), next, width);
 }
+
+describe("the place of what is not on board", () => {
+  it("is in the water, below the keel, and within the picture", () => {
+    fc.assert(
+      fc.property(replicas, ({ told, width }) => {
+        const { anchor, hold, height, waterY } = drawn(told, width);
+        expect(anchor.y).toBeGreaterThan(Math.max(waterY, hold.y + hold.height + 12));
+        expect(anchor.y).toBeLessThan(height);
+        expect(anchor.x).toBeGreaterThanOrEqual(hold.x);
+      }),
+    );
+  });
+});
 
 describe("the hold", () => {
   it("is filled up to what is committed, and so is the sea", () => {
@@ -195,9 +211,32 @@ describe("in words", () => {
 
   it("the picture is told to who does not see it", () => {
     const told = capacity({ usedBytes: 230 * MIB, promisedBytes: 36 * MIB, turns: [tree("a")] });
-    const text = cargoText(cargoOf(event(told), NO_TURNS), told);
+    const text = cargoText(cargoOf(event(told), NO_TURNS), event(told));
     expect(text).toContain("Committed are 266 MiB (server 130 MiB, 1 turn 136 MiB, pool 0 KiB)");
     expect(text).toContain("The load line is at 1,867 MiB, the limit at 2,048 MiB");
+    expect(text).toMatch(/0 idle sessions: no process; transcripts take 0 KiB of the disk\.$/);
+  });
+
+  it("sessions at rest are told with what they take, and how well that is known", () => {
+    const told = (sessions: Partial<CapacityEvent["sessions"]>): CapacityEvent => {
+      const before = capacityEvent(START_MS);
+      return { ...before, sessions: { ...before.sessions, ...sessions } };
+    };
+    const many = told({ idle: 10_204, transcriptBytes: 90 * MIB });
+    expect(idleText(many)).toBe("10,204 idle sessions");
+    expect(idleNote(many)).toBe("no process; transcripts take 90 MiB of the disk");
+    expect(idleText(told({ idle: 1 }))).toBe("1 idle session");
+    expect(idleNote(told({ idle: 1, isShared: true }))).toMatch(
+      /of the store, counted at \d\d:\d\d:\d\d$/,
+    );
+    const unknown = told({ idle: null, transcriptBytes: null, countedAtMs: null });
+    // As another replica tells it that is of an older version.
+    const { sessions: _sessions, ...older } = many;
+    for (const untold of [unknown, older as CapacityEvent]) {
+      expect([idleText(untold), idleNote(untold)]).toEqual([null, "not counted yet"]);
+      const text = cargoText(cargoOf(untold, NO_TURNS), untold);
+      expect(text).toMatch(/Idle sessions: not counted yet\.$/);
+    }
   });
 
   it("a turn is one line", () => {

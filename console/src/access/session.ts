@@ -24,6 +24,8 @@ const PATH = "/console/session";
 
 /** Null until it was read. */
 export const session = signal<ConsoleSession | null>(null);
+/** Why it could not be read, in words; null while nothing is wrong. It is tried again by itself. */
+export const sessionTrouble = signal<string | null>(null);
 /** Whether it is known who one is. */
 export const isAdmitted = computed(() => session.value?.caller != null);
 /** Whether the page waits for a key. */
@@ -32,11 +34,31 @@ export const isLoginOpen = signal(false);
 /** Of those who wait for a login. */
 const waiting = new Set<() => void>();
 
-/** Reads who the server takes us for; opens the login if for nobody. */
+const [FIRST_WAIT_MS, LONGEST_WAIT_MS] = [500, 10_000];
+
+/** Reads who the server takes us for, until it says so; opens the login if for nobody. */
 export async function readSession(): Promise<void> {
-  const response = await fetch(PATH, { cache: "no-store" });
-  if (!response.ok) return;
-  const read = (await response.json()) as ConsoleSession;
+  for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+    const read = await readOnce();
+    const isRead = typeof read !== "string";
+    sessionTrouble.value = isRead ? null : read;
+    if (isRead) return know(read);
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+  }
+}
+
+/** What the server says, or why it says nothing. */
+async function readOnce(): Promise<ConsoleSession | string> {
+  try {
+    const response = await fetch(PATH, { cache: "no-store" });
+    if (response.ok) return (await response.json()) as ConsoleSession;
+    return `the server answers ${response.status}`;
+  } catch {
+    return "the server does not answer";
+  }
+}
+
+function know(read: ConsoleSession): void {
   const before = session.peek()?.caller ?? null;
   // What is shown, and what waits to be sent, is that of whoever was here before.
   if (before !== null && read.caller !== null && !isSameCaller(before, read.caller)) return leave();

@@ -6,18 +6,17 @@
 
 import { untracked, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { isAdmitted, session } from "../access/session.ts";
-import { curlOf } from "../curl.ts";
+import { isAdmitted } from "../access/session.ts";
 import { hrefOf, type Route, route } from "../router.ts";
 import { isSessionId } from "../sessions/session-list.ts";
 import { ProblemNote } from "../ui/problem-note.tsx";
 import { type Agent, agents, agentsTrouble, readAgents } from "./agents.ts";
+import { AgentsTrouble } from "./agents-trouble.tsx";
 import { type Draft, Composer } from "./composer.tsx";
-import type { UserItem } from "./conversation.ts";
 import { beginNew, goTo, savedTarget, talk } from "./current-talk.ts";
+import { curlOfMessage } from "./message-curl.ts";
 import { aloudText } from "./item-words.ts";
 import { Items } from "./items.tsx";
-import { type Target, turnBodyOf, turnsPathOf } from "./send-turn.ts";
 import { StateLine } from "./state-line.tsx";
 import type { Talk } from "./talk.ts";
 import { keepAtEnd } from "./keep-at-end.ts";
@@ -28,7 +27,7 @@ export function ChatView() {
   const known = agents.value;
   const now = talk.value;
   if (isMisnamed(route.value)) return <Misnamed />;
-  if (agentsTrouble.value !== null) return <Trouble />;
+  if (agentsTrouble.value !== null) return <AgentsTrouble />;
   if (known === null || now === null) return <p class="soft">Reading which agents there are …</p>;
   const agent = known.find(({ name }) => name === now.target.value.agent);
   return (
@@ -74,18 +73,6 @@ function Misnamed() {
         <a href={hrefOf("chat")}>To the chat</a>
       </p>
     </div>
-  );
-}
-
-function Trouble() {
-  const trouble = agentsTrouble.value;
-  if (trouble === null) return null;
-  return (
-    <ProblemNote message={trouble.message} code={trouble.code} remedy={trouble.remedy}>
-      <button type="button" class="button" onClick={() => void readAgents()}>
-        Try again
-      </button>
-    </ProblemNote>
   );
 }
 
@@ -155,7 +142,7 @@ function Said({ now, agent }: PartProps) {
       {items.length === 0 ? (
         <Nothing agent={agent} isLoading={now.phase.value.is === "loading"} />
       ) : null}
-      <Items items={items} curlOf={(item) => lineOf(now.target.value, item)} />
+      <Items items={items} curlOf={(item) => curlOfMessage(now.target.value, item)} />
       {trouble === null ? null : (
         <ProblemNote message={trouble.message} code={trouble.code} remedy={trouble.remedy} />
       )}
@@ -182,19 +169,6 @@ function Nothing({
       </p>
     </div>
   );
-}
-
-/** The same message, for a shell. */
-function lineOf(target: Target, { id, text, files }: UserItem): string {
-  return curlOf({
-    origin: location.origin,
-    method: "POST",
-    path: turnsPathOf(target.agent),
-    headers: { accept: "text/event-stream" },
-    body: turnBodyOf(target, { key: id, text, files }),
-    needsKey: session.value?.auth === true,
-    isStream: true,
-  });
 }
 
 function Foot({ now, agent }: PartProps) {

@@ -6,6 +6,7 @@
 
 import { signal } from "@preact/signals";
 import { session } from "../access/session.ts";
+import { newId } from "./new-id.ts";
 import { readSaved } from "./saved.ts";
 import type { Target } from "./send-turn.ts";
 import { openTalk, type Talk } from "./talk.ts";
@@ -26,7 +27,7 @@ export function goTo(target: Target): void {
 
 /** Begins a conversation of which nobody knows yet. */
 export function beginNew(agent: string): void {
-  goTo({ agent, threadId: crypto.randomUUID(), sessionId: null });
+  goTo({ agent, threadId: newId(), sessionId: null });
 }
 
 /** Where the tab was before it was loaded again. */

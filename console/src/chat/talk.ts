@@ -17,6 +17,7 @@ import { conversationOf, type SessionBody } from "../sessions/transcript.ts";
 import type { NumberedAguiEvent } from "./agui-events.ts";
 import { type Conversation, NOTHING_SAID, withItem } from "./conversation.ts";
 import { beforeFirstEvent, followRun } from "./follow-run.ts";
+import { newId } from "./new-id.ts";
 import { pause } from "./pause.ts";
 import { reduceEvent, userItem } from "./reduce-events.ts";
 import { readSaved, save, type Saved } from "./saved.ts";
@@ -107,7 +108,7 @@ class LiveTalk implements Talk {
     if (is !== "idle" && is !== "refused") return;
     this.takeBack();
     this.trouble.value = null;
-    const named = { ...message, key: crypto.randomUUID() };
+    const named = { ...message, key: newId() };
     const at = new Date().toISOString();
     this.#show(withItem(this.#now, userItem(named.key, named.text, named.files, at)));
     void this.#unlessEnded(this.#send(named));
@@ -217,7 +218,7 @@ class LiveTalk implements Talk {
     // The end of an earlier run must not be taken for that of this one.
     this.#now = { ...this.#now, run: null };
     this.phase.value = { is: "running", turnId, isCancelling, isCutOff: false };
-    const runId = crypto.randomUUID();
+    const runId = newId();
     let lastEventId = from;
     for (let tries = 1; tries <= FOLLOWING.tries; tries += 1) {
       try {

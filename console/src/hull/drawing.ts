@@ -34,22 +34,25 @@ export interface Drawing {
   /** Draft marks at the stern. */
   readonly ticks: readonly { readonly y: number; readonly text: string }[];
   readonly labels: readonly Label[];
+  /** Where it is told of sessions that are not on board: in the water under the keel. */
+  readonly anchor: Point;
   /** From where the load line is drawn, to where. */
   readonly lineFromX: number;
   readonly lineToX: number;
 }
 
-export interface Rect {
+export interface Point {
   readonly x: number;
   readonly y: number;
+}
+
+export interface Rect extends Point {
   readonly width: number;
   readonly height: number;
 }
 
 /** Where something stands on the deck, and how large it is drawn. */
-export interface Placement {
-  readonly x: number;
-  readonly y: number;
+export interface Placement extends Point {
   readonly scale: number;
 }
 
@@ -137,6 +140,7 @@ export function drawHull(
     labels: frame.isNarrow
       ? []
       : labelsOf(frame, { limit: hold.y, line: lineY, committed: waterY }),
+    anchor: { x: hold.x + 8, y: frame.height - (frame.isNarrow ? 6 : 12) },
     lineFromX: frame.left - (frame.isNarrow ? 4 : 14),
     lineToX: frame.width - (frame.isNarrow ? 4 : 156),
   };

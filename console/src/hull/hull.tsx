@@ -11,10 +11,17 @@ import type { Capacity } from "../feed/capacity.ts";
 import { bytesText } from "../ui/format.ts";
 import { Boxes, type Choice } from "./boxes.tsx";
 import { type Cargo, cargoOf, stowed } from "./cargo.ts";
-import { type Drawing, drawHull, type Label, type NextTurns, type Rect } from "./drawing.ts";
+import {
+  type Drawing,
+  drawHull,
+  type Label,
+  type NextTurns,
+  type Point,
+  type Rect,
+} from "./drawing.ts";
 import { Fittings } from "./fittings.tsx";
 import { TurnCard } from "./turn-card.tsx";
-import { cargoText } from "./words.ts";
+import { cargoText, idleText } from "./words.ts";
 
 interface HullProps {
   readonly feed: Pick<Feed, "capacity" | "liveTurns" | "endedTurns">;
@@ -39,22 +46,23 @@ export function Hull({ feed, name, nowMs }: HullProps) {
   });
   const places = useRef<ReadonlyMap<string, number>>(new Map());
   places.current = stowed(places.current, cargo.value?.turns ?? []);
-  const capacity = feed.capacity.value?.capacity;
-  const isKnown = capacity !== undefined && cargo.value !== null && width.value > 0;
+  const event = feed.capacity.value;
+  const isKnown = event !== null && cargo.value !== null && width.value > 0;
   return (
     <figure class="hull">
       <div class="hull-scene" ref={scene}>
         {isKnown && (
           <Ship
-            {...{ id, capacity, choice, nowMs }}
+            {...{ id, choice, nowMs }}
             cargo={cargo.value}
-            drawing={drawHull(cargo.value, places.current, nextOf(capacity), width.value)}
+            drawing={drawHull(cargo.value, places.current, nextOf(event.capacity), width.value)}
+            idle={idleText(event)}
           />
         )}
       </div>
       <figcaption class="aloud">
         {name === undefined ? "" : `${name}: `}
-        {isKnown ? cargoText(cargo.value, capacity) : "No figures yet."}
+        {isKnown ? cargoText(cargo.value, event) : "No figures yet."}
       </figcaption>
     </figure>
   );
@@ -67,13 +75,14 @@ function nextOf({ nextTurnBytes, turnsThatFit, inflight }: Capacity): NextTurns 
 interface ShipProps {
   readonly id: string;
   readonly cargo: Cargo;
-  readonly capacity: Capacity;
   readonly drawing: Drawing;
   readonly choice: Choice;
   readonly nowMs: number;
+  /** Null where their number is not known. */
+  readonly idle: string | null;
 }
 
-function Ship({ id, cargo, drawing, choice, nowMs }: ShipProps) {
+function Ship({ id, cargo, drawing, choice, nowMs, idle }: ShipProps) {
   const { width, height, waterY } = drawing;
   const isOver = cargo.committedBytes > cargo.loadLineBytes;
   return (
@@ -97,6 +106,7 @@ function Ship({ id, cargo, drawing, choice, nowMs }: ShipProps) {
         <Free places={drawing.free} />
         <Boxes drawing={drawing} choice={choice} nowMs={nowMs} />
         <Marks drawing={drawing} cargo={cargo} />
+        {idle !== null && <Anchored place={drawing.anchor} idle={idle} />}
       </svg>
       <TurnCard drawing={drawing} choice={choice} nowMs={nowMs} />
     </>
@@ -220,6 +230,18 @@ function Marks({ drawing, cargo }: { readonly drawing: Drawing; readonly cargo: 
           </text>
         </g>
       ))}
+    </g>
+  );
+}
+
+const ANCHOR = "M0-7V3M-3-4H3M-6-1Q-5 3 0 3T6-1M-1.5-8.5a1.5 1.5 0 1 0 3 0a1.5 1.5 0 1 0-3 0";
+
+/** Sessions at rest are not on board: they have no process, so they weigh nothing here. */
+function Anchored({ place: { x, y }, idle }: { readonly place: Point; readonly idle: string }) {
+  return (
+    <g class="hull-idle" aria-hidden="true" transform={`translate(${x} ${y})`}>
+      <path d={ANCHOR} />
+      <text x={12}>{idle}: no process</text>
     </g>
   );
 }

@@ -6,7 +6,7 @@
 
 import type { FeedDecision, FeedTurn } from "../../../src/protocol/feed.ts";
 import type { Capacity, CapacityEvent } from "../feed/capacity.ts";
-import { bytesText, countText, durationText } from "../ui/format.ts";
+import { bytesText, clockText, countText, durationText } from "../ui/format.ts";
 import { nowText, outcomeText } from "../ui/stages.ts";
 import type { Cargo, TurnCargo } from "./cargo.ts";
 
@@ -106,8 +106,24 @@ export function readinessText({ readiness, capacity }: CapacityEvent): string {
   return capacity.turnsThatFit > capacity.inflight ? "ready" : "full";
 }
 
+/** e.g. `1,204 idle sessions`; null where their number is not known. */
+export function idleText({ sessions }: CapacityEvent): string | null {
+  // Another replica may be of a version that does not tell.
+  const idle = sessions?.idle ?? null;
+  return idle === null ? null : countText(idle, "idle session");
+}
+
+/** What they take, and how well it is known. */
+export function idleNote({ sessions }: CapacityEvent): string {
+  const { transcriptBytes, countedAtMs, isShared } = sessions ?? {};
+  if (transcriptBytes == null || countedAtMs == null) return "not counted yet";
+  const place = isShared === true ? `the store, counted at ${clockText(countedAtMs)}` : "the disk";
+  return `no process; transcripts take ${bytesText(transcriptBytes)} of ${place}`;
+}
+
 /** The whole picture in a few sentences. */
-export function cargoText(cargo: Cargo, capacity: Capacity): string {
+export function cargoText(cargo: Cargo, event: CapacityEvent): string {
+  const { capacity } = event;
   const parts = [
     `server ${bytesText(cargo.serverBytes)}`,
     ...(cargo.restingBytes > 0 ? [`sessions at rest ${bytesText(cargo.restingBytes)}`] : []),
@@ -119,7 +135,8 @@ export function cargoText(cargo: Cargo, capacity: Capacity): string {
     `Memory of the replica as the hull of a ship. ${headlineText(capacity)}. ` +
     `Committed are ${bytesText(cargo.committedBytes)} (${parts.join(", ")}). ` +
     `The load line is at ${bytesText(cargo.loadLineBytes)}, the limit at ${bytesText(cargo.limitBytes)}; ` +
-    `${bytesText(cargo.headroomBytes)} are left before the line.`
+    `${bytesText(cargo.headroomBytes)} are left before the line. ` +
+    `${idleText(event) ?? "Idle sessions"}: ${idleNote(event)}.`
   );
 }
 

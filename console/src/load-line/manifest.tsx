@@ -7,7 +7,8 @@
 import type { FeedTurn } from "../../../src/protocol/feed.ts";
 import type { CapacityEvent } from "../feed/capacity.ts";
 import { cargoOf, type TurnCargo } from "../hull/cargo.ts";
-import { weightBytes } from "../hull/words.ts";
+import { idleNote, idleText, weightBytes } from "../hull/words.ts";
+import { hrefOf } from "../router.ts";
 import { bytesText, countText } from "../ui/format.ts";
 
 interface ManifestProps {
@@ -35,6 +36,14 @@ export function Manifest({ event, live }: ManifestProps) {
           {note !== undefined && <dd class="manifest-note">{note}</dd>}
         </div>
       ))}
+      <div>
+        <dt>
+          <span class="manifest-key manifest-idle" aria-hidden="true" />
+          <a href={hrefOf("sessions")}>Idle sessions</a>
+        </dt>
+        <dd>{idleText(event)?.split(" ", 1) ?? "–"}</dd>
+        <dd class="manifest-note">{idleNote(event)}</dd>
+      </div>
     </dl>
   );
 }

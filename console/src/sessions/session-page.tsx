@@ -8,10 +8,8 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { type ApiError, getJson, send, toApiError } from "../access/api.ts";
 import { session as access } from "../access/session.ts";
-import type { UserItem } from "../chat/conversation.ts";
 import { Items } from "../chat/items.tsx";
-import { turnBodyOf, turnsPathOf } from "../chat/send-turn.ts";
-import { curlOf } from "../curl.ts";
+import { curlOfMessage } from "../chat/message-curl.ts";
 import { hrefOf } from "../router.ts";
 import { ConfirmDialog } from "../ui/confirm-dialog.tsx";
 import { bytesText, countText, moneyText } from "../ui/format.ts";
@@ -204,18 +202,8 @@ function GoOn({ known: { agent, threadId, sessionId } }: { readonly known: Sessi
 }
 
 function Transcript({ known }: { readonly known: SessionBody }) {
-  const { agent, sessionId, threadId, isComplete, skippedLines } = known;
+  const { isComplete, skippedLines } = known;
   const { items } = conversationOf(known);
-  const lineOf = ({ id, text, files }: UserItem) =>
-    curlOf({
-      origin: location.origin,
-      method: "POST",
-      path: turnsPathOf(agent),
-      headers: { accept: "text/event-stream" },
-      body: turnBodyOf({ agent, threadId, sessionId }, { key: id, text, files }),
-      needsKey: access.value?.auth === true,
-      isStream: true,
-    });
   return (
     <section class="stack" aria-label="What was said">
       {isComplete ? null : <p class="talk-note">What was said before is not shown here.</p>}
@@ -223,7 +211,7 @@ function Transcript({ known }: { readonly known: SessionBody }) {
         <p class="talk-note">{countText(skippedLines, "line")} of it could not be read.</p>
       )}
       {items.length === 0 ? <p class="soft">Nothing was said yet.</p> : null}
-      <Items items={items} curlOf={lineOf} />
+      <Items items={items} curlOf={(item) => curlOfMessage(known, item)} />
     </section>
   );
 }

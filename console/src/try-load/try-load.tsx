@@ -4,23 +4,17 @@
  * @module
  */
 
-import { signal, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { getJson } from "../access/api.ts";
 import { session } from "../access/session.ts";
+import { agents, readAgents } from "../chat/agents.ts";
+import { AgentsTrouble } from "../chat/agents-trouble.tsx";
 import { feed, nowMs } from "../replica.ts";
 import { countText } from "../ui/format.ts";
 import { cancelTrial, deleteSessions, startTrial, trial } from "./run-trial.ts";
 import { againText, isOver, MOST_TURNS, type Trial, trialText } from "./trial.ts";
 
-interface Agents {
-  readonly agents: readonly { readonly name: string; readonly isRehearsal: boolean }[];
-}
-
 const LENGTHS = [2, 8, 20] as const;
-/** Names of agents that cost nothing; null until they are known. */
-const rehearsals = signal<readonly string[] | null>(null);
-const hasFailed = signal(false);
 
 /** Nothing where the server does not allow it. */
 export function TryLoadSection() {
@@ -29,21 +23,21 @@ export function TryLoadSection() {
     if (mayTryLoad) void readAgents();
   }, [mayTryLoad]);
   if (!mayTryLoad) return null;
+  // Those that cost nothing.
+  const rehearsals = agents.value?.filter(({ isRehearsal }) => isRehearsal);
   return (
     <section class="stack" aria-labelledby="try-title">
       <h2 id="try-title">Try a load</h2>
       <div class="card stack">
-        {rehearsals.value?.length === 0 ? (
+        {rehearsals?.length === 0 ? (
           <p class="soft">
             No agent here is a rehearsal, so this would cost money. Start the server with{" "}
             <code>--rehearse</code> to try one.
           </p>
         ) : (
-          <Order agents={rehearsals.value ?? []} />
+          <Order agents={rehearsals?.map(({ name }) => name) ?? []} />
         )}
-        {hasFailed.value && (
-          <p role="alert">Which agents there are could not be read: load the page again.</p>
-        )}
+        <AgentsTrouble />
         <TooLarge />
         {trial.value !== null && <Outcome shown={trial.value} />}
       </div>
@@ -164,16 +158,6 @@ function Outcome({ shown }: { readonly shown: Trial }) {
 function tickedMs(): number {
   void nowMs.value;
   return Date.now();
-}
-
-async function readAgents(): Promise<void> {
-  try {
-    const { agents } = await getJson<Agents>("/v1/agents");
-    rehearsals.value = agents.filter(({ isRehearsal }) => isRehearsal).map(({ name }) => name);
-    hasFailed.value = false;
-  } catch {
-    hasFailed.value = true;
-  }
 }
 
 function textOf(form: FormData, name: string): string {

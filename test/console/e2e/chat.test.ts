@@ -5,7 +5,10 @@
 
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -363,6 +366,72 @@ describe.skipIf(!hasChromium)("the chat", () => {
     expect(stdout).toContain("event: turn_ended");
     expect(JSON.stringify(server.asked.at(-1)?.messages)).toContain("It's Bob's $HOME");
   });
+
+  it("copies a line that names the files which are gone with a reload", async () => {
+    const permissions = ["clipboard-read", "clipboard-write"];
+    await using visited = await openPage(browser, `${server.url}/#/chat`, { permissions });
+    const { page } = visited;
+    const picker = page.locator('input[type="file"]');
+    await picker.setInputFiles([{ name: "dot.png", mimeType: "image/png", buffer: PIXEL }]);
+    await page.getByRole("img", { name: "dot.png" }).waitFor();
+    await say(page, "What was it?");
+    await answered(page);
+    await page.reload();
+    await page.getByText("image/png", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Copy curl" }).click();
+    await page.getByText("Copied").waitFor();
+    const line = await page.evaluate(() => navigator.clipboard.readText());
+    const cwd = await mkdtemp(join(tmpdir(), "plimsoll-files-"));
+    try {
+      const asked = server.asked.length;
+      const without = await promisify(execFile)("sh", ["-c", line], { cwd });
+      expect(without.stdout).toContain('"status":400');
+      expect(server.asked.length).toBe(asked);
+      await writeFile(join(cwd, "file-1.png"), PIXEL);
+      const { stdout } = await promisify(execFile)("sh", ["-c", line], { cwd });
+      expect(stdout).toContain("event: turn_ended");
+    } finally {
+      await rm(cwd, { recursive: true });
+    }
+    const { content } = server.asked.at(-1)?.messages.at(-1) as { content: unknown };
+    expect(JSON.stringify(content)).toContain(PIXEL.toString("base64"));
+    expect(JSON.stringify(content)).toContain("What was it?");
+  });
+
+  it("begins as soon as the server says who one is, and tells until then why it does not", async () => {
+    await using context = await browser.newContext();
+    const page = await context.newPage();
+    let refused = 0;
+    await page.route("**/console/session", async (asked) => {
+      refused += 1;
+      if (refused === 1) await asked.abort();
+      else if (refused === 2) await asked.fulfill({ status: 503, body: "" });
+      else await asked.continue();
+    });
+    await page.goto(`${server.url}/#/chat`);
+    await page.getByText("Who you are could not be read: the server does not answer.").waitFor();
+    await page.getByText("Who you are could not be read: the server answers 503.").waitFor();
+    await page.getByLabel("Message", { exact: true }).waitFor();
+    expect(await page.getByText("Who you are could not be read").count()).toBe(0);
+    expect(refused).toBe(3);
+  });
+
+  it.each(["chat", ""])(
+    "says that the agents could not be read, and tries again: #/%s",
+    async (view) => {
+      await using context = await browser.newContext();
+      const page = await context.newPage();
+      let isRefused = true;
+      await page.route("**/v1/agents", (asked) => (isRefused ? asked.abort() : asked.continue()));
+      await page.goto(`${server.url}/#/${view}`);
+      await page.getByText("Cannot reach the server").waitFor();
+      isRefused = false;
+      await page.getByRole("button", { name: "Try again" }).click();
+      await page.getByText("Cannot reach the server").waitFor({ state: "hidden" });
+      if (view === "chat") await page.getByLabel("Message", { exact: true }).waitFor();
+      else await page.getByText("No agent here is a rehearsal").waitFor();
+    },
+  );
 
   it("fits a narrow screen, and one that is zoomed to twice its size", async () => {
     const options = { viewport: { width: 320, height: 480 } };

@@ -66,6 +66,19 @@ describe.skipIf(!hasChromium)("a browser at the door", () => {
     await page.getByRole("heading", { name: /^No turn in flight/ }).waitFor();
   });
 
+  it("can be talked from over plain HTTP, where browsers offer less", async () => {
+    await using door = await plainDoor(server);
+    await using opened = await openPage(browser, `${door.url}#/chat`);
+    const { page, allow } = opened;
+    allow(/status of 401|Cross-Origin-Opener-Policy header has been ignored/);
+    await page.getByRole("dialog", { name: "Log in" }).getByLabel("Key").fill(OPERATOR);
+    await page.keyboard.press("Enter");
+    expect(await page.evaluate("isSecureContext")).toBe(false);
+    await page.getByLabel("Message", { exact: true }).fill("Good morning");
+    await page.keyboard.press("Enter");
+    await page.locator(".prose", { hasText: "Hello." }).waitFor();
+  });
+
   it("who is logged in does nothing for a page on another port of the host", async () => {
     await using opened = await openPage(browser, server.url);
     opened.allow(/status of 401/);

@@ -7,7 +7,7 @@ import type { Page, Request } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { monotonicMs } from "../../../src/lib/monotonic-clock.ts";
-import { post, stream } from "../../e2e/client.ts";
+import { ask, post, stream } from "../../e2e/client.ts";
 import { until } from "../../helpers/leaks.ts";
 import { type InProcessServer, startServer } from "../../helpers/server.ts";
 import { freePort } from "../../helpers/service.ts";
@@ -68,6 +68,31 @@ describe.skipIf(!hasChromium)("the load line", () => {
     await cancelAll(server);
     await page.getByRole("heading", { name: "No turn in flight, 2 fit" }).waitFor();
     await expect.poll(() => boxes.count()).toBe(0);
+  });
+
+  it("shows sessions at rest beside the cargo, for all readers, and leads to them", async () => {
+    await using idle = await startServer({
+      script: SCRIPT,
+      settings: { "console.replicaName": "harbour-1" },
+      pageDirectory: BUILT_PAGE,
+    });
+    await ask(idle, "Hello");
+    await using opened = await openPage(browser, idle.url);
+    const { page } = opened;
+    await page.getByText("harbour-1").waitFor();
+    await page.locator(".hull-idle", { hasText: "1 idle session: no process" }).waitFor();
+    await ask(idle, "Hello again");
+    await page.locator(".hull-idle", { hasText: "2 idle sessions: no process" }).waitFor();
+    const words = /2 idle sessions: no process; transcripts take \d+ KiB of the disk\.$/;
+    expect(await page.locator("figcaption").textContent()).toMatch(words);
+    const line = page.locator(".manifest > div", { hasText: "Idle sessions" });
+    expect(await line.textContent()).toMatch(
+      /^Idle sessions2no process; transcripts take \d+ KiB of the disk$/,
+    );
+    expect(await axeViolations(page)).toEqual([]);
+    await line.getByRole("link", { name: "Idle sessions" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Sessions", level: 1 }).waitFor();
   });
 
   it("shows the card of a turn to who uses a keyboard", async () => {
