@@ -35,7 +35,7 @@ export function TryLoadSection() {
             <code>--rehearse</code> to try one.
           </p>
         ) : (
-          <Order agents={rehearsals?.map(({ name }) => name) ?? []} />
+          <Order names={rehearsals?.map(({ name }) => name) ?? []} />
         )}
         <AgentsTrouble />
         <TooLarge />
@@ -57,7 +57,7 @@ function TooLarge() {
   );
 }
 
-function Order({ agents }: { readonly agents: readonly string[] }) {
+function Order({ names }: { readonly names: readonly string[] }) {
   const count = useSignal(20);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
@@ -83,14 +83,14 @@ function Order({ agents }: { readonly agents: readonly string[] }) {
           onInput={(event) => (count.value = event.currentTarget.valueAsNumber)}
         />
       </label>
-      <Pick name="agent" label="Agent" options={agents} />
+      <Pick name="agent" label="Agent" options={names} />
       <Pick name="seconds" label="Each lasts about" options={LENGTHS} chosen={8} unit=" s" />
       <label class="try-check">
         <input type="checkbox" name="comesBack" />
         <span>Send what is shed again, when Retry-After says so</span>
       </label>
       <div class="row">
-        <button type="submit" class="button button-main" disabled={agents.length === 0}>
+        <button type="submit" class="button button-main" disabled={names.length === 0}>
           Send {count}
         </button>
         <button
