@@ -117,7 +117,7 @@ export function idleText({ sessions }: CapacityEvent): string | null {
 export function idleNote({ sessions }: CapacityEvent): string {
   const { transcriptBytes, countedAtMs, isShared } = sessions ?? {};
   if (transcriptBytes == null || countedAtMs == null) return "not counted yet";
-  const place = isShared === true ? `the store, counted at ${clockText(countedAtMs)}` : "the disk";
+  const place = isShared ? `the store, counted at ${clockText(countedAtMs)}` : "the disk";
   return `no process; transcripts take ${bytesText(transcriptBytes)} of ${place}`;
 }
 
