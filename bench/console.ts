@@ -10,8 +10,17 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import type { Browser, Page } from "playwright-core";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { type PageWeight, scaleOf, startBrowser } from "./browser.ts";
+import {
+  costOf,
+  type LoadedRound,
+  startStreams,
+  STREAMS,
+  streamRule,
+  type Streams,
+  type Worked,
+} from "./console-load.ts";
 import { type Flood, startFlood } from "./feed-flood.ts";
 import { table } from "./page.ts";
 import { plotOf } from "./plot.ts";
@@ -35,8 +44,22 @@ const MIB = 2 ** 20;
 
 /** Each round looks at a server for so long, and all rounds are alike. */
 const SIZES = {
-  full: { rounds: 4, roundMs: 20_000, floodMs: 300_000, weighEachMs: 10_000 },
-  small: { rounds: 1, roundMs: 5_000, floodMs: 20_000, weighEachMs: 4_000 },
+  full: {
+    rounds: 4,
+    roundMs: 20_000,
+    loadedRounds: 8,
+    loadedRoundMs: 30_000,
+    floodMs: 300_000,
+    weighEachMs: 10_000,
+  },
+  small: {
+    rounds: 1,
+    roundMs: 5_000,
+    loadedRounds: 1,
+    loadedRoundMs: 5_000,
+    floodMs: 20_000,
+    weighEachMs: 4_000,
+  },
 } as const;
 
 /** CPU of the server, as part of one core. */
@@ -61,26 +84,30 @@ interface Flooded {
 export const consoleBench: Benchmark = {
   name: "console",
   summary:
-    "what the console costs: the server with 5 pages open and none, a page under 2,000 events a second",
+    "what the console costs: the server with 5 pages open and none, at rest and with 8 turns, a page under 2,000 events a second",
   hasSmall: true,
   async run(report, signal, size) {
     using scratch = scratchDirectory();
     await using browser = await startBrowser();
     await using model = await startModel(scratch.path, {
-      rules: [{ reply: [{ text: "Good morning." }] }],
+      // So each round has as many starts as there are streams, wherever it begins.
+      rules: [streamRule(SIZES[size].loadedRoundMs), { reply: [{ text: "Good morning." }] }],
     });
     const start = (name: string, isOn: boolean) =>
       startServer({
         agentFile: EXAMPLE_AGENT,
         dataDirectory: join(scratch.path, name),
         environment: { ...model.environment, PLIMSOLL_CONSOLE_ENABLED: String(isOn) },
+        // Turns that begin all at once are to wait for a core, and not to be shed.
+        args: ["--set", "capacity.startWait=1m"],
       });
     await using shown = await start("shown", true);
     await using hidden = await start("hidden", false);
     const rounds = await timeRounds({ browser, shown, hidden, size, report, signal });
+    const loaded = await timeLoaded({ browser, shown, size, report, signal });
     await using flood = await startFlood(shown.url, EVENTS_PER_SECOND);
     const flooded = await floodPage(browser, flood, { size, report, signal });
-    return outcomeOf(rounds, flooded, size);
+    return outcomeOf({ rounds, loaded, flooded }, size);
   },
 };
 
@@ -108,8 +135,53 @@ async function timeRounds({ browser, shown, hidden, size, report, signal }: Timi
   return rounds;
 }
 
-async function withPages<T>(browser: Browser, url: string, use: () => Promise<T>): Promise<T> {
-  const context = await browser.newContext();
+async function timeLoaded({
+  browser,
+  shown,
+  size,
+  report,
+  signal,
+}: Omit<Timing, "hidden">): Promise<readonly LoadedRound[]> {
+  const { loadedRounds, loadedRoundMs } = SIZES[size];
+  const rounds: LoadedRound[] = [];
+  await using streams = await startStreams(shown.url, "hello");
+  const work = () => workOf(shown.pid, streams, loadedRoundMs, signal);
+  const closed = work;
+  // What draws the pages is on the same cores, and must not keep the server from its work.
+  const open = () => withPages(browser, shown.url, work, { reducedMotion: "reduce" });
+  for (let round = 0; round < loadedRounds; round += 1) {
+    // In turns the first and the second, so that what drifts is on neither side.
+    const isFirst = round % 2 === 0;
+    const first = await (isFirst ? closed : open)();
+    const second = await (isFirst ? open : closed)();
+    rounds.push(isFirst ? { closed: first, open: second } : { closed: second, open: first });
+    const { load } = first;
+    report(
+      `  ${STREAMS} streams: ${isFirst ? "no page" : `${PAGES} pages`} ${percent(load)}, ` +
+        `then ${isFirst ? `${PAGES} pages` : "no page"} ${percent(second.load)}`,
+    );
+  }
+  return rounds;
+}
+
+async function workOf(
+  pid: number,
+  streams: Streams,
+  forMs: number,
+  signal: AbortSignal,
+): Promise<Worked> {
+  const before = streams.pieces;
+  const load = await loadOf(pid, forMs, signal);
+  return { load, piecesPerSecond: (streams.pieces - before) / (forMs / 1000) };
+}
+
+async function withPages<T>(
+  browser: Browser,
+  url: string,
+  use: () => Promise<T>,
+  options: BrowserContextOptions = {},
+): Promise<T> {
+  const context = await browser.newContext(options);
   try {
     for (let opened = 0; opened < PAGES; opened += 1) await openPage(await context.newPage(), url);
     return await use();
@@ -184,22 +256,24 @@ const WATCH_FRAMES = `{
   };
 }`;
 
-function outcomeOf(rounds: readonly Round[], flooded: Flooded, size: Size) {
+interface Measured {
+  readonly rounds: readonly Round[];
+  readonly loaded: readonly LoadedRound[];
+  readonly flooded: Flooded;
+}
+
+function outcomeOf(measured: Measured, size: Size) {
   const bytes = gzippedBytes();
   return {
-    claims: claimsOf(rounds, flooded, bytes, size),
-    data: { rounds, flooded, gzippedBytes: bytes },
-    sections: sectionsOf(rounds, flooded),
-    pictures: { "console-memory.svg": plotOfWeights(flooded.weights) },
+    claims: claimsOf(measured, bytes, size),
+    data: { ...measured, gzippedBytes: bytes },
+    sections: sectionsOf(measured),
+    pictures: { "console-memory.svg": plotOfWeights(measured.flooded.weights) },
   };
 }
 
-function claimsOf(
-  rounds: readonly Round[],
-  { weights, eventsPerSecond, waitingBytes }: Flooded,
-  bytes: number,
-  size: Size,
-): Claim[] {
+function claimsOf({ rounds, loaded, flooded }: Measured, bytes: number, size: Size): Claim[] {
+  const { weights, eventsPerSecond, waitingBytes } = flooded;
   const medianOf = (figure: (round: Round) => number) => median(rounds.map(figure));
   const open = medianOf((round) => round.open - round.closed);
   const closed = medianOf((round) => round.closed - round.off);
@@ -228,10 +302,17 @@ function claimsOf(
     ),
     atMost("What the page has not read at the end", MIB, waitingBytes, mib),
   ];
-  // What a page holds settles within the first fifth of the time: too short in a small run.
+  // What a page holds settles within the first fifth of the time, and what streams is uneven for
+  // seconds: too short in a small run.
   if (size === "small") return held;
   return [
     ...held,
+    atMost(
+      `CPU that ${PAGES} open pages cost a server with ${STREAMS} turns that stream, of one core`,
+      0.01,
+      costOf(loaded),
+      percent,
+    ),
     atMost("Heap of the page: the last fifth of the time against the second", 2 * MIB, growth, mib),
     atMost("Nodes of its document, the same", 100, nodes, (count) => count.toFixed(0)),
     atMost(
@@ -257,8 +338,8 @@ function gzippedBytes(): number {
     .reduce((sum, length) => sum + length, 0);
 }
 
-function sectionsOf(rounds: readonly Round[], { weights }: Flooded): string[] {
-  const gaps = weights.map(({ gapMs }) => gapMs);
+function sectionsOf({ rounds, loaded, flooded }: Measured): string[] {
+  const gaps = flooded.weights.map(({ gapMs }) => gapMs);
   return [
     "Two servers that do nothing, one with the console switched off; the other one is watched with no " +
       `page open and with ${PAGES}, in turns. CPU of the server's process, as part of one core.`,
@@ -269,6 +350,28 @@ function sectionsOf(rounds: readonly Round[], { weights }: Flooded): string[] {
         percent(off),
         percent(closed),
         percent(open),
+      ]),
+    ),
+    `Then ${STREAMS} turns stream all the time on the one with the console, each time one has ended the next ` +
+      `begins; no page is open and ${PAGES} are, in turns, the first and the second of them changing places. ` +
+      "The pages do not move (`prefers-reduced-motion`): what draws them is on the same cores. Pieces are those " +
+      "of text that came to whoever asked for the turns.",
+    table(
+      [
+        "round",
+        "no page",
+        `${PAGES} pages`,
+        "difference",
+        "pieces a second, no page",
+        `${PAGES} pages`,
+      ],
+      loaded.map(({ closed, open }, at) => [
+        String(at + 1),
+        percent(closed.load),
+        percent(open.load),
+        percent(open.load - closed.load),
+        closed.piecesPerSecond.toFixed(0),
+        open.piecesPerSecond.toFixed(0),
       ]),
     ),
     `Then a page that goes through all its views is told of 200 turns at once, in ${EVENTS_PER_SECOND} ` +
