@@ -7,7 +7,7 @@
 import type { FeedTurn } from "../../../src/protocol/feed.ts";
 import type { CapacityEvent } from "../feed/capacity.ts";
 import { cargoOf, type TurnCargo } from "../hull/cargo.ts";
-import { idleNote, idleText, weightBytes } from "../hull/words.ts";
+import { idleNote, weightBytes } from "../hull/words.ts";
 import { hrefOf } from "../router.ts";
 import { bytesText, countText } from "../ui/format.ts";
 
@@ -41,7 +41,7 @@ export function Manifest({ event, live }: ManifestProps) {
           <span class="manifest-key manifest-idle" aria-hidden="true" />
           <a href={hrefOf("sessions")}>Idle sessions</a>
         </dt>
-        <dd>{idleText(event)?.split(" ", 1) ?? "–"}</dd>
+        <dd>{event.sessions?.idle?.toLocaleString("en") ?? "–"}</dd>
         <dd class="manifest-note">{idleNote(event)}</dd>
       </div>
     </dl>
