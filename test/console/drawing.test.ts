@@ -125,6 +125,18 @@ describe("the hold", () => {
     expect(unknown?.fillHeight).toBe(0);
   });
 
+  it("is no fuller than what is committed where the gate has come to promise less", () => {
+    const bytes = { usedBytes: 130 * MIB + 200 * MIB, promisedBytes: 18 * MIB };
+    const told = capacity({
+      ...bytes,
+      turns: [tree("a"), tree("b", { predictedBytes: 118 * MIB })],
+    });
+    const { serverBytes, otherBytes, turns } = cargoOf(event(told), NO_TURNS);
+    expect([serverBytes, otherBytes]).toEqual([130 * MIB, 0]);
+    // A third of what either was predicted to need still.
+    expect(turns.map(({ weightBytes }) => weightBytes / MIB)).toEqual([112, 106]);
+  });
+
   it("has places for as many turns more as fit, above the cargo", () => {
     const told = capacity({ usedBytes: 230 * MIB, promisedBytes: 36 * MIB, turns: [tree("a")] });
     const { free, waterY, lineY } = drawn(told, 1000);

@@ -37,7 +37,7 @@ export interface TurnCargo {
   /** Held now; null while nobody has measured it. */
   readonly heldBytes: number | null;
   readonly ceilingBytes: number | null;
-  /** What it counts for: what it holds or was predicted to, whichever is more. */
+  /** What it counts for: what it holds, and what is promised to it beyond that. */
   readonly weightBytes: number;
   /** Whether its turn is over and its processes are not yet gone. */
   readonly isClosing: boolean;
@@ -53,7 +53,7 @@ export function cargoOf(
   ended: readonly FeedTurn[] = [],
 ): Cargo {
   const { atMs, capacity } = event;
-  const turns = turnsOf(capacity.turns, live, ended, atMs);
+  const turns = weighed(turnsOf(capacity.turns, live, ended, atMs), capacity.promisedBytes);
   const trees = capacity.turns.filter(({ kind }) => kind === "resident" || kind === "spare");
   const idleBytes = sum(trees.map(heldBytes));
   // Read one after the other: a process may have grown in between.
@@ -78,6 +78,21 @@ export function cargoOf(
     otherBytes: Math.max(0, committedBytes - aboveServerBytes - serverBytes),
     poolBytes,
   };
+}
+
+/**
+ * What the gate has promised is all that turns may outgrow what they hold by: since they were
+ * admitted it may have learned that they need less than was predicted then.
+ */
+function weighed(turns: readonly TurnCargo[], promisedBytes: number): readonly TurnCargo[] {
+  const heldBytesOf = (turn: TurnCargo) => turn.heldBytes ?? 0;
+  const missingBytes = sum(turns.map((turn) => turn.weightBytes - heldBytesOf(turn)));
+  if (missingBytes <= promisedBytes) return turns;
+  return turns.map((turn) => {
+    const held = heldBytesOf(turn);
+    const missing = (turn.weightBytes - held) * (promisedBytes / missingBytes);
+    return { ...turn, weightBytes: held + missing };
+  });
 }
 
 /** Those that have a process, and those that wait for theirs. One may have ended since. */
