@@ -81,6 +81,7 @@ async function startServer() {
   const data = `data.directory=${join(scratch, "data")}`;
   // How many its memory carries is the picture, not how soon two CPUs start them.
   const settings = ["--set", data, "--set", "capacity.startWait=1m"];
+  settings.push("--set", "console.replicaName=agents-1");
   const program = [join(ROOT, "build/main.js"), "serve", agents, "--port", "0", ...settings];
   const enter = group === null ? "" : `echo $$ >${join(group, "cgroup.procs")} && `;
   const child = spawn("/bin/sh", ["-c", `${enter}exec "$@"`, "sh", process.execPath, ...program], {
@@ -148,9 +149,11 @@ async function takePictures(browser, url) {
     const page = await context.newPage();
     await page.goto(url);
     await page.locator(".hull-ship").waitFor();
-    sendMany(url, BURST, 22);
+    sendMany(url, BURST, 50);
     await page.getByRole("heading", { name: /: full$/ }).waitFor({ timeout: 60_000 });
     // Those on board have filled, and nothing moves any more.
+    const empty = page.locator(".hull-turn-waiting, .hull-turn-starting");
+    await until(async () => (await empty.count()) === 0);
     await delay(5_000);
     const path = join(isDraft ? tmpdir() : folder, `${name}.png`);
     await page.screenshot({ path });
