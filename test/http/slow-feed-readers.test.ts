@@ -62,7 +62,7 @@ async function start({ unreadTimeoutMs }: { readonly unreadTimeoutMs: number }) 
   let told = 0;
   return {
     url,
-    tell() {
+    tell: () => {
       const text = `<${told}>${"x".repeat(EVENT_BYTES)}`;
       told += 1;
       book.guardActed({ what: "tool", turnId: null, bytes: 0, text });
