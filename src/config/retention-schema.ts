@@ -33,8 +33,8 @@ export const retention = z.strictObject({
   keepFree: bytesSchema("1MiB", "1024TiB")
     .optional()
     .describe(
-      "What must be left free of the file system of `data.directory`: with less, sessions go, within a " +
-        "minute and faster than else; no limit by default.",
+      "What must be left free of the file system of `data.directory`: with less, sessions go within a " +
+        "minute, and with less than half of it faster; no limit by default.",
     ),
   sweepInterval: durationSchema("1m", "24d")
     .prefault("1h")

@@ -17,6 +17,8 @@ export interface KeepSweptOptions {
   readonly telemetry: Pick<Telemetry, "log">;
   /** That this replica may use, possibly a fraction. */
   readonly cpus: () => number;
+  /** Whether sessions are in a store that replicas share. */
+  readonly hasStore: boolean;
   /** From the start to the first sweep; {@link FIRST_SWEEP_MS} without it. */
   readonly firstMs?: number;
   /** From one look at the disk to the next; {@link DISK_LOOK_MS} without it. */
@@ -29,14 +31,17 @@ const FIRST_SWEEP_MS = 60_000;
 const DISK_LOOK_MS = 60_000;
 /** Nobody waits for it, and turns are not to feel it: of all CPU that there is. */
 const UNASKED_CPU_RATIO = 0.03;
+/** The same where a store takes CPU, too, which may be on the same cores. */
+const UNASKED_STORE_CPU_RATIO = 0.02;
 /** However many cores there are, all of them hear of their work from one. */
 const MOST_UNASKED_LOAD_RATIO = 0.2;
 /** Of one core. Somebody waits, and was told that turns feel it. */
 export const ASKED_LOAD_RATIO = 0.5;
 
 /** Of one core: what a sweep takes that nobody has asked for. */
-export function unaskedLoadRatio(cpus: number): number {
-  return Math.min(cpus * UNASKED_CPU_RATIO, MOST_UNASKED_LOAD_RATIO);
+export function unaskedLoadRatio(cpus: number, hasStore: boolean): number {
+  const ratio = hasStore ? UNASKED_STORE_CPU_RATIO : UNASKED_CPU_RATIO;
+  return Math.min(cpus * ratio, MOST_UNASKED_LOAD_RATIO);
 }
 
 /**
@@ -82,12 +87,12 @@ async function watchDisk(options: KeepSweptOptions, signal: AbortSignal): Promis
 
 /** @returns What it did; null where it did nothing. */
 async function sweepOnce(
-  { telemetry: { log }, cpus }: KeepSweptOptions,
+  { telemetry: { log }, cpus, hasStore }: KeepSweptOptions,
   signal: AbortSignal,
   sweep: (nowMs: number, how: SweepOptions) => Promise<Sweep | null>,
 ): Promise<Sweep | null> {
   try {
-    return await sweep(Date.now(), { loadRatio: unaskedLoadRatio(cpus()), signal });
+    return await sweep(Date.now(), { loadRatio: unaskedLoadRatio(cpus(), hasStore), signal });
   } catch (err) {
     log.error({ err }, "Cannot look for sessions that have to go");
     return null;

@@ -76,7 +76,7 @@ async function serveEngine(
   signals: ServeSignals,
   onListening: (server: ListeningServer) => void,
 ): Promise<void> {
-  const { agents, data, processes, single, sweeper, telemetry } = engine;
+  const { agents, data, processes, single, telemetry } = engine;
   const { gate, footprints } = engine.capacity;
   const memoryLimit = engine.capacity.memoryLimit.current;
   const readiness: Readiness = { state: "starting", reason: "the server is starting" };
@@ -114,9 +114,7 @@ async function serveEngine(
   await using _announced = await announce(engine, forwarder, config.sessions.replicaAddress);
   const containment = engine.containment.text;
   const killNow = () => processes.killAllNow();
-  const { sweepIntervalMs: intervalMs } = config.retention;
-  const cpus = () => engine.capacity.cpu.limit.cpus;
-  await using _swept = single === null ? keepSwept({ sweeper, intervalMs, telemetry, cpus }) : null;
+  await using _swept = single === null ? keepSessionsSwept(engine, config) : null;
   onListening({ url, memoryLimit, gate, containment, ready, killNow, log });
 
   await aborted(ended);
@@ -132,6 +130,19 @@ async function serveEngine(
   forwarder?.[Symbol.dispose]();
   await ready;
   log.info("Stopped");
+}
+
+function keepSessionsSwept(
+  { sweeper, telemetry, capacity }: Engine,
+  { retention, sessions }: Config,
+): AsyncDisposable {
+  return keepSwept({
+    sweeper,
+    intervalMs: retention.sweepIntervalMs,
+    telemetry,
+    cpus: () => capacity.cpu.limit.cpus,
+    hasStore: sessions.store !== null,
+  });
 }
 
 /** Null where the other replicas do not know of this one, nor it of them. */

@@ -104,8 +104,10 @@ interface Deleting {
 
 /** So many are deleted at a time, each of which takes a dozen waits for one of the few threads. */
 const FILES_AT_ONCE = 4;
-/** While too little of the disk is free: turns feel it, and would fail altogether without. */
+/** Where the disk is about to be full: turns feel it, and would fail altogether without. */
 const URGENT_LOAD_RATIO = 0.5;
+/** Of what must be free: with less it is urgent. Above, there is time to make room gently. */
+const URGENT_FREE_RATIO = 0.5;
 
 interface Tally {
   readonly swept: SweptSession[];
@@ -190,12 +192,12 @@ export class SessionSweeper implements AsyncDisposable {
   async #plan(nowMs: number, pacer: Pacer, signal: AbortSignal): Promise<Look> {
     const { directory, limits } = this.#options;
     const beganAtMs = monotonicMs();
-    hurryIf(missesFree(await freeBytesOf(directory), limits) > 0, pacer);
+    hurryIf(isUrgent(await freeBytesOf(directory), limits), pacer);
     const found = await storing("look at the sessions", () => this.#look(pacer, signal));
     const freeBytes = await freeBytesOf(directory);
     const plan = planSweep(found.stored, limits, { nowMs, freeBytes });
     // Where others fill the disk, no hurry helps.
-    hurryIf(missesFree(freeBytes, limits) > 0 && plan.missingBytes === 0, pacer);
+    hurryIf(isUrgent(freeBytes, limits) && plan.missingBytes === 0, pacer);
     const endedAtMs = monotonicMs();
     return { ...found, plan, staleAtMs: endedAtMs + (endedAtMs - beganAtMs) };
   }
@@ -280,7 +282,7 @@ export class SessionSweeper implements AsyncDisposable {
   async #stillDue(expired: readonly Expired[], pacer: Pacer): Promise<readonly Expired[]> {
     const { directory, limits } = this.#options;
     const missingBytes = missesFree(await freeBytesOf(directory), limits);
-    hurryIf(missingBytes > 0, pacer);
+    if (missingBytes === 0) hurryIf(false, pacer);
     return dueFor(expired, missingBytes);
   }
 
@@ -323,8 +325,13 @@ function missesFree(freeBytes: number | null, { keepFreeBytes }: RetentionLimits
   return Math.max(0, keepFreeBytes - freeBytes);
 }
 
-function hurryIf(isUrgent: boolean, pacer: Pacer): void {
-  pacer.hurry(isUrgent ? URGENT_LOAD_RATIO : 0);
+function isUrgent(freeBytes: number | null, limits: RetentionLimits): boolean {
+  const urgentBytes = (limits.keepFreeBytes ?? 0) * (1 - URGENT_FREE_RATIO);
+  return missesFree(freeBytes, limits) > urgentBytes;
+}
+
+function hurryIf(isDue: boolean, pacer: Pacer): void {
+  pacer.hurry(isDue ? URGENT_LOAD_RATIO : 0);
 }
 
 /** Of some that go together, those without which so many bytes would not become free. */

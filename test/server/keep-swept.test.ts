@@ -26,7 +26,7 @@ function setUp(
     makeRoom,
   };
   const times = { intervalMs, firstMs: 10, diskLookMs: 10 };
-  const keep = () => keepSwept({ sweeper, telemetry, cpus: () => 2, ...times });
+  const keep = () => keepSwept({ sweeper, telemetry, cpus: () => 2, hasStore: false, ...times });
   return { keep, lines };
 }
 
@@ -115,8 +115,12 @@ describe("keepSwept", () => {
 
 describe("unaskedLoadRatio", () => {
   it("is a share of the CPUs that there are, and never most of the core that all depend on", () => {
-    expect(unaskedLoadRatio(0.5)).toBeLessThan(unaskedLoadRatio(2));
-    for (const cpus of [0.5, 1, 2, 4]) expect(unaskedLoadRatio(cpus)).toBeLessThan(0.05 * cpus);
-    expect(unaskedLoadRatio(64)).toBeLessThanOrEqual(0.25);
+    expect(unaskedLoadRatio(0.5, false)).toBeLessThan(unaskedLoadRatio(2, false));
+    for (const cpus of [0.5, 1, 2, 4]) {
+      expect(unaskedLoadRatio(cpus, false)).toBeLessThan(0.05 * cpus);
+      // The store takes its part beside it.
+      expect(unaskedLoadRatio(cpus, true)).toBeLessThan(unaskedLoadRatio(cpus, false));
+    }
+    expect(unaskedLoadRatio(64, false)).toBeLessThanOrEqual(0.25);
   });
 });

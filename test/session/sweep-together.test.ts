@@ -169,10 +169,14 @@ describe("a sweep of a disk of its own", () => {
     expect(await sweeper.makeRoom(NOW_MS)).toBeNull();
   });
 
-  it("hurries, and only while sessions can make room", async ({ skip }) => {
+  it("hurries where the disk is about to be full, and only while sessions can make room", async ({
+    skip,
+  }) => {
     const there = await prepare(40);
     if (there === null) return skip("mounting a tmpfs is not allowed here");
-    const { data, sessions, freeBytes, each } = there;
+    const { root, data, sessions, freeBytes, each } = there;
+    const othersBytes = (await freeBytes()) - 10 * each;
+    await writeFile(join(root, "of others"), Buffer.alloc(othersBytes));
     const keepFreeBytes = (await freeBytes()) + 30 * each;
     const limits = { ...NO_LIMITS, keepFreeBytes };
     await using sweeper = new SessionSweeper({ directory: data, sessions, limits });
