@@ -35,8 +35,14 @@ export interface LoadedRound {
 export interface Streams extends AsyncDisposable {
   /** Pieces of text that have come so far, of all turns. */
   readonly pieces: number;
+  /** What became of turns that were not completed, e.g. `shed`; empty while all is well. */
+  readonly troubles: readonly string[];
 }
 
+/** Of all that would come if none of the turns had to start. */
+const LEAST_RATIO = 0.75;
+/** After a turn that was not completed. */
+const PAUSE_MS = 500;
 /** Longest wait until all of them stream. */
 const BEGIN_LIMIT_MS = 60_000;
 
@@ -45,6 +51,7 @@ export async function startStreams(url: string, agentName: string): Promise<Stre
   const leave = new AbortController();
   const { signal } = leave;
   let pieces = 0;
+  const troubles: string[] = [];
   const streaming = new Set<number>();
   const keepOn = async (at: number): Promise<void> => {
     while (!signal.aborted) {
@@ -53,7 +60,9 @@ export async function startStreams(url: string, agentName: string): Promise<Stre
         streaming.add(at);
       };
       const { outcome } = await askTurn({ url, agentName, input: "Stream", onText, signal });
-      if (outcome !== "completed" && !signal.aborted) await delay(500);
+      if (outcome === "completed" || signal.aborted) continue;
+      troubles.push(outcome);
+      await delay(PAUSE_MS);
     }
   };
   const kept = Array.from({ length: STREAMS }, (_, at) => keepOn(at));
@@ -64,7 +73,8 @@ export async function startStreams(url: string, agentName: string): Promise<Stre
   for (const untilMs = performance.now() + BEGIN_LIMIT_MS; streaming.size < STREAMS;) {
     if (performance.now() > untilMs) {
       await end();
-      throw new Error(`only ${streaming.size} of ${STREAMS} turns have begun to stream`);
+      const why = troubles.join(", ");
+      throw new Error(`only ${streaming.size} of ${STREAMS} turns have begun to stream: ${why}`);
     }
     await delay(50);
   }
@@ -72,8 +82,17 @@ export async function startStreams(url: string, agentName: string): Promise<Stre
     get pieces() {
       return pieces;
     },
+    troubles,
     [Symbol.asyncDispose]: end,
   };
+}
+
+/** @throws {Error} When too little was streamed for the round to say anything. */
+export function mustHaveStreamed({ piecesPerSecond }: Worked, { troubles }: Streams): void {
+  const wanted = STREAMS * TOKENS_PER_SECOND;
+  if (piecesPerSecond >= LEAST_RATIO * wanted) return;
+  const why = troubles.slice(-STREAMS).join(", ");
+  throw new Error(`${piecesPerSecond.toFixed(0)} pieces a second came of ${wanted}: ${why}`);
 }
 
 /** What the pages cost, of one core: each round is compared with itself. */

@@ -15,6 +15,7 @@ import { type PageWeight, scaleOf, startBrowser } from "./browser.ts";
 import {
   costOf,
   type LoadedRound,
+  mustHaveStreamed,
   startStreams,
   STREAMS,
   streamRule,
@@ -156,6 +157,8 @@ async function timeLoaded({
     const isFirst = round % 2 === 0;
     const first = await (isFirst ? closed : open)();
     const second = await (isFirst ? open : closed)();
+    // In a small run the turns are so short that most of the time they start.
+    if (size === "full") for (const each of [first, second]) mustHaveStreamed(each, streams);
     rounds.push(isFirst ? { closed: first, open: second } : { closed: second, open: first });
     const { load } = first;
     report(

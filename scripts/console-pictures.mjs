@@ -149,7 +149,7 @@ async function takePictures(browser, url) {
     const page = await context.newPage();
     await page.goto(url);
     await page.locator(".hull-ship").waitFor();
-    sendMany(url, BURST, 50);
+    sendMany(url, BURST, 80);
     await page.getByRole("heading", { name: /: full$/ }).waitFor({ timeout: 60_000 });
     // Those on board have filled, and nothing moves any more.
     const empty = page.locator(".hull-turn-waiting, .hull-turn-starting");
