@@ -151,6 +151,7 @@ describe.skipIf(skipped !== null)(title, () => {
       enter: groups.enter,
       settings: { ...SETTINGS, "agentProcess.ownGroup": "false" },
     });
+    await teach(server);
     const ballooning = await stream(server, "Balloon");
     await until(() => existsSync(pidFile), "the balloon to be there", 20_000);
     const blocking = await stream(server, "Block");
@@ -171,6 +172,7 @@ describe.skipIf(skipped !== null)(title, () => {
       enter: groups.enter,
       settings: { ...SETTINGS, "agentProcess.ownGroup": "false" },
     });
+    await teach(server);
     const sibling = await stream(server, "Talk");
     await sibling.until("text_delta");
     const storming = await stream(server, "Storm");
@@ -181,6 +183,11 @@ describe.skipIf(skipped !== null)(title, () => {
     expect(await server.capacity()).toMatchObject({ inflight: 0 });
   });
 });
+
+/** An agent with a shell is taken for the whole reserve until one of its turns was seen. */
+async function teach(server: TestServer): Promise<void> {
+  await ask(server, "Hi");
+}
 
 function bashRule(userText: string, command: string): string {
   return `  - when: { userText: ${userText} }
