@@ -18,7 +18,8 @@ const SHOW = String.raw`curl() { for word; do printf '%s\0' "$word"; done; case 
 /** What `curl` is given: its arguments, and what it reads when it is told to. */
 function run(line: string, cwd = "/"): { readonly words: string[]; readonly input: string } {
   const env = { PLIMSOLL_KEY: "the key", PATH: process.env["PATH"] ?? "" };
-  const options = { input: `${SHOW}\n${line}\n`, encoding: "utf8", env, cwd } as const;
+  const input = `${SHOW}\n${line}\n`;
+  const options = { input, encoding: "utf8", env, cwd, stdio: "pipe" } as const;
   const all = execFileSync("sh", ["-s"], options).split("\0");
   return { words: all.slice(0, -1), input: all.at(-1) ?? "" };
 }
