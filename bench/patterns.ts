@@ -156,7 +156,8 @@ async function runAlone(
   const dataDirectory = join(directory, `alone-${round}`);
   const { environment } = model;
   await using server = await startServer({ agentFile, dataDirectory, environment });
-  return runPair(name, server);
+  // Not before its turns have ended is it stopped.
+  return await runPair(name, server);
 }
 
 /** Two turns of one session, which is then deleted. */
