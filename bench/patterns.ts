@@ -95,7 +95,7 @@ export const patterns: Benchmark = {
         const directory = join(scratch.path, `load-${side}-${round}`);
         const { turnsEach } = plan;
         const seen = await loadFully(side, { directory, image, model, turnsEach, signal });
-        report(`under full load, ${side}: ${JSON.stringify(seen)}`);
+        report(`under full load, ${side}: ${JSON.stringify(added(NOTHING_YET, seen))}`);
         load[side] = added(load[side], seen);
       }
     }
