@@ -89,8 +89,7 @@ export function planSweep(
   }
   letGo(surplusOf(idleLongestFirst.filter(isKept), limits.maxBytes, bytesOf), "total_bytes");
   const freedBytes = sumOf([...gone.keys()], bytesOf);
-  const isFree = limits.keepFreeBytes === null || freeBytes === null;
-  const wantedBytes = isFree ? 0 : Math.max(0, limits.keepFreeBytes - freeBytes - freedBytes);
+  const wantedBytes = Math.max(0, missesFree(freeBytes, limits) - freedBytes);
   const kept = idleLongestFirst.filter(isKept);
   const missingBytes = Math.max(0, wantedBytes - sumOf(kept.filter(mayMakeRoom), bytesOf));
   if (missingBytes === 0) {
@@ -150,4 +149,19 @@ function mayMakeRoom(session: StoredSession): boolean {
 
 function bytesOf({ bytes }: StoredSession): number {
   return bytes;
+}
+
+/** By how much `keepFree` is missed; 0 where it cannot be told what is free. */
+export function missesFree(freeBytes: number | null, { keepFreeBytes }: RetentionLimits): number {
+  if (freeBytes === null || keepFreeBytes === null) return 0;
+  return Math.max(0, keepFreeBytes - freeBytes);
+}
+
+/** Of what must be free: with less it is urgent. Above, there is time to make room gently. */
+const URGENT_FREE_RATIO = 0.5;
+
+/** Whether the disk is about to be full; not where that cannot be told. */
+export function isUrgent(freeBytes: number | null, { keepFreeBytes }: RetentionLimits): boolean {
+  if (freeBytes === null || keepFreeBytes === null) return false;
+  return freeBytes < URGENT_FREE_RATIO * keepFreeBytes;
 }

@@ -1,7 +1,7 @@
 /**
  * Deletes the sessions that have to go, by the limits of `retention.ts`: a few at a time, and beside
- * a server with pauses, so that turns hardly feel it; with fewer of them while too little of the disk
- * is free.
+ * a server with pauses, so that turns hardly feel it; with fewer of them where the disk is about to be
+ * full.
  *
  * @module
  */
@@ -14,6 +14,8 @@ import type { RetentionReason } from "../telemetry/values.ts";
 import type { Sessions } from "./sessions.ts";
 import {
   type Expired,
+  isUrgent,
+  missesFree,
   planSweep,
   type RetentionLimits,
   type StoredSession,
@@ -106,8 +108,6 @@ interface Deleting {
 const FILES_AT_ONCE = 4;
 /** Where the disk is about to be full: turns feel it, and would fail altogether without. */
 const URGENT_LOAD_RATIO = 0.5;
-/** Of what must be free: with less it is urgent. Above, there is time to make room gently. */
-const URGENT_FREE_RATIO = 0.5;
 
 interface Tally {
   readonly swept: SweptSession[];
@@ -319,17 +319,6 @@ function hasLimitOfBytes({ bytesPerTenant, maxBytes, keepFreeBytes }: RetentionL
   return bytesPerTenant !== null || maxBytes !== null || keepFreeBytes !== null;
 }
 
-/** By how much `keepFree` is missed; 0 where that cannot be told. */
-function missesFree(freeBytes: number | null, { keepFreeBytes }: RetentionLimits): number {
-  if (freeBytes === null || keepFreeBytes === null) return 0;
-  return Math.max(0, keepFreeBytes - freeBytes);
-}
-
-function isUrgent(freeBytes: number | null, limits: RetentionLimits): boolean {
-  const urgentBytes = (limits.keepFreeBytes ?? 0) * (1 - URGENT_FREE_RATIO);
-  return missesFree(freeBytes, limits) > urgentBytes;
-}
-
 function hurryIf(isDue: boolean, pacer: Pacer): void {
   pacer.hurry(isDue ? URGENT_LOAD_RATIO : 0);
 }
@@ -349,6 +338,7 @@ function told({ session, reason }: Expired): SweptSession {
   return { tenant, sessionId, lastUseAtMs, bytes, reason };
 }
 
+/** Null where there is no directory, or it cannot be told. Never rejects. */
 async function freeBytesOf(directory: string | null): Promise<number | null> {
   if (directory === null) return null;
   try {

@@ -11,9 +11,20 @@ import { toAppError } from "../../src/lib/errors.ts";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import type { OpenSession } from "../../src/session/sessions.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
+import type { RetentionLimits } from "../../src/session/retention.ts";
 import type { SessionInput } from "../../src/session/session-id.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
 import type { SessionTotals } from "../../src/session/session-record.ts";
+
+/** Nothing has to go. */
+export const NO_LIMITS: RetentionLimits = {
+  maxAgeMs: null,
+  maxIdleMs: null,
+  sessionsPerTenant: null,
+  bytesPerTenant: null,
+  maxBytes: null,
+  keepFreeBytes: null,
+};
 
 const leftovers: (() => Promise<void>)[] = [];
 afterEach(async () => {

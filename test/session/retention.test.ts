@@ -8,15 +8,8 @@ import {
   type RetentionLimits,
   type StoredSession,
 } from "../../src/session/retention.ts";
+import { NO_LIMITS } from "./fixture.ts";
 
-const NONE: RetentionLimits = {
-  maxAgeMs: null,
-  maxIdleMs: null,
-  sessionsPerTenant: null,
-  bytesPerTenant: null,
-  maxBytes: null,
-  keepFreeBytes: null,
-};
 const NOW_MS = 1_000_000;
 
 function stored(sessionId: string, more: Partial<StoredSession> = {}): StoredSession {
@@ -30,7 +23,7 @@ function reasons(
   freeBytes: number | null = null,
 ): string[] {
   const around = { nowMs: NOW_MS, freeBytes };
-  return planSweep(sessions, { ...NONE, ...limits }, around).expired.map(
+  return planSweep(sessions, { ...NO_LIMITS, ...limits }, around).expired.map(
     ({ session, reason }) => `${session.sessionId} ${reason}`,
   );
 }
@@ -78,9 +71,17 @@ describe("planSweep", () => {
       stored("last", { lastUseAtMs: 1, goesByTimeAlone: true }),
       stored("copy", { lastUseAtMs: 2 }),
     ];
-    const plan = planSweep(sessions, { ...NONE, keepFreeBytes: 10 }, { nowMs: 9, freeBytes: 0 });
+    const plan = planSweep(
+      sessions,
+      { ...NO_LIMITS, keepFreeBytes: 10 },
+      { nowMs: 9, freeBytes: 0 },
+    );
     expect(plan.expired.map(({ session }) => session.sessionId)).toEqual(["copy"]);
-    const short = planSweep(sessions, { ...NONE, keepFreeBytes: 15 }, { nowMs: 9, freeBytes: 0 });
+    const short = planSweep(
+      sessions,
+      { ...NO_LIMITS, keepFreeBytes: 15 },
+      { nowMs: 9, freeBytes: 0 },
+    );
     expect(short).toEqual({ expired: [], missingBytes: 5 });
     expect(reasons(sessions, { maxIdleMs: NOW_MS - 2 })).toEqual(["last idle"]);
   });
@@ -99,7 +100,7 @@ describe("planSweep", () => {
 
   it("takes nothing for a disk that others fill, and says what is missing", () => {
     const sessions = [stored("one"), stored("held", { isOnHold: true })];
-    const limits = { ...NONE, keepFreeBytes: 100 };
+    const limits = { ...NO_LIMITS, keepFreeBytes: 100 };
     const around = { nowMs: NOW_MS, freeBytes: 85 };
     expect(planSweep(sessions, limits, around)).toEqual({ expired: [], missingBytes: 5 });
     expect(reasons(sessions, limits, 90)).toEqual(["one disk"]);

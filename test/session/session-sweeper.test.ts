@@ -14,18 +14,18 @@ import { sessionRefOf } from "../../src/session/session-id.ts";
 import { dataPathsOf } from "../../src/session/session-paths.ts";
 import { SessionSweeper, type Sweep } from "../../src/session/session-sweeper.ts";
 import { until } from "../helpers/leaks.ts";
-import { codeOf, openSessions, takeTurn, temporaryDirectory, thread } from "./fixture.ts";
+import {
+  codeOf,
+  NO_LIMITS,
+  openSessions,
+  takeTurn,
+  temporaryDirectory,
+  thread,
+} from "./fixture.ts";
 
 const DAY_MS = 86_400_000;
 const NOW_MS = 400 * DAY_MS;
-const LIMITS: RetentionLimits = {
-  maxAgeMs: null,
-  maxIdleMs: 90 * DAY_MS,
-  sessionsPerTenant: null,
-  bytesPerTenant: null,
-  maxBytes: null,
-  keepFreeBytes: null,
-};
+const LIMITS: RetentionLimits = { ...NO_LIMITS, maxIdleMs: 90 * DAY_MS };
 
 async function prepare(limits: Partial<RetentionLimits> = {}) {
   const opened = await openSessions();

@@ -8,24 +8,23 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
-import type { RetentionLimits, StoredSession } from "../../src/session/retention.ts";
+import type { StoredSession } from "../../src/session/retention.ts";
 import { allSessions } from "../../src/session/session-list.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { SessionLocks } from "../../src/session/session-locks.ts";
 import { SessionSweeper } from "../../src/session/session-sweeper.ts";
 import { mountTmpfs, unmount } from "../helpers/tmpfs.ts";
-import { cleanAfterTest, openSessions, takeTurn, temporaryDirectory, thread } from "./fixture.ts";
+import {
+  NO_LIMITS,
+  cleanAfterTest,
+  openSessions,
+  takeTurn,
+  temporaryDirectory,
+  thread,
+} from "./fixture.ts";
 
 const DAY_MS = 86_400_000;
 const NOW_MS = 400 * DAY_MS;
-const NO_LIMITS: RetentionLimits = {
-  maxAgeMs: null,
-  maxIdleMs: null,
-  sessionsPerTenant: null,
-  bytesPerTenant: null,
-  maxBytes: null,
-  keepFreeBytes: null,
-};
 const OLD_MS = NOW_MS - 100 * DAY_MS;
 const IDLE = { ...NO_LIMITS, maxIdleMs: 90 * DAY_MS };
 
