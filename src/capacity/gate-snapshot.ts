@@ -13,7 +13,8 @@ export interface GateSnapshot extends Load {
   readonly limitBytes: number;
   readonly limitSource: string;
   readonly safetyReserveBytes: number;
-  /** Of the used memory: what the server itself may still grow by. */
+  /** Of the used memory: what the server's own process holds, and what it may still grow by. */
+  readonly parentBytes: number;
   readonly parentGrowthBytes: number;
   readonly inflight: number;
   /** Sessions whose processes stay, each with its permit. */

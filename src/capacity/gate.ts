@@ -154,6 +154,7 @@ export class TurnGate {
       limitBytes: limit.bytes,
       limitSource: limit.source,
       safetyReserveBytes: weights.safetyReserveBytes(),
+      parentBytes: weights.parentBytes(),
       parentGrowthBytes: weights.parentGrowthBytes(),
       inflight: this.#permits.inflight,
       resting: this.#permits.resting,

@@ -23,7 +23,9 @@ export interface Weights {
    * @param own What the server's processes were measured to hold: at least that is used.
    */
   usedBytes(own: OwnBytes, nowMs: number): number;
-  /** How much of the last answer is what the server itself may still grow by. */
+  /** How much of the last answer the server's own process holds. */
+  parentBytes(): number;
+  /** And what it may still grow by. */
   parentGrowthBytes(): number;
   /** How much of the used memory is this turn's. */
   heldBytes(permit: Permit): number;
@@ -63,6 +65,7 @@ export function staticWeights(options: {
     // Its reserves are so large that they carry the margin.
     safetyReserveBytes: () => options.safetyReserveBytes ?? 0,
     usedBytes: ({ cacheBytes }) => parentReserveBytes + cacheBytes,
+    parentBytes: () => parentReserveBytes,
     // The reserve has it.
     parentGrowthBytes: () => 0,
     heldBytes: () => 0,
@@ -142,6 +145,10 @@ export class MeasuredWeights implements Weights {
     }
     const measured = { serverBytes: this.#parentBytes, agentsBytes: turnsBytes + cacheBytes };
     return usedBytesOf(this.#use, measured) + this.parentGrowthBytes();
+  }
+
+  parentBytes(): number {
+    return this.#parentBytes;
   }
 
   parentGrowthBytes(): number {

@@ -26,6 +26,7 @@ export const capacitySchema = z.object({
   safetyReserveBytes: bytes.describe("Kept free below the limit."),
   loadLineBytes: bytes.describe("The limit less the safety reserve: no admission crosses it."),
   usedBytes: bytes.describe("In use, and not to be taken back; with what the server may grow by."),
+  parentBytes: bytes.describe("Of it, what the server's own process holds."),
   parentGrowthBytes: bytes.describe("Of it, what the server itself may still grow by."),
   promisedBytes: bytes.describe(
     "Predicted for turns in flight and processes started ahead, and not yet held by them.",

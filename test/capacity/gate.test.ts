@@ -210,6 +210,7 @@ describe("TurnGate", () => {
       committedBytes: 1400 * MiB,
       headroomBytes: 648 * MiB,
       safetyReserveBytes: 0,
+      parentBytes: 400 * MiB,
       parentGrowthBytes: 0,
       admission: "static",
       inflight: 2,

@@ -76,6 +76,7 @@ describe("MeasuredWeights", () => {
     expect(again).toBeGreaterThan(110 + 89.9);
     expect(again).toBeLessThanOrEqual(110 + 90);
     expect(weights.parentGrowthBytes() / MiB).toBe(again - 110);
+    expect(weights.parentBytes()).toBe(80 * MiB);
   });
 
   it("forgets what the server once took, half of it in five minutes", () => {

@@ -46,7 +46,8 @@ const replicas = fc
       (sum, { bytes, predictedBytes }) => sum + Math.max(0, predictedBytes - (bytes ?? 0)),
       0,
     );
-    return { width, told: capacity({ usedBytes, promisedBytes, poolBytes, turns: trees }) };
+    const figures = { usedBytes, promisedBytes, poolBytes, parentBytes: serverBytes };
+    return { width, told: capacity({ ...figures, turns: trees }) };
   });
 
 function event(told: ReturnType<typeof capacity>) {
@@ -135,6 +136,23 @@ describe("the hold", () => {
     expect([serverBytes, otherBytes]).toEqual([130 * MIB, 0]);
     // A third of what either was predicted to need still.
     expect(turns.map(({ weightBytes }) => weightBytes / MIB)).toEqual([112, 106]);
+  });
+
+  it("has the server in it while processes that have given all back are still told", () => {
+    const turns = [
+      tree("a", { kind: "closing" }),
+      tree("b", { kind: "closing" }),
+      tree("c", { predictedBytes: 100 * MIB }),
+    ];
+    // Of a and b there is a fifth left in all that is used, and c holds what it was predicted to.
+    const told = capacity({ usedBytes: (130 + 40 + 100) * MIB, turns });
+    const cargo = cargoOf(event(told), NO_TURNS);
+    expect(cargo.serverBytes).toBe(130 * MIB);
+    expect(cargo.turns.map(({ heldBytes }) => heldBytes)).toEqual([20, 20, 100].map((m) => m * MIB));
+    // And where they are told as turns still.
+    const late = capacity({ usedBytes: 130 * MIB, turns: [tree("a"), tree("b")] });
+    const { serverBytes, turns: gone } = cargoOf(event(late), NO_TURNS);
+    expect([serverBytes, ...gone.map(({ heldBytes }) => heldBytes)]).toEqual([130 * MIB, 0, 0]);
   });
 
   it("has places for as many turns more as fit, above the cargo", () => {

@@ -21,6 +21,7 @@ export function capacity(given: Partial<Capacity> = {}): Capacity {
     safetyReserveBytes: limitBytes - loadLineBytes,
     loadLineBytes,
     usedBytes,
+    parentBytes: Math.min(usedBytes, 130 * MIB),
     parentGrowthBytes: 0,
     promisedBytes,
     poolBytes,

@@ -13,6 +13,7 @@ export interface Capacity {
   readonly safetyReserveBytes: number;
   readonly loadLineBytes: number;
   readonly usedBytes: number;
+  readonly parentBytes: number;
   readonly parentGrowthBytes: number;
   readonly promisedBytes: number;
   readonly poolBytes: number;

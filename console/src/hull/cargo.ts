@@ -53,18 +53,24 @@ export function cargoOf(
   ended: readonly FeedTurn[] = [],
 ): Cargo {
   const { atMs, capacity } = event;
-  const turns = weighed(turnsOf(capacity.turns, live, ended, atMs), capacity.promisedBytes);
+  const { usedBytes, poolBytes, committedBytes, limitBytes, loadLineBytes } = capacity;
   const trees = capacity.turns.filter(({ kind }) => kind === "resident" || kind === "spare");
   const idleBytes = sum(trees.map(heldBytes));
   // Read one after the other: a process may have grown in between.
   const restingBytes = Math.min(idleBytes, capacity.kept.longRunningBytes);
-  const { usedBytes, poolBytes, committedBytes, limitBytes, loadLineBytes } = capacity;
+  const leastServerBytes = capacity.parentBytes + capacity.parentGrowthBytes;
+  const turns = within(
+    weighed(turnsOf(capacity.turns, live, ended, atMs), capacity.promisedBytes),
+    committedBytes - leastServerBytes - idleBytes - poolBytes,
+  );
   const turnsHeldBytes = sum(turns.map((turn) => turn.heldBytes ?? 0));
-  const turnsBytes = sum(turns.map((turn) => turn.weightBytes));
-  const aboveServerBytes = idleBytes + turnsBytes + poolBytes;
+  const aboveServerBytes = idleBytes + weightOf(turns) + poolBytes;
   const serverBytes = Math.max(
     0,
-    Math.min(usedBytes - idleBytes - turnsHeldBytes, committedBytes - aboveServerBytes),
+    Math.min(
+      Math.max(leastServerBytes, usedBytes - idleBytes - turnsHeldBytes),
+      committedBytes - aboveServerBytes,
+    ),
   );
   return {
     limitBytes,
@@ -93,6 +99,28 @@ function weighed(turns: readonly TurnCargo[], promisedBytes: number): readonly T
     const missing = (turn.weightBytes - held) * (promisedBytes / missingBytes);
     return { ...turn, weightBytes: held + missing };
   });
+}
+
+/**
+ * Processes are looked at less often than all that is used: for a moment they are told to hold what
+ * was given back already. It is taken from those whose turns are over, and then from all alike.
+ */
+function within(turns: readonly TurnCargo[], roomBytes: number): readonly TurnCargo[] {
+  if (weightOf(turns) <= roomBytes) return turns;
+  const runningBytes = weightOf(turns.filter(({ isClosing }) => !isClosing));
+  const closingBytes = weightOf(turns) - runningBytes;
+  const runningRatio = ratioOf(roomBytes, runningBytes);
+  const closingRatio = ratioOf(roomBytes - runningBytes, closingBytes);
+  return turns.map((turn) => {
+    const ratio = turn.isClosing ? closingRatio : runningRatio;
+    const heldBytes = turn.heldBytes === null ? null : turn.heldBytes * ratio;
+    return { ...turn, heldBytes, weightBytes: turn.weightBytes * ratio };
+  });
+}
+
+/** How much of it there is room for, from 0 to 1. */
+function ratioOf(roomBytes: number, bytes: number): number {
+  return bytes <= roomBytes ? 1 : Math.max(0, roomBytes) / bytes;
 }
 
 /** Those that have a process, and those that wait for theirs. One may have ended since. */
@@ -159,6 +187,10 @@ export function stowed(
     kept.set(turnId, lowest);
   }
   return kept;
+}
+
+function weightOf(turns: readonly TurnCargo[]): number {
+  return sum(turns.map(({ weightBytes }) => weightBytes));
 }
 
 function heldBytes(tree: ProcessTree): number {

@@ -50,6 +50,7 @@ const WEIGHTS: Weights = {
   limit: () => ({ bytes: TERMS.limitBytes, source: "a test" }),
   safetyReserveBytes: () => TERMS.safetyReserveBytes,
   usedBytes: ({ turnsBytes, cacheBytes }) => TERMS.serverBytes + turnsBytes + cacheBytes,
+  parentBytes: () => TERMS.serverBytes,
   parentGrowthBytes: () => 0,
   heldBytes: ({ holder }) => holder?.currentBytes ?? 0,
   expectedBytes: ({ demand }) => WEIGHTS.predictBytes("a", demand.carriedBytes),
