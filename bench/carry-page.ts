@@ -83,7 +83,7 @@ function picture(carried: Carried): string {
         lines: [
           { label: "measured", colour: "blue", points: held, style: "area" },
           {
-            label: `without a gate: ${carried.physical}`,
+            label: `physical limit: ${carried.physical}`,
             colour: "red",
             points: level(carried.physical),
             style: "dashed",
@@ -149,8 +149,9 @@ const METHOD =
   "those that have text. A second of livelock is one in which at least half of the turns that " +
   "stream receive nothing. The physical limit is the highest number of turns at once that the same " +
   "load reaches without kill, lost turn or livelock when nothing but `capacity.maxTurns` holds it " +
-  "back and the guard is off; it is found by trying. The CPU binds where many more are allowed " +
-  "than are ever there, because turns end as fast as others can be started.";
+  "back and the guard is off; it is found by trying. Where more were seen at once behind the gate, " +
+  "it is that number. The CPU binds where many more are allowed than are ever there, because turns " +
+  "end as fast as others can be started.";
 
 function heldTable(all: readonly Carried[]): string {
   return table(

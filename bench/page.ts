@@ -18,7 +18,7 @@ export function pageOf(result: BenchmarkResult, sections: readonly string[]): st
   const { before, after } = machine.load;
   return [
     `# Benchmark \`${name}\``,
-    `Made by \`npm run bench -- ${name}\` at commit ${commit.slice(0, 12)} on ${date.slice(0, 16)}Z.`,
+    `Made by \`npm run bench -- ${name}\` at commit ${shortOf(commit)} on ${date.slice(0, 16)}Z.`,
     table(["Claim", "Target", "Measured", "Holds"], rows),
     ...sections,
     "## Machine",
@@ -92,4 +92,10 @@ export function boxPlot(
 
 function byValue(a: number, b: number): number {
   return a - b;
+}
+
+/** Of the commit, and whether the tree was that commit. */
+function shortOf(commit: string): string {
+  const [hash = "", ...changes] = commit.split("+");
+  return [hash.slice(0, 12), ...changes].join("+");
 }

@@ -148,7 +148,9 @@ describe("the hold", () => {
     const told = capacity({ usedBytes: (130 + 40 + 100) * MIB, turns });
     const cargo = cargoOf(event(told), NO_TURNS);
     expect(cargo.serverBytes).toBe(130 * MIB);
-    expect(cargo.turns.map(({ heldBytes }) => heldBytes)).toEqual([20, 20, 100].map((m) => m * MIB));
+    expect(cargo.turns.map(({ heldBytes }) => heldBytes)).toEqual(
+      [20, 20, 100].map((m) => m * MIB),
+    );
     // And where they are told as turns still.
     const late = capacity({ usedBytes: 130 * MIB, turns: [tree("a"), tree("b")] });
     const { serverBytes, turns: gone } = cargoOf(event(late), NO_TURNS);

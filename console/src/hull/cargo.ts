@@ -113,8 +113,12 @@ function within(turns: readonly TurnCargo[], roomBytes: number): readonly TurnCa
   const closingRatio = ratioOf(roomBytes - runningBytes, closingBytes);
   return turns.map((turn) => {
     const ratio = turn.isClosing ? closingRatio : runningRatio;
-    const heldBytes = turn.heldBytes === null ? null : turn.heldBytes * ratio;
-    return { ...turn, heldBytes, weightBytes: turn.weightBytes * ratio };
+    const toldBytes = turn.heldBytes;
+    return {
+      ...turn,
+      heldBytes: toldBytes === null ? null : toldBytes * ratio,
+      weightBytes: turn.weightBytes * ratio,
+    };
   });
 }
 
