@@ -145,14 +145,15 @@ describe("the hold", () => {
       tree("c", { predictedBytes: 100 * MIB }),
     ];
     // Of a and b there is a fifth left in all that is used, and c holds what it was predicted to.
-    const told = capacity({ usedBytes: (130 + 40 + 100) * MIB, turns });
+    const parentBytes = 130 * MIB;
+    const told = capacity({ usedBytes: parentBytes + (40 + 100) * MIB, parentBytes, turns });
     const cargo = cargoOf(event(told), NO_TURNS);
     expect(cargo.serverBytes).toBe(130 * MIB);
     expect(cargo.turns.map(({ heldBytes }) => heldBytes)).toEqual(
       [20, 20, 100].map((m) => m * MIB),
     );
     // And where they are told as turns still.
-    const late = capacity({ usedBytes: 130 * MIB, turns: [tree("a"), tree("b")] });
+    const late = capacity({ usedBytes: parentBytes, parentBytes, turns: [tree("a"), tree("b")] });
     const { serverBytes, turns: gone } = cargoOf(event(late), NO_TURNS);
     expect([serverBytes, ...gone.map(({ heldBytes }) => heldBytes)]).toEqual([130 * MIB, 0, 0]);
   });

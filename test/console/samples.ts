@@ -15,13 +15,14 @@ export function capacity(given: Partial<Capacity> = {}): Capacity {
   const loadLineBytes = 1867 * MIB;
   const { usedBytes = 130 * MIB, promisedBytes = 0, poolBytes = 0 } = given;
   const committedBytes = usedBytes + promisedBytes + poolBytes;
+  const heldBytes = (given.turns ?? []).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
   return {
     limitBytes,
     limitSource: "memory.max",
     safetyReserveBytes: limitBytes - loadLineBytes,
     loadLineBytes,
     usedBytes,
-    parentBytes: Math.min(usedBytes, 130 * MIB),
+    parentBytes: Math.max(0, usedBytes - heldBytes),
     parentGrowthBytes: 0,
     promisedBytes,
     poolBytes,
