@@ -92,7 +92,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** Null when it could not be started. */
   readonly pid: number | null;
   readonly tree: ProcessTree;
-  /** Who watches its memory; to be told what it is to us, by `turnId`. */
+  /** Who watches its memory; to be told what the process is to us, by its `processId`. */
   readonly guard: AgentProcessParts["guard"];
   /** Whether the kernel was told to take this process before the server. */
   readonly onLadder: boolean;
@@ -146,8 +146,9 @@ export class AgentProcess implements AsyncDisposable, Endable {
     this.#listen(child);
   }
 
-  get turnId(): string {
-    return this.tree.turnId;
+  /** Our own id of it, not the kernel's `pid`: see `PROCESS_ID_MARKER`. */
+  get processId(): string {
+    return this.tree.processId;
   }
 
   /** The control group that is its own; null if it shares the server's. */
@@ -191,7 +192,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
 
   /** Those, and how many the memory guard has ended. */
   get toolsEndedForMemory(): number {
-    const byGuard = this.#toolsEndedByGuard ?? this.guard?.toolsEndedOf(this.turnId) ?? 0;
+    const byGuard = this.#toolsEndedByGuard ?? this.guard?.toolsEndedOf(this.processId) ?? 0;
     return this.toolOomKills + byGuard;
   }
 
@@ -281,8 +282,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const before = this.group === null ? this.#oomKillsBefore : 0;
     const oomKills = this.group === null ? readOomKillCount() : this.group.oomKills;
     const oomKillCounterRose = oomKills === null || before === null ? null : oomKills > before;
-    const verdict = this.guard?.verdictOn(this.turnId) ?? null;
-    this.#toolsEndedByGuard = this.guard?.toolsEndedOf(this.turnId) ?? 0;
+    const verdict = this.guard?.verdictOn(this.processId) ?? null;
+    this.#toolsEndedByGuard = this.guard?.toolsEndedOf(this.processId) ?? 0;
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
     const outOfMemory = wasKilled && step !== "sigkill" && verdict?.what !== "evicted";
     const isKernels = outOfMemory && verdict?.what !== "turn" && oomKillCounterRose !== false;
@@ -336,7 +337,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
 
   #reach(step: EndStep): void {
     if (this.#ended) return;
-    if (this.#step === "exited") this.guard?.update(this.turnId, { kind: "closing" });
+    if (this.#step === "exited") this.guard?.update(this.processId, { kind: "closing" });
     if (END_STEPS.indexOf(step) > END_STEPS.indexOf(this.#step)) this.#step = step;
   }
 }

@@ -21,8 +21,8 @@ import type { TreeSample } from "./process-tree.ts";
 /** What the guard has to know of a tree to judge it. */
 export interface TreeFacts {
   readonly kind: TreeKind;
-  /** The turn it works for now, which need not be the one whose id marks it; null for none. */
-  readonly turnId?: string | null;
+  /** The turn that it works for now; null for none. */
+  readonly turnId: string | null;
   readonly predictedBytes: number;
   /** The most it may hold; null for no limit of its own. */
   readonly ceilingBytes: number | null;

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { SERVER_ID_MARKER, PROCESS_ID_MARKER } from "../lib/process-markers.ts";
 import { type ProcessStat, type ProcessTable, readEnvironment, variableIn } from "./proc.ts";
 
 interface Markers {
@@ -17,7 +17,7 @@ interface Markers {
   readonly hasOwnProgram: boolean;
   /** `env A=b setsid sleep` is three programs one after the other, and not all have the same. */
   readonly nameHash: number;
-  readonly turnId: string | null;
+  readonly processId: string | null;
   readonly serverId: string | null;
 }
 
@@ -37,7 +37,7 @@ export class KnownMarkers {
   /** Null for one without it, and for one that cannot be asked now. */
   valueOf(stat: ProcessStat, marker: Marker): string | null {
     const markers = this.#markersOf(stat);
-    return (marker === TURN_ID_MARKER ? markers?.turnId : markers?.serverId) ?? null;
+    return (marker === PROCESS_ID_MARKER ? markers?.processId : markers?.serverId) ?? null;
   }
 
   #markersOf(stat: ProcessStat): Markers | null {
@@ -50,12 +50,12 @@ export class KnownMarkers {
     const environment = this.#read(pid);
     // Cannot be read now, or is in the middle of an exec.
     if (environment === null || environment === "") return isSame ? known : null;
-    const turnId = variableIn(environment, TURN_ID_MARKER);
+    const processId = variableIn(environment, PROCESS_ID_MARKER);
     const serverId = variableIn(environment, SERVER_ID_MARKER);
-    const markers = { startTicks, hasOwnProgram, nameHash, turnId, serverId };
+    const markers = { startTicks, hasOwnProgram, nameHash, processId, serverId };
     this.#known.set(pid, markers);
     return markers;
   }
 }
 
-export type Marker = typeof TURN_ID_MARKER | typeof SERVER_ID_MARKER;
+export type Marker = typeof PROCESS_ID_MARKER | typeof SERVER_ID_MARKER;

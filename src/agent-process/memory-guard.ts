@@ -136,7 +136,7 @@ export class MemoryGuard implements AsyncDisposable {
     if (tree.root === null) return;
     const startedAtMs = monotonicMs();
     const watched = { tree, facts, startedAtMs, verdict: null, toolsEnded: 0 };
-    this.#watched.set(tree.turnId, watched);
+    this.#watched.set(tree.processId, watched);
     if (this.#worker === null && this.#restart === undefined) this.#start();
     else this.#orderToWatch(watched);
   }
@@ -152,9 +152,9 @@ export class MemoryGuard implements AsyncDisposable {
   }
 
   unwatch(tree: ProcessTree): void {
-    if (this.#watched.get(tree.turnId)?.tree !== tree) return;
-    this.#watched.delete(tree.turnId);
-    this.#order({ type: "unwatch", id: tree.turnId });
+    if (this.#watched.get(tree.processId)?.tree !== tree) return;
+    this.#watched.delete(tree.processId);
+    this.#order({ type: "unwatch", id: tree.processId });
   }
 
   /** What the guard knows of a tree; null of one that is not watched. */
@@ -272,7 +272,7 @@ export class MemoryGuard implements AsyncDisposable {
 
   #orderToWatch({ tree, facts, startedAtMs }: Watched): void {
     if (tree.root === null) return;
-    this.#order({ type: "watch", id: tree.turnId, root: tree.root, facts, startedAtMs });
+    this.#order({ type: "watch", id: tree.processId, root: tree.root, facts, startedAtMs });
   }
 
   #order(order: Order): void {

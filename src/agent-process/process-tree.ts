@@ -46,7 +46,8 @@ export interface TreeSample {
 }
 
 export class ProcessTree {
-  readonly turnId: string;
+  /** Unique among the processes that live; in the environment of all members as their marker. */
+  readonly processId: string;
   /** Null where the system does not tell (no `/proc`); the tree then stays empty. */
   readonly root: ProcessStat | null;
   #members: ReadonlyMap<number, ProcessStat>;
@@ -57,8 +58,8 @@ export class ProcessTree {
   /** Of members that have ended, as last seen. */
   #endedCpuMs = 0;
 
-  constructor(turnId: string, root: ProcessStat | null) {
-    this.turnId = turnId;
+  constructor(processId: string, root: ProcessStat | null) {
+    this.processId = processId;
     this.root = root;
     this.#members = new Map(root === null ? [] : [[root.pid, root]]);
   }

@@ -35,7 +35,7 @@ export interface AgentProcessesOptions {
 /** What is particular to one process; the rest is the same for all of a server. */
 export interface StartAgentOptions extends Pick<
   SpawnAgentOptions,
-  "command" | "args" | "cwd" | "env" | "turnId"
+  "command" | "args" | "cwd" | "env" | "processId"
 > {
   /**
    * The most it may hold, in a control group of its own where there are any; without it there is no
@@ -46,9 +46,10 @@ export interface StartAgentOptions extends Pick<
   readonly facts?: Partial<TreeFacts>;
 }
 
-/** Of a process of which nothing is said: as large as a turn is taken to be at first. */
+/** What the guard takes a process to be of which it is told nothing: as large as a turn at first. */
 const UNTOLD: TreeFacts = {
   kind: "turn",
+  turnId: null,
   predictedBytes: 500 * 2 ** 20,
   ceilingBytes: null,
   hasOutput: false,
@@ -90,7 +91,7 @@ export class AgentProcesses implements AsyncDisposable {
     }
     const { serverId, stderrTailBytes, endGraceMs } = this.#options;
     const ceilingBytes = options.ceilingBytes?.() ?? null;
-    const group = this.#openGroup(options.turnId, ceilingBytes);
+    const group = this.#openGroup(options.processId, ceilingBytes);
     const { guard } = this;
     const own = { group, guard, serverId, stderrTailBytes, endGraceMs };
     const agent = spawnAgentProcess({ ...options, ...own });
@@ -107,8 +108,8 @@ export class AgentProcesses implements AsyncDisposable {
   renewCeilings(): void {
     for (const [agent, ceilingBytesNow] of this.#ceilings) {
       const ceilingBytes = ceilingBytesNow();
-      if (this.guard.factsOf(agent.turnId)?.ceilingBytes === ceilingBytes) continue;
-      this.guard.update(agent.turnId, { ceilingBytes });
+      if (this.guard.factsOf(agent.processId)?.ceilingBytes === ceilingBytes) continue;
+      this.guard.update(agent.processId, { ceilingBytes });
       try {
         agent.group?.setCeiling(ceilingBytes);
       } catch {
@@ -147,10 +148,10 @@ export class AgentProcesses implements AsyncDisposable {
     this.guard.unwatch(agent.tree);
   }
 
-  #openGroup(turnId: string, ceilingBytes: number | null): ControlGroup | null {
+  #openGroup(processId: string, ceilingBytes: number | null): ControlGroup | null {
     const { containment } = this.#options;
     if (containment === undefined || ceilingBytes === null) return null;
-    return containment.openGroup(turnId, ceilingBytes);
+    return containment.openGroup(processId, ceilingBytes);
   }
 
   #noticeMissingProtection(agent: AgentProcess, ceilingBytes: number | null): void {

@@ -1,5 +1,5 @@
 /**
- * Starts an agent process: in a process group of its own, marked with its turn and its server,
+ * Starts an agent process: in a process group of its own, marked with its id and its server,
  * tied to the life of the server, in its control group if it has one, and on its step of the
  * ladder on which the kernel looks for memory. The environment it gets is the one given, nothing of the server's.
  *
@@ -10,7 +10,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { SERVER_ID_MARKER, PROCESS_ID_MARKER } from "../lib/process-markers.ts";
 import { AgentProcess, type AgentProcessParts } from "./agent-process.ts";
 import type { ControlGroup } from "./control-group.ts";
 import { placeAgentOnLadder } from "./oom-ladder.ts";
@@ -25,7 +25,7 @@ export interface SpawnAgentOptions {
   /** All that the process sees, besides the two markers. */
   readonly env: Readonly<Record<string, string>>;
   /** Marks the tree. No two live processes may have the same. */
-  readonly turnId: string;
+  readonly processId: string;
   /** Identifies the data directory, by which the next server finds strays of this one. */
   readonly serverId: string;
   readonly stderrTailBytes: number;
@@ -48,7 +48,7 @@ export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
     child,
     guard: options.guard ?? null,
     group: keptGroup(options.group ?? null, pid),
-    tree: new ProcessTree(options.turnId, pid === undefined ? null : readProcessStat(pid)),
+    tree: new ProcessTree(options.processId, pid === undefined ? null : readProcessStat(pid)),
     onLadder: pid !== undefined && placeAgentOnLadder(pid),
     stderrTailBytes: options.stderrTailBytes,
     endGraceMs: options.endGraceMs,
@@ -82,8 +82,8 @@ export async function settleInGroup(agent: AgentProcess): Promise<void> {
 }
 
 function startChild(options: SpawnAgentOptions): ChildProcess | Error {
-  const { cwd, turnId, serverId } = options;
-  const env = { ...options.env, [TURN_ID_MARKER]: turnId, [SERVER_ID_MARKER]: serverId };
+  const { cwd, processId, serverId } = options;
+  const env = { ...options.env, [PROCESS_ID_MARKER]: processId, [SERVER_ID_MARKER]: serverId };
   const { command, args } = commandLineOf(options);
   try {
     return spawn(command, args, { cwd, env, detached: true, stdio: ["pipe", "pipe", "pipe"] });

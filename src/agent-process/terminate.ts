@@ -10,7 +10,7 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
-import { TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { PROCESS_ID_MARKER } from "../lib/process-markers.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import type { ControlGroup } from "./control-group.ts";
 import { isAlive, type ProcessIdentity, readProcessTable, signalProcess } from "./proc.ts";
@@ -96,7 +96,7 @@ export function findTree(
   const table = readProcessTable();
   // Without a root the process had ended before it was looked at.
   const sinceTicks = tree.root?.startTicks ?? 0;
-  const marked = markedProcesses(table, TURN_ID_MARKER, tree.turnId, sinceTicks);
+  const marked = markedProcesses(table, PROCESS_ID_MARKER, tree.processId, sinceTicks);
   // Read last: whoever was started since the table was read is there already.
   const inGroup = group?.members() ?? [];
   tree.grow(table, [...marked, ...inGroup]);

@@ -11,7 +11,7 @@
 
 import type { MeasuredBytes } from "../capacity/memory-reading.ts";
 import type { GuardedTool, GuardedTree } from "../capacity/guard-trees.ts";
-import { TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { PROCESS_ID_MARKER } from "../lib/process-markers.ts";
 import { ForkedMemory } from "./forked-memory.ts";
 import type { Order, SampleMessage, TreeFacts } from "./guard-wire.ts";
 import { placeToolOnLadder } from "./oom-ladder.ts";
@@ -149,7 +149,7 @@ export class WatchedTrees {
     for (const watched of this.#trees.values()) {
       const { tree, killed } = watched;
       const before = tree.members.length;
-      const arrived = tree.grow(table, marked.get(tree.turnId));
+      const arrived = tree.grow(table, marked.get(tree.processId));
       for (const { pid } of arrived) placeToolOnLadder(pid);
       watched.hasNews ||= arrived.length > 0 || tree.members.length !== before;
       for (const pid of killed.keys()) if (!tree.has(pid)) killed.delete(pid);
@@ -168,7 +168,7 @@ export class WatchedTrees {
       const { tree, facts, startedAtMs } = watched;
       if (tree.stats.length === 0) return [];
       const bytes = tree.currentBytes ?? 0;
-      return [{ id: tree.turnId, ...facts, startedAtMs, bytes, tools: guardedTools(watched) }];
+      return [{ id: tree.processId, ...facts, startedAtMs, bytes, tools: guardedTools(watched) }];
     });
   }
 
@@ -178,7 +178,7 @@ export class WatchedTrees {
    */
   samples(): readonly SampleMessage[] {
     return [...this.#trees.values()].flatMap((watched) => {
-      const { sample, members, turnId: id } = watched.tree;
+      const { sample, members, processId: id } = watched.tree;
       if (sample === null) return [];
       const identities = members.map(({ pid, startTicks }) => ({ pid, startTicks }));
       const message = { id, sample, members: watched.hasNews ? identities : null };
@@ -224,7 +224,7 @@ export class WatchedTrees {
       if (left.length <= this.#mostProcesses) continue;
       hadAny = true;
       const bytes = tree.currentBytes ?? 0;
-      this.#onSwarm({ id: tree.turnId, toolId, processes: members.length, bytes });
+      this.#onSwarm({ id: tree.processId, toolId, processes: members.length, bytes });
       watched.telling.delete(toolId);
       endTool(watched, toolId, members);
     }
@@ -232,7 +232,7 @@ export class WatchedTrees {
   }
 
   /**
-   * Processes that were not there at the last look, by the turn in their environment. It finds
+   * Processes that were not there at the last look, by the id in their environment. It finds
    * those who lost their parent between two looks, and reads each environment once.
    */
   #newlyMarked(table: ProcessTable): ReadonlyMap<string, readonly ProcessIdentity[]> {
@@ -247,10 +247,10 @@ export class WatchedTrees {
         const environment = this.#readEnvironment(stat.pid);
         // In the middle of an exec it has none; it will at the next look.
         if (environment === "") continue;
-        const turnId = environment === null ? null : variableIn(environment, TURN_ID_MARKER);
-        if (turnId !== null) marked.set(turnId, [...(marked.get(turnId) ?? []), stat]);
-        // Of a turn that this thread is yet to be told of: it will be found then.
-        if (turnId !== null && !this.#trees.has(turnId)) continue;
+        const id = environment === null ? null : variableIn(environment, PROCESS_ID_MARKER);
+        if (id !== null) marked.set(id, [...(marked.get(id) ?? []), stat]);
+        // Of a tree that this thread is yet to be told of: it will be found then.
+        if (id !== null && !this.#trees.has(id)) continue;
       }
       seen.set(stat.pid, stat.startTicks);
     }

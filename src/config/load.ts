@@ -17,7 +17,7 @@ import {
 } from "../lib/diagnostics.ts";
 import { didYouMean } from "../lib/did-you-mean.ts";
 import { isObject } from "../lib/is-object.ts";
-import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../lib/process-markers.ts";
+import { SERVER_ID_MARKER, PROCESS_ID_MARKER } from "../lib/process-markers.ts";
 import { checkValue, type SchemaIssue, valueAt } from "../lib/schema-issues.ts";
 import { shownBy } from "../lib/shown-values.ts";
 import type { Environment } from "../lib/substitute.ts";
@@ -162,7 +162,7 @@ function givenByEnvironment(environment: Environment): Given[] {
  */
 function isForeign(variable: string, text: string): boolean {
   return (
-    variable === TURN_ID_MARKER ||
+    variable === PROCESS_ID_MARKER ||
     variable === SERVER_ID_MARKER ||
     /_SERVICE_(HOST|PORT)(_\w+)?$/u.test(variable) ||
     /_PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?$/u.test(variable) ||

@@ -4,7 +4,12 @@
  * @module
  */
 
-/** Names the turn in the environment of an agent process and of all it starts. */
-export const TURN_ID_MARKER = "PLIMSOLL_TURN_ID";
-/** Names the server, that is its data directory, in the same way. */
+/**
+ * The variable that holds the id of an agent process, in its environment and in that of all it
+ * starts. A process that is started for a turn has the id of that turn, hence the variable's name;
+ * one that is started ahead, or as a probe, has an id of its own, and one that is kept has the id of
+ * its first turn for ever.
+ */
+export const PROCESS_ID_MARKER = "PLIMSOLL_TURN_ID";
+/** The variable that holds the id of the server, which is that of its data directory. */
 export const SERVER_ID_MARKER = "PLIMSOLL_SERVER_ID";

@@ -102,9 +102,10 @@ export class CapacityReport {
   #turns(nowMs: number): CapacityView["turns"] {
     const { processes } = this.#server ?? {};
     return Array.from(processes?.live ?? [], (agent) => {
-      const facts = processes?.guard.factsOf(agent.turnId) ?? null;
+      const { processId } = agent;
+      const facts = processes?.guard.factsOf(processId) ?? null;
       return {
-        processId: agent.turnId,
+        processId,
         turnId: facts?.turnId ?? null,
         kind: facts?.kind ?? null,
         ageMs: Math.round(nowMs - agent.startedAtMs),

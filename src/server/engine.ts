@@ -294,7 +294,7 @@ async function logSurvivors(
 }
 
 /** @param processes Whose guard knows which turn a process that was kept works for. */
-function survivorsOf({ turnId: processId, tree }: AgentProcess, { guard }: AgentProcesses) {
-  const turnId = guard.factsOf(processId)?.turnId ?? processId;
+function survivorsOf({ processId, tree }: AgentProcess, { guard }: AgentProcesses) {
+  const turnId = guard.factsOf(processId)?.turnId ?? null;
   return { turnId, processId, pids: tree.members.map(({ pid }) => pid) };
 }

@@ -112,7 +112,7 @@ export class GuardLink {
     const { telemetry, gate, book } = this.#listeners();
     const { log, metrics } = telemetry;
     const { id: processId, what, bytes, predictedBytes, ceilingBytes, reason } = verdict;
-    const turnId = this.#processes?.guard.factsOf(processId)?.turnId ?? processId;
+    const turnId = this.#processes?.guard.factsOf(processId)?.turnId ?? null;
     metrics.guardActed(what, reason);
     // A tool that balloons says nothing of how many turns fit.
     if (what === "turn" && reason !== "ceiling") gate.ranShort(monotonicMs());

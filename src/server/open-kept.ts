@@ -75,7 +75,7 @@ async function makeSpare(agentName: string, deps: KeptDeps): Promise<TurnProcess
   const directories = await openSpareDirectories(deps.dataDirectory);
   return new TurnProcess({
     ...deps,
-    id: `spare-${randomUUID()}`,
+    processId: `spare-${randomUUID()}`,
     agent,
     transcriptId: directories.transcriptId,
     isNew: true,

@@ -37,7 +37,7 @@ const ANSWER_MS = 2_000;
 
 export interface ConnectionOptions {
   /** Marks the process tree. No two live processes may have the same. */
-  readonly id: string;
+  readonly processId: string;
   /** All of the SDK's options but the process, which is made here. */
   readonly options: Options;
   /** The whole environment of the process. */
@@ -210,8 +210,8 @@ export class AgentConnection {
 
   #spawn(command: string, args: string[]): SpawnedProcess {
     if (this.#isEnded) throw new Error("the process was not wanted any more before it was started");
-    const { id: turnId, environment: env, options, spawn } = this.#options;
-    const agent = spawn({ command, args, cwd: options.cwd ?? ".", env, turnId });
+    const { processId, environment: env, options, spawn } = this.#options;
+    const agent = spawn({ command, args, cwd: options.cwd ?? ".", env, processId });
     this.#process = agent;
     this.#isAlive = true;
     void agent.gone.then(() => (this.#isAlive = false));

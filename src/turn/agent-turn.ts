@@ -145,7 +145,7 @@ export class AgentTurn {
         if (this.#firstTokenMs === null && events.some(isContent)) {
           this.#firstTokenMs = performance.now() - this.#run.admittedAtMs;
           const { process } = connection;
-          process?.guard?.update(process.turnId, { hasOutput: true });
+          process?.guard?.update(process.processId, { hasOutput: true });
         }
         yield* events;
       }

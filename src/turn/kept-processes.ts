@@ -106,10 +106,10 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
     await this.#evictions.settled();
   }
 
-  /** Has the process go whose tree has this id, if it is kept. */
-  evictOne(id: string): void {
-    this.spares.evictOne(id);
-    this.residents.evictOne(id);
+  /** Has the process of this id go, if it is kept. */
+  evictOne(processId: string): void {
+    this.spares.evictOne(processId);
+    this.residents.evictOne(processId);
   }
 
   summary(): KeptSummary {

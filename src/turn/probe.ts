@@ -49,7 +49,7 @@ export async function probeAgentProcess(
         spawnClaudeCodeProcess: ({ command, args }) => {
           // As with turns, no two processes of a machine may have the same id: another server's
           // probe would be swept away with this one.
-          agent = options.spawn({ command, args, cwd, env, turnId: `probe-${randomUUID()}` });
+          agent = options.spawn({ command, args, cwd, env, processId: `probe-${randomUUID()}` });
           return agent.forSdk;
         },
       },

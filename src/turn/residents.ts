@@ -206,9 +206,11 @@ export class Residents {
     }
   }
 
-  /** Has the one go whose process tree has this id, be its memory committed or not. */
-  evictOne(id: string): void {
-    const found = this.all.find(({ process }) => process.connection.process?.turnId === id);
+  /** Has the one go whose process has this id, be its memory committed or not. */
+  evictOne(processId: string): void {
+    const found = this.all.find(
+      ({ process }) => process.connection.process?.processId === processId,
+    );
     if (found !== undefined) this.#drop(found, "evicted");
   }
 

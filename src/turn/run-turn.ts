@@ -302,7 +302,7 @@ async function newProcess(parts: TurnParts): Promise<TurnProcess> {
   const { tenant } = request.caller;
   const ref = { tenant, sessionId: session.sessionId };
   return new TurnProcess({
-    id: request.turnId,
+    processId: request.turnId,
     agent,
     transcriptId: session.transcriptId,
     isNew: session.isNew,

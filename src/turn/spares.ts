@@ -139,9 +139,9 @@ export class Spares {
     return freed;
   }
 
-  /** Has the one go whose process tree has this id. */
-  evictOne(id: string): void {
-    const found = this.all.find(({ connection }) => connection.process?.turnId === id);
+  /** Has the one go whose process has this id. */
+  evictOne(processId: string): void {
+    const found = this.all.find(({ connection }) => connection.process?.processId === processId);
     if (found !== undefined) this.#drop(found, "evicted");
   }
 

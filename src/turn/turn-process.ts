@@ -36,7 +36,7 @@ export interface Assignment {
 
 export interface TurnProcessOptions {
   /** Marks the process tree. */
-  readonly id: string;
+  readonly processId: string;
   readonly agent: ServedAgent;
   readonly transcriptId: string;
   /** Whether it begins that transcript or resumes it. */
@@ -65,7 +65,7 @@ export class TurnProcess {
 
   /** Starts nothing: the first turn does, or `connection.park`, or `connection.warm`. */
   constructor(options: TurnProcessOptions) {
-    const { id, agent, transcriptId, isNew, directories, counted } = options;
+    const { processId, agent, transcriptId, isNew, directories, counted } = options;
     const { definition, functionTools } = agent;
     this.agentName = definition.name;
     this.spareDirectories = options.spareDirectories;
@@ -75,7 +75,7 @@ export class TurnProcess {
     );
     const place = { sessionId: transcriptId, isNew, workDirectory: directories.work };
     this.connection = new AgentConnection({
-      id,
+      processId,
       ...(counted !== undefined && { counted }),
       options: sdkOptionsOf(definition, place, toolServer),
       environment: {
@@ -153,7 +153,7 @@ export class TurnProcess {
 
   #tellGuard(facts: Partial<TreeFacts>): void {
     const { process } = this.connection;
-    process?.guard?.update(process.turnId, facts);
+    process?.guard?.update(process.processId, facts);
   }
 
   #turnAtWork(): TurnAtWork {

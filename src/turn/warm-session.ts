@@ -120,7 +120,7 @@ function newProcess(
   const { name: agentName } = agent.definition;
   return new TurnProcess({
     ...deps,
-    id: `warmed-${randomUUID()}`,
+    processId: `warmed-${randomUUID()}`,
     agent,
     transcriptId,
     isNew: false,

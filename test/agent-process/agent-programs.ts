@@ -29,7 +29,7 @@ export function optionsFor(
     args: [],
     cwd: "/",
     env: { PATH },
-    turnId: randomUUID(),
+    processId: randomUUID(),
     serverId,
     stderrTailBytes: 4096,
     endGraceMs: 200,

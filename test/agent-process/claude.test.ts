@@ -148,7 +148,7 @@ async function runTurn(
           args: options.args,
           cwd: options.cwd ?? directory,
           env,
-          turnId: randomUUID(),
+          processId: randomUUID(),
         });
         return agent.forSdk;
       },
@@ -197,7 +197,7 @@ describe("the real agent process", () => {
       await until(() => tree.sample !== null);
     });
     expect(await agent.exited).toMatchObject({ code: 0, step: "exited", survivors: 0 });
-    expect(asked.at(-1)).toContain(`rank 1000 of ${agent.turnId} s \\"quoted\\"`);
+    expect(asked.at(-1)).toContain(`rank 1000 of ${agent.processId} s \\"quoted\\"`);
     expect(agent.peakBytes).toBeGreaterThan(50 * MIB);
     expect(agent.peakBytes).toBeLessThan(400 * MIB);
   });

@@ -59,7 +59,7 @@ function start(
     args: ["-c", script],
     env: { PATH, BALLOON, NODE: process.execPath, RANK: String(TOOL_OOM_SCORE) },
   });
-  const group = given ?? ControlGroup.make(parent, options.turnId, ceilingBytes);
+  const group = given ?? ControlGroup.make(parent, options.processId, ceilingBytes);
   return spawnAgentProcess({ ...options, group });
 }
 
@@ -171,7 +171,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
   it("bounds a fork storm", async () => {
     await using groups = testGroups1(GIB);
     const agent = start(groups, "for i in $(seq 600); do sleep 1000 & done; wait");
-    const inPids = join(groups.parent.pidsDirectory ?? "", agent.turnId);
+    const inPids = join(groups.parent.pidsDirectory ?? "", agent.processId);
     await until(() => readGroup(inPids, "pids.events") !== "max 0");
     expect(Number(readGroup(inPids, "pids.current"))).toBeLessThanOrEqual(MAX_TASKS);
     await agent.terminate(0);
@@ -197,7 +197,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     const nest =
       "read -r _ && mkdir $GROUP/nested && echo $$ >$GROUP/nested/cgroup.procs && echo ready; cat";
     const options = optionsFor("", serverId, { command: "/bin/sh", args: ["-c", nest] });
-    const group = ControlGroup.make(groups.parent, options.turnId, MIN_CEILING_BYTES);
+    const group = ControlGroup.make(groups.parent, options.processId, MIN_CEILING_BYTES);
     const env = { PATH, GROUP: group.directory };
     const agent = spawnAgentProcess({ ...options, env, group });
     agent.forSdk.stdin.write("go on\n");
@@ -210,7 +210,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
   it("is none for a process that never started", async () => {
     await using groups = testGroups1(GIB);
     const options = optionsFor("", serverId, { command: "/missing" });
-    const group = ControlGroup.make(groups.parent, options.turnId, MIN_CEILING_BYTES);
+    const group = ControlGroup.make(groups.parent, options.processId, MIN_CEILING_BYTES);
     const agent = spawnAgentProcess({ ...options, group });
     expect(await agent.exited).toMatchObject({ spawnError: "ENOENT" });
     expect(agent.group).toBeNull();
@@ -231,8 +231,8 @@ describe.skipIf(skipped2 !== null)(`a group of cgroup v2${skipped2 ? `: ${skippe
   /** Made by hand: there is no memory controller to set a ceiling with. */
   function startIn({ parent }: TestGroups, script: string): AgentProcess {
     const options = optionsFor("", serverId, { command: "/bin/sh", args: ["-c", script] });
-    const group = new ControlGroup(parent, options.turnId);
-    expect(() => ControlGroup.make(parent, options.turnId, MIN_CEILING_BYTES)).toThrow("ENOENT");
+    const group = new ControlGroup(parent, options.processId);
+    expect(() => ControlGroup.make(parent, options.processId, MIN_CEILING_BYTES)).toThrow("ENOENT");
     mkdirSync(group.directory);
     return spawnAgentProcess({ ...options, group });
   }

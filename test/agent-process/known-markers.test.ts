@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { KnownMarkers } from "../../src/agent-process/known-markers.ts";
 import { type ProcessStat, processTable } from "../../src/agent-process/proc.ts";
 import { markedProcesses } from "../../src/agent-process/process-tree.ts";
-import { SERVER_ID_MARKER, TURN_ID_MARKER } from "../../src/lib/process-markers.ts";
+import { SERVER_ID_MARKER, PROCESS_ID_MARKER } from "../../src/lib/process-markers.ts";
 
 const process = (pid: number, more: Partial<ProcessStat> = {}): ProcessStat => {
   const ids = { pid, parentPid: 1, groupId: pid, sessionId: pid, startTicks: 10, cpuMs: 0 };
@@ -17,7 +17,7 @@ function countingLook() {
     asked.push(pid);
     return environments.get(pid) ?? null;
   });
-  const look = (stats: readonly ProcessStat[], marker = TURN_ID_MARKER, value = "t") => {
+  const look = (stats: readonly ProcessStat[], marker = PROCESS_ID_MARKER, value = "t") => {
     asked.length = 0;
     const marked = markedProcesses(processTable(stats), marker as never, value, 0, known);
     return { found: marked.map(({ pid }) => pid), asked: [...asked] };
@@ -25,7 +25,7 @@ function countingLook() {
   return { environments, look };
 }
 
-const MARKED = `A=1\0${TURN_ID_MARKER}=t\0${SERVER_ID_MARKER}=s\0`;
+const MARKED = `A=1\0${PROCESS_ID_MARKER}=t\0${SERVER_ID_MARKER}=s\0`;
 
 describe("markedProcesses", () => {
   it("reads the environment of a process once, for whichever marker", () => {

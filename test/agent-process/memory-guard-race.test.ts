@@ -71,7 +71,7 @@ interface Line {
   readonly index?: number;
   readonly text?: string;
   readonly verdict?: { readonly id: string; readonly what: string; readonly bytes: number };
-  readonly exit?: { readonly turnId: string };
+  readonly exit?: { readonly processId: string };
   readonly limitBytes?: number;
   readonly blocked?: number;
 }
@@ -183,7 +183,7 @@ describe.skipIf(!canMakeGroups)("the race with the kernel", () => {
         guardVerdict: server.lines.find(({ verdict }) => verdict)?.verdict,
       }),
     ]);
-    expect(exits[0]?.turnId).toContain("turn-1");
+    expect(exits[0]?.processId).toContain("turn-1");
     expect(group.oomKills()).toBe(0);
   });
 

@@ -274,10 +274,10 @@ describe("MemoryGuard, ending", () => {
     const { agents, verdicts } = guarded();
     await using _ = agents;
     const agent = await start(agents, "holds-100-mib.sh");
-    agents.guard.update(agent.turnId, { ceilingBytes: 60 * MIB, predictedBytes: 20 * MIB });
+    agents.guard.update(agent.processId, { ceilingBytes: 60 * MIB, predictedBytes: 20 * MIB });
     await until(() => verdicts.length === 1);
     expect(verdicts[0]).toMatchObject({
-      id: agent.turnId,
+      id: agent.processId,
       what: "tool",
       reason: "ceiling",
       predictedBytes: 20 * MIB,
@@ -295,7 +295,7 @@ describe("MemoryGuard, ending", () => {
     const { agents, verdicts } = guarded();
     await using _ = agents;
     const agent = await start(agents, "is-100-mib.sh");
-    agents.guard.update(agent.turnId, { ceilingBytes: 60 * MIB });
+    agents.guard.update(agent.processId, { ceilingBytes: 60 * MIB });
     const exit = await agent.exited;
     expect(exit).toMatchObject({ signal: "SIGKILL", step: "exited", outOfMemory: true });
     expect(exit.guardVerdict).toMatchObject({ what: "turn", reason: "ceiling" });
@@ -308,7 +308,7 @@ describe("MemoryGuard, ending", () => {
     await using _ = agents;
     const agent = await start(agents, "is-100-mib.sh");
     await until(() => (agent.currentBytes ?? 0) > 100 * MIB);
-    agents.guard.update(agent.turnId, { ceilingBytes: 60 * MIB });
+    agents.guard.update(agent.processId, { ceilingBytes: 60 * MIB });
     for (let ms = 0; isRunning(agent.pid ?? 0) && ms < 20_000; ms += 20) blockFor(20);
     // Nothing of this thread has run since.
     expect(isRunning(agent.pid ?? 0)).toBe(false);
@@ -323,12 +323,12 @@ describe("MemoryGuard, ending", () => {
       await start(agents, "is-100-mib.sh"),
       await start(agents, "holds-100-mib.sh"),
     ];
-    for (const { turnId: id } of [closing, tool]) {
+    for (const { processId: id } of [closing, tool]) {
       agents.guard.update(id, { kind: "closing", predictedBytes: 0 });
     }
     agents.guard.setLimit(memory.limit, LINES);
     await until(() => verdicts.length === 1);
-    expect(verdicts[0]).toMatchObject({ id: tool.turnId, what: "tool", reason: "short" });
+    expect(verdicts[0]).toMatchObject({ id: tool.processId, what: "tool", reason: "short" });
     memory.setFree(2 ** 40);
     expect(isRunning(closing.pid ?? 0)).toBe(true);
     expect(isRunning(tool.pid ?? 0)).toBe(true);
@@ -339,14 +339,14 @@ describe("MemoryGuard, ending", () => {
     await using _ = agents;
     using memory = fakeMemory({ freeBytes: 1000 * MIB });
     const agent = await start(agents, "holds-100-mib.sh");
-    agents.guard.update(agent.turnId, { predictedBytes: 20 * MIB });
+    agents.guard.update(agent.processId, { predictedBytes: 20 * MIB });
     agents.guard.setLimit(memory.limit, LINES);
     await until(() => agents.guard.status.slackBytes === 1000 * MIB);
     // Swapped out, not given back: in memory there would be 100 MiB left.
     memory.setFree(1400 * MIB);
     writeFileSync(join(memory.directory, "memory.swap.current"), String(1300 * MIB));
     await until(() => verdicts.length > 0);
-    expect(verdicts[0]).toMatchObject({ id: agent.turnId, what: "tool", reason: "short" });
+    expect(verdicts[0]).toMatchObject({ id: agent.processId, what: "tool", reason: "short" });
   });
 
   it("only measures when it may do no more", async () => {
@@ -354,7 +354,7 @@ describe("MemoryGuard, ending", () => {
     await using _ = agents;
     using memory = fakeMemory({ freeBytes: 0 });
     const agent = await start(agents, "is-100-mib.sh");
-    agents.guard.update(agent.turnId, { ceilingBytes: MIB, predictedBytes: 0, kind: "spare" });
+    agents.guard.update(agent.processId, { ceilingBytes: MIB, predictedBytes: 0, kind: "spare" });
     agents.guard.setLimit(memory.limit, LINES);
     await until(() => agents.guard.status.level === 3 && (agent.currentBytes ?? 0) > 100 * MIB);
     await statusWhen(agents, ({ reason }) => reason.includes(": 0 MiB are free"));
@@ -369,7 +369,7 @@ describe("MemoryGuard, evicting", () => {
     await using _ = agents;
     using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
     const agent = await start(agents, "polite.sh");
-    agents.guard.update(agent.turnId, { kind: "resident" });
+    agents.guard.update(agent.processId, { kind: "resident" });
     agents.guard.setLimit(memory.limit, LINES);
     await until(() => agents.guard.status.level > 0);
     if (agents.guard.status.level === 1) expect(evicted).toEqual([]);
@@ -377,7 +377,7 @@ describe("MemoryGuard, evicting", () => {
     const exit = await agent.exited;
     expect(exit).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
     expect(exit.guardVerdict).toMatchObject({ what: "evicted" });
-    expect(evicted).toEqual([agent.turnId]);
+    expect(evicted).toEqual([agent.processId]);
   });
 
   it("leaves it to whoever ends it politely, and one that became a turn to its turn", async () => {
@@ -388,8 +388,8 @@ describe("MemoryGuard, evicting", () => {
       thread: new URL("../fixtures/leaping-clock.ts", import.meta.url),
       evictionMs: LONG_EVICTION_MS,
       onEvict: (id) => {
-        if (id === polite.turnId) void polite.terminate(20_000);
-        else if (id === claimed.turnId) agents.guard.update(id, { kind: "turn" });
+        if (id === polite.processId) void polite.terminate(20_000);
+        else if (id === claimed.processId) agents.guard.update(id, { kind: "turn" });
       },
     });
     await using _ = agents;
@@ -398,8 +398,10 @@ describe("MemoryGuard, evicting", () => {
       await start(agents, "polite.sh"),
       await start(agents, "polite.sh"),
     ];
-    for (const { turnId } of [polite, claimed]) agents.guard.update(turnId, { kind: "spare" });
-    agents.guard.update(left.turnId, { kind: "resident" });
+    for (const { processId } of [polite, claimed]) {
+      agents.guard.update(processId, { kind: "spare" });
+    }
+    agents.guard.update(left.processId, { kind: "resident" });
     agents.guard.setLimit(memory.limit, LINES);
     await until(() => evicted.length === 3);
     expect(await polite.exited).toMatchObject({ step: "stdin_closed", code: 0 });
@@ -426,12 +428,12 @@ describe("MemoryGuard, evicting", () => {
       await using _ = agents;
       using memory = fakeMemory({ freeBytes: BRAKE + 10 * MIB });
       const agent = await start(agents, "polite.sh");
-      agents.guard.update(agent.turnId, { kind: "spare" });
+      agents.guard.update(agent.processId, { kind: "spare" });
       agents.guard.setLimit(memory.limit, LINES);
       await until(() => agents.guard.status.level >= 1);
       // Verdicts are heard of between two steps of this thread.
       for (let ms = 0; agents.guard.status.level < 2 && ms < 30_000; ms += 5) blockFor(5);
-      if (when === "before") claim(agent.turnId);
+      if (when === "before") claim(agent.processId);
       await until(() => evicted.length === 1);
       process.kill(agent.pid ?? 0, "SIGKILL");
       const exit = await agent.exited;
@@ -445,10 +447,10 @@ describe("MemoryGuard, evicting", () => {
     await using _ = agents;
     using memory = fakeMemory({ freeBytes: BRAKE - 10 * MIB });
     const agent = await start(agents, "polite.sh");
-    agents.guard.update(agent.turnId, { kind: "spare" });
+    agents.guard.update(agent.processId, { kind: "spare" });
     agents.guard.setLimit(memory.limit, LINES);
     expect(await agent.exited).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
-    expect(evicted).toEqual([agent.turnId]);
+    expect(evicted).toEqual([agent.processId]);
   });
 });
 
@@ -458,11 +460,11 @@ describe("MemoryGuard, where others hold the memory", () => {
     await using _ = agents;
     using memory = fakeMemory({ freeBytes: -900 * MIB });
     const balloon = await start(agents, "holds-100-mib.sh");
-    agents.guard.update(balloon.turnId, { predictedBytes: 20 * MIB });
+    agents.guard.update(balloon.processId, { predictedBytes: 20 * MIB });
     const innocent = await start(agents, "is-100-mib.sh");
     agents.guard.setLimit(memory.limit, LINES);
     await until(() => verdicts.length === 1);
-    expect(verdicts[0]).toMatchObject({ id: balloon.turnId, what: "tool" });
+    expect(verdicts[0]).toMatchObject({ id: balloon.processId, what: "tool" });
     blockFor(1500);
     expect([balloon, innocent].map(({ pid }) => isRunning(pid ?? 0))).toEqual([true, true]);
     const { guard } = agents;

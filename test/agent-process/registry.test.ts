@@ -113,7 +113,7 @@ describe.skipIf(skipped !== null)(title, () => {
       agents.renewCeilings();
       const limit = readGroup(bounded.group?.directory ?? "", "memory.limit_in_bytes");
       expect(Number(limit)).toBe(bytes + TEXT_ROOM_BYTES);
-      expect(agents.guard.factsOf(bounded.turnId)).toMatchObject({ ceilingBytes: bytes });
+      expect(agents.guard.factsOf(bounded.processId)).toMatchObject({ ceilingBytes: bytes });
     }
     const limit = readGroup(own.group?.directory ?? "", "memory.limit_in_bytes");
     expect(Number(limit)).toBe(256 * MIB + TEXT_ROOM_BYTES);

@@ -30,10 +30,10 @@ describe("spawnAgentProcess", () => {
         "A=b c",
         `PATH=${PATH}`,
         `PLIMSOLL_SERVER_ID=${serverId}`,
-        `PLIMSOLL_TURN_ID=${options.turnId}`,
+        `PLIMSOLL_TURN_ID=${options.processId}`,
       ].toSorted(),
     );
-    expect(agent).toMatchObject({ turnId: options.turnId, onLadder: true });
+    expect(agent).toMatchObject({ processId: options.processId, onLadder: true });
   });
 
   it("puts the process between the server and its tools, for the kernel to choose", async () => {

@@ -9,13 +9,19 @@ import { type ProcessStat, processTable, readProcessStat } from "../../src/agent
 import { type Swarm, WatchedTrees } from "../../src/agent-process/watched-trees.ts";
 import { GroupMeter } from "../../src/capacity/group-use.ts";
 import { usedBytesOf } from "../../src/capacity/memory-reading.ts";
-import { TURN_ID_MARKER } from "../../src/lib/process-markers.ts";
+import { PROCESS_ID_MARKER } from "../../src/lib/process-markers.ts";
 import { environmentOf, until } from "../helpers/leaks.ts";
 
 const MiB = 2 ** 20;
 /** Of a tool, in place of a thousand. */
 const MOST_PROCESSES = 30;
-const FACTS = { kind: "turn", predictedBytes: 1, ceilingBytes: null, hasOutput: false } as const;
+const FACTS = {
+  kind: "turn",
+  turnId: null,
+  predictedBytes: 1,
+  ceilingBytes: null,
+  hasOutput: false,
+} as const;
 /** Holds this much until it is told to shrink. */
 const SWOLLEN_BYTES = 2 ** 28;
 const SWELLS = `
@@ -33,12 +39,12 @@ afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
 });
 
-async function startProcess(turnId: string): Promise<number> {
-  const env = { PATH: process.env["PATH"] ?? "", [TURN_ID_MARKER]: turnId };
+async function startProcess(processId: string): Promise<number> {
+  const env = { PATH: process.env["PATH"] ?? "", [PROCESS_ID_MARKER]: processId };
   const child = spawn("sleep", ["60"], { env, stdio: "ignore" });
   children.push(child);
   const pid = child.pid ?? 0;
-  await until(() => environmentOf(pid).includes(`${TURN_ID_MARKER}=${turnId}`), "its marker");
+  await until(() => environmentOf(pid).includes(`${PROCESS_ID_MARKER}=${processId}`), "its marker");
   return pid;
 }
 
@@ -108,7 +114,7 @@ describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
     const trees = new WatchedTrees({
       readEnvironment: (pid) => {
         asked.push(pid);
-        return `${TURN_ID_MARKER}=made-up`;
+        return `${PROCESS_ID_MARKER}=made-up`;
       },
     });
     const root = madeUp(5_000_000);
@@ -190,7 +196,7 @@ describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
     });
     watch(trees, "storm", await startProcess("storm"));
     const script = `for i in $(seq ${MOST_PROCESSES + 20}); do sleep 60 & done; echo; wait`;
-    const env = { PATH: process.env["PATH"] ?? "", [TURN_ID_MARKER]: "storm" };
+    const env = { PATH: process.env["PATH"] ?? "", [PROCESS_ID_MARKER]: "storm" };
     const stdio: StdioOptions = ["ignore", "pipe", "ignore"];
     const storm = spawn("bash", ["-c", script], { env, detached: true, stdio });
     children.push(storm);

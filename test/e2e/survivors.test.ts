@@ -8,7 +8,14 @@ import { describe, expect, it } from "vitest";
 
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { Freezer, reasonNotToFreeze } from "../helpers/freezer.ts";
-import { claudeOf, until } from "../helpers/leaks.ts";
+import {
+  claudeOf,
+  onlyOne,
+  processesWith,
+  programOf,
+  until,
+  withoutChildren,
+} from "../helpers/leaks.ts";
 import { startServer, startServerProcess, type TestServer } from "../helpers/server.ts";
 import { ask, post, refusal, stream, type TurnStream } from "./client.ts";
 
@@ -99,6 +106,26 @@ describe.skipIf(skipped !== null)(NAME, () => {
     expect(await Promise.race([server.exited, late])).toEqual({ code: 0, signal: null });
     const last = server.logs.find(({ msg }) => msg.startsWith("Processes outlive the server"));
     expect(last).toMatchObject({ turnId: turn.turnId, pids: [expect.any(Number)] });
+  });
+
+  it("is of no turn where it was started ahead of any", async () => {
+    const agents = ["name: ahead\ninstructions: You are a test.\nhosting: { spares: 1 }\n"];
+    await using server = await startServerProcess({ ...OPTIONS, agents });
+    await using freezer = new Freezer();
+    await until(
+      async () => /^plimsoll_agent_process_spares 1$/m.test(await server.metrics()),
+      "the spare to wait",
+      30_000,
+    );
+    const isClaude = (pid: number) => programOf(pid).endsWith("/claude");
+    const spares = () =>
+      withoutChildren(processesWith("PLIMSOLL_SERVER_ID", server.serverId)).filter(isClaude);
+    await freezer.freezeProcess(await onlyOne(spares, "the spare alone"));
+    server.signal("SIGTERM");
+    const late = delay(BOUND_MS, "late", { ref: false });
+    expect(await Promise.race([server.exited, late])).toEqual({ code: 0, signal: null });
+    const last = server.logs.find(({ msg }) => msg.startsWith("Processes outlive the server"));
+    expect(last).toMatchObject({ turnId: null, processId: expect.stringMatching(/^spare-/) });
   });
 });
 

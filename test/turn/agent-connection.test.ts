@@ -23,7 +23,7 @@ it.each<[how: string, start: (connection: AgentConnection) => Promise<void>]>([
   const session = { sessionId: randomUUID(), isNew: true, workDirectory: lab.directory };
   let spawned = 0;
   const connection = new AgentConnection({
-    id: randomUUID(),
+    processId: randomUUID(),
     options: sdkOptionsOf(definitionOf(), session, undefined),
     environment: lab.environment(),
     spawn: (options) => {

@@ -136,7 +136,7 @@ export class AgentLab implements AsyncDisposable {
       signal: turn.signal ?? new AbortController().signal,
     };
     const connection = new AgentConnection({
-      id: turnId,
+      processId: turnId,
       options: sdkOptionsOf(
         agent,
         session,

@@ -20,7 +20,7 @@ describe("TurnProcess", () => {
     });
     const directory = "/";
     const process = new TurnProcess({
-      id: "a-turn",
+      processId: "a-turn",
       agent: {
         definition: definitionOf(),
         functionTools: await loadFunctionTools([]),
@@ -34,7 +34,7 @@ describe("TurnProcess", () => {
       toolShell: null,
       // Not Claude Code, but something that waits for its input.
       processes: {
-        spawn: ({ turnId }) => processes.spawn({ ...optionsFor("polite.sh", ""), turnId }),
+        spawn: ({ processId }) => processes.spawn({ ...optionsFor("polite.sh", ""), processId }),
       },
       ceilingBytesOf: () => 2 ** 30,
     });
