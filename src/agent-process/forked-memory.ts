@@ -91,7 +91,10 @@ export class ForkedMemory {
     const beyondBytes = Math.max(0, shownBytes - (parentBytes ?? 0));
     const known = this.#knownOf(stat, shownBytes);
     if (shownBytes < LEAST_BYTES || this.#nowMs - known.sinceMs < SETTLED_MS) return beyondBytes;
-    if (this.#mayWalk(stat, shownBytes, known)) this.#walk(stat, shownBytes, known);
+    if (this.#isDue(stat, shownBytes, known)) {
+      if (this.#hasTimeFor(shownBytes)) this.#walk(stat, shownBytes, known);
+      else this.#isBehind = true;
+    }
     const { walked, firstBytes } = known;
     if (walked === null) return Math.max(beyondBytes, shownBytes - firstBytes);
     const { privateBytes, sharedPartBytes } = walked.bytes;
@@ -109,13 +112,14 @@ export class ForkedMemory {
   }
 
   /** One that waits in the kernel may hold the lock of what is walked, and we would wait with it. */
-  #mayWalk({ waitsInKernel }: ProcessStat, shownBytes: number, { round }: Known): boolean {
-    if (waitsInKernel || shownBytes > MOST_BYTES || round === this.#round) return false;
+  #isDue({ waitsInKernel }: ProcessStat, shownBytes: number, { round }: Known): boolean {
+    return !waitsInKernel && shownBytes <= MOST_BYTES && round !== this.#round;
+  }
+
+  #hasTimeFor(shownBytes: number): boolean {
     const isWithin =
       this.#walks < MOST_PER_LOOK && this.#walkedBytes + shownBytes <= MOST_BYTES_PER_LOOK;
-    const isTime = this.#nowMs >= this.#nextWalkMs && (this.#walks === 0 || isWithin);
-    this.#isBehind ||= !isTime;
-    return isTime;
+    return this.#nowMs >= this.#nextWalkMs && (this.#walks === 0 || isWithin);
   }
 
   #walk({ pid }: ProcessStat, shownBytes: number, known: Known): void {

@@ -145,7 +145,7 @@ export class LiveTurn {
       if (!this.#readers.delete(reader)) return;
       gone.removeEventListener("abort", leave);
       followed[Symbol.dispose]();
-      if (this.#readers.size === 0) this.#isAbandoned();
+      if (this.#readers.size === 0) this.#onLastReaderLeft();
     };
     const entries = () => reading(followed.entries(), leave);
     const reader: TurnReader = {
@@ -179,7 +179,8 @@ export class LiveTurn {
     }
   }
 
-  #isAbandoned(): void {
+  /** Cancels a turn that must not go on without a reader, at once or after its time. */
+  #onLastReaderLeft(): void {
     if (this.journal.isClosed) this.#options.journals.readerLeft(this.journal);
     if (this.#outcome !== null || this.journal.isClosed || this.#clientWaitMs === null) return;
     if (this.#clientWaitMs === 0) this.cancel("client_gone");

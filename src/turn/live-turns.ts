@@ -71,7 +71,7 @@ export class LiveTurns implements AsyncDisposable {
     this.#running.set(request.turnId, turn);
     this.#index.add(turn, ref);
     turn.admitted.then(
-      () => this.#index.hasBegun(turn),
+      () => this.#index.markBegun(turn),
       () => undefined,
     );
     void turn.ended.then(() => this.#ended(turn));

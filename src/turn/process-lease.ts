@@ -79,7 +79,7 @@ export class ProcessLease implements AsyncDisposable {
   ): Promise<TurnProcess> {
     const kept = this.#process;
     const claiming = { session, stop, onRefused };
-    if (kept !== null && !(await this.#isReady(kept, claiming))) {
+    if (kept !== null && !(await this.#makeReady(kept, claiming))) {
       this.#startAnew();
       await this.#kept.end(kept);
     }
@@ -101,7 +101,8 @@ export class ProcessLease implements AsyncDisposable {
     if (this.#process !== null) await this.#kept.end(this.#process);
   }
 
-  async #isReady(kept: TurnProcess, claiming: Claiming): Promise<boolean> {
+  /** Has a spare claimed for its session. @returns Whether the turn can run in the process. */
+  async #makeReady(kept: TurnProcess, claiming: Claiming): Promise<boolean> {
     if (this.#source === "spare" && !(await this.#claim(kept, claiming))) return false;
     return kept.connection.isAlive;
   }

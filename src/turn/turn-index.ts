@@ -31,8 +31,8 @@ export class TurnIndex {
     this.#byKey.set(name, ofKey.set(sessionId, turn));
   }
 
-  /** It has begun, so it is the session's last one. */
-  hasBegun(turn: LiveTurn): void {
+  /** The turn has begun, so it is the session's last one. */
+  markBegun(turn: LiveTurn): void {
     const sessionId = this.#sessionIds.get(turn);
     const { tenant } = turn.request.caller;
     if (sessionId !== undefined) this.#bySession.set(nameOf(tenant, sessionId), turn);
