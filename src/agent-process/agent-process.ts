@@ -97,16 +97,20 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** Whether the kernel was told to take this process before the server. */
   readonly onLadder: boolean;
   /**
-   * Settles when the process has ended AND nothing of its tree is left but survivors, for which
+   * Resolves when the process itself has ended, whatever became of its tree; or 3 s after a SIGKILL
+   * that did not end it. Never rejects.
+   */
+  readonly processExited: Promise<unknown>;
+  /**
+   * Resolves when the process has ended AND nothing of its tree is left but survivors, for which
    * nobody can be made to wait. Never rejects.
    */
-  readonly exited: Promise<AgentExit>;
+  readonly settled: Promise<AgentExit>;
   /**
-   * Settles when nothing of the tree is left: before `exited`, or any time after it if there are
-   * survivors. Never rejects, and never settles once they are abandoned.
+   * Resolves when nothing of the tree is left: before `settled`, or any time after it if there are
+   * survivors. Never rejects, and never resolves once they are abandoned.
    */
   readonly treeGone: Promise<void>;
-  readonly gone: Promise<unknown>;
 
   readonly #child: ChildProcess | null;
   readonly #sdkView: SdkProcess;
@@ -139,10 +143,10 @@ export class AgentProcess implements AsyncDisposable, Endable {
     this.pid = this.#child?.pid ?? null;
     this.#stderr = new StderrTail(this.#child?.stderr ?? null, stderrTailBytes);
     this.#sdkView = new SdkProcess(this.#child, (signal) => this.#killForSdk(signal));
-    const gone = new Promise<ProcessEnd>((resolve) => (this.#end = resolve));
-    this.gone = gone;
+    const processExited = new Promise<ProcessEnd>((resolve) => (this.#end = resolve));
+    this.processExited = processExited;
     this.treeGone = new Promise((resolve) => (this.#tellTreeGone = resolve));
-    this.exited = this.#settle(gone);
+    this.settled = this.#settle(processExited);
     this.#listen(child);
   }
 
@@ -207,7 +211,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
    */
   async terminate(graceMs: number): Promise<AgentExit> {
     await askThenForce(this, graceMs);
-    return this.exited;
+    return this.settled;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -276,8 +280,8 @@ export class AgentProcess implements AsyncDisposable, Endable {
   }
 
   /** From the end of the process to the end of its tree. */
-  async #settle(gone: Promise<ProcessEnd>): Promise<AgentExit> {
-    const end = await gone;
+  async #settle(processExited: Promise<ProcessEnd>): Promise<AgentExit> {
+    const end = await processExited;
     const step = this.#step;
     const before = this.group === null ? this.#oomKillsBefore : 0;
     const oomKills = this.group === null ? readOomKillCount() : this.group.oomKills;

@@ -24,7 +24,7 @@ export interface AgentProcessesOptions {
   readonly guard?: Omit<MemoryGuardOptions, "sampleIntervalMs">;
   /** Where processes get a control group of their own; nowhere without it. */
   readonly containment?: Pick<Containment, "kind" | "openGroup" | "expectStart">;
-  /** Called once for each process, as its `exited` settles: for metrics and the log. */
+  /** Called once for each process, as it is `settled`: for metrics and the log. */
   readonly onExit: (agent: AgentProcess, exit: AgentExit) => void;
   /** Called for each process whose survivors are left behind as the server goes. */
   readonly onAbandoned: (agent: AgentProcess) => void;
@@ -97,7 +97,7 @@ export class AgentProcesses implements AsyncDisposable {
     const agent = spawnAgentProcess({ ...options, ...own });
     this.#live.add(agent);
     if (options.ceilingBytes !== undefined) this.#ceilings.set(agent, options.ceilingBytes);
-    void agent.exited.then((exit) => this.#options.onExit(agent, exit));
+    void agent.settled.then((exit) => this.#options.onExit(agent, exit));
     void agent.treeGone.then(() => this.#forget(agent));
     this.guard.watch(agent.tree, { ...UNTOLD, ceilingBytes, ...options.facts });
     this.#noticeMissingProtection(agent, ceilingBytes);

@@ -39,7 +39,7 @@ export interface SpawnAgentOptions {
 
 /**
  * Starts the process. Never throws for what the system refuses: that is the `spawnError` of
- * {@link AgentProcess.exited}, and an `error` for the SDK.
+ * {@link AgentProcess.settled}, and an `error` for the SDK.
  */
 export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
   const child = startChild(options);
@@ -71,10 +71,10 @@ const ENTERED_MS = 500;
  * be moved leaves its group for good.
  */
 export async function settleInGroup(agent: AgentProcess): Promise<void> {
-  const { pid, group, gone } = agent;
+  const { pid, group, processExited } = agent;
   if (pid === null || group === null) return;
   let hasEnded = false;
-  void gone.then(() => (hasEnded = true));
+  void processExited.then(() => (hasEnded = true));
   await delay(ENTERED_MS, undefined, { ref: false });
   if (hasEnded || group.has(pid) || (await group.add(pid))) return;
   // One that has ended meanwhile cannot be moved any more, and may have left others there.

@@ -28,8 +28,8 @@ const WATCH_PAUSE_MAX_MS = 1000;
 
 /** What the ladder does with a process; each call is harder than the one before. */
 export interface Endable {
-  /** Settles when the process itself is gone, whatever became of its tree. */
-  readonly gone: Promise<unknown>;
+  /** Resolves when the process itself has ended, whatever became of its tree. */
+  readonly processExited: Promise<unknown>;
   closeInput(): void;
   askToEnd(): void;
   killNow(): void;
@@ -40,10 +40,10 @@ export async function askThenForce(target: Endable, graceMs: number): Promise<vo
   for (const step of ["closeInput", "askToEnd"] as const) {
     if (graceMs === 0) break;
     target[step]();
-    if (await settlesWithin(target.gone, graceMs)) return;
+    if (await settlesWithin(target.processExited, graceMs)) return;
   }
   target.killNow();
-  await settlesWithin(target.gone, SWEEP_LIMIT_MS);
+  await settlesWithin(target.processExited, SWEEP_LIMIT_MS);
 }
 
 /**

@@ -170,15 +170,15 @@ export class AgentConnection {
    * told the mode it is in, which changes nothing.
    */
   async answers(): Promise<boolean> {
-    const gone = this.#process?.gone;
-    if (this.#query === null || gone === undefined || !this.#isAlive) return false;
+    const exited = this.#process?.processExited;
+    if (this.#query === null || exited === undefined || !this.#isAlive) return false;
     const answer = this.#query.setPermissionMode("dontAsk").then(
       () => true,
       () => false,
     );
     const isOver = new AbortController();
     const late = delay(ANSWER_MS, false, { signal: isOver.signal }).catch(() => false);
-    const isThere = await Promise.race([answer, late, gone.then(() => false)]);
+    const isThere = await Promise.race([answer, late, exited.then(() => false)]);
     isOver.abort();
     return isThere;
   }
@@ -214,10 +214,10 @@ export class AgentConnection {
     const agent = spawn({ command, args, cwd: options.cwd ?? ".", env, processId });
     this.#process = agent;
     this.#isAlive = true;
-    void agent.gone.then(() => (this.#isAlive = false));
+    void agent.processExited.then(() => (this.#isAlive = false));
     // Should the SDK miss the end of its process, its reader must not wait for ever; and it is
     // never told the end of one that cannot be ended.
-    void agent.exited.then(({ survivors }) =>
+    void agent.settled.then(({ survivors }) =>
       setTimeout(() => this.#giveUp(), survivors > 0 ? 0 : SDK_NOTICE_MS).unref(),
     );
     return agent.forSdk;

@@ -245,8 +245,10 @@ export class AgentTurn {
     }
     if (stopCause.kind === "failed" || this.#interrupted === null) return false;
     // One that cannot be ended does not answer, either.
-    const gone = this.#run.connection.process?.exited.then(() => false);
-    return (await Promise.race([this.#interrupted, gone])) === true && this.#run.connection.isAlive;
+    const settled = this.#run.connection.process?.settled.then(() => false);
+    return (
+      (await Promise.race([this.#interrupted, settled])) === true && this.#run.connection.isAlive
+    );
   }
 
   /** What came between two turns belongs to none of them: each begins with `init`. */

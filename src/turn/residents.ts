@@ -244,7 +244,7 @@ export class Residents {
   #watch(process: TurnProcess): void {
     if (this.#watched.has(process)) return;
     this.#watched.add(process);
-    void process.connection.process?.gone.then(() => {
+    void process.connection.process?.processExited.then(() => {
       const found = this.all.find((resident) => resident.process === process);
       if (found !== undefined) this.#drop(found, "died");
       return found;

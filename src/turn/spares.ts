@@ -228,7 +228,7 @@ export class Spares {
   #watch(process: TurnProcess): void {
     if (this.#watched.has(process)) return;
     this.#watched.add(process);
-    void process.connection.process?.gone.then(() => this.#drop(process, "died"));
+    void process.connection.process?.processExited.then(() => this.#drop(process, "died"));
   }
 
   /** Ends one that is kept here; one that is not, any more, is somebody else's. */

@@ -184,7 +184,7 @@ describe("the real agent process", () => {
       optionsFor("", serverId, { command: claude, args: ["--version"] }),
     );
     expect(await text(agent.forSdk.stdout)).toMatch(/^\d+\.\d+\.\d+/);
-    expect(await agent.exited).toMatchObject({ code: 0, step: "exited", survivors: 0 });
+    expect(await agent.settled).toMatchObject({ code: 0, step: "exited", survivors: 0 });
   });
 
   it("stands between the server and its Bash tool, and is measured", async () => {
@@ -196,7 +196,7 @@ describe("the real agent process", () => {
       // The turn can be shorter than its guard's thread takes to load from the sources.
       await until(() => tree.sample !== null);
     });
-    expect(await agent.exited).toMatchObject({ code: 0, step: "exited", survivors: 0 });
+    expect(await agent.settled).toMatchObject({ code: 0, step: "exited", survivors: 0 });
     expect(asked.at(-1)).toContain(`rank 1000 of ${agent.processId} s \\"quoted\\"`);
     expect(agent.peakBytes).toBeGreaterThan(50 * MIB);
     expect(agent.peakBytes).toBeLessThan(400 * MIB);

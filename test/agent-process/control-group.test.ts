@@ -104,7 +104,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     await using sibling = start(groups, "echo ready; cat");
     await printed(sibling, "ready");
     await using agent = start(groups, 'exec "$NODE" -e "$BALLOON"');
-    expect(await agent.exited).toMatchObject({
+    expect(await agent.settled).toMatchObject({
       signal: "SIGKILL",
       step: "exited",
       outOfMemory: true,
@@ -117,14 +117,14 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     expect(agent.chargedPeakBytes).toBeGreaterThan(0.9 * limitBytes);
     expect(agent.chargedPeakBytes).toBeLessThanOrEqual(limitBytes);
     await sibling.terminate(5000);
-    expect(await sibling.exited).toMatchObject({ code: 0, oomKillCounterRose: false });
+    expect(await sibling.settled).toMatchObject({ code: 0, oomKillCounterRose: false });
     await none(groups);
   });
 
   it("knows that it ended for the limit of all, and not for its own", async () => {
     await using groups = testGroups1(GIB / 4);
     await using agent = start(groups, 'exec "$NODE" -e "$BALLOON"', GIB);
-    expect(await agent.exited).toMatchObject({
+    expect(await agent.settled).toMatchObject({
       signal: "SIGKILL",
       outOfMemory: true,
       oomKillCounterRose: true,
@@ -145,7 +145,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
       256 * MIB,
     );
     await printed(agent, `the tool: SIGKILL ${100 * MIB}`);
-    const exit = await agent.exited;
+    const exit = await agent.settled;
     expect(exit).toMatchObject({ code: 0, outOfMemory: false, oomKillCounterRose: true });
     await none(groups);
     expect(agent.toolOomKills).toBe(1);
@@ -163,7 +163,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     const hidden = pidsIn(directory).find((pid) => nameOf(pid) === "sleep") ?? 0;
     expect(readFileSync(`/proc/${hidden}/environ`, "utf8")).toBe("");
     agent.forSdk.stdin.end();
-    expect(await agent.exited).toMatchObject({ code: 0, survivors: 0 });
+    expect(await agent.settled).toMatchObject({ code: 0, survivors: 0 });
     expect(isRunning(hidden)).toBe(false);
     await none(groups);
   });
@@ -212,7 +212,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     const options = optionsFor("", serverId, { command: "/missing" });
     const group = ControlGroup.make(groups.parent, options.processId, MIN_CEILING_BYTES);
     const agent = spawnAgentProcess({ ...options, group });
-    expect(await agent.exited).toMatchObject({ spawnError: "ENOENT" });
+    expect(await agent.settled).toMatchObject({ spawnError: "ENOENT" });
     expect(agent.group).toBeNull();
     await none(groups);
   });
@@ -246,7 +246,7 @@ describe.skipIf(skipped2 !== null)(`a group of cgroup v2${skipped2 ? `: ${skippe
     const members = pidsIn(directory);
     agent.group?.killAll();
     await until(() => members.every((pid) => !isRunning(pid)));
-    expect(await agent.exited).toMatchObject({ signal: "SIGKILL", survivors: 0 });
+    expect(await agent.settled).toMatchObject({ signal: "SIGKILL", survivors: 0 });
     await none(groups);
   });
 });

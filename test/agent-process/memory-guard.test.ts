@@ -296,7 +296,7 @@ describe("MemoryGuard, ending", () => {
     await using _ = agents;
     const agent = await start(agents, "is-100-mib.sh");
     agents.guard.update(agent.processId, { ceilingBytes: 60 * MIB });
-    const exit = await agent.exited;
+    const exit = await agent.settled;
     expect(exit).toMatchObject({ signal: "SIGKILL", step: "exited", outOfMemory: true });
     expect(exit.guardVerdict).toMatchObject({ what: "turn", reason: "ceiling" });
     await until(() => verdicts.length === 1);
@@ -312,7 +312,7 @@ describe("MemoryGuard, ending", () => {
     for (let ms = 0; isRunning(agent.pid ?? 0) && ms < 20_000; ms += 20) blockFor(20);
     // Nothing of this thread has run since.
     expect(isRunning(agent.pid ?? 0)).toBe(false);
-    expect((await agent.exited).guardVerdict).toMatchObject({ what: "turn" });
+    expect((await agent.settled).guardVerdict).toMatchObject({ what: "turn" });
   });
 
   it("lets a tree be that is closing, and ends its tools all the same", async () => {
@@ -374,7 +374,7 @@ describe("MemoryGuard, evicting", () => {
     await until(() => agents.guard.status.level > 0);
     if (agents.guard.status.level === 1) expect(evicted).toEqual([]);
     // After two seconds at level 1.
-    const exit = await agent.exited;
+    const exit = await agent.settled;
     expect(exit).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
     expect(exit.guardVerdict).toMatchObject({ what: "evicted" });
     expect(evicted).toEqual([agent.processId]);
@@ -404,14 +404,14 @@ describe("MemoryGuard, evicting", () => {
     agents.guard.update(left.processId, { kind: "resident" });
     agents.guard.setLimit(memory.limit, LINES);
     await until(() => evicted.length === 3);
-    expect(await polite.exited).toMatchObject({ step: "stdin_closed", code: 0 });
+    expect(await polite.settled).toMatchObject({ step: "stdin_closed", code: 0 });
     // Orders are taken in turn: who goes by the new limit knows of the claim.
     agents.guard.setLimit({ ...memory.limit, bytes: memory.limit.bytes + MIB }, LINES);
     await until(() => agents.guard.status.slackBytes === BRAKE + 11 * MIB);
     expect([claimed, left].map(({ pid }) => isRunning(pid ?? 0))).toEqual([true, true]);
     // The time is over for both, and one of them has no turn.
     writeFileSync(isToLeap, "");
-    expect((await left.exited).guardVerdict).toMatchObject({ what: "evicted" });
+    expect((await left.settled).guardVerdict).toMatchObject({ what: "evicted" });
     blockFor(400);
     expect(isRunning(claimed.pid ?? 0)).toBe(true);
   });
@@ -436,7 +436,7 @@ describe("MemoryGuard, evicting", () => {
       if (when === "before") claim(agent.processId);
       await until(() => evicted.length === 1);
       process.kill(agent.pid ?? 0, "SIGKILL");
-      const exit = await agent.exited;
+      const exit = await agent.settled;
       expect(exit).toMatchObject({ signal: "SIGKILL", step: "exited", outOfMemory: true });
       expect(exit.guardVerdict).toBeUndefined();
     },
@@ -449,7 +449,7 @@ describe("MemoryGuard, evicting", () => {
     const agent = await start(agents, "polite.sh");
     agents.guard.update(agent.processId, { kind: "spare" });
     agents.guard.setLimit(memory.limit, LINES);
-    expect(await agent.exited).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
+    expect(await agent.settled).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
     expect(evicted).toEqual([agent.processId]);
   });
 });

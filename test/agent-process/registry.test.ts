@@ -41,7 +41,7 @@ describe("AgentProcesses", () => {
     expect(exits).toEqual([]);
 
     agent.forSdk.stdin.end();
-    const exit = await agent.exited;
+    const exit = await agent.settled;
     expect(agents.live.size).toBe(0);
     expect(exits).toEqual([exit]);
     expect(agent.peakBytes).toBeGreaterThan(0);
@@ -50,7 +50,7 @@ describe("AgentProcesses", () => {
   it("forgets a process that could not be started", async () => {
     const exits: AgentExit[] = [];
     await using agents = agentProcesses(exits);
-    await agents.spawn(optionsFor("no-such-program", serverId)).exited;
+    await agents.spawn(optionsFor("no-such-program", serverId)).settled;
     expect(agents.live.size).toBe(0);
     expect(exits).toMatchObject([{ spawnError: "ENOENT" }]);
   });
@@ -77,14 +77,14 @@ describe("AgentProcesses", () => {
     await until(() => findTree(agent.tree).length >= 3);
     const pids = agent.tree.members.map(({ pid }) => pid);
     agents.killAllNow();
-    expect(await agent.exited).toMatchObject({ step: "sigkill", survivors: 0 });
+    expect(await agent.settled).toMatchObject({ step: "sigkill", survivors: 0 });
     expect(pids.filter(isRunning)).toEqual([]);
   });
 
   it("gives no notice where all protections are there", async () => {
     const notices: string[] = [];
     await using agents = agentProcesses([], notices);
-    await agents.spawn(optionsFor("exits-137.sh", serverId)).exited;
+    await agents.spawn(optionsFor("exits-137.sh", serverId)).settled;
     expect(notices).toEqual([]);
   });
 });

@@ -46,7 +46,7 @@ describe("spawnAgentProcess", () => {
     await using agent = spawnAgentProcess(
       optionsFor("", serverId, { command: "sh", args: ["-c", "echo why >&2; exit 3"] }),
     );
-    expect(await agent.exited).toEqual({
+    expect(await agent.settled).toEqual({
       code: 3,
       signal: null,
       step: "exited",
@@ -70,7 +70,7 @@ describe("spawnAgentProcess", () => {
     await using agent = spawnAgentProcess(optionsFor("polite.sh", serverId, more));
     const [told, exit] = await Promise.all([
       new Promise<Error>((resolve) => agent.forSdk.once("error", resolve)),
-      agent.exited,
+      agent.settled,
     ]);
     expect(told).toMatchObject({ code });
     expect(exit).toMatchObject({ code: null, signal: null, spawnError: code, survivors: 0 });
@@ -85,7 +85,7 @@ describe("spawnAgentProcess", () => {
     const collectGarbage = garbageCollector();
     collectGarbage();
     const before = process.memoryUsage().arrayBuffers;
-    expect(await agent.exited).toMatchObject({ code: 0, step: "exited" });
+    expect(await agent.settled).toMatchObject({ code: 0, step: "exited" });
     await until(() => agent.stderrTail().endsWith("last words\n"));
     expect(agent.stderrTail()).toBe(`${"x".repeat(100 - "last words\n".length)}last words\n`);
     await until(() => {
@@ -121,7 +121,7 @@ describe("AgentProcess.forSdk", () => {
     expect(agent.forSdk).toMatchObject({ exitCode: null, signalCode: null, killed: false });
 
     expect(agent.forSdk.kill("SIGTERM")).toBe(true);
-    expect(await agent.exited).toMatchObject({ code: null, signal: "SIGTERM", step: "sigterm" });
+    expect(await agent.settled).toMatchObject({ code: null, signal: "SIGTERM", step: "sigterm" });
     expect(told).toEqual([[null, "SIGTERM"]]);
     expect(agent.forSdk).toMatchObject({ exitCode: null, signalCode: "SIGTERM", killed: true });
     expect(agent.forSdk.kill("SIGTERM")).toBe(false);

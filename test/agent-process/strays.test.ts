@@ -78,7 +78,7 @@ describe("sweepStrays", () => {
 
     expect(await sweepStrays(serverId)).toBeGreaterThanOrEqual(3);
     expect(countStrays(serverId)).toBe(0);
-    expect(await stray.exited).toMatchObject({ signal: "SIGKILL" });
+    expect(await stray.settled).toMatchObject({ signal: "SIGKILL" });
     expect(isRunning(other.pid ?? 0)).toBe(true);
   });
 
@@ -92,7 +92,7 @@ describe("sweepStrays", () => {
     await until(() => runs(stray, "cat") && countStrays(serverId) === 2);
 
     expect(await sweepStrays(serverId)).toBe(2);
-    await stray.exited;
+    await stray.settled;
     expect(await sweepStrays(otherServerId)).toBe(1);
   });
 });

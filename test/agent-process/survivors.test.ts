@@ -47,7 +47,7 @@ describe.skipIf(skipped !== null).concurrent(`survivors${skipped ? `: ${skipped}
     await using freezer = new Freezer();
     await freezer.freezeProcess(tool?.pid ?? 0);
     agent.forSdk.stdin.end();
-    expect(await agent.exited).toMatchObject({ code: 0, survivors: 1 });
+    expect(await agent.settled).toMatchObject({ code: 0, survivors: 1 });
     expect(agent.tree.members).toMatchObject([{ pid: tool?.pid }]);
     freezer.thaw();
     await agent.treeGone;

@@ -24,8 +24,8 @@ describe("AgentProcess.terminate", () => {
     ["ignores-sigterm.sh", 200, { step: "sigkill", code: null, signal: "SIGKILL" }],
   ])("goes as far as it must: %s", async (name, graceMs, expected) => {
     const agent = await start(name);
-    expect(await agent.terminate(graceMs)).toEqual(await agent.exited);
-    expect(await agent.exited).toMatchObject({ ...expected, outOfMemory: false, survivors: 0 });
+    expect(await agent.terminate(graceMs)).toEqual(await agent.settled);
+    expect(await agent.settled).toMatchObject({ ...expected, outOfMemory: false, survivors: 0 });
   });
 
   it("kills at once when it is given no time", async () => {
@@ -61,7 +61,7 @@ describe("the sweep after the end", () => {
       await until(() => findTree(agent.tree).length >= 3);
       const pids = findTree(agent.tree).map(({ pid }) => pid);
       agent.forSdk.stdin.end();
-      expect(await agent.exited).toMatchObject({ code: 0, step: "exited", survivors: 0 });
+      expect(await agent.settled).toMatchObject({ code: 0, step: "exited", survivors: 0 });
       expect(pids.filter(isRunning)).toEqual([]);
     },
   );
@@ -85,7 +85,7 @@ describe("the sweep after the end", () => {
     await until(() => findTree(agent.tree).length >= 3);
     const pids = findTree(agent.tree).map(({ pid }) => pid);
     sendSignal(agent.pid ?? 0, "SIGKILL");
-    expect(await agent.exited).toMatchObject({ signal: "SIGKILL", step: "exited", survivors: 0 });
+    expect(await agent.settled).toMatchObject({ signal: "SIGKILL", step: "exited", survivors: 0 });
     expect(pids.filter(isRunning)).toEqual([]);
     expect(countStrays(serverId)).toBe(0);
   });
@@ -106,7 +106,7 @@ describe("AgentExit.outOfMemory", () => {
       optionsFor(how === "137" ? "exits-137.sh" : "polite.sh", serverId),
     );
     if (how === "SIGKILL") sendSignal(agent.pid ?? 0, "SIGKILL");
-    expect(await agent.exited).toMatchObject({
+    expect(await agent.settled).toMatchObject({
       step: "exited",
       outOfMemory: true,
       oomKillCounterRose: counted ? false : null,

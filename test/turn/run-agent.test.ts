@@ -22,12 +22,12 @@ const RESULT = {
 
 /** Its interrupt is never answered, and neither SIGTERM nor SIGKILL ends it. */
 function stuck(says: readonly (() => SDKMessage)[]) {
-  let tellExited = (): void => {};
+  let tellSettled = (): void => {};
   const exit = { code: null, signal: null, survivors: 1 };
-  const exited = new Promise<typeof exit>((resolve) => (tellExited = () => resolve(exit)));
+  const settled = new Promise<typeof exit>((resolve) => (tellSettled = () => resolve(exit)));
   const process = {
-    turnId: "t",
-    exited,
+    processId: "t",
+    settled,
     tree: { forgetPeak() {}, sample: null },
     toolOomKills: 0,
     toolsEndedForMemory: 0,
@@ -35,8 +35,8 @@ function stuck(says: readonly (() => SDKMessage)[]) {
     stderrTail: () => "",
     look() {},
     async terminate() {
-      tellExited();
-      return exited;
+      tellSettled();
+      return settled;
     },
   };
   const left = [...says];

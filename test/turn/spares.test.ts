@@ -58,7 +58,7 @@ describe("Spares", () => {
       return watch(...args);
     });
     const process = processOf("sound");
-    Object.assign(process.connection, { process: { gone } });
+    Object.assign(process.connection, { process: { processExited: gone } });
     const spares = new Spares({
       wanted: new Map(),
       start: () => Promise.reject(new Error("none is wanted")),
