@@ -2,15 +2,16 @@
  * The turn gate: which turns start now and which are shed. It never queues.
  *
  * The gate keeps the books. The order of its questions is `judge.ts`, the arithmetic is
- * `load-line.ts`, the figures come from `weights.ts`, when to come back is `retry-after.ts`; how
- * many turns one caller may have open is a matter of `turn/live-turns.ts`.
+ * `load-line.ts`, the figures come from `weights.ts`, when to come back is `retry-after.ts`, what
+ * follows when memory ran short all the same is `admission-backoff.ts`; how many turns one caller may
+ * have open is a matter of `turn/live-turns.ts`.
  *
  * @module
  */
 
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ShedReason } from "../telemetry/values.ts";
-import { Brake } from "./brake.ts";
+import { AdmissionBackoff } from "./admission-backoff.ts";
 import { FairShare } from "./fair-share.ts";
 import type { TurnGateOptions } from "./gate-options.ts";
 import type { GateSnapshot } from "./gate-snapshot.ts";
@@ -55,7 +56,7 @@ export class TurnGate {
   readonly #permits: PermitBook;
   readonly #returns: ReturnTimes;
   readonly #fairShare = new FairShare();
-  readonly #brake = new Brake();
+  readonly #backoff = new AdmissionBackoff();
   readonly #shed = noneShed();
   #cache: ProcessCache = NO_CACHE;
   #admitted = 0;
@@ -125,7 +126,7 @@ export class TurnGate {
 
   /** Memory ran short although every admission was within the line. */
   ranShort(nowMs: number): void {
-    this.#brake.pull(this.#permits.inflight, nowMs);
+    this.#backoff.ranShort(this.#permits.inflight, nowMs);
   }
 
   /** Stops admitting, for good; running turns go on. */
@@ -159,7 +160,7 @@ export class TurnGate {
       inflight: this.#permits.inflight,
       resting: this.#permits.resting,
       maxTurns,
-      maxTurnsForNow: this.#brake.ceiling,
+      maxTurnsForNow: this.#backoff.ceiling,
       nextTurnBytes: this.#nextTurnBytes(),
       turnsThatFit: this.#capacity({ load, agentNames, reserveBytes, isHeld: pressure !== null }),
       draining: this.#draining,
@@ -209,7 +210,7 @@ export class TurnGate {
       pressure,
       inflight,
       maxTurns,
-      ceiling: this.#brake.ceiling,
+      ceiling: this.#backoff.ceiling,
       startWaitMs: there === undefined ? (lane?.expectedWaitMs() ?? 0) : 0,
       maxStartWaitMs: lane?.maxWaitMs ?? 0,
       shortBytes,
@@ -247,15 +248,15 @@ export class TurnGate {
   }
 
   get #maxInflight(): number {
-    return Math.min(this.#options.maxTurns ?? Infinity, this.#brake.ceiling ?? Infinity);
+    return Math.min(this.#options.maxTurns ?? Infinity, this.#backoff.ceiling ?? Infinity);
   }
 
   #pressureText(nowMs: number): string | null {
     const pressure = this.#options.pressure?.() ?? null;
     if (pressure !== null) return pressure;
-    const holdMs = this.#brake.holdMs(nowMs);
-    if (holdMs === 0) return null;
-    return `memory ran short: nothing is admitted for ${Math.ceil(holdMs / 1000)} s`;
+    const pauseMs = this.#backoff.pauseLeftMs(nowMs);
+    if (pauseMs === 0) return null;
+    return `memory ran short: nothing is admitted for ${Math.ceil(pauseMs / 1000)} s`;
   }
 
   #take(demand: Demand, { load, costBytes, predictedBytes }: Judgement, nowMs: number): Permit {
@@ -276,7 +277,7 @@ export class TurnGate {
   #turnEnded({ admittedAtMs, demand, holder }: Permit, nowMs: number): void {
     // It was refused after all, and no process was there for it: it teaches nothing of turns.
     if (holder === null) return;
-    this.#brake.completed(this.#permits.inflight, nowMs);
+    this.#backoff.completed(this.#permits.inflight, nowMs);
     // What outlives SIGKILL keeps the permit for hours, and says nothing of how long turns take.
     this.#returns.turnEnded(Math.min(nowMs - admittedAtMs, demand.turnTimeMs ?? Infinity));
   }
@@ -312,7 +313,7 @@ export class TurnGate {
 
   #retryAfter(judgement: Judgement, nowMs: number): number {
     const seconds = this.#returns.seconds(judgement, nowMs);
-    return Math.max(seconds, Math.ceil(this.#brake.holdMs(nowMs) / 1000));
+    return Math.max(seconds, Math.ceil(this.#backoff.pauseLeftMs(nowMs) / 1000));
   }
 
   #countShed(shed: Shed, judgement: Judgement, party: Asker, nowMs: number): void {

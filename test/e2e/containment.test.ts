@@ -104,7 +104,7 @@ describe.skipIf(skipped !== null)(title, () => {
     expect(server.gate.snapshot(monotonicMs()).inflight).toBe(0);
   });
 
-  it("brakes the gate when it ended for the limit of all, and only then", async () => {
+  it("has the gate back off when it ended for the limit of all, and only then", async () => {
     await using model = await floodingModel();
     const flooded = async (turnMemory: string, parentBytes: number) => {
       await using server = await startServer({
@@ -120,7 +120,7 @@ describe.skipIf(skipped !== null)(title, () => {
       const outcome = await turn.outcome();
       expect(outcome).toMatchObject({ status: "failed", code: "turn_out_of_memory" });
       const { maxTurnsForNow } = await server.capacity();
-      // As half a minute ago: it brakes for 5 s, and on a busy machine they may be over by now.
+      // As half a minute ago: it backs off for 5 s, and on a busy machine they may be over by now.
       const { pressure } = server.gate.snapshot(monotonicMs() - 30_000);
       return { maxTurnsForNow, pressure };
     };

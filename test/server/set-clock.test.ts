@@ -132,7 +132,7 @@ describe("the gate, where the clock is set", () => {
   });
 
   it.each(STEPS)(
-    "brakes for as long as it should after memory ran short, %s",
+    "backs off for as long as it should after memory ran short, %s",
     async (_w, stepMs) => {
       const { gate, admitted, asked, runShort } = replica(8);
       const permits = [await admitted("a"), await admitted("a"), await admitted("a")];

@@ -11,39 +11,39 @@
 
 /** Share of the turns in flight that is let in after memory ran short. */
 const BACK_OFF_RATIO = 0.7;
-const FIRST_HOLD_MS = 5_000;
-const LONGEST_HOLD_MS = 60_000;
-/** A shortage within this time after a hold makes the next one twice as long. */
+const FIRST_PAUSE_MS = 5_000;
+const LONGEST_PAUSE_MS = 60_000;
+/** A shortage within this time after a pause makes the next one twice as long. */
 const MEMORY_MS = 60_000;
 /** After a shortage, turns that end prove nothing for this long. */
 const QUIET_MS = 10_000;
 
-export class Brake {
-  #holdUntilMs = -Infinity;
-  #lastMs = -Infinity;
-  #holdMs = 0;
+export class AdmissionBackoff {
+  #pausedUntilMs = -Infinity;
+  #ranShortAtMs = -Infinity;
+  #pauseMs = 0;
   /** Turns at once; null for no ceiling. */
   #ceiling: number | null = null;
   #ceilingBefore = 0;
 
   /**
    * Memory ran short with so many turns in flight. While nothing is admitted it is the same shortage
-   * still: one may take the end of several turns, and those are no proof that the hold was too short.
+   * still: one may take the end of several turns, and those are no proof that the pause was too short.
    */
-  pull(inflight: number, nowMs: number): void {
-    if (this.holdMs(nowMs) === 0) {
-      const isRepeated = nowMs - this.#holdUntilMs < MEMORY_MS;
-      this.#holdMs = isRepeated ? Math.min(2 * this.#holdMs, LONGEST_HOLD_MS) : FIRST_HOLD_MS;
+  ranShort(inflight: number, nowMs: number): void {
+    if (this.pauseLeftMs(nowMs) === 0) {
+      const isRepeated = nowMs - this.#pausedUntilMs < MEMORY_MS;
+      this.#pauseMs = isRepeated ? Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;
     }
-    this.#lastMs = nowMs;
-    this.#holdUntilMs = nowMs + this.#holdMs;
+    this.#ranShortAtMs = nowMs;
+    this.#pausedUntilMs = nowMs + this.#pauseMs;
     this.#ceilingBefore = Math.max(inflight, this.#ceilingBefore);
     this.#ceiling = Math.max(1, Math.floor(BACK_OFF_RATIO * inflight));
   }
 
   /** A turn has ended; so many were in flight with it. */
   completed(inflight: number, nowMs: number): void {
-    if (this.#ceiling === null || nowMs - this.#lastMs < QUIET_MS) return;
+    if (this.#ceiling === null || nowMs - this.#ranShortAtMs < QUIET_MS) return;
     // Below the ceiling nothing was tried, so nothing is proved.
     if (inflight < this.#ceiling) return;
     this.#ceiling += 1;
@@ -52,11 +52,11 @@ export class Brake {
     this.#ceilingBefore = 0;
   }
 
-  /** How long no turn is admitted; 0 if turns are. */
-  holdMs(nowMs: number): number {
-    const left = this.#holdUntilMs - nowMs;
-    // A clock that was set back must not hold for longer than was meant.
-    return left <= 0 || left > LONGEST_HOLD_MS ? 0 : left;
+  /** For how long no turn is admitted any more; 0 if turns are. */
+  pauseLeftMs(nowMs: number): number {
+    const left = this.#pausedUntilMs - nowMs;
+    // A clock that was set back must not pause for longer than was meant.
+    return left <= 0 || left > LONGEST_PAUSE_MS ? 0 : left;
   }
 
   /** Turns at once; null for no ceiling. */
