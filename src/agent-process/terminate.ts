@@ -10,6 +10,7 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { PROCESS_ID_MARKER } from "../lib/process-markers.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import type { ControlGroup } from "./control-group.ts";
@@ -55,10 +56,10 @@ export async function sweep(
   find: () => readonly ProcessIdentity[],
   limitMs: number,
 ): Promise<number> {
-  const deadlineMs = performance.now() + limitMs;
+  const deadlineMs = monotonicMs() + limitMs;
   for (let pauseMs = 5; ; pauseMs = Math.min(2 * pauseMs, SWEEP_PAUSE_MAX_MS)) {
     const left = find();
-    if (left.length === 0 || performance.now() > deadlineMs) return left.length;
+    if (left.length === 0 || monotonicMs() > deadlineMs) return left.length;
     for (const identity of left) signalProcess(identity, "SIGKILL");
     await delay(pauseMs);
   }

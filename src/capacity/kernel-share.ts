@@ -10,6 +10,7 @@
  * @module
  */
 
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { readText, someBelow } from "./cgroup.ts";
 
 const KIBIBYTE_BYTES = 1024;
@@ -38,7 +39,7 @@ export class KernelShare {
    * @param mappedBytes What the processes of the group have mapped.
    */
   bytes(kernelBytes: number, mappedBytes: number): number {
-    const nowMs = performance.now();
+    const nowMs = monotonicMs();
     const isOld = nowMs - this.#countedAtMs >= COUNT_MAX_AGE_MS;
     if (isOld || Math.abs(kernelBytes - this.#countedBytes) >= CHANGE_BYTES) {
       this.#countedAtMs = nowMs;

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
 
 /** What a reading of the limit is good for. */
@@ -21,7 +22,7 @@ export class LimitWatch implements Disposable {
   readonly #options: LimitWatchOptions;
   readonly #timer: NodeJS.Timeout;
   #limit: MemoryLimit;
-  #readAtMs = performance.now();
+  #readAtMs = monotonicMs();
 
   constructor(options: LimitWatchOptions) {
     this.#options = options;
@@ -31,7 +32,7 @@ export class LimitWatch implements Disposable {
 
   /** No older than ten seconds, also where the main loop was blocked for longer. */
   get current(): MemoryLimit {
-    if (performance.now() - this.#readAtMs >= LIMIT_MAX_AGE_MS) this.#readAnew();
+    if (monotonicMs() - this.#readAtMs >= LIMIT_MAX_AGE_MS) this.#readAnew();
     return this.#limit;
   }
 
@@ -41,7 +42,7 @@ export class LimitWatch implements Disposable {
 
   #readAnew(): void {
     const before = this.#limit;
-    this.#readAtMs = performance.now();
+    this.#readAtMs = monotonicMs();
     this.#limit = this.#options.read();
     this.#options.onRead(this.#limit, before);
   }

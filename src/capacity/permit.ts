@@ -39,6 +39,7 @@ export interface Permit extends Disposable {
   readonly id: number;
   /** What was predicted for the turn at its admission. */
   readonly bytes: number;
+  /** By the clock of the gate, which is `monotonicMs` but for tests. */
   readonly admittedAtMs: number;
   readonly demand: Demand;
   /**

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { monotonicMs } from "../lib/monotonic-clock.ts";
+
 /** The right to start one process; disposed when it is initialised or has failed. */
 export type StartSlot = Disposable;
 
@@ -131,14 +133,14 @@ export class StartLane {
 
   #take(): StartSlot {
     this.#starting += 1;
-    const beganAtMs = performance.now();
+    const beganAtMs = monotonicMs();
     let isHeld = true;
     return {
       [Symbol.dispose]: () => {
         if (!isHeld) return;
         isHeld = false;
         this.#starting -= 1;
-        this.#meanStartMs += SMOOTHING_RATIO * (performance.now() - beganAtMs - this.#meanStartMs);
+        this.#meanStartMs += SMOOTHING_RATIO * (monotonicMs() - beganAtMs - this.#meanStartMs);
         this.#letIn();
       },
     };

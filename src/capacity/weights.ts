@@ -8,6 +8,7 @@
  * @module
  */
 
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
 import { type MemoryUse, usedBytesOf } from "./memory-reading.ts";
 import type { Permit } from "./permit.ts";
@@ -184,7 +185,7 @@ export class MeasuredWeights implements Weights {
 
   /** @param passedMs Since the last time. */
   #read(passedMs: number): void {
-    const { clock = () => performance.now() } = this.#options;
+    const { clock = monotonicMs } = this.#options;
     const beganAtMs = clock();
     this.#use = this.#options.readUse(this.limit());
     this.#weighParent(this.#options.readParentBytes() ?? 0, passedMs);

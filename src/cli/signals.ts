@@ -4,6 +4,8 @@
  * @module
  */
 
+import { monotonicMs } from "../lib/monotonic-clock.ts";
+
 /**
  * The same signal twice within this time is one. Ctrl-C reaches every process of a terminal, and
  * npm passes it on once more to the one it runs.
@@ -28,7 +30,7 @@ export function listenToSignals(): Signals {
 export function onSignals(callback: (signal: NodeJS.Signals) => void): () => void {
   const lastMs = new Map<NodeJS.Signals, number>();
   const onSignal = (signal: NodeJS.Signals) => {
-    const nowMs = performance.now();
+    const nowMs = monotonicMs();
     const beforeMs = lastMs.get(signal) ?? Number.NEGATIVE_INFINITY;
     lastMs.set(signal, nowMs);
     if (nowMs - beforeMs >= SAME_SIGNAL_MS) callback(signal);

@@ -10,6 +10,7 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
+import { monotonicMs } from "./monotonic-clock.ts";
 
 /** At a stretch before a pause: many timers would cost more than they spare. */
 const STRETCH_MS = 5;
@@ -35,7 +36,7 @@ interface Stretch {
 export class Pacer {
   #loadRatio: number;
   #hurriedRatio = 0;
-  #beganAtMs = performance.now();
+  #beganAtMs = monotonicMs();
   #cpuBefore = process.cpuUsage();
 
   /**
@@ -60,13 +61,13 @@ export class Pacer {
    * for. Returns at once when the signal aborts; never rejects.
    */
   async pause(signal?: AbortSignal): Promise<void> {
-    const elapsedMs = performance.now() - this.#beganAtMs;
+    const elapsedMs = monotonicMs() - this.#beganAtMs;
     if (elapsedMs < STRETCH_MS) return;
     const { user, system } = process.cpuUsage(this.#cpuBefore);
     const stretch = { elapsedMs, cpuMs: (user + system) / 1_000 };
     const restMs = restAfter(stretch, Math.max(this.#loadRatio, this.#hurriedRatio));
     if (restMs > 0) await delay(restMs, undefined, { ...(signal && { signal }) }).catch(() => {});
-    this.#beganAtMs = performance.now();
+    this.#beganAtMs = monotonicMs();
     this.#cpuBefore = process.cpuUsage();
   }
 }

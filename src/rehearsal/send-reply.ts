@@ -6,6 +6,7 @@
  */
 
 import type { ServerResponse } from "node:http";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { encodeMessage, replyDueMs, replyEvents, type TimedEvent } from "./reply-events.ts";
 import type { MessageReply } from "./reply.ts";
 
@@ -16,13 +17,13 @@ const MAX_TIMER_MS = 2_147_483_647;
 
 /** Streams the reply until it is whole, breaks off as planned, or the client leaves. */
 export function streamReply(response: ServerResponse, reply: MessageReply): void {
-  const startMs = performance.now();
+  const startMs = monotonicMs();
   const events = replyEvents(reply);
   let next = events.next();
   let timer: NodeJS.Timeout | undefined;
 
   const sendDue = (): void => {
-    const { text, upcoming } = takeDue(events, next, performance.now() - startMs);
+    const { text, upcoming } = takeDue(events, next, monotonicMs() - startMs);
     next = upcoming;
     if (text !== "" && !response.headersSent) {
       response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
@@ -34,7 +35,7 @@ export function streamReply(response: ServerResponse, reply: MessageReply): void
   };
   const waitFor = (event: TimedEvent): void => {
     // Timers cut fractions off, so that an exact time must be rounded up.
-    const waitMs = Math.ceil(event.dueMs - (performance.now() - startMs));
+    const waitMs = Math.ceil(event.dueMs - (monotonicMs() - startMs));
     timer = setTimeout(sendDue, Math.max(0, waitMs));
   };
 

@@ -14,6 +14,7 @@ import type { AgentProcesses } from "../agent-process/registry.ts";
 import { AGENT_PROCESS_SETTINGS } from "../agent/sdk-options.ts";
 import type { Config } from "../config/config.ts";
 import type { Readiness } from "../http/server-parts.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { DataDirectory } from "../session/data-directory.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { probeAgentProcess } from "../turn/probe.ts";
@@ -84,12 +85,12 @@ export function watchStarts(starts: TurnStarts, deps: ReadinessDeps, stop: Abort
       if (deps.readiness.state === "broken") becomeReady(deps);
     },
     doubted() {
-      if (deps.readiness.state !== "ready" || performance.now() < notBeforeMs) return;
+      if (deps.readiness.state !== "ready" || monotonicMs() < notBeforeMs) return;
       // An agent that never starts must not have another process started with each of its turns.
       notBeforeMs = Infinity;
       deps.log.warn("Turns fail to start: trying whether an agent process does");
       void checkReadiness(deps, stop).then(() => {
-        notBeforeMs = performance.now() + RETRY_MS;
+        notBeforeMs = monotonicMs() + RETRY_MS;
         return notBeforeMs;
       });
     },

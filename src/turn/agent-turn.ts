@@ -8,6 +8,7 @@
 import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
 import type { InitFacts, PostureFault } from "../agent/sdk-options.ts";
 import type { AgentExit } from "../agent-process/agent-process.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { SessionTotals } from "../session/session-record.ts";
 import type { AgentConnection } from "./agent-connection.ts";
 import { errorTextOf, isInit, modelMessageOf } from "./message-facts.ts";
@@ -34,7 +35,7 @@ export interface AgentRun extends WatchLimits {
   readonly input: readonly InputPart[];
   readonly needsStructuredOutput: boolean;
   readonly endGraceMs: number;
-  /** By `performance.now()`: the turn waited since then for its start. */
+  /** The turn has waited for its start since then. */
   readonly admittedAtMs: number;
   /** The process is initialised: its start is over. */
   readonly onStarted: () => void;
@@ -98,7 +99,7 @@ export class AgentTurn {
     exit: null,
     hasStarted: false,
   };
-  readonly #beganAtMs = performance.now();
+  readonly #beganAtMs = monotonicMs();
   /** The process has had turns before this one, or was started ahead. */
   readonly #wasThere: boolean;
   readonly #earlierCpuMs: number;
@@ -143,7 +144,7 @@ export class AgentTurn {
         this.#learn(message);
         const events = this.#translator.next(message);
         if (this.#firstTokenMs === null && events.some(isContent)) {
-          this.#firstTokenMs = performance.now() - this.#run.admittedAtMs;
+          this.#firstTokenMs = monotonicMs() - this.#run.admittedAtMs;
           const { process } = connection;
           process?.guard?.update(process.processId, { hasOutput: true });
         }
@@ -262,7 +263,7 @@ export class AgentTurn {
     if (this.#tokens.heard(message)) this.#run.onTokens(this.#tokens.soFar);
     if (isInit(message)) {
       this.#facts.hasStarted = true;
-      this.#startMs = performance.now() - this.#beganAtMs;
+      this.#startMs = monotonicMs() - this.#beganAtMs;
       this.#run.onStarted();
       this.#watch.started();
       this.#absentServers = message.mcp_servers
@@ -283,7 +284,7 @@ export class AgentTurn {
       ...used,
       // The SDK's own count has the calls that it refused to make, and those of its own tools.
       steps: this.#modelMessages.size,
-      durationMs: Math.round(performance.now() - this.#run.admittedAtMs),
+      durationMs: Math.round(monotonicMs() - this.#run.admittedAtMs),
       firstTokenMs: this.#firstTokenMs === null ? null : Math.round(this.#firstTokenMs),
     };
   }

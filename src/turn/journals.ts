@@ -5,6 +5,7 @@
  * @module
  */
 
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { Journal } from "./journal.ts";
 import type { TurnEvent } from "./turn.ts";
 
@@ -65,7 +66,7 @@ export class Journals implements Disposable {
   /** The turn is over. @param onGone Called once, when nothing of the journal is left. */
   end(journal: Journal, onGone: () => void): void {
     if (!this.#running.delete(journal)) return;
-    this.#ended.set(journal, { dueAtMs: performance.now() + this.#limits.keepMs, onGone });
+    this.#ended.set(journal, { dueAtMs: monotonicMs() + this.#limits.keepMs, onGone });
     this.#expire();
   }
 
@@ -88,7 +89,7 @@ export class Journals implements Disposable {
 
   /** Lets go what is due. A reader in the middle of it may finish. */
   #expire(): void {
-    const nowMs = performance.now();
+    const nowMs = monotonicMs();
     let nextAtMs = Number.POSITIVE_INFINITY;
     for (const [journal, { dueAtMs }] of this.#ended) {
       if (dueAtMs > nowMs && !this.#isDisposed) {

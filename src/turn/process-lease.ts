@@ -6,6 +6,7 @@
  */
 
 import type { Permit } from "../capacity/permit.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { ProcessSource } from "../telemetry/values.ts";
 import type { Resident } from "./residents.ts";
@@ -90,7 +91,7 @@ export class ProcessLease implements AsyncDisposable {
   /** Keeps the process for the session's next turn. */
   park(session: SessionRef, { stayMs, permit }: ParkingTerms): void {
     if (this.#process === null) return;
-    const leavesAtMs = performance.now() + stayMs;
+    const leavesAtMs = monotonicMs() + stayMs;
     this.#process.rest();
     const { residents } = this.#kept;
     residents.park({ ref: session, process: this.#process, permit, leavesAtMs, warming: null });

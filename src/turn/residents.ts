@@ -15,6 +15,7 @@
 
 import type { Permit } from "../capacity/permit.ts";
 import { AppError } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import { type SessionRef, textOf } from "../session/session-id.ts";
 import { clearScratch, lastMessageIdOf } from "../session/session-process.ts";
@@ -42,7 +43,7 @@ export interface Resident {
   readonly process: TurnProcess;
   /** Of a long-running session: its memory stays committed. Null for one that lingers. */
   readonly permit: Permit | null;
-  /** By `performance.now()`. */
+  /** When it is ended, unless it has a turn before. */
   readonly leavesAtMs: number;
   /** Of one that was started ahead; null for one that has had a turn. */
   readonly warming: Warming | null;
@@ -142,7 +143,7 @@ export class Residents {
    */
   park(resident: Resident): void {
     const { permit, warming, ref, leavesAtMs } = resident;
-    permit?.rest(Math.max(0, leavesAtMs - performance.now()));
+    permit?.rest(Math.max(0, leavesAtMs - monotonicMs()));
     this.#keep(resident);
     if (this.#parked.size <= this.#options.maxResidents) return;
     const [oldest] =
@@ -224,7 +225,7 @@ export class Residents {
   #keep(resident: Resident): void {
     const key = textOf(resident.ref);
     this.#parked.set(key, resident);
-    const leftMs = resident.leavesAtMs - performance.now();
+    const leftMs = resident.leavesAtMs - monotonicMs();
     const timer = setTimeout(() => this.#drop(resident, "expired"), Math.max(0, leftMs)).unref();
     this.#timers.set(key, timer);
     if (this.#isClosed) this.#drop(resident, "draining");
@@ -270,7 +271,7 @@ export class Residents {
     this.#options.onEnded(reason);
     if (warming !== null) {
       this.#inVain.delete(key); // A Map keeps the order of coming.
-      this.#inVain.set(key, { tenant: ref.tenant, atMs: performance.now() });
+      this.#inVain.set(key, { tenant: ref.tenant, atMs: monotonicMs() });
     }
     const closing = this.#options.evictions
       .end(process, async () => {
@@ -288,7 +289,7 @@ export class Residents {
   }
 
   #forgetOldInVain(): void {
-    const nowMs = performance.now();
+    const nowMs = monotonicMs();
     for (const [key, { atMs }] of this.#inVain) {
       if (nowMs - atMs < IN_VAIN_PAUSE_MS) break;
       this.#inVain.delete(key);

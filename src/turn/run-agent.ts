@@ -11,6 +11,7 @@
  */
 
 import { AppError, toAppError } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { NO_TOTALS } from "../session/session-record.ts";
 import { type AgentRun, type AgentRunEnd, AgentTurn } from "./agent-turn.ts";
 import type { StopCause } from "./outcome.ts";
@@ -41,14 +42,10 @@ export async function* runAgent(
   return turn.summary();
 }
 
-/**
- * The end of a turn for which no process could be made, though it had been told to begin.
- *
- * @param admittedAtMs By `performance.now()`.
- */
+/** The end of a turn for which no process could be made, though it had been told to begin. */
 export function endBeforeStart(thrown: unknown, admittedAtMs: number): AgentRunEnd {
   const { code, message } = toAppError(thrown);
-  const durationMs = Math.round(performance.now() - admittedAtMs);
+  const durationMs = Math.round(monotonicMs() - admittedAtMs);
   const used = difference(NO_TOTALS, NO_TOTALS);
   const usage = { ...used, steps: 0, durationMs, firstTokenMs: null };
   return {

@@ -17,6 +17,7 @@ import type { Permit } from "../capacity/permit.ts";
 import type { StartLane } from "../capacity/start-lane.ts";
 import type { Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { settlesWithin } from "../lib/settles-within.ts";
 import { soleClaim, type SessionClaim, type Sessions } from "../session/sessions.ts";
 import { countedOf } from "../session/session-process.ts";
@@ -113,7 +114,6 @@ async function* runAdmitted(
   hold.take(permit);
   holdTaken(taken, hold);
   if (taken === null) deps.processes.expectStart();
-  const admittedAtMs = performance.now();
   using deadline = deadlineIn(agent.definition.limits.turnTimeMs);
   await using lease = new ProcessLease(taken, deps.kept, permit);
   await using claim = ref === null ? soleClaim() : await deps.sessions.claim(input, Date.now());
@@ -121,7 +121,7 @@ async function* runAdmitted(
   const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);
   await using session = await openSession(agent.definition, request, deps, processStayed);
   const { sessionId, threadId } = session;
-  tellAdmitted(request, session, permit, admittedAtMs, deps);
+  tellAdmitted(request, session, permit, deps);
   yield { type: "turn_started", turnId, sessionId, threadId, agentName };
   yield* shortenedNotice(session);
 
@@ -131,7 +131,7 @@ async function* runAdmitted(
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
   const process = await openProcess(lease, parts, signal).catch((thrown: unknown): AgentRunEnd =>
-    endBeforeStart(thrown, admittedAtMs),
+    endBeforeStart(thrown, permit.admittedAtMs),
   );
   if (!(process instanceof TurnProcess)) {
     return { outcome: await conclude(process, lease, parts), hasRun: false };
@@ -144,7 +144,6 @@ async function* runAdmitted(
   const run = {
     ...agentRunOf(parts),
     connection,
-    admittedAtMs,
     onStarted: () => processStarted(starting, lease, parts),
   };
   const end = yield* runAgent(run, signal);
@@ -181,12 +180,10 @@ async function conclude(
   return outcome;
 }
 
-/** @param admittedAtMs By `performance.now()`. */
 function tellAdmitted(
   { turnId, agentName, caller }: TurnRequest,
   { sessionId, threadId }: TurnSession,
-  { bytes: predictedBytes, demand: { carriedBytes } }: Permit,
-  admittedAtMs: number,
+  { admittedAtMs, bytes: predictedBytes, demand: { carriedBytes } }: Permit,
   { tell }: TurnDeps,
 ): void {
   tell(turnId, {
@@ -196,7 +193,7 @@ function tellAdmitted(
     caller: caller.id,
     sessionId,
     threadId,
-    startedAtMs: Math.round(Date.now() - (performance.now() - admittedAtMs)),
+    startedAtMs: Math.round(Date.now() - (monotonicMs() - admittedAtMs)),
     predictedBytes,
     carriedBytes,
   });
@@ -329,9 +326,9 @@ function turnAtWork(parts: TurnParts): TurnAtWork {
   };
 }
 
-type TurnTerms = Omit<AgentRun, "connection" | "admittedAtMs" | "onStarted">;
+type TurnTerms = Omit<AgentRun, "connection" | "onStarted">;
 
-function agentRunOf({ request, agent, deps }: TurnParts): TurnTerms {
+function agentRunOf({ request, agent, permit, deps }: TurnParts): TurnTerms {
   const { definition, functionTools } = agent;
   const { startTimeoutMs, endGraceMs } = deps.config.agentProcess;
   return {
@@ -340,6 +337,7 @@ function agentRunOf({ request, agent, deps }: TurnParts): TurnTerms {
     startTimeoutMs,
     stallTimeMs: definition.limits.stallTimeMs,
     endGraceMs,
+    admittedAtMs: permit.admittedAtMs,
     postureFault: (init) => postureFault(definition, functionTools.names, init),
     mayStay: definition.hosting.stayMs > 0,
     onEnding: () => deps.tell(request.turnId, { type: "turn_ending" }),

@@ -9,6 +9,7 @@
  */
 
 import type { StartSlot } from "../capacity/start-lane.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { KeptEndReason } from "../telemetry/values.ts";
 import { type Evictions, sumOfBytes } from "./evictions.ts";
 import type { TurnProcess } from "./turn-process.ts";
@@ -51,9 +52,9 @@ interface Booking {
 }
 
 interface FailedStart {
-  /** By `performance.now()`: the next start. */
+  /** When the next start may be. */
   readonly notBeforeMs: number;
-  /** Until then. */
+  /** How long that was put off. */
   readonly pauseMs: number;
 }
 
@@ -156,7 +157,7 @@ export class Spares {
   }
 
   async #startOne(): Promise<void> {
-    const agentName = this.#missing(performance.now());
+    const agentName = this.#missing(monotonicMs());
     if (agentName === null) return;
     // Without a wait: a turn that comes next finds the room and the slot taken.
     const slot = this.#options.tryEnter(this.#bytesOfOne);
@@ -201,7 +202,7 @@ export class Spares {
     const earlier = this.#failed.get(agentName);
     const pauseMs =
       earlier === undefined ? RETRY_MIN_MS : Math.min(2 * earlier.pauseMs, RETRY_MAX_MS);
-    this.#failed.set(agentName, { pauseMs, notBeforeMs: performance.now() + pauseMs });
+    this.#failed.set(agentName, { pauseMs, notBeforeMs: monotonicMs() + pauseMs });
   }
 
   /** The agent that lacks most of what it wants, of those that may be started now. */

@@ -7,6 +7,7 @@
  */
 
 import type { StartLane, StartSlot } from "../capacity/start-lane.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 
 /** How often a start is looked at. */
 const LOOK_MS = 500;
@@ -30,9 +31,9 @@ export async function takeStartSlot(
  */
 export function releaseWhenIdle(slot: StartSlot, cpuMs: () => number | null): Disposable {
   let lastMs: number | null = null;
-  let lookedAtMs = performance.now();
+  let lookedAtMs = monotonicMs();
   const timer = setInterval(() => {
-    const nowMs = performance.now();
+    const nowMs = monotonicMs();
     const usedMs = cpuMs();
     const sinceMs = usedMs === null || lastMs === null ? null : usedMs - lastMs;
     // Less than before where one of its processes has ended: nobody knows what the others used.

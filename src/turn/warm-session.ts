@@ -101,7 +101,7 @@ export async function warmSession(ref: SessionRef, deps: TurnDeps): Promise<Warm
   const ready = start(process, own, slot, deps);
   // Whoever waits for it hears of it; but perhaps nobody does.
   ready.catch(() => {});
-  const leavesAtMs = performance.now() + stayMsOf(agent.definition, deps);
+  const leavesAtMs = monotonicMs() + stayMsOf(agent.definition, deps);
   const warming = { ready, predictedBytes };
   residents.park({ ref: own, process, permit: null, leavesAtMs, warming });
   return reason;

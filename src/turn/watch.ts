@@ -5,6 +5,7 @@
  */
 
 import { AppError } from "../lib/errors.ts";
+import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { StopCause } from "./outcome.ts";
 
 export interface TurnWatch extends Disposable {
@@ -34,11 +35,11 @@ export function deadlineIn(turnTimeMs: number): Deadline {
 /** Calls `stop` once for each limit that is passed, until disposed. */
 export function watchTurn(limits: WatchLimits, stop: (cause: StopCause) => void): TurnWatch {
   let silence = setTimeout(() => stop(NOT_STARTED), limits.startTimeoutMs);
-  let heardAtMs = performance.now();
+  let heardAtMs = monotonicMs();
 
   // One timer that looks back, instead of one set anew with every message of a fast stream.
   const lookBack = () => {
-    const silentMs = performance.now() - heardAtMs;
+    const silentMs = monotonicMs() - heardAtMs;
     if (silentMs >= limits.stallTimeMs) stop(STALLED);
     else silence = setTimeout(lookBack, limits.stallTimeMs - silentMs);
   };
@@ -46,11 +47,11 @@ export function watchTurn(limits: WatchLimits, stop: (cause: StopCause) => void)
   return {
     started() {
       clearTimeout(silence);
-      heardAtMs = performance.now();
+      heardAtMs = monotonicMs();
       silence = setTimeout(lookBack, limits.stallTimeMs);
     },
     heard() {
-      heardAtMs = performance.now();
+      heardAtMs = monotonicMs();
     },
     [Symbol.dispose]() {
       clearTimeout(silence);

@@ -21,7 +21,7 @@ const STEPS = [
   ["forward", HOUR_MS],
 ] as const;
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ["Date", "hrtime", "performance"] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ["Date", "hrtime"] }));
 afterEach(() => void vi.useRealTimers());
 
 /** A replica of so many turns, asked as HTTP asks it. */

@@ -6,6 +6,7 @@
 import { describe, expect, it } from "vitest";
 import { TurnGate } from "../../src/capacity/gate.ts";
 import { staticWeights, type Weights } from "../../src/capacity/weights.ts";
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import type { SessionRef } from "../../src/session/session-id.ts";
 import { KeptProcesses, type TakenProcess } from "../../src/turn/kept-processes.ts";
 import { ProcessLease } from "../../src/turn/process-lease.ts";
@@ -73,7 +74,7 @@ function processOf120() {
 }
 
 function residentOf(process: TurnProcess): TakenProcess {
-  const leavesAtMs = performance.now() + 60_000;
+  const leavesAtMs = monotonicMs() + 60_000;
   return {
     process,
     resident: { ref: SESSION, process, permit: null, leavesAtMs, warming: null },

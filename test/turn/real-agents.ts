@@ -16,6 +16,7 @@ import { AgentProcesses } from "../../src/agent-process/registry.ts";
 import { countStrays } from "../../src/agent-process/strays.ts";
 import type { AgentDefinition } from "../../src/agent/definition.ts";
 import { AGENT_PROCESS_SETTINGS, postureFault, sdkOptionsOf } from "../../src/agent/sdk-options.ts";
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import type { RehearsalScript } from "../../src/rehearsal/script.ts";
 import {
   startRehearsal,
@@ -158,7 +159,7 @@ export class AgentLab implements AsyncDisposable {
       startTimeoutMs: 60_000,
       stallTimeMs: 60_000,
       endGraceMs: 2_000,
-      admittedAtMs: performance.now(),
+      admittedAtMs: monotonicMs(),
       onStarted: () => {},
       onEnding: () => {},
       onTokens: () => {},

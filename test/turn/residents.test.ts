@@ -6,6 +6,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import type { SessionRef } from "../../src/session/session-id.ts";
 import { Evictions } from "../../src/turn/evictions.ts";
 import { MAX_IN_VAIN, Residents } from "../../src/turn/residents.ts";
@@ -33,7 +34,7 @@ function parkWarming(residents: Residents, ref: SessionRef): void {
     ref,
     process: { ...NONE } as unknown as TurnProcess,
     permit: null,
-    leavesAtMs: performance.now() + 60_000,
+    leavesAtMs: monotonicMs() + 60_000,
     warming: { ready: Promise.resolve(), predictedBytes: 1 },
   });
 }
@@ -46,7 +47,7 @@ describe("Residents, started ahead", () => {
       ref: { tenant: "ada", sessionId: "next" },
       process: process as unknown as TurnProcess,
       permit: null,
-      leavesAtMs: performance.now() + 60_000,
+      leavesAtMs: monotonicMs() + 60_000,
       warming: { ready: Promise.resolve(), predictedBytes: 130 * MiB },
     });
     const sums = () => [residents.heldBytes(), residents.promisedBytes()].map((sum) => sum / MiB);

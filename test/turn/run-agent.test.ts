@@ -6,6 +6,7 @@
 import type { SDKMessage } from "@anthropic-ai/claude-agent-sdk";
 import { expect, it } from "vitest";
 
+import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import { NO_TOTALS } from "../../src/session/session-record.ts";
 import type { AgentConnection } from "../../src/turn/agent-connection.ts";
 import { runAgent } from "../../src/turn/run-agent.ts";
@@ -70,7 +71,7 @@ it("ends when its result has come, and its interrupt is never answered", async (
       startTimeoutMs: 60_000,
       stallTimeMs: 60_000,
       endGraceMs: 10,
-      admittedAtMs: performance.now(),
+      admittedAtMs: monotonicMs(),
       onStarted: () => {},
       onEnding: () => {},
       onTokens: () => {},

@@ -4,7 +4,7 @@ import { releaseWhenIdle } from "../../src/turn/start-slot.ts";
 
 describe("the start slot of a process", () => {
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "hrtime"] });
   });
   afterEach(() => void vi.useRealTimers());
 

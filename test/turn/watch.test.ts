@@ -8,7 +8,7 @@ let watch: TurnWatch | undefined;
 beforeEach(
   () =>
     void vi.useFakeTimers({
-      toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"],
+      toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "hrtime"],
     }),
 );
 afterEach(() => {

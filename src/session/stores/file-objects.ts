@@ -38,6 +38,7 @@ import {
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { errnoOf } from "../../lib/errno.ts";
+import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { makeDirectory, syncDirectory } from "../durable-file.ts";
 import { ifPresent, unlessFull } from "../storage-errors.ts";
 import { bytesOf, FileReserve } from "./file-reserve.ts";
@@ -144,8 +145,8 @@ class FileObjects implements ObjectStore {
     return this.#call("write to the session store", async () => {
       if (condition === "absent") return this.#create(directory, body);
       if (condition !== "any") return this.#replace(directory, body, condition.version);
-      const deadlineMs = performance.now() + this.#timeoutMs;
-      while (performance.now() < deadlineMs) {
+      const deadlineMs = monotonicMs() + this.#timeoutMs;
+      while (monotonicMs() < deadlineMs) {
         const found = await this.#look(directory);
         const written = await (found === null
           ? this.#create(directory, body)

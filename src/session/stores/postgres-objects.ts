@@ -10,6 +10,7 @@
 
 import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
+import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { settlesWithin } from "../../lib/settles-within.ts";
 import { checkBody, checkName, checkPage, rangeOf } from "./object-checks.ts";
 import type {
@@ -230,14 +231,14 @@ class PostgresObjects implements ObjectStore {
    * crosses each replacement that begins after its snapshot. So it goes on while there is time.
    */
   async #untilUncrossed(statement: string, values: readonly unknown[]) {
-    const deadlineMs = performance.now() + this.#timeoutMs - LONGEST_PAUSE_MS;
+    const deadlineMs = monotonicMs() + this.#timeoutMs - LONGEST_PAUSE_MS;
     for (;;) {
       try {
         return await this.#client.query(statement, values);
       } catch (thrown) {
         const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
         const isCrossed = code === DEADLOCK || code === SERIALIZATION_FAILURE;
-        if (!isCrossed || performance.now() >= deadlineMs) throw thrown;
+        if (!isCrossed || monotonicMs() >= deadlineMs) throw thrown;
       }
       await setTimeout(Math.random() * LONGEST_PAUSE_MS);
     }

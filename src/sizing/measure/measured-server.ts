@@ -21,6 +21,7 @@ import { MemoryMeter } from "../../capacity/memory-reading.ts";
 import type { CapacityView } from "../../http/server-parts.ts";
 import { formatBytes } from "../../lib/bytes.ts";
 import { AppError } from "../../lib/errors.ts";
+import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { dataPathsOf } from "../../session/session-paths.ts";
 import { removeTree } from "../../session/remove-tree.ts";
 import { type Heap, heapIn } from "./server-heap.ts";
@@ -272,12 +273,12 @@ function startServer(
 
 /** The process that the server starts to see whether it can is watched meanwhile. */
 async function untilReady(program: Program, log: ServerLog, signal: AbortSignal): Promise<Start> {
-  const limitMs = performance.now() + START_LIMIT_MS;
+  const limitMs = monotonicMs() + START_LIMIT_MS;
   let peakBytes = 0;
   while (!log.isReady) {
     signal.throwIfAborted();
     const state = program.exit !== null ? endOf(program) : (log.problem ?? "");
-    if (state !== "" || performance.now() > limitMs) {
+    if (state !== "" || monotonicMs() > limitMs) {
       const why = state === "" ? "did not become ready in time" : state;
       throw new AppError("measure_failed", `Cannot measure: the server ${why}`);
     }
@@ -331,8 +332,8 @@ class ServerLog {
   /** The line may come a moment after the stream has ended. */
   async peakOf(turnId: string): Promise<number | null> {
     if (turnId === "") return null;
-    const limitMs = performance.now() + LOG_LIMIT_MS;
-    while (!this.#peaks.has(turnId) && performance.now() < limitMs) await delay(LOG_PAUSE_MS);
+    const limitMs = monotonicMs() + LOG_LIMIT_MS;
+    while (!this.#peaks.has(turnId) && monotonicMs() < limitMs) await delay(LOG_PAUSE_MS);
     const peakBytes = this.#peaks.get(turnId) ?? null;
     this.#peaks.delete(turnId);
     return peakBytes;

@@ -7,6 +7,7 @@
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "../../lib/errors.ts";
+import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { median } from "../statistics.ts";
 import { lengthenTranscript, transcriptFileOf } from "./long-transcript.ts";
 import { makeSessions, readRealTranscript } from "./made-sessions.ts";
@@ -157,10 +158,10 @@ async function runBursts(deps: StepDeps): Promise<StepResults["bursts"]> {
 
 async function runBurst({ server }: StepDeps, starts: number, input = PLAIN_INPUT) {
   await untilAlone(server);
-  const [before, cpuBefore, beganAtMs] = [server.look(), server.cpu(), performance.now()];
+  const [before, cpuBefore, beganAtMs] = [server.look(), server.cpu(), monotonicMs()];
   const asked = Promise.all(Array.from({ length: starts }, () => server.ask(input)));
   const { result: answers, samples } = await server.lookWhile(asked, BURST_LOOK_PAUSE_MS);
-  const lastedMs = performance.now() - beganAtMs;
+  const lastedMs = monotonicMs() - beganAtMs;
   const cpuAfter = server.cpu();
   const shed: Record<string, number> = {};
   for (const { shed: reason } of answers) {
@@ -198,8 +199,8 @@ function besideTurns(now: Sample, before: Sample): number {
 
 /** Of a turn that has ended, the processes are gone; of one that was refused there may be some. */
 async function untilAlone(server: MeasuredServer): Promise<void> {
-  const limitMs = performance.now() + GONE_LIMIT_MS;
-  while (server.look().agents > 0 && performance.now() < limitMs) await delay(BURST_LOOK_PAUSE_MS);
+  const limitMs = monotonicMs() + GONE_LIMIT_MS;
+  while (server.look().agents > 0 && monotonicMs() < limitMs) await delay(BURST_LOOK_PAUSE_MS);
 }
 
 async function openSessions(deps: StepDeps): Promise<StepResults["sessions"]> {

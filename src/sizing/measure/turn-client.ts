@@ -5,6 +5,8 @@
  * @module
  */
 
+import { monotonicMs } from "../../lib/monotonic-clock.ts";
+
 /** What became of a request for a turn. */
 export interface TurnAnswer {
   readonly turnId: string;
@@ -45,7 +47,7 @@ interface Frame {
 /** Resolves when there is no more to come. @throws When the connection breaks, or `signal` aborts. */
 export async function askTurn(call: TurnCall): Promise<TurnAnswer> {
   const { url, agentName, input, sessionId, signal } = call;
-  const askedAtMs = performance.now();
+  const askedAtMs = monotonicMs();
   const response = await fetch(`${url}/v1/agents/${agentName}/turns`, {
     method: "POST",
     headers: { "content-type": "application/json", accept: "text/event-stream" },
@@ -55,7 +57,7 @@ export async function askTurn(call: TurnCall): Promise<TurnAnswer> {
   const heard = { turnId: "", sessionId: "", firstTokenMs: null as number | null, modelRetries: 0 };
   const end = (outcome: Partial<TurnAnswer>): TurnAnswer => ({
     ...heard,
-    durationMs: performance.now() - askedAtMs,
+    durationMs: monotonicMs() - askedAtMs,
     status: "broken",
     reason: "the stream ended before the turn",
     code: null,
@@ -66,7 +68,7 @@ export async function askTurn(call: TurnCall): Promise<TurnAnswer> {
     return end(refusalOf((await response.json()) as Record<string, unknown>));
   }
   for await (const { event, data } of framesOf(response.body)) {
-    if (FIRST_TOKENS.has(event)) heard.firstTokenMs ??= performance.now() - askedAtMs;
+    if (FIRST_TOKENS.has(event)) heard.firstTokenMs ??= monotonicMs() - askedAtMs;
     else if (event === "turn_started") {
       heard.turnId = textIn(data, "turnId");
       heard.sessionId = textIn(data, "sessionId");
