@@ -291,7 +291,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     const wasKilled = end.signal === "SIGKILL" || end.code === 137;
     const outOfMemory = wasKilled && step !== "sigkill" && verdict?.what !== "evicted";
     const isKernels = outOfMemory && verdict?.what !== "turn" && oomKillCounterRose !== false;
-    const wasShortForAll = isKernels && this.group?.reachedCeiling !== true;
+    const wasShortForAll = isKernels && this.group?.reachedLimit !== true;
     // Where the kernel killed the agent process, one of those that were counted was no tool.
     const wasOwn = outOfMemory && verdict === null;
     this.#toolOomKills = Math.max(0, this.toolOomKills - (wasOwn ? 1 : 0));

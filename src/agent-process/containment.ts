@@ -15,7 +15,7 @@ import {
   type Hierarchy,
   readText,
 } from "../capacity/cgroup.ts";
-import { MIN_CEILING_BYTES } from "../capacity/turn-ceiling.ts";
+import { groupLimitBytes, MIN_CEILING_BYTES } from "../capacity/turn-ceiling.ts";
 import { errnoOf } from "../lib/errno.ts";
 import {
   ControlGroup,
@@ -45,7 +45,7 @@ export interface Containment extends AsyncDisposable {
    * @param processId Unique among those that live; only letters, digits and `-`.
    * @returns Null where there are none, or this one was refused.
    */
-  openGroup(processId: string, ceilingBytes: number): ControlGroup | null;
+  openGroup(processId: string, limitBytes: number): ControlGroup | null;
   /** A process is about to be started, and to enter its group: see {@link EntryLock}. */
   expectStart(): void;
 }
@@ -214,7 +214,7 @@ async function removeLeft(parent: GroupParent, files: GroupFiles, limitMs: numbe
  *   not count what it kills; its ceilings would be worth nothing.
  */
 async function tryGroup(parent: GroupParent, files: GroupFiles): Promise<void> {
-  const group = ControlGroup.make(parent, "probe", MIN_CEILING_BYTES, files);
+  const group = ControlGroup.make(parent, "probe", groupLimitBytes(MIN_CEILING_BYTES), files);
   const { oomKills } = group;
   await group.remove(AbortSignal.timeout(CLOSE_LIMIT_MS), true);
   if (oomKills === null) throw new Error("it does not count what it kills");
@@ -246,9 +246,9 @@ function inOwnGroups(place: Place, known: Known & { readonly files: GroupFiles }
     text: killsAll ? text + KILLS_ALL : text,
     killsAll,
     notes,
-    openGroup: (processId, ceilingBytes) => {
+    openGroup: (processId, limitBytes) => {
       try {
-        return ControlGroup.make(parent, processId, ceilingBytes, files);
+        return ControlGroup.make(parent, processId, limitBytes, files);
       } catch {
         return null;
       }

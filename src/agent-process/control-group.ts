@@ -1,5 +1,5 @@
 /**
- * The control group of one agent process and all it starts: a memory ceiling of its own, a bound
+ * The control group of one agent process and all it starts: a memory limit of its own, a bound
  * on its processes, and a list of its members that no process can leave by itself, whatever it
  * does with its parent, its session or its environment. The kernel's side is described in
  * cgroup-v2.rst and cgroup-v1/memory.rst of its admin guide.
@@ -13,7 +13,6 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type CgroupVersion, groupsBelow, readText } from "../capacity/cgroup.ts";
 import { statField } from "../capacity/stat-field.ts";
-import { TEXT_ROOM_BYTES } from "../capacity/turn-ceiling.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { parseOomKillCount } from "./oom-kill-counter.ts";
 import { type ProcessIdentity, readProcessStat, sendSignal } from "./proc.ts";
@@ -84,18 +83,18 @@ export class ControlGroup {
   static make(
     parent: GroupParent,
     name: string,
-    ceilingBytes: number,
+    limitBytes: number,
     files = KERNEL_FILES,
   ): ControlGroup {
     const group = new ControlGroup(parent, name, files);
     files.make(group.directory);
     try {
-      group.setCeiling(ceilingBytes);
+      group.setLimit(limitBytes);
     } catch (thrown) {
       group.#tryToRemove();
       throw thrown;
     }
-    // Whatever the server's own group says: at this ceiling one process is ended, not all, and the
+    // Whatever the server's own group says: at this limit one process is ended, not all, and the
     // rest goes on instead of waiting for someone to make room.
     group.#tryToWrite("memory.oom.group", "0");
     group.#tryToWrite("memory.oom_control", "0");
@@ -133,21 +132,20 @@ export class ControlGroup {
   }
 
   /**
-   * Sets the most memory its processes may hold together, swap included. What counts here is page
-   * cache too, so the limit stands higher by the room that their text needs.
+   * Sets the most memory that may be charged to the group, swap and page cache included.
    * @throws What the system refused, e.g. `EBUSY`: v1 lowers no limit below what is held.
    */
-  setCeiling(ceilingBytes: number): void {
-    const bytes = ceilingBytes + TEXT_ROOM_BYTES;
+  setLimit(limitBytes: number): void {
+    const limit = String(limitBytes);
     if (this.version === "cgroup2") {
-      this.#files.write(this.directory, "memory.max", String(bytes));
+      this.#files.write(this.directory, "memory.max", limit);
       this.#tryToWrite("memory.swap.max", "0");
       return;
     }
     // Never may the limit be above the one with swap: one of the two writes is in order.
-    this.#tryToWrite("memory.memsw.limit_in_bytes", String(bytes));
-    this.#files.write(this.directory, "memory.limit_in_bytes", String(bytes));
-    this.#tryToWrite("memory.memsw.limit_in_bytes", String(bytes));
+    this.#tryToWrite("memory.memsw.limit_in_bytes", limit);
+    this.#files.write(this.directory, "memory.limit_in_bytes", limit);
+    this.#tryToWrite("memory.memsw.limit_in_bytes", limit);
   }
 
   /**
@@ -169,11 +167,11 @@ export class ControlGroup {
   }
 
   /**
-   * Whether it ran into its own ceiling, so that what the kernel killed may have been for that. v1
+   * Whether it ran into its own limit, so that what the kernel killed may have been for that. v1
    * does not count it, and in its peak cache looks like other memory. (`memory.failcnt` stays 0
    * where the limit with swap is the same: measured on Linux 6.18.)
    */
-  get reachedCeiling(): boolean {
+  get reachedLimit(): boolean {
     if (this.version === "cgroup2") {
       const file = readText(this.directory, "memory.events");
       return file.status === "read" && (statField(file.text, "oom") ?? 0) > 0;

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { groupLimitBytes } from "../capacity/turn-ceiling.ts";
 import { AppError } from "../lib/errors.ts";
 import type { AgentExit, AgentProcess } from "./agent-process.ts";
 import type { Containment } from "./containment.ts";
@@ -111,7 +112,7 @@ export class AgentProcesses implements AsyncDisposable {
       if (this.guard.factsOf(agent.processId)?.ceilingBytes === ceilingBytes) continue;
       this.guard.update(agent.processId, { ceilingBytes });
       try {
-        agent.group?.setCeiling(ceilingBytes);
+        agent.group?.setLimit(groupLimitBytes(ceilingBytes));
       } catch {
         // Holds more (v1), or has just gone: the guard has the new ceiling.
       }
@@ -151,7 +152,7 @@ export class AgentProcesses implements AsyncDisposable {
   #openGroup(processId: string, ceilingBytes: number | null): ControlGroup | null {
     const { containment } = this.#options;
     if (containment === undefined || ceilingBytes === null) return null;
-    return containment.openGroup(processId, ceilingBytes);
+    return containment.openGroup(processId, groupLimitBytes(ceilingBytes));
   }
 
   #noticeMissingProtection(agent: AgentProcess, ceilingBytes: number | null): void {

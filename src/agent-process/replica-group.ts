@@ -7,7 +7,6 @@
  */
 
 import { findHierarchies, groupNamesIn } from "../capacity/cgroup.ts";
-import { TEXT_ROOM_BYTES } from "../capacity/turn-ceiling.ts";
 import { ControlGroup, type GroupFiles, type GroupParent, KERNEL_FILES } from "./control-group.ts";
 import { isAlive, readProcessStat, readProcessTable } from "./proc.ts";
 
@@ -16,7 +15,7 @@ const PREFIX = "plimsoll-measure";
 const LEFT_LIMIT_MS = 3_000;
 
 /**
- * Makes it, and removes what runs that were killed have left beside it.
+ * Makes the group, and removes what runs that were killed have left beside it.
  *
  * @param root Directory that stands for `/`.
  * @returns Null where none may be made.
@@ -37,15 +36,10 @@ export async function makeReplicaGroup(
   return null;
 }
 
-/** The whole limit of the group, cache included. @throws What the system refused. */
-export function limitReplicaGroup(group: ControlGroup, limitBytes: number): void {
-  group.setCeiling(Math.max(0, limitBytes - TEXT_ROOM_BYTES));
-}
-
 function tryToMake(parent: GroupParent, limitBytes: number, files: GroupFiles) {
   try {
     const name = `${PREFIX}-${process.pid}-${readProcessStat(process.pid)?.startTicks ?? 0}`;
-    const group = ControlGroup.make(parent, name, limitBytes - TEXT_ROOM_BYTES, files);
+    const group = ControlGroup.make(parent, name, limitBytes, files);
     // A directory that is none has no such file.
     if (group.oomKills !== null) return group;
     void group.remove(AbortSignal.abort());
@@ -55,7 +49,7 @@ function tryToMake(parent: GroupParent, limitBytes: number, files: GroupFiles) {
   }
 }
 
-/** Of processes that are gone: the name says whose a group is. */
+/** Removes the groups of processes that are gone: the name says whose a group is. */
 async function removeLeft(parent: GroupParent, files: GroupFiles): Promise<void> {
   const table = readProcessTable();
   for (const name of groupNamesIn(parent.directory)) {

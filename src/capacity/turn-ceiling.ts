@@ -26,6 +26,11 @@ export const MIN_CEILING_BYTES = 192 * 2 ** 20;
  */
 export const TEXT_ROOM_BYTES = 128 * 2 ** 20;
 
+/** The limit of a control group in which a turn may hold so much. */
+export function groupLimitBytes(ceilingBytes: number): number {
+  return ceilingBytes + TEXT_ROOM_BYTES;
+}
+
 /** By default half of the load line: no single turn takes the room of all others. */
 const DEFAULT_SHARE_RATIO = 0.5;
 

@@ -12,7 +12,7 @@ import type { AgentProcess } from "../../src/agent-process/agent-process.ts";
 import { ControlGroup, MAX_TASKS, pidsIn } from "../../src/agent-process/control-group.ts";
 import { TOOL_OOM_SCORE } from "../../src/agent-process/oom-ladder.ts";
 import { settleInGroup, spawnAgentProcess } from "../../src/agent-process/spawn.ts";
-import { MIN_CEILING_BYTES, TEXT_ROOM_BYTES } from "../../src/capacity/turn-ceiling.ts";
+import { groupLimitBytes, MIN_CEILING_BYTES } from "../../src/capacity/turn-ceiling.ts";
 import {
   readGroup,
   reasonForNoGroups1,
@@ -37,6 +37,8 @@ const serverId = useServerId();
 const skipped1 = reasonForNoGroups1();
 const skipped2 = reasonForNoGroups2();
 
+/** Of a group in which a turn may hold the least. */
+const LIMIT_BYTES = groupLimitBytes(MIN_CEILING_BYTES);
 /** Holds memory in steps of 8 MiB until it is ended. */
 const BALLOON = "const held = []; setInterval(() => held.push(Buffer.alloc(8 * 2 ** 20, 1)), 2)";
 
@@ -51,7 +53,7 @@ class Doorless extends ControlGroup {
 function start(
   { parent }: TestGroups,
   script: string,
-  ceilingBytes = MIN_CEILING_BYTES,
+  limitBytes = LIMIT_BYTES,
   given: ControlGroup | null = null,
 ) {
   const options = optionsFor("", serverId, {
@@ -59,7 +61,7 @@ function start(
     args: ["-c", script],
     env: { PATH, BALLOON, NODE: process.execPath, RANK: String(TOOL_OOM_SCORE) },
   });
-  const group = given ?? ControlGroup.make(parent, options.processId, ceilingBytes);
+  const group = given ?? ControlGroup.make(parent, options.processId, limitBytes);
   return spawnAgentProcess({ ...options, group });
 }
 
@@ -77,9 +79,9 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
 
   it("gets a process that could not enter by itself", async () => {
     await using groups = testGroups1(GIB);
-    ControlGroup.make(groups.parent, "late", MIN_CEILING_BYTES);
+    ControlGroup.make(groups.parent, "late", LIMIT_BYTES);
     const group = new Doorless(groups.parent, "late");
-    await using agent = start(groups, "echo ready; cat", MIN_CEILING_BYTES, group);
+    await using agent = start(groups, "echo ready; cat", LIMIT_BYTES, group);
     await printed(agent, "ready");
     expect(group.has(agent.pid ?? 0)).toBe(false);
     await settleInGroup(agent);
@@ -90,11 +92,11 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
   it("is left by a process that cannot be moved there, and not by one that has ended", async () => {
     await using groups = testGroups1(GIB);
     const gone = () => new Doorless(groups.parent, "never-made");
-    await using agent = start(groups, "echo ready; cat", MIN_CEILING_BYTES, gone());
+    await using agent = start(groups, "echo ready; cat", LIMIT_BYTES, gone());
     await settleInGroup(agent);
     // What the replica counts is what there is to judge its end by.
     expect(agent.group).toBeNull();
-    await using short = start(groups, "exit", MIN_CEILING_BYTES, gone());
+    await using short = start(groups, "exit", LIMIT_BYTES, gone());
     await settleInGroup(short);
     expect(short.group).not.toBeNull();
   });
@@ -113,9 +115,8 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
       survivors: 0,
     });
     expect(agent.toolOomKills).toBe(0);
-    const limitBytes = MIN_CEILING_BYTES + TEXT_ROOM_BYTES;
-    expect(agent.chargedPeakBytes).toBeGreaterThan(0.9 * limitBytes);
-    expect(agent.chargedPeakBytes).toBeLessThanOrEqual(limitBytes);
+    expect(agent.chargedPeakBytes).toBeGreaterThan(0.9 * LIMIT_BYTES);
+    expect(agent.chargedPeakBytes).toBeLessThanOrEqual(LIMIT_BYTES);
     await sibling.terminate(5000);
     expect(await sibling.settled).toMatchObject({ code: 0, oomKillCounterRose: false });
     await none(groups);
@@ -123,7 +124,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
 
   it("knows that it ended for the limit of all, and not for its own", async () => {
     await using groups = testGroups1(GIB / 4);
-    await using agent = start(groups, 'exec "$NODE" -e "$BALLOON"', GIB);
+    await using agent = start(groups, 'exec "$NODE" -e "$BALLOON"', groupLimitBytes(GIB));
     expect(await agent.settled).toMatchObject({
       signal: "SIGKILL",
       outOfMemory: true,
@@ -179,15 +180,15 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     await none(groups);
   });
 
-  it("can have its ceiling raised and lowered while it is in use", async () => {
+  it("can have its limit raised and lowered while it is in use", async () => {
     await using groups = testGroups1(GIB);
     await using agent = start(groups, "echo ready; cat");
     await printed(agent, "ready");
     const { group } = agent;
     const limit = () => Number(readGroup(group?.directory ?? "", "memory.limit_in_bytes"));
-    for (const ceilingBytes of [512 * MIB, 256 * MIB]) {
-      group?.setCeiling(ceilingBytes);
-      expect(limit()).toBe(ceilingBytes + TEXT_ROOM_BYTES);
+    for (const limitBytes of [512 * MIB, 256 * MIB]) {
+      group?.setLimit(limitBytes);
+      expect(limit()).toBe(limitBytes);
     }
   });
 
@@ -197,7 +198,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     const nest =
       "read -r _ && mkdir $GROUP/nested && echo $$ >$GROUP/nested/cgroup.procs && echo ready; cat";
     const options = optionsFor("", serverId, { command: "/bin/sh", args: ["-c", nest] });
-    const group = ControlGroup.make(groups.parent, options.processId, MIN_CEILING_BYTES);
+    const group = ControlGroup.make(groups.parent, options.processId, LIMIT_BYTES);
     const env = { PATH, GROUP: group.directory };
     const agent = spawnAgentProcess({ ...options, env, group });
     agent.forSdk.stdin.write("go on\n");
@@ -210,7 +211,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
   it("is none for a process that never started", async () => {
     await using groups = testGroups1(GIB);
     const options = optionsFor("", serverId, { command: "/missing" });
-    const group = ControlGroup.make(groups.parent, options.processId, MIN_CEILING_BYTES);
+    const group = ControlGroup.make(groups.parent, options.processId, LIMIT_BYTES);
     const agent = spawnAgentProcess({ ...options, group });
     expect(await agent.settled).toMatchObject({ spawnError: "ENOENT" });
     expect(agent.group).toBeNull();
@@ -232,7 +233,7 @@ describe.skipIf(skipped2 !== null)(`a group of cgroup v2${skipped2 ? `: ${skippe
   function startIn({ parent }: TestGroups, script: string): AgentProcess {
     const options = optionsFor("", serverId, { command: "/bin/sh", args: ["-c", script] });
     const group = new ControlGroup(parent, options.processId);
-    expect(() => ControlGroup.make(parent, options.processId, MIN_CEILING_BYTES)).toThrow("ENOENT");
+    expect(() => ControlGroup.make(parent, options.processId, LIMIT_BYTES)).toThrow("ENOENT");
     mkdirSync(group.directory);
     return spawnAgentProcess({ ...options, group });
   }

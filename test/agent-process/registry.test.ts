@@ -97,8 +97,8 @@ describe.skipIf(skipped !== null)(title, () => {
     await using groups = testGroups1(1024 * MIB);
     const containment = {
       kind: "cgroup1",
-      openGroup: (id: string, ceilingBytes: number) =>
-        ControlGroup.make(groups.parent, id, ceilingBytes),
+      openGroup: (id: string, limitBytes: number) =>
+        ControlGroup.make(groups.parent, id, limitBytes),
       expectStart: () => {},
     } as const;
     await using agents = agentProcesses([], [], { containment });

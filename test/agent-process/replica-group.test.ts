@@ -6,7 +6,7 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readProcessStat } from "../../src/agent-process/proc.ts";
-import { limitReplicaGroup, makeReplicaGroup } from "../../src/agent-process/replica-group.ts";
+import { makeReplicaGroup } from "../../src/agent-process/replica-group.ts";
 import { readGroup, reasonForNoGroups1 } from "../helpers/control-group.ts";
 import { fakeCgroup2 } from "./fake-cgroup2.ts";
 
@@ -21,7 +21,7 @@ describe("a group for a replica in cgroup v2", () => {
     const [name = ""] = Object.keys(system.groups());
     expect(name).toMatch(NAME);
     expect(system.read(name, "memory.max")).toBe(String(512 * MIB));
-    if (group !== null) limitReplicaGroup(group, 300 * MIB);
+    group?.setLimit(300 * MIB);
     expect(system.read(name, "memory.max")).toBe(String(300 * MIB));
     await group?.remove(AbortSignal.timeout(1_000));
     expect(system.groups()).toEqual({});

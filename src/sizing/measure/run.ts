@@ -5,7 +5,6 @@
  * @module
  */
 
-import { limitReplicaGroup } from "../../agent-process/replica-group.ts";
 import type { AgentDefinition } from "../../agent/definition.ts";
 import { inMebibytes } from "../../lib/bytes.ts";
 import { AppError } from "../../lib/errors.ts";
@@ -148,7 +147,7 @@ function limitGroup(
         `the smallest limit that works is ${inMebibytes(smallestBytes)} MiB`,
     );
   }
-  if (server.group !== null) limitReplicaGroup(server.group, limitBytes);
+  server.group?.setLimit(limitBytes);
 }
 
 function staysAfterTurns({ name, hosting }: AgentDefinition): AppError {
