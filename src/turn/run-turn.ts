@@ -89,12 +89,13 @@ export async function* runTurn(
   deps: TurnDeps,
   signal: AbortSignal,
 ): AsyncGenerator<TurnEvent, boolean, undefined> {
-  const { outcome, hasRun } = yield* runAdmitted(request, deps, signal);
+  const { outcome, hasRun } = yield* runToOutcome(request, deps, signal);
   yield { type: "turn_ended", outcome };
   return hasRun;
 }
 
-async function* runAdmitted(
+/** All of the turn but its last event; what it has taken is given back as this ends. */
+async function* runToOutcome(
   request: TurnRequest,
   deps: TurnDeps,
   stop: AbortSignal,
@@ -130,11 +131,12 @@ async function* runAdmitted(
   const over = new AbortController();
   const toolSignal = AbortSignal.any([signal, over.signal]);
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
-  const process = await openProcess(lease, parts, signal).catch((thrown: unknown): AgentRunEnd =>
-    endBeforeStart(thrown, permit.admittedAtMs),
-  );
-  if (!(process instanceof TurnProcess)) {
-    return { outcome: await conclude(process, lease, parts), hasRun: false };
+  let process: TurnProcess;
+  try {
+    process = await openProcess(lease, parts, signal);
+  } catch (thrown) {
+    const end = endBeforeStart(thrown, permit.admittedAtMs);
+    return { outcome: await conclude(end, lease, parts), hasRun: false };
   }
   const slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
   const { connection } = process;
