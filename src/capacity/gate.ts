@@ -200,7 +200,7 @@ export class TurnGate {
     const there = demand?.process ?? demand?.resting?.holder;
     const costBytes = Math.max(0, predictedBytes - (there?.currentBytes ?? 0));
     const reserveBytes = isPriority === true ? 0 : priorityReserveBytes;
-    const evictableBytes = this.#cache.evictableBytes();
+    const freeableBytes = this.#cache.freeableBytes();
     const { inflight } = this.#permits;
     const pressure = this.#pressureText(nowMs);
     const shortBytes = shortageBytes(load, costBytes + reserveBytes);
@@ -214,7 +214,7 @@ export class TurnGate {
       startWaitMs: there === undefined ? (lane?.expectedWaitMs() ?? 0) : 0,
       maxStartWaitMs: lane?.maxWaitMs ?? 0,
       shortBytes,
-      evictableBytes,
+      freeableBytes,
       isKeptForOthers: () =>
         demand !== null &&
         this.#options.fairShare === true &&
@@ -224,7 +224,7 @@ export class TurnGate {
           rooms: roomsFor(demand, {
             askedBytes: predictedBytes,
             heldBytes: turnsBytes,
-            leftBytes: load.headroomBytes + evictableBytes - reserveBytes,
+            leftBytes: load.headroomBytes + freeableBytes - reserveBytes,
             inflight,
             maxTurns: this.#maxInflight,
           }),
@@ -242,7 +242,7 @@ export class TurnGate {
       costBytes,
       reserveBytes,
       isHeld: pressure !== null,
-      lackBytes: Math.max(0, shortBytes - evictableBytes),
+      lackBytes: Math.max(0, shortBytes - freeableBytes),
       turnsTooMany: inflight + 1 - this.#maxInflight,
     };
   }
@@ -260,7 +260,7 @@ export class TurnGate {
   }
 
   #take(demand: Demand, { load, costBytes, predictedBytes }: Judgement, nowMs: number): Permit {
-    const shortBytes = Math.min(shortageBytes(load, costBytes), this.#cache.evictableBytes());
+    const shortBytes = Math.min(shortageBytes(load, costBytes), this.#cache.freeableBytes());
     const mustWait = shortBytes > 0 || this.#cache.leavingBytes() > 0;
     this.#admitted += 1;
     this.#lastAgentName = demand.agentName;
@@ -350,7 +350,7 @@ export class TurnGate {
         const added = agentName === null ? [] : Array<string>(more).fill(agentName);
         return weights.poolBytes([...agentNames, ...added]);
       },
-      moreBytes: this.#cache.evictableBytes() - reserveBytes,
+      moreBytes: this.#cache.freeableBytes() - reserveBytes,
     });
   }
 

@@ -33,7 +33,8 @@ export interface Case {
   readonly maxStartWaitMs: number;
   /** By how much the turn would cross the load line. */
   readonly shortBytes: number;
-  readonly evictableBytes: number;
+  /** What would be free if all that is kept between turns went. */
+  readonly freeableBytes: number;
   /** Asked last: it is the dearest question. */
   readonly isKeptForOthers: () => boolean;
 }
@@ -59,7 +60,7 @@ export function judge(turn: Case): Verdict {
     const seconds = Math.ceil(startWaitMs / 1000);
     return { reason: "start", detail: `the CPU is busy: this turn would start in ${seconds} s` };
   }
-  if (shortBytes > turn.evictableBytes) return { reason: "memory", detail: "" };
+  if (shortBytes > turn.freeableBytes) return { reason: "memory", detail: "" };
   if (turn.isKeptForOthers()) return { reason: "share", detail: "" };
   return { reason: null, detail: "after an eviction" };
 }

@@ -10,10 +10,10 @@ export interface ProcessCache {
   /** Private memory of all of them, those on their way out too. */
   heldBytes(): number;
   /**
-   * What would be free if all were evicted, less what {@link leavingBytes} has; with what is
+   * What would be free if all were evicted: what they hold, without {@link leavingBytes}, and what is
    * promised to them.
    */
-  evictableBytes(): number;
+  freeableBytes(): number;
   /**
    * What those that were started ahead will hold and do not hold yet. Whoever lets them start books
    * nothing else: a turn that comes meanwhile would be admitted into the same room.
@@ -31,7 +31,7 @@ export interface ProcessCache {
 /** Nothing is kept. */
 export const NO_CACHE: ProcessCache = {
   heldBytes: () => 0,
-  evictableBytes: () => 0,
+  freeableBytes: () => 0,
   promisedBytes: () => 0,
   leavingBytes: () => 0,
   evict: () => Promise.resolve(),

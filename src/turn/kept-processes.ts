@@ -85,11 +85,11 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
   }
 
   heldBytes(): number {
-    return this.#stayingBytes() + this.leavingBytes();
+    return this.#evictableBytes() + this.leavingBytes();
   }
 
-  evictableBytes(): number {
-    return this.#stayingBytes() + this.promisedBytes();
+  freeableBytes(): number {
+    return this.#evictableBytes() + this.promisedBytes();
   }
 
   promisedBytes(): number {
@@ -120,7 +120,7 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
       longRunning: longRunning.length,
       longRunningBytes: longRunning.reduce((sum, one) => sum + (one.process.currentBytes ?? 0), 0),
       spares: this.spares.size,
-      evictableBytes: this.#stayingBytes(),
+      evictableBytes: this.#evictableBytes(),
     };
   }
 
@@ -134,7 +134,7 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
   }
 
   /** Private memory of those that may go, and are not on their way. */
-  #stayingBytes(): number {
-    return this.spares.heldBytes() + this.residents.heldBytes();
+  #evictableBytes(): number {
+    return this.spares.evictableBytes() + this.residents.evictableBytes();
   }
 }

@@ -101,7 +101,7 @@ export class Residents {
   }
 
   /** Private memory of those that may be evicted. */
-  heldBytes(): number {
+  evictableBytes(): number {
     return sumOfBytes(this.#lingering().map(({ process }) => process));
   }
 

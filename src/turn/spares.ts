@@ -91,8 +91,8 @@ export class Spares {
     return starting === null ? [...this.#waiting] : [...this.#waiting, starting];
   }
 
-  /** Private memory of all of them. */
-  heldBytes(): number {
+  /** Private memory of all of them: any may be evicted. */
+  evictableBytes(): number {
     return sumOfBytes(this.all);
   }
 

@@ -283,7 +283,7 @@ function keptProcesses(...sizesMiB: number[]) {
       for (const tell of gone.splice(0)) tell();
     },
     heldBytes: () => sum(kept) + sum(leaving),
-    evictableBytes: () => sum(kept) + starting.bytes,
+    freeableBytes: () => sum(kept) + starting.bytes,
     promisedBytes: () => starting.bytes,
     leavingBytes: () => sum(leaving),
     evict(bytes: number) {

@@ -50,7 +50,8 @@ describe("Residents, started ahead", () => {
       leavesAtMs: monotonicMs() + 60_000,
       warming: { ready: Promise.resolve(), predictedBytes: 130 * MiB },
     });
-    const sums = () => [residents.heldBytes(), residents.promisedBytes()].map((sum) => sum / MiB);
+    const sums = () =>
+      [residents.evictableBytes(), residents.promisedBytes()].map((sum) => sum / MiB);
     expect(sums()).toEqual([0, 130]);
     process.currentBytes = 90 * MiB;
     expect(sums()).toEqual([90, 40]);

@@ -92,7 +92,7 @@ describe("Spares", () => {
       onEnded: () => {},
       onFailed: () => {},
     });
-    const sums = () => [spares.heldBytes(), spares.promisedBytes()].map((sum) => sum / MiB);
+    const sums = () => [spares.evictableBytes(), spares.promisedBytes()].map((sum) => sum / MiB);
     expect(sums()).toEqual([0, 0]);
     spares.open();
     await until(() => spares.all.length === 1, "one to start");

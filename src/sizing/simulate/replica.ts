@@ -111,7 +111,7 @@ export class Replica {
     // A process that is there costs what it lacks, and the server something for the turn itself.
     const costBytes = Math.max(inflightTurnBytes, predictedBytes - residentBytes);
     const shortBytes = shortageBytes(this.#weigh(inflight + 1), costBytes);
-    const evictableBytes = this.#cacheBytes - residentBytes;
+    const freeableBytes = this.#cacheBytes - residentBytes;
     const { reason } = judge({
       isDraining: false,
       isIdle: inflight === 0,
@@ -122,14 +122,14 @@ export class Replica {
       startWaitMs: residentBytes > 0 ? 0 : this.starts.expectedWaitMs(),
       maxStartWaitMs: this.terms.maxStartWaitMs,
       shortBytes,
-      evictableBytes,
+      freeableBytes,
       isKeptForOthers: never,
     });
     if (reason === null) {
       this.#take(client, predictedBytes, residentBytes, shortBytes, nowMs);
       return null;
     }
-    const lackBytes = Math.max(0, shortBytes - evictableBytes);
+    const lackBytes = Math.max(0, shortBytes - freeableBytes);
     const told = reason === "max_turns" || reason === "start" ? reason : "memory";
     const turnsTooMany = inflight + 1 - (maxTurns ?? Infinity);
     this.#refused = { reason: told, costBytes, lackBytes, turnsTooMany };
