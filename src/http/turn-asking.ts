@@ -191,7 +191,7 @@ async function endOf(
     // Somebody waits for it, so it must not be taken for abandoned.
     for await (const _ of turn.attach(gone, turn.journal.lastId).entries());
   }
-  return turn.end();
+  return turn.endedTurn();
 }
 
 /**
@@ -209,7 +209,7 @@ export async function attach(
   // Of one that broke the end is told each time: it has no number, and the client has missed it.
   const isWhole = turn.journal.isClosed && turn.outcome !== null;
   if (isWhole && place.after > 0 && place.after === turn.journal.lastId) return { is: "done" };
-  const reader = await turn.attach(gone, place.after).admitted();
+  const reader = await turn.attach(gone, place.after).whenAdmitted();
   return { is: "read", reader, place };
 }
 

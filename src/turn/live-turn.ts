@@ -49,23 +49,23 @@ export interface TurnReader {
   /** The same without the ids. */
   readonly events: () => AsyncGenerator<TurnEvent, void, undefined>;
   readonly leave: () => void;
-  /** Resolves to the reader itself when the turn is admitted. @throws Why it was refused. */
-  readonly admitted: () => Promise<TurnReader>;
+  /** As {@link LiveTurn.whenAdmitted}, but resolves to the reader. */
+  readonly whenAdmitted: () => Promise<TurnReader>;
 }
 
 export class LiveTurn {
   readonly startedAtMs = Date.now();
   /** Whoever started it. */
   readonly owner: TurnReader;
-  /** Resolves with the first event; rejects if the turn was refused. */
-  readonly admitted: Promise<TurnEvent>;
   /** Resolves when the turn is over and has given back what `runTurn` says; never rejects. */
   readonly ended: Promise<void>;
   readonly journal: Journal;
   readonly #options: LiveTurnOptions;
   readonly #controller = new AbortController();
   readonly #readers = new Set<TurnReader>();
-  /** Null for ever. */
+  /** Settles when the first event was taken; rejects at once if the turn was refused. */
+  readonly #firstEvent: Promise<void>;
+  /** How long it goes on without a reader; null for ever. */
   readonly #clientWaitMs: number | null;
   #request: TurnRequest;
   #facts: TurnStarted | null = null;
@@ -83,7 +83,7 @@ export class LiveTurn {
     this.journal = options.journals.open(this.#clientWaitMs === null);
     this.owner = this.attach(ownerGone);
     const events = options.start(request, this.#controller.signal);
-    this.admitted = this.#admit(events);
+    this.#firstEvent = this.#takeFirst(events);
     this.ended = this.#drive(events);
   }
 
@@ -117,7 +117,7 @@ export class LiveTurn {
   }
 
   /** What is left of it without its events; null while it runs, and for one that broke. */
-  end(): EndedTurn | null {
+  endedTurn(): EndedTurn | null {
     if (this.#facts === null || this.#outcome === null) return null;
     const { turnId, sessionId, threadId, agentName } = this.#facts;
     const outcome = this.#outcome;
@@ -154,7 +154,7 @@ export class LiveTurn {
       entries,
       events: () => eventsOf(entries()),
       leave,
-      admitted: () => this.whenAdmitted().then(() => reader),
+      whenAdmitted: () => this.whenAdmitted().then(() => reader),
     };
     this.#readers.add(reader);
     clearTimeout(this.#abandoned);
@@ -171,7 +171,7 @@ export class LiveTurn {
   /** Resolves when the turn is admitted. @throws Why it was refused, once nothing of it is left. */
   async whenAdmitted(): Promise<void> {
     try {
-      await this.admitted;
+      await this.#firstEvent;
     } catch (refusal) {
       // Who is told "no" holds nothing any more, and may come again at once.
       await this.ended;
@@ -187,21 +187,20 @@ export class LiveTurn {
     else this.#abandoned = setTimeout(() => this.cancel("client_gone"), this.#clientWaitMs);
   }
 
-  async #admit(events: ReturnType<StartTurn>): Promise<TurnEvent> {
+  async #takeFirst(events: ReturnType<StartTurn>): Promise<void> {
     const first = await events.next();
     if (first.done === true) throw new Error("a turn ended without an event");
     this.#take(first.value);
-    return first.value;
   }
 
   async #drive(events: ReturnType<StartTurn>): Promise<void> {
     let broken: unknown;
     try {
-      await this.admitted;
+      await this.#firstEvent;
       for await (const event of this.#heeded(events)) this.#take(event);
       this.journal.close();
     } catch (thrown) {
-      // Who was refused is told by `admitted` and reads no events.
+      // Who was refused is told by `whenAdmitted` and reads no events.
       this.journal.fail(thrown);
       broken = thrown;
     }

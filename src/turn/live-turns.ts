@@ -59,7 +59,7 @@ export class LiveTurns implements AsyncDisposable {
    */
   async start(request: TurnRequest, readerGone: AbortSignal): Promise<TurnReader> {
     const known = this.known(request);
-    if (known !== null) return known.attach(readerGone).admitted();
+    if (known !== null) return known.attach(readerGone).whenAdmitted();
     if (this.#isDraining) {
       const message = "Cannot start the turn: the replica is shutting down";
       throw new AppError("draining", message, { retryAfterSeconds: 1 });
@@ -70,12 +70,10 @@ export class LiveTurns implements AsyncDisposable {
     const turn = new LiveTurn(request, options, readerGone);
     this.#running.set(request.turnId, turn);
     this.#index.add(turn, ref);
-    turn.admitted.then(
-      () => this.#index.markBegun(turn),
-      () => undefined,
-    );
     void turn.ended.then(() => this.#ended(turn));
-    return turn.owner.admitted();
+    const reader = await turn.owner.whenAdmitted();
+    this.#index.markBegun(turn);
+    return reader;
   }
 
   /**

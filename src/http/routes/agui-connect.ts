@@ -120,7 +120,7 @@ async function framesOf(
     ...thoughtsAsIn(turn.journal.held(), messages),
     ...namedAsIn(beforeAnswer(turn, stored), messages),
   ];
-  const reader = await turn.attach(gone).admitted();
+  const reader = await turn.attach(gone).whenAdmitted();
   return withSnapshot(encodeAgui(reader.entries(), stream), snapshot);
 }
 
