@@ -21,6 +21,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { readProcessStat } from "../src/agent-process/proc.ts";
 import type { CpuQuota } from "./cpu-quota.ts";
 import type { MemoryGroup } from "./memory-group.ts";
 import type { ReplicaImage } from "./replica-image.ts";
@@ -281,12 +282,14 @@ export function memoryOf(pid: number): ProcessMemory {
   };
 }
 
-/** CPU time of all threads of a process so far, its dead children not counted. */
+/**
+ * CPU time of all threads of a process so far, its dead children not counted.
+ * @throws when it is gone.
+ */
 export function cpuMsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  // Fields 14 and 15 of proc(5), in ticks of 10 ms.
-  return (Number(fields[11]) + Number(fields[12])) * 10;
+  const stat = readProcessStat(pid);
+  if (stat === null) throw new Error(`The process ${pid} is gone`);
+  return stat.cpuMs;
 }
 
 /** Pids of the direct children. */

@@ -6,6 +6,7 @@
  */
 
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import { statField } from "../capacity/stat-field.ts";
 
 /** One process for ever: the kernel gives a pid again, but never with the same start. */
 export interface ProcessIdentity {
@@ -20,8 +21,10 @@ export interface ProcessStat extends ProcessIdentity {
   readonly groupId: number;
   /** Its session: a Bash tool and all it starts has one of its own. */
   readonly sessionId: number;
-  /** Time of a core that it has used. */
+  /** Time of a core that it has used, by all its threads. */
   readonly cpuMs: number;
+  /** Time of a core that its children have used which have ended, with theirs in turn. */
+  readonly childCpuMs: number;
   /** False between fork and exec, and for a process that only forked: it shows another's pages. */
   readonly hasOwnProgram: boolean;
   /** A hash of the name of its program, which is another after most execs. */
@@ -92,6 +95,7 @@ export function parseProcessStat(line: Uint8Array): ProcessStat | null {
     groupId: number(5),
     sessionId: number(6),
     cpuMs: (number(14) + number(15)) * TICK_MS,
+    childCpuMs: (number(16) + number(17)) * TICK_MS,
     startTicks: number(22),
     hasOwnProgram: (flags & FORKED_ONLY) === 0,
     nameHash: hashOf(line, line.indexOf(OPENING_PARENTHESIS) + 1, nameEnd),
@@ -152,6 +156,7 @@ const FORKED_ONLY = 0x40;
 const KERNEL_THREAD = 0x20_0000;
 /** `USER_HZ` is 100 on every Linux that Node runs on. */
 const TICK_MS = 10;
+const KIBIBYTE_BYTES = 1024;
 
 /**
  * Memory that would be free if the process were gone, in bytes: its anonymous and shared-memory
@@ -161,10 +166,10 @@ const TICK_MS = 10;
 export function readPrivateBytes(pid: number): number | null {
   const status = readSmallFile(`/proc/${pid}/status`);
   if (status === null) return null;
-  const anonymous = bytesOf(status, "RssAnon");
+  const anonymous = bytesIn(status, "RssAnon");
   // Some sandboxes (gVisor) do not tell the parts of the resident set; too much beats nothing.
-  if (anonymous === null) return bytesOf(status, "VmRSS");
-  return anonymous + (bytesOf(status, "RssShmem") ?? 0) + (bytesOf(status, "VmSwap") ?? 0);
+  if (anonymous === null) return bytesIn(status, "VmRSS");
+  return anonymous + (bytesIn(status, "RssShmem") ?? 0) + (bytesIn(status, "VmSwap") ?? 0);
 }
 
 /** Of a process that shares pages with the one that forked it, or with others that it forked. */
@@ -182,12 +187,12 @@ export interface ForkedBytes {
 export function readForkedBytes(pid: number): ForkedBytes | null {
   const rollup = readSmallFile(`/proc/${pid}/smaps_rollup`);
   if (rollup === null) return null;
-  const anonymous = bytesOf(rollup, "Pss_Anon");
+  const anonymous = bytesIn(rollup, "Pss_Anon");
   if (anonymous === null) return null;
-  const swapped = bytesOf(rollup, "SwapPss") ?? 0;
-  const bytes = anonymous + (bytesOf(rollup, "Pss_Shmem") ?? 0);
+  const swapped = bytesIn(rollup, "SwapPss") ?? 0;
+  const bytes = anonymous + (bytesIn(rollup, "Pss_Shmem") ?? 0);
   // Pages of files that it alone has written are among these.
-  const privateBytes = Math.min(bytes, bytesOf(rollup, "Private_Dirty") ?? 0);
+  const privateBytes = Math.min(bytes, bytesIn(rollup, "Private_Dirty") ?? 0);
   return { privateBytes: privateBytes + swapped, sharedPartBytes: bytes - privateBytes };
 }
 
@@ -286,9 +291,8 @@ function listPids(): number[] {
   }
 }
 
-/** Bytes of a line of `/proc/<pid>/status`, which has them as `RssAnon:      108 kB`. */
-function bytesOf(status: string, name: string): number | null {
-  const start = status.indexOf(`\n${name}:`);
-  if (start < 0) return null;
-  return Number.parseInt(status.slice(start + name.length + 2), 10) * 1024;
+/** Bytes of a line `RssAnon:      108 kB` of `status` or `smaps_rollup`; null if there is none. */
+export function bytesIn(text: string, name: string): number | null {
+  const kibibytes = statField(text, name);
+  return kibibytes === null ? null : kibibytes * KIBIBYTE_BYTES;
 }

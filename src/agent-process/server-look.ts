@@ -4,12 +4,18 @@
  * @module
  */
 
-import { readPrivateBytes, readProcessStat, readProcessTable, readSmallFile } from "./proc.ts";
+import {
+  bytesIn,
+  readPrivateBytes,
+  readProcessStat,
+  readProcessTable,
+  readSmallFile,
+} from "./proc.ts";
 import { grownMembers } from "./process-tree.ts";
 
 export interface ServerLook {
   readonly serverBytes: number;
-  /** Of all that it has started, together. */
+  /** Private memory of all that it has started, together. */
   readonly agentsBytes: number;
   /** How many agent processes there are: its own children. */
   readonly agents: number;
@@ -48,11 +54,9 @@ export interface ResidentParts {
 export function readResidentParts(pid: number): ResidentParts | null {
   const status = readSmallFile(`/proc/${pid}/status`);
   if (status === null) return null;
-  const bytes = (name: string) =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? 0) * 1_024;
   return {
-    anonymousBytes: bytes("RssAnon"),
-    fileBytes: bytes("RssFile"),
-    sharedBytes: bytes("RssShmem"),
+    anonymousBytes: bytesIn(status, "RssAnon") ?? 0,
+    fileBytes: bytesIn(status, "RssFile") ?? 0,
+    sharedBytes: bytesIn(status, "RssShmem") ?? 0,
   };
 }

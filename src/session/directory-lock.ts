@@ -14,6 +14,7 @@ import { link, readFile, readlink, rename, rm, stat, utimes } from "node:fs/prom
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
+import { readProcessStat } from "../agent-process/proc.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { syncDirectory, writeDurably } from "./durable-file.ts";
@@ -105,7 +106,7 @@ async function readDead(file: string): Promise<string | undefined> {
 async function isAlive(holder: LockHolder | undefined): Promise<boolean | undefined> {
   const pidSpace = await readPidSpace();
   if (holder === undefined || pidSpace === null || holder.pidSpace !== pidSpace) return undefined;
-  return (await readStartTicks(holder.pid)) === holder.startTicks;
+  return startTicksOf(holder.pid) === holder.startTicks;
 }
 
 async function isBeating(file: string): Promise<boolean> {
@@ -146,7 +147,7 @@ async function describeSelf(nowMs: number): Promise<LockHolder> {
   return {
     nonce: randomUUID(),
     pid: process.pid,
-    startTicks: await readStartTicks(process.pid),
+    startTicks: startTicksOf(process.pid),
     pidSpace: await readPidSpace(),
     takenAtMs: nowMs,
   };
@@ -159,12 +160,10 @@ async function readPidSpace(): Promise<string | null> {
   return boot === undefined || namespace === undefined ? null : `${boot.trim()} ${namespace}`;
 }
 
-/** Field 22 of proc(5) `stat`; null for a process that is gone or a zombie. */
-async function readStartTicks(pid: number): Promise<string | null> {
-  const text = await ifTold(readFile(`/proc/${pid}/stat`, "utf8"));
-  // The name in parentheses may hold anything, also spaces and parentheses.
-  const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ");
-  return fields === undefined || fields[0] === "Z" ? null : (fields[19] ?? null);
+/** Null for a process that is gone or a zombie. */
+function startTicksOf(pid: number): string | null {
+  const startTicks = readProcessStat(pid)?.startTicks;
+  return startTicks === undefined ? null : String(startTicks);
 }
 
 /** What /proc says; undefined where it is missing, closed, or the process ended meanwhile. */

@@ -14,6 +14,7 @@ const forkedStat = (pid: number, more: Partial<ProcessStat> = {}): ProcessStat =
   groupId: pid,
   sessionId: pid,
   cpuMs: 0,
+  childCpuMs: 0,
   ...more,
 });
 

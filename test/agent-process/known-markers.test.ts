@@ -6,7 +6,8 @@ import { SERVER_ID_MARKER, PROCESS_ID_MARKER } from "../../src/lib/process-marke
 
 const process = (pid: number, more: Partial<ProcessStat> = {}): ProcessStat => {
   const ids = { pid, parentPid: 1, groupId: pid, sessionId: pid, startTicks: 10, cpuMs: 0 };
-  return { ...ids, hasOwnProgram: true, nameHash: 1, waitsInKernel: false, ...more };
+  const told = { childCpuMs: 0, hasOwnProgram: true, nameHash: 1, waitsInKernel: false };
+  return { ...ids, ...told, ...more };
 };
 
 /** Who carries the mark of the turn `t` among these, and whose environments were read for it. */

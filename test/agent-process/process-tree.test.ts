@@ -29,6 +29,7 @@ const stat = (pid: number, parentPid: number, startTicks: number): ProcessStat =
   groupId: pid,
   sessionId: pid,
   cpuMs: 0,
+  childCpuMs: 0,
 });
 const pidsOf = (members: ReadonlyMap<number, unknown>): number[] =>
   [...members.keys()].toSorted((a, b) => a - b);
@@ -183,6 +184,7 @@ describe("parseProcessStat", () => {
       groupId: 5,
       sessionId: 5,
       cpuMs: 30,
+      childCpuMs: 70,
       startTicks: 4711,
       waitsInKernel: false,
     });
@@ -202,6 +204,7 @@ describe("parseProcessStat", () => {
           groupId: numbers[1],
           sessionId: numbers[2],
           cpuMs: ((numbers[10] ?? 0) + (numbers[11] ?? 0)) * 10,
+          childCpuMs: ((numbers[12] ?? 0) + (numbers[13] ?? 0)) * 10,
           startTicks: numbers[18],
           hasOwnProgram: true,
           nameHash: expect.any(Number) as number,

@@ -51,7 +51,8 @@ async function startProcess(processId: string): Promise<number> {
 /** Of a pid that no kernel gives. */
 function madeUp(pid: number, more: Partial<ProcessStat> = {}): ProcessStat {
   const ids = { pid, parentPid: 1, groupId: pid, sessionId: pid, startTicks: 10, cpuMs: 0 };
-  return { ...ids, hasOwnProgram: true, nameHash: 1, waitsInKernel: false, ...more };
+  const told = { childCpuMs: 0, hasOwnProgram: true, nameHash: 1, waitsInKernel: false };
+  return { ...ids, ...told, ...more };
 }
 
 function watch(trees: WatchedTrees, id: string, pid: number): void {
