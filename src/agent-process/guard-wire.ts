@@ -81,7 +81,7 @@ interface VerdictGrounds {
 }
 
 export interface GuardThreadData {
-  /** Of {@link SHARED_FIELDS}. */
+  /** What both threads see: a {@link SharedStatus}, of which each part is at its {@link FIELD}. */
   readonly shared: SharedArrayBuffer;
   readonly verdicts: MessagePort;
   readonly sampleIntervalMs: number;
@@ -91,7 +91,7 @@ export interface GuardThreadData {
   readonly evictionMs: number;
 }
 
-/** What both threads see, as last looked at by the guard. */
+/** What both threads see, as the guard has looked at it last. */
 export interface SharedStatus {
   readonly level: GuardLevel;
   readonly cause: LevelCause;
@@ -100,13 +100,24 @@ export interface SharedStatus {
   readonly slackBytes: number | null;
   readonly refaultsPerSecond: number | null;
   readonly stallRatio: number | null;
-  /** Of {@link monotonicMs}. */
+  /** By {@link monotonicMs}. */
   readonly lookedAtMs: number;
 }
 
 const CAUSES: readonly LevelCause[] = ["none", "bytes", "refaults", "stalls", "unknown"];
-const FIELD_COUNT = 8;
-const FIELD_BYTES = 8;
+/** Where in the shared memory each part of the status is. */
+const FIELD = {
+  level: 0,
+  cause: 1,
+  sparesInnocent: 2,
+  usedBytes: 3,
+  slackBytes: 4,
+  refaultsPerSecond: 5,
+  stallRatio: 6,
+  lookedAtMs: 7,
+} as const satisfies Record<keyof SharedStatus, number>;
+const FIELD_COUNT = Object.keys(FIELD).length;
+const FIELD_BYTES = BigInt64Array.BYTES_PER_ELEMENT;
 /** Stands for null; nothing real is that small. */
 const NOTHING = -(2n ** 62n);
 
@@ -124,14 +135,14 @@ export function writeShared(shared: SharedArrayBuffer, status: SharedStatus): vo
   const put = (index: number, value: number | null): void => {
     Atomics.store(fields, index, value === null ? NOTHING : BigInt(Math.round(value)));
   };
-  put(0, status.level);
-  put(1, CAUSES.indexOf(status.cause));
-  put(2, status.sparesInnocent ? 1 : 0);
-  put(3, status.usedBytes);
-  put(4, status.slackBytes);
-  put(5, status.refaultsPerSecond);
-  put(6, status.stallRatio === null ? null : status.stallRatio * PARTS);
-  put(7, status.lookedAtMs);
+  put(FIELD.level, status.level);
+  put(FIELD.cause, CAUSES.indexOf(status.cause));
+  put(FIELD.sparesInnocent, status.sparesInnocent ? 1 : 0);
+  put(FIELD.usedBytes, status.usedBytes);
+  put(FIELD.slackBytes, status.slackBytes);
+  put(FIELD.refaultsPerSecond, status.refaultsPerSecond);
+  put(FIELD.stallRatio, status.stallRatio === null ? null : status.stallRatio * PARTS);
+  put(FIELD.lookedAtMs, status.lookedAtMs);
 }
 
 export function readShared(shared: SharedArrayBuffer): SharedStatus {
@@ -140,16 +151,16 @@ export function readShared(shared: SharedArrayBuffer): SharedStatus {
     const value = Atomics.load(fields, index);
     return value === NOTHING ? null : Number(value);
   };
-  const stall = get(6);
+  const stall = get(FIELD.stallRatio);
   return {
-    level: (get(0) ?? 0) as GuardLevel,
-    cause: CAUSES[get(1) ?? 0] ?? "unknown",
-    sparesInnocent: get(2) === 1,
-    usedBytes: get(3),
-    slackBytes: get(4),
-    refaultsPerSecond: get(5),
+    level: (get(FIELD.level) ?? 0) as GuardLevel,
+    cause: CAUSES[get(FIELD.cause) ?? 0] ?? "unknown",
+    sparesInnocent: get(FIELD.sparesInnocent) === 1,
+    usedBytes: get(FIELD.usedBytes),
+    slackBytes: get(FIELD.slackBytes),
+    refaultsPerSecond: get(FIELD.refaultsPerSecond),
     stallRatio: stall === null ? null : stall / PARTS,
-    lookedAtMs: get(7) ?? 0,
+    lookedAtMs: get(FIELD.lookedAtMs) ?? 0,
   };
 }
 
@@ -158,7 +169,7 @@ export function readShared(shared: SharedArrayBuffer): SharedStatus {
  * @param startedAtMs When its thread was started, by {@link monotonicMs}.
  */
 export function isLooking(shared: SharedArrayBuffer, startedAtMs: number): boolean {
-  const lookedAtMs = Number(Atomics.load(new BigInt64Array(shared), 7));
+  const lookedAtMs = Number(Atomics.load(new BigInt64Array(shared), FIELD.lookedAtMs));
   const hasLooked = lookedAtMs >= startedAtMs;
   const silentMs = monotonicMs() - (hasLooked ? lookedAtMs : startedAtMs);
   return silentMs < (hasLooked ? ALIVE_MS : FIRST_LOOK_MS);
@@ -166,7 +177,7 @@ export function isLooking(shared: SharedArrayBuffer, startedAtMs: number): boole
 
 /** Whether nothing was wrong when the guard looked last; as cheap as {@link isLooking}. */
 export function sawRoom(shared: SharedArrayBuffer): boolean {
-  return Atomics.load(new BigInt64Array(shared), 0) === 0n;
+  return Atomics.load(new BigInt64Array(shared), FIELD.level) === 0n;
 }
 
 /** It looks twice a second when idle, fifty times when not; starved of CPU, later. */
