@@ -12,7 +12,10 @@ import { type Load, shortageBytes } from "./load-line.ts";
 /** A refusal for load. */
 export interface Shed {
   readonly reason: ShedReason;
-  /** Whole seconds, 1 to 120. */
+  /**
+   * Whole seconds, from 1 to `capacity.maxRetryAfter`; while nothing is admitted after a shortage, no
+   * less than is left of that.
+   */
   readonly retryAfterSeconds: number;
   readonly inflight: number;
   /** Turns at once, as far as is known now. */

@@ -52,7 +52,7 @@ export interface OwnBytes {
   readonly cacheBytes: number;
 }
 
-/** The post's formula: `(limit - parentReserve) / turnReserve` turns. */
+/** Fixed reserves: `(limit - parentReserve) / turnReserve` turns. */
 export function staticWeights(options: {
   readonly limit: Weights["limit"];
   readonly parentReserveBytes: number;
