@@ -130,7 +130,7 @@ async function tryHierarchy(
   const files = options.files ?? KERNEL_FILES;
   let place: Place | null = null;
   try {
-    place = version === "cgroup2" ? openPlace2(directory, files) : openPlace1(directory, options);
+    place = version === "cgroup2" ? openPlaceV2(directory, files) : openPlaceV1(directory, options);
     await removeLeft(place.parent, files, LEFT_LIMIT_MS);
     await tryGroup(place.parent, files);
     return place;
@@ -159,7 +159,7 @@ function countsChildren(directory: string): boolean {
   return file.status !== "read" || file.text.trim() !== "0";
 }
 
-function openPlace2(directory: string, files: GroupFiles): Place {
+function openPlaceV2(directory: string, files: GroupFiles): Place {
   const offered = readText(directory, "cgroup.controllers");
   const hasPids = offered.status === "read" && offered.text.trim().split(" ").includes("pids");
   const controllers = hasPids ? ["memory", "pids"] : ["memory"];
@@ -170,7 +170,7 @@ function openPlace2(directory: string, files: GroupFiles): Place {
 }
 
 /** Several servers may have the same own group in v1, so each has its name. */
-function openPlace1(ownDirectory: string, options: ContainmentOptions): Place {
+function openPlaceV1(ownDirectory: string, options: ContainmentOptions): Place {
   const files = options.files ?? KERNEL_FILES;
   const name = `plimsoll-${options.serverId}`;
   const directory = join(ownDirectory, name);

@@ -42,7 +42,7 @@ export function readCpuLimit(options: CpuLimitOptions, readFile: ReadFile = read
   };
   for (const { version, groups } of findHierarchies(options.root ?? "/", "cpu", readFile)) {
     for (const group of groups) {
-      const quotaOf = version === "cgroup2" ? quota2 : quota1;
+      const quotaOf = version === "cgroup2" ? quotaV2 : quotaV1;
       const cpus = quotaOf(group.directory, readFile);
       if (cpus === null || cpus >= tightest.cpus) continue;
       const what = version === "cgroup2" ? "cgroup v2 cpu.max" : "cgroup v1 cpu.cfs_quota_us";
@@ -53,7 +53,7 @@ export function readCpuLimit(options: CpuLimitOptions, readFile: ReadFile = read
 }
 
 /** `cpu.max` holds `<quota> <period>` in microseconds, the quota possibly `max`. */
-function quota2(directory: string, readFile: ReadFile): number | null {
+function quotaV2(directory: string, readFile: ReadFile): number | null {
   const file = readFile(directory, "cpu.max");
   if (file.status !== "read") return null;
   const [quota, period] = file.text.trim().split(/\s+/);
@@ -61,7 +61,7 @@ function quota2(directory: string, readFile: ReadFile): number | null {
 }
 
 /** A quota of -1 means none. */
-function quota1(directory: string, readFile: ReadFile): number | null {
+function quotaV1(directory: string, readFile: ReadFile): number | null {
   const quota = readFile(directory, "cpu.cfs_quota_us");
   const period = readFile(directory, "cpu.cfs_period_us");
   if (quota.status !== "read" || period.status !== "read") return null;

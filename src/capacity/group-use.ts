@@ -16,6 +16,7 @@
 
 import { groupNamesIn, readText, someBelow } from "./cgroup.ts";
 import { KernelShare } from "./kernel-share.ts";
+import type { BindingGroup } from "./memory-limit.ts";
 import { statField, sumOf } from "./stat-field.ts";
 
 /** Above what the kernel charges ahead: 64 pages for each processor and group. */
@@ -33,49 +34,55 @@ interface Account {
 }
 
 export class GroupMeter {
-  readonly #directory: string;
+  readonly #group: BindingGroup;
   readonly #kernel: KernelShare;
 
-  constructor(directory: string) {
-    this.#directory = directory;
-    this.#kernel = new KernelShare(directory);
+  constructor(group: BindingGroup) {
+    this.#group = group;
+    this.#kernel = new KernelShare(group.directory);
   }
 
   /**
-   * v2: the charge less what reclaim can drop. Shared memory is no file page there.
+   * What the group holds that cannot be taken back; null where the files are missing or say nothing.
    * @param limitBytes Where the group counts as full.
-   * @returns Null where the files are missing or say nothing.
    */
-  use2(limitBytes: number): number | null {
-    const account = accountOf2(this.#directory);
+  usedBytes(limitBytes: number): number | null {
+    return this.#group.version === "cgroup2"
+      ? this.#usedBytesV2(limitBytes)
+      : this.#usedBytesV1(limitBytes);
+  }
+
+  /** The charge less what reclaim can drop. Shared memory is no file page in v2. */
+  #usedBytesV2(limitBytes: number): number | null {
+    const account = accountOfV2(this.#group.directory);
     if (account === null || !mayLag(account, limitBytes)) return account?.usedBytes ?? null;
     let below = 0;
-    for (const directory of someBelow(this.#directory)) {
+    for (const directory of someBelow(this.#group.directory)) {
       // In v2 processes are in groups that have none below them.
-      if (groupNamesIn(directory).length === 0) below += accountOf2(directory)?.usedBytes ?? 0;
+      if (groupNamesIn(directory).length === 0) below += accountOfV2(directory)?.usedBytes ?? 0;
     }
     return Math.max(account.usedBytes, below);
   }
 
   /** v1 counts what we want by itself, the kernel's part in its own file (absent before 4.5). */
-  use1(limitBytes: number): number | null {
-    const stat = readText(this.#directory, "memory.stat");
+  #usedBytesV1(limitBytes: number): number | null {
+    const stat = readText(this.#group.directory, "memory.stat");
     if (stat.status !== "read") return null;
-    const processBytes = processBytesOf1(stat.text, "total_");
+    const processBytes = processBytesOfV1(stat.text, "total_");
     if (processBytes === null) return null;
-    const keptBytes = numberIn(this.#directory, "memory.kmem.usage_in_bytes");
+    const keptBytes = numberIn(this.#group.directory, "memory.kmem.usage_in_bytes");
     const mappedBytes = processBytes + (statField(stat.text, "total_mapped_file") ?? 0);
     const kernelBytes = this.#kernel.bytes(keptBytes, mappedBytes);
     const account = {
       usedBytes: processBytes + kernelBytes,
-      chargedBytes: numberIn(this.#directory, "memory.usage_in_bytes"),
+      chargedBytes: numberIn(this.#group.directory, "memory.usage_in_bytes"),
       summedBytes: sumOf(stat.text, ["total_rss", "total_cache"], keptBytes),
     };
     if (!mayLag(account, limitBytes)) return account.usedBytes;
-    let each = processBytesOf1(stat.text, "") ?? 0;
-    for (const directory of someBelow(this.#directory)) {
+    let each = processBytesOfV1(stat.text, "") ?? 0;
+    for (const directory of someBelow(this.#group.directory)) {
       const below = readText(directory, "memory.stat");
-      if (below.status === "read") each += processBytesOf1(below.text, "") ?? 0;
+      if (below.status === "read") each += processBytesOfV1(below.text, "") ?? 0;
     }
     return Math.max(processBytes, each) + kernelBytes;
   }
@@ -86,7 +93,7 @@ function mayLag({ chargedBytes, summedBytes }: Account, limitBytes: number): boo
   return summedBytes !== null && Math.abs(chargedBytes - summedBytes) > LAG_BYTES;
 }
 
-function accountOf2(directory: string): Account | null {
+function accountOfV2(directory: string): Account | null {
   const current = readText(directory, "memory.current");
   const stat = readText(directory, "memory.stat");
   if (current.status !== "read" || stat.status !== "read") return null;
@@ -105,7 +112,7 @@ function accountOf2(directory: string): Account | null {
 }
 
 /** @param prefix `total_` for the group with all below it, nothing for what is in it alone. */
-function processBytesOf1(text: string, prefix: string): number | null {
+function processBytesOfV1(text: string, prefix: string): number | null {
   const swapBytes = statField(text, `${prefix}swap`) ?? 0; // Absent where it is not counted.
   return sumOf(text, [`${prefix}rss`, `${prefix}shmem`], swapBytes);
 }

@@ -109,11 +109,11 @@ export function readMemoryAccount({ root = "/", limit }: PressureOptions): Memor
   const { group } = limit;
   if (group === null) return accountOfMachine(join(root, "proc"));
   return group.version === "cgroup2"
-    ? accountOfGroup2(group.directory)
-    : accountOfGroup1(group.directory);
+    ? accountOfGroupV2(group.directory)
+    : accountOfGroupV1(group.directory);
 }
 
-function accountOfGroup2(directory: string): MemoryAccount {
+function accountOfGroupV2(directory: string): MemoryAccount {
   const stat = openStat(directory, "memory.stat", "cgroup v2");
   const events = openStat(directory, "memory.events", "cgroup v2");
   return {
@@ -134,7 +134,7 @@ function accountOfGroup2(directory: string): MemoryAccount {
   };
 }
 
-function accountOfGroup1(directory: string): MemoryAccount {
+function accountOfGroupV1(directory: string): MemoryAccount {
   const stat = openStat(directory, "memory.stat", "cgroup v1");
   const kills = openStat(directory, "memory.oom_control", "cgroup v1").first(["oom_kill"]);
   const failures = numberOf(directory, "memory.failcnt", "cgroup v1");

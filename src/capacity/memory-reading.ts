@@ -76,10 +76,9 @@ export class MemoryMeter {
     if (group === null) return null;
     const { directory, version } = group;
     if (this.#group?.directory !== directory) {
-      this.#group = { directory, meter: new GroupMeter(directory) };
+      this.#group = { directory, meter: new GroupMeter(group) };
     }
-    const { meter } = this.#group;
-    const bytes = version === "cgroup2" ? meter.use2(limitBytes) : meter.use1(limitBytes);
+    const bytes = this.#group.meter.usedBytes(limitBytes);
     return bytes === null ? null : { bytes, covers: "group", source: SOURCES[version] };
   }
 }

@@ -64,7 +64,7 @@ export class OuterRoom {
 
   #useLimits(outer: readonly OuterLimit[]): void {
     this.#outer = outer;
-    this.#meters = outer.map(({ group }) => group && new GroupMeter(group.directory));
+    this.#meters = outer.map(({ group }) => group && new GroupMeter(group));
     this.#lookedAtMs = -Infinity;
   }
 
@@ -72,7 +72,7 @@ export class OuterRoom {
     const { bytes: limitBytes, group } = this.#outer[index] as OuterLimit;
     const meter = this.#meters[index] ?? null;
     if (group === null || meter === null) return availableBytes(this.#root) ?? Infinity;
-    const usedBytes = group.version === "cgroup2" ? meter.use2(limitBytes) : meter.use1(limitBytes);
+    const usedBytes = meter.usedBytes(limitBytes);
     return usedBytes === null ? Infinity : limitBytes - usedBytes;
   }
 }

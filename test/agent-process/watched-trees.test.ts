@@ -152,7 +152,7 @@ describe.skipIf(process.platform !== "linux")("WatchedTrees", () => {
       write("plimsoll-server", 4 * MiB, 0);
       write("plimsoll-turns", 530 * MiB, 434 * MiB);
       write("plimsoll-turns/a", turnsBytes, 134 * MiB);
-      const bytes = new GroupMeter(directory).use2(1024 * MiB) ?? 0;
+      const bytes = new GroupMeter({ version: "cgroup2", directory }).usedBytes(1024 * MiB) ?? 0;
       const measured = { ...trees.measured, agentsBytes: turnsBytes };
       expect(usedBytesOf({ bytes, covers: "group" }, measured)).toBe(turnsBytes + serverBytes);
     } finally {
