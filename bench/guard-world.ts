@@ -262,16 +262,15 @@ export class World {
   #look(): void {
     this.counts.looks += 1;
     const { usedBytes, limitBytes } = this;
-    const { brakeBytes, floorBytes } = this.#options;
+    const { brakeBytes: restingBrakeBytes, floorBytes } = this.#options;
     const slackBytes = limitBytes - usedBytes;
-    const brake = brakeNow(this.#guard, { limitBytes, brakeBytes, usedBytes }, this.nowMs);
+    const seenNow = { limitBytes, restingBrakeBytes, usedBytes };
+    const brake = brakeNow(this.#guard, seenNow, this.nowMs);
     const isUrgent = slackBytes < brake || this.#guard.ending.length > 0;
     if (isUrgent || this.nowMs - this.#measuredAtMs >= MEASURE_MS) this.#measure();
     const seen = {
-      limitBytes,
-      brakeBytes,
+      ...seenNow,
       floorBytes,
-      usedBytes,
       trees: this.#measured,
       ...NOTHING_ELSE_TOLD,
     };

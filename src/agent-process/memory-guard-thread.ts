@@ -51,7 +51,7 @@ let timer: NodeJS.Timeout | undefined;
 
 const NOTHING_READ = {
   limitBytes: Number.NaN,
-  brakeBytes: 0,
+  restingBrakeBytes: 0,
   floorBytes: 0,
   use: null,
   isOfMachine: false,
@@ -110,7 +110,7 @@ function read(): Readings {
   const pressure = readMemoryPressure({ limit });
   return {
     limitBytes: limit.bytes,
-    brakeBytes,
+    restingBrakeBytes: brakeBytes,
     floorBytes,
     use: meter.read(limit),
     isOfMachine: limit.group === null,
@@ -141,7 +141,7 @@ function isBelowBrake(
   usedBytes: number,
   nowMs: number,
 ): boolean {
-  const seen = { limitBytes: limit.bytes, brakeBytes, usedBytes };
+  const seen = { limitBytes: limit.bytes, restingBrakeBytes: brakeBytes, usedBytes };
   return limit.bytes - usedBytes < brakeNow(state, seen, nowMs);
 }
 

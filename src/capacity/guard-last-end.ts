@@ -37,7 +37,7 @@ export interface Moment {
 const MIB = 2 ** 20;
 
 /** At most one is ended in this time. */
-export const PAUSE_MS = 60;
+export const END_PAUSE_MS = 60;
 /** Who is not gone by then hangs in the kernel, and is waited for no longer. */
 export const PATIENCE_MS = 1000;
 /** Smaller changes are those of other turns. */
@@ -51,7 +51,7 @@ const IN_VAIN_MEMORY_MS = 600_000;
 export function judgeLastEnd({ lastEnd, inVainAtMs }: Ends, now: Moment, isShort: boolean): Ends {
   const { clockMs, slackBytes, trees } = now;
   const remembered = inVainAtMs.filter((atMs) => clockMs - atMs < IN_VAIN_MEMORY_MS);
-  if (lastEnd === null || clockMs - lastEnd.atMs < PAUSE_MS) {
+  if (lastEnd === null || clockMs - lastEnd.atMs < END_PAUSE_MS) {
     return { lastEnd, inVainAtMs: remembered };
   }
   if (lastEnd.isJudged && lastEnd.slackBytes !== null) return { lastEnd, inVainAtMs: remembered };

@@ -59,8 +59,12 @@ const FILLING_THREADS_MOST = 2;
 /** Between two looks while there is anything to watch. A look takes 0.1 ms. */
 export const LOOK_PAUSE_MS = 20;
 const LEAST_LOOK_PAUSE_MS = 5;
-/** From the reading that shows it to the process that is gone: one round and a late timer. */
-const REACTION_MS = LOOK_PAUSE_MS + 60 + 5;
+/** How late the timer of a look is under load, and hardly ever more: measured. */
+const TIMER_LATENESS_MS = 60;
+/** From the look that names somebody to the moment in which that takes no more memory. */
+const KILL_MS = 5;
+/** From the reading that shows it to the process that is gone. */
+const REACTION_MS = LOOK_PAUSE_MS + TIMER_LATENESS_MS + KILL_MS;
 
 /**
  * The most of the limit that the guard takes to be early. Of less than a gibibyte the whole race is

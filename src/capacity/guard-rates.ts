@@ -31,8 +31,8 @@ export const NO_RATES: Rates = {
 
 const LONGEST_MS = 1000;
 const SHORTEST_MS = 500;
-/** Bounds how much is kept; what comes between is of no more use. */
-const PAUSE_MS = 50;
+/** From one that is kept to the next, so that they are few; those between would be of no more use. */
+const KEPT_EVERY_MS = 50;
 
 /** What to keep for later rates, and the rates now. */
 export function nextRates(
@@ -42,7 +42,8 @@ export function nextRates(
   const last = before.at(-1);
   const isRecent = ({ atMs }: TotalsAt) => now.atMs - atMs <= LONGEST_MS;
   const recent = before.filter((each) => isRecent(each) || each === last);
-  const kept = last !== undefined && now.atMs - last.atMs < PAUSE_MS ? recent : [...recent, now];
+  const kept =
+    last !== undefined && now.atMs - last.atMs < KEPT_EVERY_MS ? recent : [...recent, now];
   const [first] = recent;
   if (first === undefined || now.atMs - first.atMs < SHORTEST_MS) return { kept, rates: NO_RATES };
   const spanMs = now.atMs - first.atMs;
@@ -57,8 +58,11 @@ export function nextRates(
   };
 }
 
-/** Null also for a total that fell: it is of another group now, or lies. */
-function growth(from: number | null, to: number | null): number | null {
+/**
+ * How much a figure has grown; null where it is not told, and where it fell: a total that falls is of
+ * another group now, or lies.
+ */
+export function growth(from: number | null, to: number | null): number | null {
   if (from === null || to === null || !(to >= from)) return null;
   return to - from;
 }

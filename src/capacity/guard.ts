@@ -12,12 +12,12 @@
  */
 
 import {
+  END_PAUSE_MS,
   type Ends,
   isTimeForNext,
   judgeLastEnd,
   othersBytes,
   PATIENCE_MS,
-  PAUSE_MS,
 } from "./guard-last-end.ts";
 import {
   FIRST_LEVEL,
@@ -27,14 +27,21 @@ import {
   RELEASE_BYTES,
 } from "./guard-level.ts";
 import { brakeAtPaceBytes, textPeakBytes } from "./guard-lines.ts";
-import { NO_RATES, nextRates, type Rates, type Totals, type TotalsAt } from "./guard-rates.ts";
+import {
+  growth,
+  NO_RATES,
+  nextRates,
+  type Rates,
+  type Totals,
+  type TotalsAt,
+} from "./guard-rates.ts";
 import { type EndingOne, type GuardedTree, heldBy, isThere, withoutEnding } from "./guard-trees.ts";
 import { cacheOf, nextVictim, overCeiling, type Reach, type Victim } from "./guard-victims.ts";
 
 export interface GuardObservation extends Totals {
   readonly limitBytes: number;
-  /** Less free than this is an emergency, see `guard-lines.ts`. */
-  readonly brakeBytes: number;
+  /** Less free than this is an emergency while nothing fills, see `guard-lines.ts`. */
+  readonly restingBrakeBytes: number;
   /** With less free nothing gets on; at most the brake. */
   readonly floorBytes: number;
   /** Null if it cannot be read. */
@@ -80,7 +87,7 @@ export interface GuardState extends Ends {
   /** Limit less use; negative when more is used than there may be. */
   readonly slackBytes: number | null;
   readonly rates: Rates;
-  /** See `brakeNow`. */
+  /** Less free than this is an emergency at the pace of now, see `brakeNow`. */
   readonly brakeBytes: number;
   /** Whether those who keep to their prediction are spared, as ending them would not help. */
   readonly sparesInnocent: boolean;
@@ -154,11 +161,11 @@ export function stepGuard(
  */
 export function brakeNow(
   before: Pick<GuardState, "usedBytes" | "nowMs" | "filledPerMs">,
-  seen: Pick<GuardObservation, "brakeBytes" | "limitBytes" | "usedBytes">,
+  seen: Pick<GuardObservation, "restingBrakeBytes" | "limitBytes" | "usedBytes">,
   nowMs: number,
 ): number {
   const filledPerMs = Math.min(before.filledPerMs, paceOf(before, seen.usedBytes, nowMs));
-  return brakeAtPaceBytes(seen.brakeBytes, filledPerMs, seen.limitBytes);
+  return brakeAtPaceBytes(seen.restingBrakeBytes, filledPerMs, seen.limitBytes);
 }
 
 /** Bytes a millisecond since the last look. */
@@ -168,7 +175,7 @@ function paceOf(
   nowMs: number,
 ): number {
   const pausedMs = beforeMs === null ? 0 : nowMs - beforeMs;
-  return pausedMs > 0 ? growth(usedBytes, nowBytes) / pausedMs : 0;
+  return pausedMs > 0 ? (growth(usedBytes, nowBytes) ?? 0) / pausedMs : 0;
 }
 
 /** The new readings, and what became of those who were told to go. */
@@ -228,10 +235,11 @@ function mappedPeak(
 
 /** Whether there would be room if all our agent processes were gone. */
 function wouldHelp(slackBytes: number | null, seen: GuardObservation): boolean {
-  return slackBytes !== null && slackBytes + heldBy(seen.trees) >= seen.brakeBytes;
+  return slackBytes !== null && slackBytes + heldBy(seen.trees) >= seen.restingBrakeBytes;
 }
 
-function toEvict(state: GuardState, { trees, brakeBytes }: GuardObservation): EvictAction[] {
+function toEvict(state: GuardState, seen: GuardObservation): EvictAction[] {
+  const { trees, restingBrakeBytes } = seen;
   const { level, cause, emergency } = state.levels;
   if (level < 2) return [];
   const isUrgent = emergency !== null;
@@ -239,7 +247,9 @@ function toEvict(state: GuardState, { trees, brakeBytes }: GuardObservation): Ev
   const leaving = trees.filter((tree) => state.leaving.some(({ id }) => id === tree.id));
   const roomBytes = (state.slackBytes ?? 0) + heldBy(leaving);
   // Of bytes it is known how many are enough.
-  let missingBytes = isOfBytes ? brakeBytes + MARGIN_BYTES + RELEASE_BYTES - roomBytes : Infinity;
+  let missingBytes = isOfBytes
+    ? restingBrakeBytes + MARGIN_BYTES + RELEASE_BYTES - roomBytes
+    : Infinity;
   const actions: EvictAction[] = [];
   for (const { id, bytes } of cacheOf(trees)) {
     if (missingBytes <= 0) break;
@@ -253,7 +263,7 @@ function toEvict(state: GuardState, { trees, brakeBytes }: GuardObservation): Ev
 function toEnd(state: GuardState, seen: GuardObservation, evictsNow: boolean): EndAction | null {
   const { lastEnd, clockMs } = state;
   const { emergency } = state.levels;
-  if (lastEnd !== null && clockMs - lastEnd.atMs < PAUSE_MS) return null;
+  if (lastEnd !== null && clockMs - lastEnd.atMs < END_PAUSE_MS) return null;
   if (emergency === null && seen.trees.every((tree) => overCeiling(tree) === null)) return null;
   const trees = seen.trees.flatMap((tree) => withoutEnding(tree, state.ending));
   const isTime = isTimeForNext(lastEnd, { ...state, trees: seen.trees });
@@ -280,9 +290,9 @@ function reachOf(
 
 /** Cache that goes makes room within the pause, if memory does not fill faster than that. */
 function waitsForCache(state: GuardState, seen: GuardObservation, evictsNow: boolean): boolean {
-  if (!evictsNow && state.clockMs - state.evictedAtMs >= PAUSE_MS) return false;
-  const left = (state.slackBytes ?? Infinity) - state.filledPerMs * PAUSE_MS;
-  return left >= seen.brakeBytes / 2;
+  if (!evictsNow && state.clockMs - state.evictedAtMs >= END_PAUSE_MS) return false;
+  const left = (state.slackBytes ?? Infinity) - state.filledPerMs * END_PAUSE_MS;
+  return left >= seen.restingBrakeBytes / 2;
 }
 
 function remember(
@@ -340,10 +350,6 @@ function isLeaving(
 ): boolean {
   const isThereStill = trees.some((tree) => tree.id === id && tree.kind !== "turn");
   return isThereStill && clockMs - sinceMs < PATIENCE_MS;
-}
-
-function growth(from: number | null, to: number | null): number {
-  return from === null || to === null ? 0 : Math.max(0, to - from);
 }
 
 /** A reading may be missing, or be nonsense. */

@@ -38,7 +38,7 @@ class Watch {
     const limitBytes = look.limitBytes ?? LIMIT;
     const seen: GuardObservation = {
       limitBytes,
-      brakeBytes: BRAKE,
+      restingBrakeBytes: BRAKE,
       floorBytes: BRAKE,
       usedBytes: freeBytes === null ? null : limitBytes - freeBytes,
       isOfMachine: false,
@@ -435,7 +435,7 @@ describe("who is ended", () => {
 describe("between the floor and a brake that is far above it", () => {
   const FLOOR = 128 * MiB;
   const brake = brakeBytes({ floorBytes: FLOOR, kernelKillsAll: true, cores: 2 });
-  const lines = { brakeBytes: brake, floorBytes: FLOOR };
+  const lines = { restingBrakeBytes: brake, floorBytes: FLOOR };
   const endsWith = (freeBytes: number, trees: readonly GuardedTree[]) =>
     endsOf(new Watch().stay({ ...lines, freeBytes, trees }, 1000));
 
@@ -458,9 +458,9 @@ describe("between the floor and a brake that is far above it", () => {
     reserve.kernelKillsAll();
     const trees = [tree("a", 200, { predictedBytes: 125 * MiB, tools: [tool(7, 75)] })];
     const freeBytes = limitBytes - (60 + 15 + 200) * MiB;
-    const { brakeBytes: ofReserve, floorBytes } = reserve;
+    const { brakeBytes: restingBrakeBytes, floorBytes } = reserve;
     const watch = new Watch();
-    const look = { limitBytes, brakeBytes: ofReserve, floorBytes, freeBytes, trees };
+    const look = { limitBytes, restingBrakeBytes, floorBytes, freeBytes, trees };
     expect(watch.stay(look, 10_000)).toEqual([]);
     expect(watch.level).toBe(0);
   });
@@ -518,7 +518,7 @@ describe("readings that are missing or lie", () => {
     for (let nowMs = 0; nowMs < 5000; nowMs += 20) {
       const trees = [tree("a", 500), tree("b", 120)];
       const none = { ...NOT_TOLD, refaultedPages: null, majorFaults: null, stallMs: null };
-      const lines = { limitBytes: LIMIT, brakeBytes: BRAKE, floorBytes: BRAKE };
+      const lines = { limitBytes: LIMIT, restingBrakeBytes: BRAKE, floorBytes: BRAKE };
       const seen = { ...lines, usedBytes, trees, ...none };
       const step = stepGuard(watch.state, seen, nowMs);
       watch.state = step.state;
