@@ -71,7 +71,7 @@ export interface AgentProcessParts {
   readonly guard: Pick<MemoryGuard, "update" | "verdictOn" | "toolsEndedOf"> | null;
   /** Which it is in, to be removed with the last process; null if it shares the server's. */
   readonly group: ControlGroup | null;
-  readonly onLadder: boolean;
+  readonly isOnLadder: boolean;
   readonly stderrTailBytes: number;
   /** For each polite step when the process is disposed. */
   readonly endGraceMs: number;
@@ -95,7 +95,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** Who watches its memory; to be told what the process is to us, by its `processId`. */
   readonly guard: AgentProcessParts["guard"];
   /** Whether the kernel was told to take this process before the server. */
-  readonly onLadder: boolean;
+  readonly isOnLadder: boolean;
   /**
    * Resolves when the process itself has ended, whatever became of its tree; or 3 s after a SIGKILL
    * that did not end it. Never rejects.
@@ -120,7 +120,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   /** In the control group of the server. */
   readonly #oomKillsBefore: number | null = readOomKillCount();
   #step: EndStep = "exited";
-  #ended = false;
+  #hasExited = false;
   readonly #abandoned = new AbortController();
   #treeState: TreeState = "running";
   #chargedPeakBytes: number | null = null;
@@ -133,10 +133,10 @@ export class AgentProcess implements AsyncDisposable, Endable {
   #tellTreeGone = () => {};
 
   constructor(parts: AgentProcessParts) {
-    const { child, tree, group, onLadder, stderrTailBytes, endGraceMs } = parts;
+    const { child, tree, group, isOnLadder, stderrTailBytes, endGraceMs } = parts;
     this.tree = tree;
     this.#group = group;
-    this.onLadder = onLadder;
+    this.isOnLadder = isOnLadder;
     this.#endGraceMs = endGraceMs;
     this.guard = parts.guard;
     this.#child = child instanceof Error ? null : child;
@@ -237,7 +237,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   askToEnd(): void {
     this.#reach("sigterm");
     this.look();
-    if (this.pid !== null && !this.#ended) sendSignal(this.pid, "SIGTERM");
+    if (this.pid !== null && !this.#hasExited) sendSignal(this.pid, "SIGTERM");
   }
 
   /** Kills the whole tree without waiting. Whoever can wait calls {@link terminate}. */
@@ -247,7 +247,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     for (const { pid } of this.#findTree()) sendSignal(pid, "SIGKILL");
     // The group is all that is known of the tree where there is no /proc. While its leader is not
     // reaped, its number cannot belong to anyone else.
-    if (this.pid !== null && !this.#ended) sendSignal(-this.pid, "SIGKILL");
+    if (this.pid !== null && !this.#hasExited) sendSignal(-this.pid, "SIGKILL");
     // One that hangs inside the kernel never tells that it has ended.
     void delay(SWEEP_LIMIT_MS, undefined, { ref: false }).then(() =>
       this.#end({ code: null, signal: null }),
@@ -262,7 +262,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   #listen(child: ChildProcess | Error): void {
     const fail = (error: NodeJS.ErrnoException): void => {
       if (this.pid !== null) return; // A signal that could not be sent; not the end of it.
-      this.#ended = true;
+      this.#hasExited = true;
       this.#end({ code: null, signal: null, spawnError: error.code ?? error.message });
       this.#sdkView.fail(error);
     };
@@ -273,7 +273,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     }
     child.on("error", fail);
     child.once("exit", (code, signal) => {
-      this.#ended = true;
+      this.#hasExited = true;
       this.#end({ code, signal });
       this.#sdkView.end(code, signal);
     });
@@ -298,7 +298,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     // As in killNow; here the number could be another's, which is the lesser evil.
     if (this.tree.root === null && this.pid !== null) sendSignal(-this.pid, "SIGKILL");
     // One that has not ended by now has had its time since the SIGKILL.
-    const limitMs = this.#ended ? SWEEP_LIMIT_MS : 0;
+    const limitMs = this.#hasExited ? SWEEP_LIMIT_MS : 0;
     const survivors = await sweep(() => this.#findTree(), limitMs);
     if (survivors === 0) this.#endTree();
     else this.#treeState = "surviving";
@@ -333,14 +333,14 @@ export class AgentProcess implements AsyncDisposable, Endable {
   }
 
   #killForSdk(signal: NodeJS.Signals): boolean {
-    if (this.#ended) return false;
+    if (this.#hasExited) return false;
     if (signal === "SIGKILL") this.killNow();
     else this.askToEnd();
     return true;
   }
 
   #reach(step: EndStep): void {
-    if (this.#ended) return;
+    if (this.#hasExited) return;
     if (this.#step === "exited") this.guard?.update(this.processId, { kind: "closing" });
     if (END_STEPS.indexOf(step) > END_STEPS.indexOf(this.#step)) this.#step = step;
   }

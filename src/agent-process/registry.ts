@@ -68,7 +68,7 @@ export class AgentProcesses implements AsyncDisposable {
   readonly #live = new Set<AgentProcess>();
   readonly #ceilings = new Map<AgentProcess, () => number>();
   readonly #noticed = new Set<string>();
-  #closed = false;
+  #isClosed = false;
 
   constructor(options: AgentProcessesOptions) {
     this.#options = options;
@@ -87,7 +87,7 @@ export class AgentProcesses implements AsyncDisposable {
 
   /** @throws {AppError} `draining` once the server ends its processes. */
   spawn(options: StartAgentOptions): AgentProcess {
-    if (this.#closed) {
+    if (this.#isClosed) {
       throw new AppError("draining", "Cannot start an agent process: the server is shutting down");
     }
     const { serverId, stderrTailBytes, endGraceMs } = this.#options;
@@ -124,13 +124,13 @@ export class AgentProcesses implements AsyncDisposable {
    * @param graceMs For each polite step.
    */
   async terminateAll(graceMs: number): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     await Promise.all([...this.#live].map((agent) => agent.terminate(graceMs)));
   }
 
   /** The last resort of a server that exits now: sends SIGKILL to every tree and does not wait. */
   killAllNow(): void {
-    this.#closed = true;
+    this.#isClosed = true;
     for (const agent of this.#live) agent.killNow();
   }
 
@@ -158,7 +158,7 @@ export class AgentProcesses implements AsyncDisposable {
   #noticeMissingProtection(agent: AgentProcess, ceilingBytes: number | null): void {
     if (agent.pid === null) return;
     void this.#noticeMissingGroup(agent, ceilingBytes);
-    if (!agent.onLadder) this.#noticeOnce(NO_LADDER);
+    if (!agent.isOnLadder) this.#noticeOnce(NO_LADDER);
     if (!diesWithServer()) this.#noticeOnce(NO_PARENT_DEATH);
   }
 

@@ -49,7 +49,7 @@ export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
     guard: options.guard ?? null,
     group: keptGroup(options.group ?? null, pid),
     tree: new ProcessTree(options.processId, pid === undefined ? null : readProcessStat(pid)),
-    onLadder: pid !== undefined && placeAgentOnLadder(pid),
+    isOnLadder: pid !== undefined && placeAgentOnLadder(pid),
     stderrTailBytes: options.stderrTailBytes,
     endGraceMs: options.endGraceMs,
   });

@@ -27,7 +27,7 @@ const SWEEP_PAUSE_MAX_MS = 100;
 /** Survivors may stay for days. */
 const WATCH_PAUSE_MAX_MS = 1000;
 
-/** What the ladder does with a process; each call is harder than the one before. */
+/** What is done to a process until it ends; each call is harder than the one before. */
 export interface Endable {
   /** Resolves when the process itself has ended, whatever became of its tree. */
   readonly processExited: Promise<unknown>;

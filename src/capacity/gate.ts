@@ -60,7 +60,7 @@ export class TurnGate {
   readonly #shed = noneShed();
   #cache: ProcessCache = NO_CACHE;
   #admitted = 0;
-  #draining = false;
+  #isDraining = false;
   #lastAgentName: string | null = null;
   #lastDecision: GateSnapshot["lastDecision"] = null;
 
@@ -116,7 +116,7 @@ export class TurnGate {
     // Whose turn can go on in a process that is there is known only once the body is read.
     const keptBytes = this.#cache.heldBytes() + this.#cache.promisedBytes();
     const mayHaveProcess = keptBytes > 0 || this.#permits.resting > 0;
-    if (mayHaveProcess && !this.#draining) return null;
+    if (mayHaveProcess && !this.#isDraining) return null;
     const judgement = this.#judge(null, nowMs, party.isPriority);
     if (judgement.reason === null) return null;
     const shed = this.#describeShed(judgement.reason, judgement, 0, nowMs);
@@ -131,7 +131,7 @@ export class TurnGate {
 
   /** Stops admitting, for good; running turns go on. */
   drain(): void {
-    this.#draining = true;
+    this.#isDraining = true;
   }
 
   /** What a turn is predicted to hold. @param carriedBytes Of transcript and input. */
@@ -163,7 +163,7 @@ export class TurnGate {
       maxTurnsForNow: this.#backoff.ceiling,
       nextTurnBytes: this.#nextTurnBytes(),
       turnsThatFit: this.#capacity({ load, agentNames, reserveBytes, isHeld: pressure !== null }),
-      draining: this.#draining,
+      draining: this.#isDraining,
       pressure,
       admitted: this.#admitted,
       shed: { ...this.#shed },
@@ -205,7 +205,7 @@ export class TurnGate {
     const pressure = this.#pressureText(nowMs);
     const shortBytes = shortageBytes(load, costBytes + reserveBytes);
     const { reason, detail } = judge({
-      isDraining: this.#draining,
+      isDraining: this.#isDraining,
       isIdle: !this.#permits.hasOthersThan(demand?.resting),
       pressure,
       inflight,

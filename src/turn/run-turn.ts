@@ -31,7 +31,7 @@ import { footprintSampleOf } from "./footprint-sample.ts";
 import { observeTurn, type ObservedTurn } from "./observed-turn.ts";
 import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import { checkHasNotRun } from "./kept-turn.ts";
-import { ProcessLease } from "./process-lease.ts";
+import { OwnedProcess } from "./owned-process.ts";
 import { endBeforeStart, runAgent } from "./run-agent.ts";
 import type { ServedAgent } from "./served-agent.ts";
 import { releaseWhenIdle, takeStartSlot } from "./start-slot.ts";
@@ -116,10 +116,10 @@ async function* runToOutcome(
   holdTaken(taken, hold);
   if (taken === null) deps.processes.expectStart();
   using deadline = deadlineIn(agent.definition.limits.turnTimeMs);
-  await using lease = new ProcessLease(taken, deps.kept, permit);
+  await using owned = new OwnedProcess(taken, deps.kept, permit);
   await using claim = ref === null ? soleClaim() : await deps.sessions.claim(input, Date.now());
   const signal = AbortSignal.any([stop, claim.lost, deadline.signal]);
-  const processStayed = await lease.settle(ref, signal, claim.hasMovedOn);
+  const processStayed = await owned.settle(ref, signal, claim.hasMovedOn);
   await using session = await openSession(agent.definition, request, deps, processStayed);
   const { sessionId, threadId } = session;
   tellAdmitted(request, session, permit, deps);
@@ -133,34 +133,34 @@ async function* runToOutcome(
   const parts = { request, agent, session, hold, permit, observed, deps, toolSignal };
   let process: TurnProcess;
   try {
-    process = await openProcess(lease, parts, signal);
+    process = await openProcess(owned, parts, signal);
   } catch (thrown) {
     const end = endBeforeStart(thrown, permit.admittedAtMs);
-    return { outcome: await conclude(end, lease, parts), hasRun: false };
+    return { outcome: await conclude(end, owned, parts), hasRun: false };
   }
-  const slot = lease.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
+  const slot = owned.source === "started" ? await takeStartSlot(deps.lane, coming, signal) : null;
   const { connection } = process;
   using starting = slot && releaseWhenIdle(slot, () => connection.process?.tree.cpuNowMs() ?? null);
   process.workFor(turnAtWork(parts));
-  deps.tell(turnId, { type: "process_taken", source: lease.source });
+  deps.tell(turnId, { type: "process_taken", source: owned.source });
   const run = {
     ...agentRunOf(parts),
     connection,
-    onStarted: () => processStarted(starting, lease, parts),
+    onStarted: () => processStarted(starting, owned, parts),
   };
   const end = yield* runAgent(run, signal);
   over.abort();
-  if (lease.source === "started" && isStartFailure(end)) deps.starts.failed();
+  if (owned.source === "started" && isStartFailure(end)) deps.starts.failed();
   deps.cpu.turnEnded(end.cpuMs, end.outcome.usage.durationMs);
   learnFrom(end, permit, deps);
-  const outcome = await conclude(end, lease, parts);
-  if (ref !== null && end.stays && outcome === end.outcome) parkProcess(ref, lease, parts);
+  const outcome = await conclude(end, owned, parts);
+  if (ref !== null && end.stays && outcome === end.outcome) parkProcess(ref, owned, parts);
   return { outcome, hasRun: end.hasRun };
 }
 
 function processStarted(
   starting: Disposable | null,
-  { source }: ProcessLease,
+  { source }: OwnedProcess,
   { request, deps }: TurnParts,
 ): void {
   starting?.[Symbol.dispose]();
@@ -171,7 +171,7 @@ function processStarted(
 /** Keeps what came of the turn, and tells it to whoever watches. Never rejects. */
 async function conclude(
   end: AgentRunEnd,
-  { source: processSource }: ProcessLease,
+  { source: processSource }: OwnedProcess,
   { request, session, observed, permit, deps }: TurnParts,
 ): Promise<TurnOutcome> {
   const outcome = await session.finish(end);
@@ -209,7 +209,7 @@ function holdTaken(taken: TakenProcess | null, hold: TurnHold): void {
 
 /** The process for the turn, as soon as there is room for it. */
 async function openProcess(
-  lease: ProcessLease,
+  owned: OwnedProcess,
   parts: TurnParts,
   signal: AbortSignal,
 ): Promise<TurnProcess> {
@@ -217,20 +217,20 @@ async function openProcess(
   await settlesWithin(permit.roomFreed, agent.definition.limits.turnTimeMs, signal);
   const onRefused = (err: unknown) =>
     observed.log.warn({ err }, "A spare could not be claimed: the turn starts its own process");
-  return lease.open(session, signal, () => newProcess(parts), onRefused);
+  return owned.open(session, signal, () => newProcess(parts), onRefused);
 }
 
 /** For the session's next turn. */
 function parkProcess(
   ref: SessionRef,
-  lease: ProcessLease,
+  owned: OwnedProcess,
   { agent, hold, permit }: TurnParts,
 ): void {
   const { pattern, stayMs } = agent.definition.hosting;
   hold.letStay();
   // What lingers is cache; else the memory is the session's as long as its process stays.
   const resting = pattern === "hybrid" ? null : hold.handOver(permit);
-  lease.park(ref, { stayMs, permit: resting });
+  owned.park(ref, { stayMs, permit: resting });
 }
 
 /** Said to whoever reads the turn: the agent may have forgotten something. */

@@ -66,7 +66,7 @@ export function judgeHint(facts: HintFacts): WarmReason {
 
 /**
  * Starts a process for the session's next turn, if nothing speaks against it. Does not wait for it:
- * a turn that comes meanwhile does, in `process-lease.ts`.
+ * a turn that comes meanwhile does, in `owned-process.ts`.
  *
  * @throws {AppError} `session_not_found`, `session_gone`, `other_session`, `storage_failed`.
  */

@@ -33,7 +33,7 @@ describe("spawnAgentProcess", () => {
         `PLIMSOLL_TURN_ID=${options.processId}`,
       ].toSorted(),
     );
-    expect(agent).toMatchObject({ processId: options.processId, onLadder: true });
+    expect(agent).toMatchObject({ processId: options.processId, isOnLadder: true });
   });
 
   it("puts the process between the server and its tools, for the kernel to choose", async () => {

@@ -9,7 +9,7 @@ import { staticWeights, type Weights } from "../../src/capacity/weights.ts";
 import { monotonicMs } from "../../src/lib/monotonic-clock.ts";
 import type { SessionRef } from "../../src/session/session-id.ts";
 import { KeptProcesses, type TakenProcess } from "../../src/turn/kept-processes.ts";
-import { ProcessLease } from "../../src/turn/process-lease.ts";
+import { OwnedProcess } from "../../src/turn/owned-process.ts";
 import type { TurnProcess } from "../../src/turn/turn-process.ts";
 import type { TurnSession } from "../../src/turn/turn-session.ts";
 
@@ -81,19 +81,19 @@ function residentOf(process: TurnProcess): TakenProcess {
   };
 }
 
-describe("ProcessLease, of a process that cannot have the turn", () => {
+describe("OwnedProcess, of a process that cannot have the turn", () => {
   it.each([
     [
       "a resident that missed a turn",
       residentOf,
-      (lease: ProcessLease) => lease.settle(SESSION, NEVER, true),
+      (owned: OwnedProcess) => owned.settle(SESSION, NEVER, true),
     ],
     [
       "a spare that could not be claimed",
       (process: TurnProcess): TakenProcess => ({ process, resident: null }),
-      (lease: ProcessLease) => {
+      (owned: OwnedProcess) => {
         const make = async () => processOf120().process;
-        return lease.open({} as TurnSession, NEVER, make, () => {});
+        return owned.open({} as TurnSession, NEVER, make, () => {});
       },
     ],
   ])("promises the turn its new one: %s", async (_what, take, giveUp) => {
@@ -109,8 +109,8 @@ describe("ProcessLease, of a process that cannot have the turn", () => {
       return { usedMiB: usedBytes / MiB, promisedMiB: promisedBytes / MiB };
     };
     expect(sums()).toEqual({ usedMiB: 120, promisedMiB: 10 });
-    const lease = new ProcessLease(taken, kept, permit);
-    const givenUp = giveUp(lease);
+    const owned = new OwnedProcess(taken, kept, permit);
+    const givenUp = giveUp(owned);
     await new Promise(setImmediate);
     // On its way out, and counted as if it were gone: its turn will have another.
     expect(sums()).toEqual({ usedMiB: 0, promisedMiB: 130 });

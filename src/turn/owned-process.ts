@@ -14,7 +14,7 @@ import type { KeptProcesses, TakenProcess } from "./kept-processes.ts";
 import type { TurnProcess } from "./turn-process.ts";
 import type { TurnSession } from "./turn-session.ts";
 
-export class ProcessLease implements AsyncDisposable {
+export class OwnedProcess implements AsyncDisposable {
   readonly #kept: KeptProcesses;
   readonly #permit: Pick<Permit, "holder">;
   #taken: TakenProcess | null;
