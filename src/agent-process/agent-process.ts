@@ -73,7 +73,7 @@ export interface AgentProcessParts {
   readonly group: ControlGroup | null;
   readonly isOnLadder: boolean;
   readonly stderrTailBytes: number;
-  /** For each polite step when the process is disposed. */
+  /** Time for each polite step when the process is disposed. */
   readonly endGraceMs: number;
 }
 
@@ -117,19 +117,20 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly #stderr: StderrTail;
   readonly #endGraceMs: number;
   #group: ControlGroup | null;
-  /** In the control group of the server. */
+  /** What the group of the server had counted as this process began. */
   readonly #oomKillsBefore: number | null = readOomKillCount();
   #step: EndStep = "exited";
   #hasExited = false;
   readonly #abandoned = new AbortController();
   #treeState: TreeState = "running";
   #chargedPeakBytes: number | null = null;
-  /** Set when it has ended: its group goes. */
+  /** How many tools the kernel had killed when the process ended; null before. */
   #toolOomKills: number | null = null;
-  /** The same: it is not watched any more. */
+  /** How many tools the guard had ended when the process ended; null before. */
   #toolsEndedByGuard: number | null = null;
-  /** Set at once by the promises below. */
+  /** Resolves `processExited`; set by the constructor. */
   #end: (end: ProcessEnd) => void = () => {};
+  /** Resolves `treeGone`; set by the constructor. */
   #tellTreeGone = () => {};
 
   constructor(parts: AgentProcessParts) {
@@ -160,7 +161,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     return this.#group;
   }
 
-  /** It could not be moved there: what its group counts says nothing of it. */
+  /** The process could not be moved to its group: what that counts says nothing of it. */
   leaveGroup(): void {
     void this.#group?.remove(AbortSignal.abort());
     this.#group = null;
@@ -175,11 +176,12 @@ export class AgentProcess implements AsyncDisposable, Endable {
     return this.#treeState;
   }
 
-  /** Private memory of the tree now, and at its highest in its last turn; null while not sampled. */
+  /** Private memory of the tree now; null while not sampled. */
   get currentBytes(): number | null {
     return this.tree.currentBytes;
   }
 
+  /** The most private memory of the tree in its last turn; null while not sampled. */
   get peakBytes(): number | null {
     return this.tree.peakBytes;
   }
@@ -194,7 +196,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     return this.#toolOomKills ?? this.group?.oomKills ?? 0;
   }
 
-  /** Those, and how many the memory guard has ended. */
+  /** How many of its tools were ended for memory, by the kernel or by the memory guard. */
   get toolsEndedForMemory(): number {
     const byGuard = this.#toolsEndedByGuard ?? this.guard?.toolsEndedOf(this.processId) ?? 0;
     return this.toolOomKills + byGuard;
@@ -279,7 +281,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
     });
   }
 
-  /** From the end of the process to the end of its tree. */
+  /** Waits from the end of the process to the end of its tree. */
   async #settle(processExited: Promise<ProcessEnd>): Promise<AgentExit> {
     const end = await processExited;
     const step = this.#step;

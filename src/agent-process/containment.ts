@@ -62,7 +62,7 @@ export interface ContainmentOptions {
 
 /** How long what a killed server has left in its groups may take to go. */
 const LEFT_LIMIT_MS = 3000;
-/** And at our own end, when all but survivors is gone already. */
+/** How long their removal may take at our own end: all but survivors has gone already. */
 const CLOSE_LIMIT_MS = 500;
 
 /**
@@ -220,7 +220,10 @@ async function tryGroup(parent: GroupParent, files: GroupFiles): Promise<void> {
   if (oomKills === null) throw new Error("it does not count what it kills");
 }
 
-/** In a container the group that Kubernetes sets it on is the topmost one that can be seen. */
+/**
+ * Whether the kernel ends all of a group at its limit. In a container the group on which Kubernetes
+ * sets that is the topmost one that can be seen.
+ */
 function killsAllAtOnce(hierarchies: readonly Hierarchy[]): boolean {
   const groups = hierarchies.flatMap((each) => (each.version === "cgroup2" ? each.groups : []));
   return groups.some(({ directory }) => {

@@ -27,7 +27,7 @@ export const MAX_TASKS = 256;
 export interface GroupParent {
   readonly version: CgroupVersion;
   readonly directory: string;
-  /** The same in the hierarchy of the pids controller; null where tasks cannot be bounded. */
+  /** Their place in the hierarchy of the pids controller; null where tasks cannot be bounded. */
   readonly pidsDirectory: string | null;
 }
 
@@ -37,7 +37,7 @@ export interface GroupFiles {
   readonly make: (directory: string) => void;
   readonly remove: (directory: string) => void;
   readonly write: (directory: string, name: string, text: string) => void;
-  /** The same on a thread of Node's pool, for what the kernel is slow at: moving a process. */
+  /** Writes on a thread of Node's pool, for what the kernel is slow at: moving a process. */
   readonly writeAside: (directory: string, name: string, text: string) => Promise<void>;
 }
 
@@ -63,11 +63,11 @@ export class ControlGroup {
   readonly version: CgroupVersion;
   /** Where its memory files are. Not for callers to see. */
   readonly directory: string;
-  /** The same as `directory` in v2; null where tasks cannot be bounded. */
+  /** Where its pids files are: in v2 `directory`; null where tasks cannot be bounded. */
   readonly #pidsDirectory: string | null;
   readonly #files: GroupFiles;
 
-  /** One that is there already; {@link ControlGroup.make} makes one. */
+  /** A group that is there already; {@link ControlGroup.make} makes one. */
   constructor(parent: GroupParent, name: string, files = KERNEL_FILES) {
     this.version = parent.version;
     this.directory = join(parent.directory, name);
@@ -210,7 +210,7 @@ export class ControlGroup {
     return [...groupsBelow(this.directory), this.directory].flatMap(pidsIn);
   }
 
-  /** Without the controller the group is still worth having. */
+  /** Bounds its processes; without the controller the group is still worth having. */
   #boundTasks(): void {
     const directory = this.#pidsDirectory;
     if (directory === null) return;
@@ -237,7 +237,7 @@ export class ControlGroup {
   }
 }
 
-/** More than is asked for at once where the kernel would rather kill than refuse: 8 pages. */
+/** More than the 8 pages asked for at once where the kernel would rather kill than refuse. */
 const LAST_CHARGE_BYTES = 2 ** 20;
 const PAUSE_MAX_MS = 500;
 

@@ -18,16 +18,16 @@ import { type ForkedBytes, type ProcessStat, readForkedBytes } from "./proc.ts";
 
 /** An exec comes sooner; until then it may even run in the memory of its parent (vfork). */
 const SETTLED_MS = 100;
-/** Smaller ones are no balloon, and there can be many. */
+/** Smaller processes are not walked: they are no balloon, and there can be many. */
 const LEAST_BYTES = 16 * 2 ** 20;
-/** Walking larger ones would hold the guard up for too long. */
+/** Larger processes are not walked: that would hold the guard up for too long. */
 const MOST_BYTES = 512 * 2 ** 20;
-/** At one look; one is always taken. */
+/** The most that is walked at one look; one process always is. */
 const MOST_BYTES_PER_LOOK = 128 * 2 ** 20;
 const MOST_PER_LOOK = 8;
-/** Copies on write do not show; nobody makes many of them in less. */
+/** Between two walks of a process: copies on write do not show, and nobody makes many in less. */
 const ROUND_MS = 500;
-/** Of one core. */
+/** The share of one core that walks may take. */
 const LOAD_RATIO = 0.025;
 
 interface Known {
@@ -35,13 +35,13 @@ interface Known {
   readonly sinceMs: number;
   /** What it showed when it was first seen. */
   readonly firstBytes: number;
-  /** As it was walked last; null before it. */
+  /** What its last walk found, and what it showed then; null before it. */
   walked: { readonly bytes: ForkedBytes; readonly shownBytes: number } | null;
-  /** In which it was walked last. */
+  /** The round in which it was walked last. */
   round: number;
 }
 
-/** Who is not asked for at one look is forgotten at the next. */
+/** What forked processes hold. Who is not asked for at one look is forgotten at the next. */
 export class ForkedMemory {
   readonly #read: (pid: number) => ForkedBytes | null;
   readonly #clock: () => number;
@@ -82,7 +82,7 @@ export class ForkedMemory {
   }
 
   /**
-   * What it holds of its own.
+   * What the process holds of its own.
    * @param shownBytes What it shows.
    * @param parentBytes What its parent shows, which is counted in full; null if that has ended: then
    *   all who share pages have their parts of them.
@@ -111,7 +111,10 @@ export class ForkedMemory {
     return known;
   }
 
-  /** One that waits in the kernel may hold the lock of what is walked, and we would wait with it. */
+  /**
+   * Whether the process is to be walked in this round. One that waits in the kernel may hold the lock
+   * of what is walked, and we would wait with it.
+   */
   #isDue({ waitsInKernel }: ProcessStat, shownBytes: number, { round }: Known): boolean {
     return !waitsInKernel && shownBytes <= MOST_BYTES && round !== this.#round;
   }

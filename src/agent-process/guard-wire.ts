@@ -51,7 +51,7 @@ export type Order =
 export interface SampleMessage {
   readonly id: string;
   readonly sample: TreeSample;
-  /** Null for the same as last time. */
+  /** Who is in the tree; null for the same as last time. */
   readonly members: readonly ProcessIdentity[] | null;
 }
 
@@ -61,7 +61,7 @@ export type GuardVerdict = EndVerdict | EvictVerdict;
 /** A turn was ended, or a tool of one. */
 export interface EndVerdict extends VerdictGrounds {
   readonly what: "tool" | "turn";
-  /** Of a tool that was too many of them. */
+  /** How many processes a tool was that was ended for their number. */
   readonly processes?: number;
 }
 
@@ -74,7 +74,7 @@ interface VerdictGrounds {
   readonly id: string;
   /** What was ended held; of a tool, the tool alone. */
   readonly bytes: number;
-  /** Of the whole tree. */
+  /** What the whole tree was predicted to hold. */
   readonly predictedBytes: number;
   readonly ceilingBytes: number | null;
   readonly reason: EndReason;
@@ -118,7 +118,7 @@ const FIELD = {
 } as const satisfies Record<keyof SharedStatus, number>;
 const FIELD_COUNT = Object.keys(FIELD).length;
 const FIELD_BYTES = BigInt64Array.BYTES_PER_ELEMENT;
-/** Stands for null; nothing real is that small. */
+/** Stands for null: nothing real is that small. */
 const NOTHING = -(2n ** 62n);
 
 export function makeShared(): SharedArrayBuffer {
@@ -180,9 +180,9 @@ export function sawRoom(shared: SharedArrayBuffer): boolean {
   return Atomics.load(new BigInt64Array(shared), FIELD.level) === 0n;
 }
 
-/** It looks twice a second when idle, fifty times when not; starved of CPU, later. */
+/** A guard that looked longer ago is silent. It looks twice a second when idle, else fifty times. */
 const ALIVE_MS = 2_500;
-/** A thread has to load its program first, in the middle of the first burst. */
+/** For the first look a thread has to load its program, in the middle of the first burst. */
 const FIRST_LOOK_MS = 15_000;
 
 /** A ratio is kept in thousandths. */

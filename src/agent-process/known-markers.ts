@@ -13,9 +13,9 @@ import { type ProcessStat, type ProcessTable, readEnvironment, variableIn } from
 
 interface Markers {
   readonly startTicks: number;
-  /** What only forked has the environment of its parent, until its exec. */
+  /** Whether it had its own program: until its exec it has the environment of its parent. */
   readonly hasOwnProgram: boolean;
-  /** `env A=b setsid sleep` is three programs one after the other, and not all have the same. */
+  /** Which program it ran: `env A=b setsid sleep` is three in a row, and not all are marked alike. */
   readonly nameHash: number;
   readonly processId: string | null;
   readonly serverId: string | null;
@@ -34,7 +34,7 @@ export class KnownMarkers {
     for (const pid of this.#known.keys()) if (!table.byPid.has(pid)) this.#known.delete(pid);
   }
 
-  /** Null for one without it, and for one that cannot be asked now. */
+  /** The marker of a process; null for one without it, and for one that cannot be asked now. */
   valueOf(stat: ProcessStat, marker: Marker): string | null {
     const markers = this.#markersOf(stat);
     return (marker === PROCESS_ID_MARKER ? markers?.processId : markers?.serverId) ?? null;

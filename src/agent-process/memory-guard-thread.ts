@@ -33,7 +33,7 @@ const IDLE_PAUSE_MS = 500;
 const MAX_LOAD_RATIO = 0.05;
 /** No measurement is later than this, or one that had to wait for a core would blind us for long. */
 const MAX_MEASURE_PAUSE_MS = 2000;
-/** In an emergency a choice must not be made by old figures. */
+/** The share of a core in an emergency, when a choice must not be made by old figures. */
 const URGENT_LOAD_RATIO = 0.3;
 
 const { shared, verdicts, sampleIntervalMs, mayEnd, evictionMs } = workerData as GuardThreadData;
@@ -43,7 +43,7 @@ const evictions = new Map<string, number>();
 let lines: GuardLines | null = null;
 let state = FIRST_GUARD_STATE;
 let measuredAtMs = -Infinity;
-/** Of the last measurements. One that had to wait for a core took longer than it cost. */
+/** What the last measurements took. One that had to wait for a core took longer than it cost. */
 let measuringTookMs: readonly number[] = [0, 0, 0];
 let isSampleUnderWay = false;
 let hasSamples = false;
@@ -92,12 +92,12 @@ function look(): void {
   timer = setTimeout(look, pauseMs());
 }
 
-/** It is weighed, and there is nothing of it to be ended. */
+/** The tree as one that is weighed, and of which nothing is to be ended. */
 function untouchable(tree: GuardedTree): GuardedTree {
   return { ...tree, kind: "closing", tools: [] };
 }
 
-/** With what the server and the trees were found to hold at their last measurement. */
+/** What is used: no less than the server and the trees held when they were measured last. */
 function usedWith(use: MemoryUse | null): number | null {
   return use === null ? null : usedBytesOf(use, trees.measured);
 }
@@ -121,7 +121,7 @@ function read(): Readings {
   };
 }
 
-/** As often as the load allows, and more often while somebody may have to be ended. */
+/** Whether trees are measured: as the load allows, and more often while somebody may have to go. */
 function isTimeToMeasure(nowMs: number, usedBytes: number | null): boolean {
   if (trees.size === 0) return false;
   const isShort = lines !== null && usedBytes !== null && isBelowBrake(lines, usedBytes, nowMs);

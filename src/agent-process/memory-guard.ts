@@ -32,7 +32,7 @@ import {
 import type { ProcessTree } from "./process-tree.ts";
 
 export interface MemoryGuardOptions {
-  /** Between two measurements of all trees; more where that would take 5 % of a core. */
+  /** Time between two measurements of all trees; more where that would take 5 % of a core. */
   readonly sampleIntervalMs: number;
   /** False to measure only, and end nothing. */
   readonly mayEnd: boolean;
@@ -76,9 +76,9 @@ const RESTART_PAUSE_MS = 1000;
  * processes take 17, of 32,000 take 26. A guard that ends by its own limit leaves all unwatched.
  */
 const HEAP_MIB = 96;
-/** For what it reads and drops at once. V8 would let it grow to 48 MiB; the soak saw 13 MiB of it at turn 360. */
+/** For what is read and dropped at once. V8 would let it grow to 48 MiB; after 360 turns it was 13. */
 const YOUNG_HEAP_MIB = 3;
-/** Of the TypeScript sources: what compiles them runs in the thread too. */
+/** The limit for the TypeScript sources: what compiles them runs in the thread too. */
 const SOURCE_HEAP_MIB = 256;
 
 /**
@@ -261,7 +261,7 @@ export class MemoryGuard implements AsyncDisposable {
     this.#options.onVerdict(verdict);
   }
 
-  /** Those that were sent and not yet heard of. */
+  /** Hears the verdicts that were sent and not yet heard of. */
   #collectVerdicts(): void {
     for (;;) {
       const next = this.#verdicts === null ? undefined : receiveMessageOnPort(this.#verdicts);

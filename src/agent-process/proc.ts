@@ -17,9 +17,9 @@ export interface ProcessIdentity {
 
 export interface ProcessStat extends ProcessIdentity {
   readonly parentPid: number;
-  /** Its process group, which takes a signal all at once. */
+  /** The process group it is in, which takes a signal all at once. */
   readonly groupId: number;
-  /** Its session: a Bash tool and all it starts has one of its own. */
+  /** The session it is in: a Bash tool and all it starts has one of its own. */
   readonly sessionId: number;
   /** Time of a core that it has used, by all its threads. */
   readonly cpuMs: number;
@@ -68,7 +68,7 @@ export function processTable(stats: readonly ProcessStat[]): ProcessTable {
   return { byPid, childrenOf };
 }
 
-/** Null when the process is gone, see {@link parseProcessStat}. */
+/** What the kernel tells of a process; null when it is gone, see {@link parseProcessStat}. */
 export function readProcessStat(pid: number): ProcessStat | null {
   const length = readPage(`/proc/${pid}/stat`);
   return length === null ? null : parseProcessStat(page.subarray(0, length));
@@ -103,14 +103,14 @@ export function parseProcessStat(line: Uint8Array): ProcessStat | null {
   };
 }
 
-/** FNV-1a. */
+/** The FNV-1a hash of the bytes. */
 function hashOf(bytes: Uint8Array, from: number, to: number): number {
   let hash = 0x811c9dc5;
   for (let at = from; at < to; at += 1) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
   return hash >>> 0;
 }
 
-/** Fields 4 to 22 as proc(5) counts them, of the line that was read last. */
+/** Fields 4 to 22, as proc(5) counts them, of the line that was read last. */
 const numbers = new Float64Array(19);
 const FIRST_NUMBER = 4;
 
@@ -140,7 +140,7 @@ function leadingNumber(line: Uint8Array): number {
   return value;
 }
 
-/** Below 0 where there is none. */
+/** The digit at that place; below 0 where there is none. */
 function digitAt(line: Uint8Array, at: number): number {
   const code = line[at] ?? SPACE;
   return code <= NINE ? code - ZERO : -1;
@@ -149,7 +149,7 @@ function digitAt(line: Uint8Array, at: number): number {
 const [SPACE, MINUS, ZERO, NINE] = [0x20, 0x2d, 0x30, 0x39];
 const [OPENING_PARENTHESIS, CLOSING_PARENTHESIS] = [0x28, 0x29];
 const [STATE_UNINTERRUPTIBLE, STATE_DEAD, STATE_ZOMBIE] = [0x44, 0x58, 0x5a];
-/** Of the state behind the parenthesis. */
+/** How far behind the parenthesis the state is. */
 const STATE_OFFSET = 2;
 /** `PF_FORKNOEXEC` and `PF_KTHREAD` of the kernel's flags. */
 const FORKED_ONLY = 0x40;
@@ -172,16 +172,16 @@ export function readPrivateBytes(pid: number): number | null {
   return anonymous + (bytesIn(status, "RssShmem") ?? 0) + (bytesIn(status, "VmSwap") ?? 0);
 }
 
-/** Of a process that shares pages with the one that forked it, or with others that it forked. */
+/** What a process holds that shares pages with the one that forked it, or with those it forked. */
 export interface ForkedBytes {
-  /** Nobody else has them. */
+  /** Pages that nobody else has. */
   readonly privateBytes: number;
-  /** Its part of those that it shares. */
+  /** Its part of the pages that it shares. */
   readonly sharedPartBytes: number;
 }
 
 /**
- * The same for a process that was forked, told apart by walking its page tables: slow, and only where
+ * The memory of a process that was forked, told apart by walking its page tables: slow, and only where
  * nobody holds the lock of its memory. Null where the kernel does not tell (before 5.4), or it is gone.
  */
 export function readForkedBytes(pid: number): ForkedBytes | null {
@@ -208,7 +208,7 @@ export function readEnvironment(pid: number): string | null {
   }
 }
 
-/** The value of a variable in it; null when it has none, or cannot be read. */
+/** The value of a variable of a process; null when it has none, or cannot be read. */
 export function readVariable(pid: number, name: string): string | null {
   const environment = readEnvironment(pid);
   return environment === null ? null : variableIn(environment, name);
@@ -265,7 +265,7 @@ export function readSmallFile(path: string): string | null {
   return length === null ? null : page.toString("latin1", 0, length);
 }
 
-/** Reads it into `page`; returns its length, null when it cannot be read. */
+/** Reads a file into `page`; returns its length, null when it cannot be read. */
 function readPage(path: string): number | null {
   let descriptor: number | undefined;
   try {

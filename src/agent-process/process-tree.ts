@@ -37,9 +37,9 @@ export interface TreeSample {
   readonly currentBytes: number;
   /** The most that any look found since {@link ProcessTree.forgetPeak}. */
   readonly peakBytes: number;
-  /** Of the agent process alone. */
+  /** Private memory of the agent process alone. */
   readonly agentBytes: number;
-  /** Of all that it started. */
+  /** Private memory of all that the agent process started. */
   readonly toolBytes: number;
   /** Time of a core that all of it has used so far, as far as it was seen. */
   readonly cpuMs: number;
@@ -48,14 +48,14 @@ export interface TreeSample {
 export class ProcessTree {
   /** Unique among the processes that live; in the environment of all members as their marker. */
   readonly processId: string;
-  /** Null where the system does not tell (no `/proc`); the tree then stays empty. */
+  /** The agent process; null where the system does not tell (no `/proc`): then the tree is empty. */
   readonly root: ProcessStat | null;
   #members: ReadonlyMap<number, ProcessStat>;
-  /** Found by the thread that samples; see {@link adopt}. */
+  /** Members that the thread that samples has found, see {@link adopt}. */
   #adopted: readonly ProcessIdentity[] = [];
   #sample: TreeSample | null = null;
   #tools: readonly ToolTree[] = [];
-  /** Of members that have ended, as last seen. */
+  /** What members that have ended had used, as last seen. */
   #endedCpuMs = 0;
 
   constructor(processId: string, root: ProcessStat | null) {
@@ -64,14 +64,14 @@ export class ProcessTree {
     this.#members = new Map(root === null ? [] : [[root.pid, root]]);
   }
 
-  /** Who was in the tree when it was last looked at. */
+  /** Who was in the tree when it was looked at last, here or by the thread that samples. */
   get members(): readonly ProcessIdentity[] {
     const all = new Map<number, ProcessIdentity>(this.#members);
     for (const member of this.#adopted) all.set(member.pid, member);
     return [...all.values()];
   }
 
-  /** The same, as they were when they were looked at here. */
+  /** Who was in the tree, and how, when it was looked at here. */
   get stats(): readonly ProcessStat[] {
     return [...this.#members.values()];
   }
@@ -107,7 +107,7 @@ export class ProcessTree {
     return this.#sample?.peakBytes ?? null;
   }
 
-  /** At the last measurement that was made here. */
+  /** The tools at the last measurement that was made here. */
   get tools(): readonly ToolTree[] {
     return this.#tools;
   }
@@ -155,7 +155,7 @@ export class ProcessTree {
 
   /**
    * Takes over what was found elsewhere.
-   * @param members Null for the same as before.
+   * @param members Who is in the tree; null for the same as before.
    */
   adopt(sample: TreeSample, members: readonly ProcessIdentity[] | null): void {
     if (members !== null) this.#adopted = members;
@@ -267,7 +267,7 @@ export function toolsOf(
   return Array.from(tools, ([id, those]) => ({ id, members: those }));
 }
 
-/** Its ancestor, or itself, that the agent process started; null if that has ended. */
+/** The member or its ancestor that the agent process started; null if that has ended. */
 function firstBelow(
   root: ProcessIdentity | null,
   member: ProcessStat,
@@ -282,7 +282,7 @@ function firstBelow(
   return null;
 }
 
-/** Of the main thread, which looks for the same processes again and again. */
+/** What the main thread knows, which looks for the same processes again and again. */
 const KNOWN = new KnownMarkers();
 
 /**
@@ -302,7 +302,7 @@ export function markedProcesses(
   );
 }
 
-/** The value of a marker of one of those; null for none. */
+/** The value of a marker of a process; null for none. */
 export function markerOf(stat: ProcessStat, marker: Marker): string | null {
   return KNOWN.valueOf(stat, marker);
 }

@@ -23,9 +23,9 @@ export interface AgentProcessesOptions {
   readonly sampleIntervalMs: number;
   /** What the memory guard may do, and who hears of it; without it, it only measures. */
   readonly guard?: Omit<MemoryGuardOptions, "sampleIntervalMs">;
-  /** Where processes get a control group of their own; nowhere without it. */
+  /** Gives processes a control group of their own; without it they have none. */
   readonly containment?: Pick<Containment, "kind" | "openGroup" | "expectStart">;
-  /** Called once for each process, as it is `settled`: for metrics and the log. */
+  /** Called once for each process, when it has `settled`: for metrics and the log. */
   readonly onExit: (agent: AgentProcess, exit: AgentExit) => void;
   /** Called for each process whose survivors are left behind as the server goes. */
   readonly onAbandoned: (agent: AgentProcess) => void;

@@ -50,7 +50,7 @@ export interface ResidentParts {
   readonly sharedBytes: number;
 }
 
-/** Null when it cannot be read. */
+/** What a process has resident; null when it cannot be read. */
 export function readResidentParts(pid: number): ResidentParts | null {
   const status = readSmallFile(`/proc/${pid}/status`);
   if (status === null) return null;

@@ -1,7 +1,8 @@
 /**
  * Starts an agent process: in a process group of its own, marked with its id and its server,
- * tied to the life of the server, in its control group if it has one, and on its step of the
- * ladder on which the kernel looks for memory. The environment it gets is the one given, nothing of the server's.
+ * tied to the life of the server, in its control group if it has one, and on its step of the ladder
+ * on which the kernel looks for memory. The environment it gets is the one given, nothing of the
+ * server's.
  *
  * @module
  */
@@ -31,7 +32,7 @@ export interface SpawnAgentOptions {
   readonly stderrTailBytes: number;
   /** Time for each polite step when the process is disposed. */
   readonly endGraceMs: number;
-  /** Made for this process alone, which removes it in the end. */
+  /** A control group made for this process alone, which removes it in the end. */
   readonly group?: ControlGroup | null;
   /** Who watches its memory; nobody without it. */
   readonly guard?: AgentProcessParts["guard"];
@@ -55,7 +56,7 @@ export function spawnAgentProcess(options: SpawnAgentOptions): AgentProcess {
   });
 }
 
-/** Of a process that goes there by itself, as its first act; one that never was leaves it empty. */
+/** The group of a process, which goes there as its first act; one that never was leaves none. */
 function keptGroup(group: ControlGroup | null, pid: number | undefined): ControlGroup | null {
   if (pid !== undefined) return group;
   void group?.remove(AbortSignal.abort());

@@ -28,28 +28,30 @@ import {
 } from "./proc.ts";
 import { type MeasuredProcess, ProcessTree } from "./process-tree.ts";
 
-/** A larger one is no shell that only waits. */
+/** A larger shell is none that only waits. */
 const SHELL_MOST_BYTES = 16 * 2 ** 20;
 /**
- * The most of one tool. Where turns have groups of their own the kernel has refused long before
- * (`MAX_TASKS`); here nothing else bounds a fork storm, and each look at it costs more than the last.
+ * The most processes that one tool may be. Where turns have groups of their own the kernel has refused
+ * long before (`MAX_TASKS`); here nothing else bounds a fork storm, and each look at it costs more than
+ * the last.
  */
 const MOST_TOOL_PROCESSES = 1024;
-/** How long one may wait for what was ended to be gone, and then to end by itself. */
+/** How long a shell may wait for what was ended to be gone. */
 const TELLING_MS = 2000;
+/** How long a shell may take to end by itself when nothing of its tool is left. */
 const LAST_WORD_MS = 250;
 
 interface Watched {
   readonly tree: ProcessTree;
   readonly root: ProcessStat;
-  /** Its process, or the last turn of it: a process may have had many. */
+  /** When its process started, or the last turn of that: it may have had many. */
   startedAtMs: number;
   facts: TreeFacts;
   /** Whether the whole tree is to be ended, until nothing of it is left. */
   isEnding: boolean;
   /** Sessions of tools that are to be ended, with whoever was started in them meanwhile. */
   readonly endingSessions: Set<number>;
-  /** Whoever was sent the signal, with the tool it was of; it takes a while to go. */
+  /** Processes that were sent the signal, with the tool each was of: it takes a while to go. */
   readonly killed: Map<number, { readonly startTicks: number; readonly toolId: number }>;
   /** Shells of tools that were ended, by their pid, and until when they may tell of it. */
   readonly telling: Map<number, { readonly startTicks: number; untilMs: number }>;
@@ -62,16 +64,16 @@ export interface Swarm {
   readonly id: string;
   readonly toolId: number;
   readonly processes: number;
-  /** Of its tree, as measured before. */
+  /** What its whole tree held when it was measured last. */
   readonly bytes: number;
 }
 
 export interface WatchedTreesOptions {
-  /** As {@link readEnvironment}. */
+  /** Reads the environment of a process: {@link readEnvironment} without it. */
   readonly readEnvironment?: (pid: number) => string | null;
-  /** Told just before one is ended; without it none is. */
+  /** Told just before a swarm is ended; without it none is. */
   readonly onSwarm?: (swarm: Swarm) => void;
-  /** Of one tool. */
+  /** The most processes that one tool may be. */
   readonly mostProcesses?: number;
 }
 
@@ -120,7 +122,7 @@ export class WatchedTrees {
     this.#trees.delete(id);
   }
 
-  /** Private memory of all of them, and of the server, as last measured. */
+  /** Private memory of all trees, and of the server, as last measured. */
   get measured(): MeasuredBytes {
     const agentsBytes = Array.from(this.#trees.keys(), (id) => this.bytesOf(id)).reduce(
       (sum, bytes) => sum + bytes,
@@ -162,7 +164,7 @@ export class WatchedTrees {
     }
   }
 
-  /** As last measured; trees of which nothing is left are not among them. */
+  /** The trees as last measured, without those of which nothing is left. */
   guarded(): readonly GuardedTree[] {
     return [...this.#trees.values()].flatMap((watched) => {
       const { tree, facts, startedAtMs } = watched;
