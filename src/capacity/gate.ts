@@ -33,7 +33,7 @@ interface Judgement extends Verdict, Occasion, Refused {
 /** What sets how many turns there can be. */
 interface Occasion {
   readonly load: Load;
-  /** Of those on board, one for each. */
+  /** The agents of those on board, one for each. */
   readonly agentNames: readonly string[];
   /** Kept free for those who have priority, where this turn has none. */
   readonly reserveBytes: number;

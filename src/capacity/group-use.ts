@@ -19,7 +19,7 @@ import { KernelShare } from "./kernel-share.ts";
 import type { BindingGroup } from "./memory-limit.ts";
 import { statField, sumOf } from "./stat-field.ts";
 
-/** Above what the kernel charges ahead: 64 pages for each processor and group. */
+/** A larger difference is a sum that lags: the kernel charges 64 pages ahead for each processor. */
 const LAG_BYTES = 8 * 2 ** 20;
 const FULL_BYTES = 64 * 2 ** 20;
 
@@ -27,9 +27,9 @@ const FULL_BYTES = 64 * 2 ** 20;
 interface Account {
   /** What cannot be taken back. */
   readonly usedBytes: number;
-  /** By the counter, cache included. */
+  /** What is charged by the counter, cache included. */
   readonly chargedBytes: number;
-  /** The same by `memory.stat`; null where it does not tell all parts. */
+  /** What is charged by `memory.stat`; null where that does not tell all parts. */
   readonly summedBytes: number | null;
 }
 
@@ -64,7 +64,7 @@ export class GroupMeter {
     return Math.max(account.usedBytes, below);
   }
 
-  /** v1 counts what we want by itself, the kernel's part in its own file (absent before 4.5). */
+  /** What v1 counts by itself, with the kernel's part, which has its own file (absent before 4.5). */
   #usedBytesV1(limitBytes: number): number | null {
     const stat = readText(this.#group.directory, "memory.stat");
     if (stat.status !== "read") return null;

@@ -38,7 +38,7 @@ const MIB = 2 ** 20;
 
 /** At most one is ended in this time. */
 export const END_PAUSE_MS = 60;
-/** Who is not gone by then hangs in the kernel, and is waited for no longer. */
+/** A process that is not gone by then hangs in the kernel, and is waited for no longer. */
 export const PATIENCE_MS = 1000;
 /** Smaller changes are those of other turns. */
 const STILL_FALLING_BYTES = 16 * MIB;
@@ -69,7 +69,7 @@ export function judgeLastEnd({ lastEnd, inVainAtMs }: Ends, now: Moment, isShort
   return { lastEnd: judged, inVainAtMs: isInVain ? [...remembered, clockMs] : remembered };
 }
 
-/** Not while the last one may still make room. */
+/** Whether the next one may be ended: not while the last one may still make room. */
 export function isTimeForNext(
   lastEnd: LastEnd | null,
   { clockMs, slackBytes, trees }: Moment,

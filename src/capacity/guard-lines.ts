@@ -11,11 +11,12 @@
 
 const MIB = 2 ** 20;
 
-/** Before anything was mapped; also where it is not told what is. */
+/** The floor before anything was mapped, and where it is not told what is. */
 const COLD_FLOOR_BYTES = 128 * MIB;
 const LEAST_FLOOR_BYTES = 96 * MIB;
 const MOST_FLOOR_BYTES = 256 * MIB;
 
+/** What the floor has beside the text. */
 const BESIDE_TEXT_BYTES = 32 * MIB;
 /** More than the text of the server, its agent processes and their tools. */
 export const MOST_TEXT_BYTES = 256 * MIB;
@@ -56,7 +57,7 @@ export function textPeakBytes(
 const FILL_BYTES_PER_MS = 2.5 * MIB;
 /** More threads hardly fill faster: the kernel hands out the pages of one group. */
 const FILLING_THREADS_MOST = 2;
-/** Between two looks while there is anything to watch. A look takes 0.1 ms. */
+/** The time between two looks while there is anything to watch. A look takes 0.1 ms. */
 export const LOOK_PAUSE_MS = 20;
 const LEAST_LOOK_PAUSE_MS = 5;
 /** How late the timer of a look is under load, and hardly ever more: measured. */
@@ -74,9 +75,10 @@ const REACTION_MS = LOOK_PAUSE_MS + TIMER_LATENESS_MS + KILL_MS;
 const MOST_EARLY_RATIO = 0.4;
 
 /**
- * Where the kernel ends no more than one process at the limit, it is the net below the guard, and
- * the floor is early enough. Where it ends all (`memory.oom.group`, as Kubernetes sets it), the
- * guard must win against whatever fills the memory until it has looked and acted.
+ * The brake while nothing fills. Where the kernel ends no more than one process at the limit, it is
+ * the net below the guard, and the floor is early enough. Where it ends all (`memory.oom.group`, as
+ * Kubernetes sets it), the guard must win against whatever fills the memory until it has looked and
+ * acted.
  */
 export function brakeBytes(options: {
   readonly floorBytes: number;

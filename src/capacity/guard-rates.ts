@@ -31,10 +31,10 @@ export const NO_RATES: Rates = {
 
 const LONGEST_MS = 1000;
 const SHORTEST_MS = 500;
-/** From one that is kept to the next, so that they are few; those between would be of no more use. */
+/** The least time between two totals that are kept: those between would be of no more use. */
 const KEPT_EVERY_MS = 50;
 
-/** What to keep for later rates, and the rates now. */
+/** The totals to keep for later rates, and the rates now. */
 export function nextRates(
   before: readonly TotalsAt[],
   now: TotalsAt,

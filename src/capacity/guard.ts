@@ -50,7 +50,7 @@ export interface GuardObservation extends Totals {
   readonly isOfMachine: boolean;
   /** File pages that are mapped; null if it is not told. */
   readonly mappedFileBytes: number | null;
-  /** All that live. */
+  /** All agent processes that live. */
   readonly trees: readonly GuardedTree[];
 }
 
@@ -76,7 +76,7 @@ export interface EndAction {
   readonly toolId: number | null;
   /** What it held; of a tool, the tool alone. */
   readonly bytes: number;
-  /** Of the whole tree. */
+  /** What the whole tree was predicted to hold. */
   readonly predictedBytes: number;
   readonly reason: EndReason;
 }
@@ -101,7 +101,7 @@ export interface GuardState extends Ends {
   readonly mappedPeakBytes: number;
   readonly filledPerMs: number;
   readonly evicting: readonly string[];
-  /** Those of them who may be gone any moment. */
+  /** Those who were told to go and may be gone any moment. */
   readonly leaving: readonly Leaving[];
   readonly evictedAtMs: number;
   readonly ending: readonly EndingOne[];
@@ -223,7 +223,7 @@ function look(before: GuardState, seen: GuardObservation, nowMs: number): GuardS
   };
 }
 
-/** Text is what is mapped in good times; and what it is to turns shows only while there are some. */
+/** The most text of late: what is mapped in good times, and while there are turns to map it. */
 function mappedPeak(
   { mappedPeakBytes, levels }: GuardState,
   { mappedFileBytes, trees }: GuardObservation,
@@ -276,8 +276,8 @@ function toEnd(state: GuardState, seen: GuardObservation, evictsNow: boolean): E
 }
 
 /**
- * Between the floor and the brake everything gets on: what is free there is time to win against a
- * balloon, and no reason to end a turn that is none.
+ * How far it may go. Between the floor and the brake everything gets on: what is free there is time to
+ * win against a balloon, and no reason to end a turn that is none.
  */
 function reachOf(
   { levels, slackBytes, sparesInnocent }: GuardState,
@@ -288,7 +288,7 @@ function reachOf(
   return getsOn ? "swollen" : "all";
 }
 
-/** Cache that goes makes room within the pause, if memory does not fill faster than that. */
+/** Whether to wait for cache that goes: it makes room within the pause, if memory fills no faster. */
 function waitsForCache(state: GuardState, seen: GuardObservation, evictsNow: boolean): boolean {
   if (!evictsNow && state.clockMs - state.evictedAtMs >= END_PAUSE_MS) return false;
   const left = (state.slackBytes ?? Infinity) - state.filledPerMs * END_PAUSE_MS;
@@ -340,8 +340,9 @@ function isCache({ id, kind }: GuardedTree, wanted: string): boolean {
 }
 
 /**
- * Whoever was told to go is `closing` within a millisecond, and holds what it held for some hundred
- * of them. Claimed for a turn, it stays; and who hangs in the kernel makes no room.
+ * Whether what it holds will soon be free. Whoever was told to go is `closing` within a millisecond,
+ * and holds what it held for some hundred of them. Claimed for a turn, it stays; and who hangs in the
+ * kernel makes no room.
  */
 function isLeaving(
   { id, sinceMs }: Leaving,
@@ -352,7 +353,7 @@ function isLeaving(
   return isThereStill && clockMs - sinceMs < PATIENCE_MS;
 }
 
-/** A reading may be missing, or be nonsense. */
+/** Whether it is a size: a reading may be missing, or be nonsense. */
 function isSize(bytes: number | null): bytes is number {
   return bytes !== null && Number.isFinite(bytes) && bytes >= 0;
 }

@@ -35,7 +35,7 @@ export interface Case {
   readonly shortBytes: number;
   /** What would be free if all that is kept between turns went. */
   readonly freeableBytes: number;
-  /** Asked last: it is the dearest question. */
+  /** Whether the room is kept for others. Asked last: it is the dearest question. */
   readonly isKeptForOthers: () => boolean;
 }
 

@@ -14,10 +14,10 @@ import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { readText, someBelow } from "./cgroup.ts";
 
 const KIBIBYTE_BYTES = 1024;
-/** With room for open files, pipes and sockets. */
+/** What a process keeps, with room for open files, pipes and sockets. */
 const BYTES_PER_PROCESS = 128 * KIBIBYTE_BYTES;
 const BYTES_PER_THREAD = 32 * KIBIBYTE_BYTES;
-/** Of what is mapped; a full page table is 1/512 of it, and sparse ones are larger. */
+/** Page tables by what is mapped: a full one is 1/512 of it, and sparse ones are larger. */
 const PAGE_TABLE_RATIO = 1 / 128;
 /** The tasks are counted again when the kernel's part has changed by this, or after this time. */
 const CHANGE_BYTES = 2 * 2 ** 20;
@@ -34,7 +34,7 @@ export class KernelShare {
   }
 
   /**
-   * Between two counts all growth counts as kept.
+   * The part that cannot be reclaimed. Between two counts all growth counts as kept.
    * @param kernelBytes The whole of the kernel's part, by its own counter.
    * @param mappedBytes What the processes of the group have mapped.
    */

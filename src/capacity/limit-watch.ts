@@ -17,7 +17,7 @@ export interface LimitWatchOptions {
   readonly onRead: (limit: MemoryLimit, before: MemoryLimit) => void;
 }
 
-/** Disposing stops the clock; who asks is still answered. */
+/** Reads the limit every ten seconds. Disposing stops the clock; who asks is still answered. */
 export class LimitWatch implements Disposable {
   readonly #options: LimitWatchOptions;
   readonly #timer: NodeJS.Timeout;

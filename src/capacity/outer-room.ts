@@ -77,7 +77,7 @@ export class OuterRoom {
   }
 }
 
-/** In a sandbox that makes this file up it is no less than what it lets its processes have. */
+/** What the machine has left. A sandbox that makes it up tells no less than it lets processes have. */
 function availableBytes(root: string): number | null {
   const file = readText(root, "proc/meminfo");
   const kibibytes = file.status === "read" ? statField(file.text, "MemAvailable") : null;

@@ -47,7 +47,7 @@ export interface Told {
   readonly reserveBytes: number;
   readonly carriedBytes: number;
   readonly inflight: number;
-  /** Of the ceiling that was reached, of the pressure, or of sessions at rest; empty for nothing. */
+  /** Words on the ceiling that was reached, the pressure, or sessions at rest; empty for none. */
   readonly detail: string;
 }
 

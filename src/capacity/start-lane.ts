@@ -35,7 +35,7 @@ export class StartLane {
   #slots: number;
   #coming = 0;
   #starting = 0;
-  /** Of those, the ones that nobody waits for. */
+  /** How many of those that start nobody waits for. */
   #unawaited = 0;
   #meanStartMs = PRESUMED_START_MS;
 

@@ -8,7 +8,7 @@
  */
 
 export interface CeilingInput {
-  /** Of the replica. */
+  /** The memory limit of the replica. */
   readonly limitBytes: number;
   /** Kept free below it, see `load-line.ts`. */
   readonly safetyReserveBytes: number;
@@ -34,7 +34,7 @@ export function groupLimitBytes(ceilingBytes: number): number {
 /** By default half of the load line: no single turn takes the room of all others. */
 const DEFAULT_SHARE_RATIO = 0.5;
 
-/** In private memory: what would be free if all processes of the turn were gone. */
+/** The most private memory of a turn: what would be free if all its processes were gone. */
 export function turnCeilingBytes(input: CeilingInput): number {
   const { limitBytes, safetyReserveBytes, turnMemoryBytes } = input;
   const loadLineBytes = Math.max(0, limitBytes - safetyReserveBytes);

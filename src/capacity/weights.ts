@@ -26,7 +26,7 @@ export interface Weights {
   usedBytes(own: OwnBytes, nowMs: number): number;
   /** How much of the last answer the server's own process holds. */
   parentBytes(): number;
-  /** And what it may still grow by. */
+  /** What the server's own process may still grow by. */
   parentGrowthBytes(): number;
   /** How much of the used memory is this turn's. */
   heldBytes(permit: Permit): number;
@@ -41,7 +41,7 @@ export interface Weights {
   leastTurnBytes(): number;
   /** The agent that it is predicted of; null where it is of all. */
   leastAgentName(): string | null;
-  /** Set aside for turns of these agents together. */
+  /** What is set aside for turns of these agents together. */
   poolBytes(agentNames: readonly string[]): number;
 }
 
@@ -101,15 +101,15 @@ export interface MeasuredWeightsOptions {
  * fills 2.5 GiB/s, the fastest seen, takes 25 MiB: less than the margin.
  */
 const USE_MAX_AGE_MS = 10;
-/** In a full group with many turns a reading takes a millisecond; it is to take no more than this. */
+/** The share of the time that readings may take: in a full group with many turns one takes 1 ms. */
 const READING_LOAD_RATIO = 0.05;
-/** One that had to wait for a core took longer than it cost. */
+/** The most age of a dear reading: one that had to wait for a core took longer than it cost. */
 const DEAR_USE_MAX_AGE_MS = 50;
-/** What the server itself may still grow by, from where it was at its start. */
+/** What the server itself may grow by, from where it was at its start. */
 const PARENT_GROWTH_BYTES = 48 * 2 ** 20;
 /**
- * In that time half of what it once took beyond that is forgotten. A burst of large requests comes
- * again within minutes or not at all, and room kept for one of yesterday is lost to turns.
+ * Half of what the server once took beyond that is forgotten in this time. A burst of large requests
+ * comes again within minutes or not at all, and room kept for one of yesterday is lost to turns.
  */
 const PARENT_PEAK_HALF_LIFE_MS = 5 * 60_000;
 
@@ -193,7 +193,7 @@ export class MeasuredWeights implements Weights {
     this.#useMaxAgeMs = Math.min(Math.max(USE_MAX_AGE_MS, maxAgeMs), DEAR_USE_MAX_AGE_MS);
   }
 
-  /** It may become as large again as it was a while ago, and larger than at its start. */
+  /** Takes in what the server holds: it may become as large again as it was a while ago. */
   #weighParent(parentBytes: number, passedMs: number): void {
     const leastBytes = this.#parentAtStartBytes + PARENT_GROWTH_BYTES;
     const beyondBytes = Math.max(0, this.#parentExpectedBytes - leastBytes);
