@@ -67,7 +67,7 @@ export class AgentConnection {
     this.counted = options.counted ?? NO_TOTALS;
   }
 
-  /** Null until the first turn begins, or the process is started ahead. */
+  /** The process; null until the first turn begins, or the process is started ahead. */
   get process(): AgentProcess | null {
     return this.#process;
   }

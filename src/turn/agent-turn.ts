@@ -23,14 +23,14 @@ import { watchTurn, type TurnWatch, type WatchLimits } from "./watch.ts";
 const INTERRUPT_GRACE_MS = 1_000;
 
 /**
- * The same for a turn that somebody cancels, and then for each polite step of its end: it is over
- * within a second, whatever its process does.
+ * How long the process of a turn that somebody cancels may take to end it by itself, and then for each
+ * polite step of its end: the turn is over within a second, whatever its process does.
  */
 const CANCEL_GRACE_MS = 600;
 const CANCEL_STEP_GRACE_MS = 100;
 
 export interface AgentRun extends WatchLimits {
-  /** Not yet started, or at rest. Nobody else uses it. */
+  /** The line to a process that is not yet started, or at rest. Nobody else uses it. */
   readonly connection: AgentConnection;
   readonly input: readonly InputPart[];
   readonly needsStructuredOutput: boolean;
@@ -56,9 +56,9 @@ export interface AgentRunEnd {
   readonly hasRun: boolean;
   /** The last message that had text, also of a turn that did not complete. */
   readonly lastText: { readonly messageId: string; readonly text: string };
-  /** Of this turn alone; null if the process did not say. */
+  /** What this turn alone used and cost; null if the process did not say. */
   readonly totals: SessionTotals | null;
-  /** From the spawn until the process was initialised; null if it never was, or long ago. */
+  /** The time from the spawn until the process was initialised; null if it never was, or long ago. */
   readonly startMs: number | null;
   /** Peak private memory of the process tree in this turn; null where it cannot be read. */
   readonly peakBytes: number | null;

@@ -18,7 +18,7 @@ export interface JournalLimits {
   readonly keepMs: number;
 }
 
-/** So much is freed at once, as a part of the whole: who is the largest is not asked each time. */
+/** The part of the whole that is freed at once: who is the largest is not asked each time. */
 const FREED_AT_ONCE = 1 / 16;
 
 interface EndedJournal {
@@ -54,7 +54,7 @@ export class Journals implements Disposable {
     return journal;
   }
 
-  /** As {@link Journal.push}. */
+  /** Adds an event to a journal, as {@link Journal.push}, and forgets others if there are too many. */
   push(journal: Journal, event: TurnEvent): boolean {
     const before = journal.bytes;
     const isAccepted = journal.push(event);
@@ -131,7 +131,7 @@ export class Journals implements Disposable {
     return oldest;
   }
 
-  /** From the largest, so that a turn that says much does not take the events of those that do not. */
+  /** Frees of the largest, so that a turn that says much does not take the events of the others. */
   #shrinkLargest(wantedBytes: number): boolean {
     let largest: Journal | undefined;
     for (const journal of this.#running) {

@@ -16,15 +16,15 @@ import type { TurnProcess } from "./turn-process.ts";
 /** A process for a turn, which is the turn's from now on. */
 export interface TakenProcess {
   readonly process: TurnProcess;
-  /** Null for a spare. */
+  /** The resident that it is; null for a spare. */
   readonly resident: Resident | null;
 }
 
 export interface KeptSummary {
   readonly residents: number;
-  /** Those whose memory stays committed. */
+  /** How many of the residents keep their memory committed. */
   readonly longRunning: number;
-  /** Private memory of those. */
+  /** Private memory of the residents whose memory stays committed. */
   readonly longRunningBytes: number;
   readonly spares: number;
   /** Private memory of those that may be evicted. */
@@ -34,7 +34,7 @@ export interface KeptSummary {
 export interface KeptProcessesOptions extends Omit<SparesOptions, "evictions" | "onEnded"> {
   readonly dataDirectory: string;
   readonly maxResidents: number;
-  /** For a process to start. */
+  /** How long a process may take to start. */
   readonly startTimeoutMs: number;
   readonly onEnded: (kind: KeptKind, reason: KeptEndReason) => void;
 }
@@ -73,7 +73,7 @@ export class KeptProcesses implements ProcessCache, AsyncDisposable {
     return spare === null ? null : { process: spare, resident: null };
   }
 
-  /** Of a turn that was not admitted after all. */
+  /** Keeps the process again of a turn that was not admitted after all. */
   putBack({ process, resident }: TakenProcess): void {
     if (resident === null) this.spares.putBack(process);
     else this.residents.putBack(resident);

@@ -21,7 +21,7 @@ export type StartTurn = (
 export interface LiveTurnOptions {
   readonly start: StartTurn;
   readonly journals: Journals;
-  /** Of one turn at a time. */
+  /** The most readers of one turn at a time. */
   readonly maxReaders: number;
   /**
    * How long turns of the agent go on without a reader before they are cancelled; null for those
@@ -40,13 +40,13 @@ export interface TurnReader {
   /** Id of the event after which it begins; 0 for the first. */
   readonly after: number;
   /**
-   * Once. Ending it early is leaving.
+   * The events of the turn with their ids. To be called once; ending it early is leaving.
    *
    * @throws {AppError} `events_expired`; else what broke the turn after its admission: a bug, or a
    *   disk that failed at its end.
    */
   readonly entries: () => AsyncGenerator<JournalEntry, void, undefined>;
-  /** The same without the ids. */
+  /** The events of the turn without their ids, else as `entries`. */
   readonly events: () => AsyncGenerator<TurnEvent, void, undefined>;
   readonly leave: () => void;
   /** As {@link LiveTurn.whenAdmitted}, but resolves to the reader. */
@@ -216,7 +216,7 @@ export class LiveTurn {
     this.#hasRun = yield* events;
   }
 
-  /** Where a turn that was admitted has ended, and no event says so. */
+  /** Tells of a turn that was admitted and has ended without an event that says so. */
   #tellBroken(thrown: unknown): void {
     if (this.#facts === null || this.#outcome !== null) return;
     const { code, message } = toAppError(thrown);

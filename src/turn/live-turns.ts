@@ -195,7 +195,7 @@ export function refOf({ caller, agentName, session }: TurnRequest): SessionRef {
   return sessionRefOf({ tenant: caller.tenant, agentName, target: session });
 }
 
-/** By name: to compute a session id costs as much as to refuse a turn. */
+/** Whether a turn is of the session, by name: to compute a session id costs as much as a refusal. */
 function isFor({ request, facts }: LiveTurn, target: SessionTarget): boolean {
   const { session } = request;
   if (target.by === "session") {

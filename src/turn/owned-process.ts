@@ -30,7 +30,7 @@ export class OwnedProcess implements AsyncDisposable {
     if (taken !== null) this.#source = sourceOf(taken);
   }
 
-  /** Where its process came from, as far as is known. */
+  /** Where the process came from, as far as is known. */
   get source(): ProcessSource {
     return this.#source;
   }
@@ -142,6 +142,6 @@ interface Claiming {
 
 export interface ParkingTerms {
   readonly stayMs: number;
-  /** That of a long-running session, which rests; null for a process that lingers. */
+  /** The permit of a long-running session, which rests; null for a process that lingers. */
   readonly permit: Resident["permit"];
 }

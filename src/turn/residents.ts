@@ -25,9 +25,9 @@ import type { TurnProcess } from "./turn-process.ts";
 
 /** How long a turn waits for the process of its session that is on its way out. */
 const CLOSING_WAIT_MS = 5_000;
-/** Before a session is warmed again for which it was in vain: who asks in a loop starts nothing. */
+/** How long a session is not warmed again after it was in vain: who asks in a loop starts nothing. */
 const IN_VAIN_PAUSE_MS = 10_000;
-/** Of one tenant in that time, so that who asks for many sessions in a loop starts little. */
+/** How often it may be in vain for one tenant in that time: who asks for many sessions starts little. */
 export const MAX_IN_VAIN = 8;
 
 /** A start ahead of a turn. */
@@ -41,11 +41,11 @@ export interface Warming {
 export interface Resident {
   readonly ref: SessionRef;
   readonly process: TurnProcess;
-  /** Of a long-running session: its memory stays committed. Null for one that lingers. */
+  /** The permit of a long-running session: its memory stays committed. Null for one that lingers. */
   readonly permit: Permit | null;
   /** When it is ended, unless it has a turn before. */
   readonly leavesAtMs: number;
-  /** Of one that was started ahead; null for one that has had a turn. */
+  /** The start of a process that was started ahead; null for one that has had a turn. */
   readonly warming: Warming | null;
 }
 
@@ -64,7 +64,7 @@ export interface SessionHeat {
 export interface ResidentsOptions {
   readonly dataDirectory: string;
   readonly maxResidents: number;
-  /** For a process to start. */
+  /** How long a process may take to start. */
   readonly startTimeoutMs: number;
   readonly evictions: Evictions;
   readonly onEnded: (reason: KeptEndReason) => void;
@@ -81,7 +81,7 @@ export class Residents {
   /** The least recently used first. */
   readonly #parked = new Map<string, Resident>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
-  /** Until nothing is left of their processes. */
+  /** Sessions whose processes are on their way out, each until nothing is left of that. */
   readonly #closing = new Map<string, Promise<void>>();
   readonly #watched = new WeakSet<TurnProcess>();
   /** Processes that were started ahead and ended without a turn, the longest ago first. */
@@ -132,7 +132,7 @@ export class Residents {
     return resident;
   }
 
-  /** Of a turn that was not admitted after all. */
+  /** Keeps the resident again of a turn that was not admitted after all. */
   putBack(resident: Resident): void {
     this.#keep(resident);
   }
@@ -304,7 +304,7 @@ export class Residents {
   }
 }
 
-/** Only one that was started ahead has still to grow: it was weighed by nobody else. */
+/** What a resident will hold and does not yet: only one that was started ahead has still to grow. */
 function promisedBytesOf({ process, warming }: Resident): number {
   return Math.max(0, (warming?.predictedBytes ?? 0) - (process.currentBytes ?? 0));
 }

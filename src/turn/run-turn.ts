@@ -201,7 +201,7 @@ function tellAdmitted(
   });
 }
 
-/** It is the turn's already, and may outlive one that is refused after all. */
+/** The process is the turn's already, and may outlive one that is refused after all. */
 function holdTaken(taken: TakenProcess | null, hold: TurnHold): void {
   const process = taken?.process.connection.process ?? null;
   if (process !== null) hold.outlive(process);
@@ -220,7 +220,7 @@ async function openProcess(
   return owned.open(session, signal, () => newProcess(parts), onRefused);
 }
 
-/** For the session's next turn. */
+/** Keeps the process for the session's next turn. */
 function parkProcess(
   ref: SessionRef,
   owned: OwnedProcess,

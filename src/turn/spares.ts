@@ -18,7 +18,7 @@ import type { TurnProcess } from "./turn-process.ts";
 const PRESUMED_BYTES = 112 * 1024 * 1024;
 /** How often it is looked whether there is room for one that is missing. */
 const LOOK_MS = 250;
-/** After a start of an agent that failed; doubled with each one more. */
+/** The pause after a start of an agent that failed; doubled with each one more. */
 const RETRY_MIN_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 
@@ -31,7 +31,7 @@ export interface SparesOptions {
    * @param slot Its own now.
    */
   readonly start: (agentName: string, slot: StartSlot) => Promise<StartingSpare>;
-  /** Null where there is no room for one that nobody waits for, or others wait to start. */
+  /** A slot to start in; null where there is no room for what nobody waits for, or others wait. */
   readonly tryEnter: (bytes: number) => StartSlot | null;
   readonly evictions: Evictions;
   readonly onEnded: (reason: KeptEndReason) => void;
@@ -45,9 +45,9 @@ export interface StartingSpare {
   readonly ready: Promise<void>;
 }
 
-/** One that may start. */
+/** A spare that may start. */
 interface Booking {
-  /** Null until it is made, which may have to wait for the disk. */
+  /** The process; null until it is made, which may have to wait for the disk. */
   process: TurnProcess | null;
 }
 
@@ -66,12 +66,12 @@ interface FailedStart {
  */
 export class Spares {
   readonly #options: SparesOptions;
-  /** In the order of their starts. */
+  /** Spares that can be claimed, in the order of their starts. */
   readonly #waiting = new Set<TurnProcess>();
   readonly #watched = new WeakSet<TurnProcess>();
   /** The last start of an agent, where it failed: another agent need not wait for it. */
   readonly #failed = new Map<string, FailedStart>();
-  /** Null also when what starts was given up. */
+  /** The spare that starts; null also when it was given up. */
   #booking: Booking | null = null;
   #looking: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
@@ -110,7 +110,7 @@ export class Spares {
     }, LOOK_MS).unref();
   }
 
-  /** One that waits for a session of the agent, which is then the caller's. */
+  /** A spare that waits for a session of the agent, which is then the caller's. */
   take(agentName: string): TurnProcess | null {
     for (const process of this.#waiting) {
       if (process.agentName !== agentName || !process.connection.isAlive) continue;
@@ -120,7 +120,7 @@ export class Spares {
     return null;
   }
 
-  /** One whose turn was not admitted after all. */
+  /** Keeps the spare again of a turn that was not admitted after all. */
   putBack(process: TurnProcess): void {
     this.#keep(process);
   }
@@ -225,7 +225,7 @@ export class Spares {
     else if (!process.connection.isAlive) this.#drop(process, "died");
   }
 
-  /** Once for each process, however often it is put back: a full replica does so for each refusal. */
+  /** Watches a process once, however often it is put back: a full replica does so for each refusal. */
   #watch(process: TurnProcess): void {
     if (this.#watched.has(process)) return;
     this.#watched.add(process);

@@ -14,7 +14,7 @@ const LOOK_MS = 500;
 /** A process that uses less than this part of a core between two looks does not start, but waits. */
 const LEAST_CPU_RATIO = 0.05;
 
-/** Null for a turn that was ended while it waited: it need not start any more. */
+/** A slot to start in; null for a turn that was ended while it waited, and need not start any more. */
 export async function takeStartSlot(
   lane: Pick<StartLane, "enter">,
   coming: Disposable | null,

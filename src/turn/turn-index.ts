@@ -11,7 +11,7 @@ import type { TurnRequest } from "./turn.ts";
 
 export class TurnIndex {
   readonly #byId = new Map<string, LiveTurn>();
-  /** By tenant, agent and hash of the key, then by session. */
+  /** Turns by tenant, agent and hash of the key, then by session. */
   readonly #byKey = new Map<string, Map<string, LiveTurn>>();
   readonly #bySession = new Map<string, LiveTurn>();
   readonly #sessionIds = new Map<LiveTurn, string>();
@@ -75,14 +75,14 @@ export class TurnIndex {
     return this.#byKey.has(nameOf(tenant, agentName, keyHash));
   }
 
-  /** All of them. */
+  /** All turns of a session. */
   allOf({ tenant, sessionId }: SessionRef): LiveTurn[] {
     return [...this.#sessionIds]
       .filter(([{ request }, id]) => id === sessionId && request.caller.tenant === tenant)
       .map(([turn]) => turn);
   }
 
-  /** The last one that was started. */
+  /** The last turn of a session that has begun. */
   ofSession({ tenant, sessionId }: SessionRef): LiveTurn | undefined {
     return this.#bySession.get(nameOf(tenant, sessionId));
   }

@@ -42,7 +42,7 @@ export interface TurnProcessOptions {
   /** Whether it begins that transcript or resumes it. */
   readonly isNew: boolean;
   readonly directories: SessionDirectories;
-  /** Those of `directories` that no session has; null when all are a session's. */
+  /** The directories that no session has; null when all are a session's. */
   readonly spareDirectories: SpareDirectories | null;
   /** What Claude Code counts from; without it nothing, or what `connection.warm` says. */
   readonly counted?: SessionTotals;
