@@ -6,7 +6,7 @@
  */
 
 import { shedRatio, shedWithRetries, trafficAt } from "../src/sizing/erlang.ts";
-import { type Estimate, ratioOf } from "../src/sizing/simulate/confidence.ts";
+import { type Estimate, estimateRatio } from "../src/sizing/simulate/confidence.ts";
 import type { LawName } from "../src/sizing/simulate/laws.ts";
 import { ScenarioFile } from "../src/sizing/simulate/scenario-schema.ts";
 import { setUp } from "../src/sizing/simulate/scenario.ts";
@@ -136,7 +136,7 @@ function comparisons(): Comparison[] {
 
 function compare({ what, theory, terms }: Comparison): Compared {
   const { tally } = simulate(terms);
-  return { what, theory, found: ratioOf(tally.batchShed, tally.batchAttempts) };
+  return { what, theory, found: estimateRatio(tally.batchShed, tally.batchAttempts) };
 }
 
 function isHeld({ theory, found }: Compared): boolean {

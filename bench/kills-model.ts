@@ -11,7 +11,7 @@ import { loadRehearsalScript } from "../src/rehearsal/load-script.ts";
 import type { Message } from "../src/rehearsal/conversation.ts";
 import { startRehearsal } from "../src/rehearsal/server.ts";
 import { type ModelRequest, modelRequestOf, numbersIn } from "./conversation-check.ts";
-import { transcriptFileOf } from "../src/sizing/measure/long-transcript.ts";
+import { transcriptPathOf } from "../src/sizing/measure/long-transcript.ts";
 
 const SCRIPT = {
   defaults: { firstTokenMs: 5, tokensPerSecond: 40 },
@@ -99,7 +99,7 @@ export function entriesIn(dataDirectory: string, sessionId: string): Written {
 
 function textOf(dataDirectory: string, sessionId: string): string {
   try {
-    return readFileSync(transcriptFileOf(dataDirectory, sessionId), "utf8");
+    return readFileSync(transcriptPathOf(dataDirectory, sessionId), "utf8");
   } catch {
     return "";
   }

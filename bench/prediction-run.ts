@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { createParser } from "eventsource-parser";
 import type { TracedTurn } from "./footprint-replay.ts";
-import { lengthenTranscript, transcriptFileOf } from "../src/sizing/measure/long-transcript.ts";
+import { lengthenTranscript, transcriptPathOf } from "../src/sizing/measure/long-transcript.ts";
 import { startModel, startServer } from "./processes.ts";
 import { randomFrom } from "./statistics.ts";
 
@@ -77,7 +77,7 @@ export async function runTurns({ directory, report, signal }: RunInput): Promise
     });
   });
   for (const { sessionId, targetBytes } of sessions) {
-    lengthenTranscript(transcriptFileOf(join(directory, "data"), sessionId), targetBytes);
+    lengthenTranscript(transcriptPathOf(join(directory, "data"), sessionId), targetBytes);
   }
   report(`${sessions.length * TURNS_A_SESSION} turns that resume transcripts, started again`);
   const second = await withServer(place, "second", clock, (ask) =>
@@ -127,7 +127,7 @@ async function withServer(
   await use(async (kind, sessionId) => {
     const input = `Do ${kind}.`;
     const transcriptBytes =
-      sessionId === undefined ? 0 : statSync(transcriptFileOf(dataDirectory, sessionId)).size;
+      sessionId === undefined ? 0 : statSync(transcriptPathOf(dataDirectory, sessionId)).size;
     const startedAtMs = Math.round(performance.now() - clock);
     const answer = await askTurn(server.url, input, sessionId);
     const endedAtMs = Math.round(performance.now() - clock);

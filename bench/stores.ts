@@ -8,7 +8,7 @@
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { lengthenTranscript, transcriptFileOf } from "../src/sizing/measure/long-transcript.ts";
+import { lengthenTranscript, transcriptPathOf } from "../src/sizing/measure/long-transcript.ts";
 import { boxPlot, summaryTable } from "./page.ts";
 import {
   childrenOf,
@@ -100,7 +100,7 @@ async function openSide(name: Name, dataDirectory: string, model: RunningModel):
   let longId = "";
   const call = { url: server.url, agentName: "hello", input: INPUT, threadId: LONG_THREAD };
   await timeTurn({ ...call, onStart: (_turnId, sessionId) => (longId = sessionId) });
-  lengthenTranscript(transcriptFileOf(dataDirectory, longId), TRANSCRIPT_BYTES);
+  lengthenTranscript(transcriptPathOf(dataDirectory, longId), TRANSCRIPT_BYTES);
   // With this turn the store gets all of it.
   await timeTurn(call);
   return {
@@ -140,7 +140,7 @@ async function timeAlone({ server }: Side, threadId: string): Promise<number> {
 
 /** As on a replica that never had the session. */
 function removeCopy({ dataDirectory, longId }: Side): void {
-  let directory = dirname(transcriptFileOf(dataDirectory, longId));
+  let directory = dirname(transcriptPathOf(dataDirectory, longId));
   while (!directory.endsWith(longId)) directory = dirname(directory);
   rmSync(directory, { recursive: true });
 }

@@ -72,6 +72,19 @@ describe("the page", () => {
   });
 });
 
+describe("an exported name", () => {
+  it("stands in one module only: it has one meaning", () => {
+    const modulesOf = new Map<string, Set<string>>();
+    for (const { path, text } of source) {
+      for (const name of exportsOf(text)) {
+        modulesOf.set(name, (modulesOf.get(name) ?? new Set()).add(path));
+      }
+    }
+    const shared = [...modulesOf].filter(([, modules]) => modules.size > 1);
+    expect(shared.map(([name, modules]) => `${name}: ${[...modules].join(", ")}`)).toEqual([]);
+  });
+});
+
 describe("every source file", () => {
   it("says at its head what it is for", () => {
     const code = [...source, ...page.filter(({ path }) => /\.tsx?$/.test(path))];
@@ -107,6 +120,13 @@ function roomOf(path: string): string {
 function importsOf(path: string, text: string): string[] {
   const found = codeOf(text).matchAll(/(?:from |import\()"(\.{1,2}\/[^"]+)"/g);
   return [...found].map(([, target = ""]) => join(path, "..", target));
+}
+
+/** Names that a file declares for others; not those that it passes on. */
+function exportsOf(text: string): string[] {
+  const declared =
+    /^export (?:(?:declare|abstract|async) )*(?:function\*?|class|const|let|interface|type|enum) (\w+)/gm;
+  return [...text.matchAll(declared)].map(([, name = ""]) => name);
 }
 
 /** Without comments, which may name anything. */

@@ -18,18 +18,18 @@ import { namedVariables } from "../sizing/deploy/named-variables.ts";
 import {
   type DeployInput,
   premisesOf,
-  problemsOf,
+  deployProblemsOf,
   profileWarnings,
 } from "../sizing/deploy/premises.ts";
 import { type Target, TARGETS } from "../sizing/deploy/targets.ts";
 import { loadWorkload, type WorkloadInput } from "../sizing/load-workload.ts";
-import { type Fleet, makePlan } from "../sizing/plan.ts";
+import { type PlannedFleet, makePlan } from "../sizing/plan.ts";
 import { deployedText, explanation, mindText } from "./deploy-text.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { loadAll } from "./load.ts";
 import { packageProblems } from "./package-problems.ts";
-import { type FileText, writeFiles } from "./write-files.ts";
+import { type NamedText, writeFiles } from "./write-files.ts";
 
 export interface DeployOptions {
   /** workload.yaml of the working directory without it. */
@@ -63,7 +63,7 @@ const MAX_FILES = 1_000;
  */
 export async function runDeploy(options: DeployOptions, io: Io): Promise<number> {
   const { input, warnings: ofProfile } = await inputOf(options, io);
-  const problems = problemsOf(input);
+  const problems = deployProblemsOf(input);
   if (problems.length > 0) throw new DiagnosticsError("config_invalid", problems);
   const premises = premisesOf(input);
   const deployment = makeDeployment(premises, options.targets);
@@ -163,7 +163,7 @@ function prometheusOf({ prometheus }: DeployOptions): string | null {
 function fleetOf(
   { advised, options }: ReturnType<typeof makePlan>,
   size: string | undefined,
-): Fleet {
+): PlannedFleet {
   const possible = options.filter((option) => option.isPossible);
   const found = size === undefined ? advised : possible.find((one) => one.size.name === size);
   if (found !== null && found !== undefined) return found;
@@ -211,14 +211,14 @@ async function variablesOf(
   return [...new Set([...names, ...(isGiven ? [store] : [])])];
 }
 
-async function readFiles(directory: string, io: Io): Promise<readonly FileText[]> {
+async function readFiles(directory: string, io: Io): Promise<readonly NamedText[]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(
     (cause: unknown) => {
       const shown = shownPath(directory, io);
       throw new AppError("usage", `Cannot check ${shown}: it cannot be read`, { cause });
     },
   );
-  const files: FileText[] = [];
+  const files: NamedText[] = [];
   for (const entry of entries.filter((one) => one.isFile()).slice(0, MAX_FILES)) {
     const path = join(entry.parentPath, entry.name);
     files.push({ path: relative(directory, path), text: await readFile(path, "utf8") });

@@ -12,7 +12,7 @@ import { AppError } from "../lib/errors.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { programName, quoted } from "./shell-command.ts";
-import { type FileText, writeFiles } from "./write-files.ts";
+import { type NamedText, writeFiles } from "./write-files.ts";
 
 const TEMPLATE = fileURLToPath(new URL("../../templates/agent/", import.meta.url));
 
@@ -29,7 +29,7 @@ export async function runInit({ folder, name, force }: InitOptions, io: Io): Pro
   const directory = resolve(io.workingDirectory, folder);
   const agentName = checkedName(name ?? nameOf(directory), name === undefined);
   const files = await filesOfTemplate();
-  const texts: FileText[] = [];
+  const texts: NamedText[] = [];
   for (const { from, to } of files) {
     const text = await readFile(join(TEMPLATE, from), "utf8");
     texts.push({ path: to, text: text.replaceAll("{{name}}", agentName) });

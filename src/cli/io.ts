@@ -5,7 +5,7 @@
  */
 
 import { isatty } from "node:tty";
-import { readEnvironment } from "../config/environment.ts";
+import { ownEnvironment } from "../config/environment.ts";
 import { errnoOf } from "../lib/errno.ts";
 import type { Environment } from "../lib/substitute.ts";
 
@@ -30,7 +30,7 @@ export interface Io {
 }
 
 export function processIo(): Io {
-  const environment = readEnvironment();
+  const environment = ownEnvironment();
   const isTerminal = isatty(1);
   // What is told there is told to nobody; the work goes on for whoever reads the output.
   untilReaderGone(process.stderr);

@@ -10,7 +10,8 @@ import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import type { Io } from "./io.ts";
 
-export interface FileText {
+/** A file by its name, with what is in it. */
+export interface NamedText {
   /** Relative to the directory. */
   readonly path: string;
   readonly text: string;
@@ -26,7 +27,7 @@ type Place = Pick<Io, "workingDirectory">;
  */
 export async function writeFiles(
   directory: string,
-  files: readonly FileText[],
+  files: readonly NamedText[],
   force: boolean,
   io: Place,
 ): Promise<void> {
@@ -42,7 +43,7 @@ export async function writeFiles(
 
 async function refuseToReplace(
   directory: string,
-  files: readonly FileText[],
+  files: readonly NamedText[],
   io: Place,
 ): Promise<void> {
   for (const { path: name } of files) {

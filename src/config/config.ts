@@ -153,6 +153,7 @@ export interface AuthKey {
   readonly sha256: string;
 }
 
+/** Another replica whose feed the console shows. */
 export interface OtherReplica {
   /** Unique. */
   readonly name: string;

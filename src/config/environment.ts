@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { Environment } from "../lib/substitute.ts";
 
 /** A copy of the process's environment. */
-export function readEnvironment(): Environment {
+export function ownEnvironment(): Environment {
   return Object.freeze({ ...process.env });
 }
 

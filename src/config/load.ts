@@ -27,7 +27,7 @@ import { diagnosticsOf, inOrder, remedyFor } from "../lib/yaml-file.ts";
 import type { Config } from "./config.ts";
 import { agentEnvironmentOf } from "./environment.ts";
 import { isLoopback, ServerFile, type ServerSettings } from "./schema.ts";
-import { PLAIN_SETTINGS, SETTINGS, type Setting, textOf, valueOf } from "./settings.ts";
+import { PLAIN_SETTINGS, SETTINGS, type Setting, settingText, valueOf } from "./settings.ts";
 
 const DEFAULT_FILE = "plimsoll.yaml";
 const MISNAMED_FILE = "plimsoll.yml";
@@ -221,7 +221,10 @@ function sourcesOf(fileValue: unknown, given: readonly Given[]): Map<string, Set
 
 function effectiveOf(settings: ServerSettings): Map<string, string> {
   return new Map(
-    SETTINGS.map((setting) => [setting.name, textOf(setting, valueAt(settings, setting.path))]),
+    SETTINGS.map((setting) => [
+      setting.name,
+      settingText(setting, valueAt(settings, setting.path)),
+    ]),
   );
 }
 

@@ -70,8 +70,8 @@ export function valueOf(text: string, kind: Setting["kind"]): unknown {
   }
 }
 
-/** A checked value as a person would write it; secrets as `***`, nothing as `none`. */
-export function textOf({ type, isSecret }: Setting, value: unknown): string {
+/** The checked value of a setting as a person would write it; secrets as `***`, nothing as `none`. */
+export function settingText({ type, isSecret }: Setting, value: unknown): string {
   const isEmpty = typeof value === "object" && value !== null && Object.keys(value).length === 0;
   if (value === undefined || isEmpty) return "none";
   if (isSecret) return SECRET;

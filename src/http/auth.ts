@@ -20,9 +20,10 @@ export type Access = "public" | "caller" | "operator";
 /** Whoever reaches a server without keys: it listens on loopback, or was told to trust anyone. */
 const ANYONE: Caller = { id: "anonymous", tenant: "default", role: "operator", priority: "normal" };
 
-export interface Asker {
+/** Who has sent a request, and how they have shown it. */
+export interface Authenticated {
   readonly caller: Caller;
-  /** Of whoever brings a cookie and no key. */
+  /** The login whose cookie the request brings in place of a key; null for one with a key, or where none is asked for. */
   readonly login: Login | null;
 }
 
@@ -57,7 +58,7 @@ export class Authenticator {
   }
 
   /** @throws {AppError} `unauthorized` without a known key, `forbidden` with one that may not. */
-  authenticate(request: AskedWith, access: Exclude<Access, "public">): Asker {
+  authenticate(request: AskedWith, access: Exclude<Access, "public">): Authenticated {
     if (!this.isOn) return { caller: ANYONE, login: null };
     const { authorization } = request.headers;
     const login = authorization === undefined ? this.#loginOf(request) : null;

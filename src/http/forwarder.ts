@@ -26,7 +26,7 @@ import type { Caller, TurnKey } from "../turn/turn.ts";
 import {
   ANSWER_TIMEOUT_MS,
   answerTo,
-  bytesOf,
+  answerChunks,
   CLOSED,
   Exchanges,
   unavailable,
@@ -221,7 +221,11 @@ export class Forwarder implements Disposable {
       end.abort();
       return reply.send();
     }
-    const bytes = bytesOf(answer, end, Math.max(MIN_SILENCE_MS, MISSED_HEARTBEATS * heartbeatMs));
+    const bytes = answerChunks(
+      answer,
+      end,
+      Math.max(MIN_SILENCE_MS, MISSED_HEARTBEATS * heartbeatMs),
+    );
     const brokeOff = (thrown: unknown): AppError | null => {
       if (gone.aborted) return null;
       telemetry.log.info({ err: thrown, ...fields }, "An answer that was passed on has broken off");

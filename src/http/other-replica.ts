@@ -109,7 +109,7 @@ async function ask(question: Question, signal: AbortSignal): Promise<IncomingMes
  * @param silenceMs That the other side may be silent while it is waited for.
  * @throws whatever breaks it off.
  */
-export async function* bytesOf(
+export async function* answerChunks(
   answer: IncomingMessage,
   end: AbortController,
   silenceMs: number,

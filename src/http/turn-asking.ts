@@ -6,9 +6,9 @@
  */
 
 import { AppError, hasCode } from "../lib/errors.ts";
-import { endedTurnOf, type EndedTurn } from "../turn/kept-turn.ts";
+import { replayedTurnOf, type ReplayedTurn } from "../turn/kept-turn.ts";
 import { eventsExpired } from "../turn/journal.ts";
-import { type EventPlace, FIRST_PLACE, placeOf } from "../protocol/event-id.ts";
+import { type EventPlace, FIRST_PLACE, eventPlaceOf } from "../protocol/event-id.ts";
 import { sessionRefOf } from "../session/session-id.ts";
 import { refOf } from "../turn/live-turns.ts";
 import { LiveTurn, type TurnReader } from "../turn/live-turn.ts";
@@ -32,7 +32,7 @@ export interface Attached {
 /** A turn that ran before, and of which only the end is left. */
 export interface Ended {
   readonly is: "ended";
-  readonly turn: EndedTurn;
+  readonly turn: ReplayedTurn;
 }
 
 /** The client has read the turn to its end. */
@@ -82,7 +82,7 @@ export async function beginTurn(
   context: RequestContext,
   asked: Asked,
   gone: AbortSignal,
-): Promise<LiveTurn | EndedTurn> {
+): Promise<LiveTurn | ReplayedTurn> {
   const wanted = { ...requestOf(parts, context, asked), outlivesReaders: true };
   const known = await findTurn(parts, context, wanted);
   if (known === null) {
@@ -147,10 +147,10 @@ async function findTurn(
   parts: ServerParts,
   { reply }: RequestContext,
   wanted: TurnRequest,
-): Promise<LiveTurn | EndedTurn | null> {
+): Promise<LiveTurn | ReplayedTurn | null> {
   const held = parts.turns.known(wanted);
   const isRecorded = held === null && isKept(parts, wanted);
-  const ended = isRecorded ? await endedTurnOf(wanted, parts.sessions) : null;
+  const ended = isRecorded ? await replayedTurnOf(wanted, parts.sessions) : null;
   // Once more, because the same request may have begun while the record was read.
   const found = ended ?? held ?? parts.turns.known(wanted);
   if (found === null) return null;
@@ -184,7 +184,7 @@ function isKept({ agents }: ServerParts, { agentName }: Asked): boolean {
 async function endOf(
   turn: LiveTurn,
   { gone, lastEventId, isWhole = false }: AskOptions,
-): Promise<EndedTurn | null> {
+): Promise<ReplayedTurn | null> {
   const isThere = turn.journal.firstId === 1;
   if (isThere || lastEventId !== undefined) return null;
   if (isWhole) {
@@ -205,7 +205,7 @@ export async function attach(
   gone: AbortSignal,
   lastEventId?: string,
 ): Promise<Attached | Read> {
-  const place = placeOf(lastEventId, turn.request.turnId);
+  const place = eventPlaceOf(lastEventId, turn.request.turnId);
   // Of one that broke the end is told each time: it has no number, and the client has missed it.
   const isWhole = turn.journal.isClosed && turn.outcome !== null;
   if (isWhole && place.after > 0 && place.after === turn.journal.lastId) return { is: "done" };

@@ -23,7 +23,7 @@ import {
   withHeartbeat,
   withHeartbeatOnceBegun,
 } from "../protocol/sse.ts";
-import { eventsOfEnded } from "../turn/kept-turn.ts";
+import { eventsOfReplayed } from "../turn/kept-turn.ts";
 import type { RequestContext } from "./route.ts";
 import type { ServerParts } from "./server-parts.ts";
 import { afterHead, sendStream } from "./stream-reply.ts";
@@ -128,7 +128,7 @@ async function* one(frame: AguiFrame): AsyncGenerator<AguiFrame, void, undefined
 }
 
 function entriesOf(asked: Attached | Ended): AsyncIterable<NumberedEvent> {
-  return asked.is === "ended" ? unnumbered(eventsOfEnded(asked.turn)) : asked.reader.entries();
+  return asked.is === "ended" ? unnumbered(eventsOfReplayed(asked.turn)) : asked.reader.entries();
 }
 
 function resumeOf(asked: Attached | Ended): NonNullable<AguiStream["resume"]> | null {

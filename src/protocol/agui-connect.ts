@@ -16,7 +16,7 @@ import type { AppError } from "../lib/errors.ts";
 import type { TurnEvent } from "../turn/turn.ts";
 import type { AguiRun } from "./agui-decode.ts";
 import type { AguiFrame } from "./agui-encode.ts";
-import { checkBody, clientIdSchema, invalidBody } from "./input.ts";
+import { checkInput, clientIdSchema, invalidBody } from "./input.ts";
 
 const MAX_MESSAGES = 10_000;
 
@@ -44,7 +44,7 @@ export interface AguiConnect {
 
 /** @throws {AppError} `invalid_request`, with the places that do not fit. */
 export function decodeAguiConnect(body: unknown): AguiConnect {
-  const checked = checkBody(connectSchema, body);
+  const checked = checkInput(connectSchema, body);
   if (!checked.ok) throw invalidBody(checked.errors);
   const { threadId, runId, protocolVersion, messages } = checked.value;
   const version = typeof protocolVersion === "string" ? { protocolVersion } : {};

@@ -17,7 +17,7 @@ import type { InputPart, SessionTarget, TurnKey } from "../turn/turn.ts";
 import { isBefore1, upgradeContent } from "./agui-0-0-59.ts";
 import {
   type BodyError,
-  checkBody,
+  checkInput,
   clientIdSchema,
   INPUT_LIMITS,
   inputPartSchema,
@@ -79,7 +79,7 @@ type Message = z.output<typeof envelopeSchema>["messages"][number];
  * @throws {AppError} `invalid_request`, with the places that do not fit.
  */
 export async function decodeAguiRun(body: unknown): Promise<AguiTurn> {
-  const envelope = checkBody(envelopeSchema, body);
+  const envelope = checkInput(envelopeSchema, body);
   if (!envelope.ok) throw invalidBody(envelope.errors);
   const { threadId, runId, protocolVersion, messages } = envelope.value;
 
@@ -143,7 +143,7 @@ async function readNewMessages(messages: readonly Message[]): Promise<NewMessage
       continue;
     }
     const content = readOf(upgradeContent(message.content));
-    const checked = checkBody(UserMessageSchema, { ...message, content }, pointer);
+    const checked = checkInput(UserMessageSchema, { ...message, content }, pointer);
     if (checked.ok) readContent(checked.value.content, `${pointer}/content`, read);
     else read.errors.push(...checked.errors);
   }
@@ -179,7 +179,7 @@ type Part = Exclude<Content, string>[number];
 
 function readContent(content: Content, pointer: string, read: NewMessages): void {
   if (typeof content === "string") {
-    const checked = checkBody(textSchema, content, pointer);
+    const checked = checkInput(textSchema, content, pointer);
     if (checked.ok) read.input.push({ type: "text", text: checked.value });
     else read.errors.push(...checked.errors);
     return;
@@ -209,7 +209,7 @@ function readPart(part: Part, pointer: string, read: NewMessages): void {
     read.errors.push({ pointer: `${pointer}/source/type`, detail });
     return;
   }
-  const checked = checkBody(inputPartSchema, toInputPart(part));
+  const checked = checkInput(inputPartSchema, toInputPart(part));
   if (checked.ok) {
     read.input.push(checked.value);
     return;

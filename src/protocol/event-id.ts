@@ -45,10 +45,12 @@ export function isOfAnotherTurn(text: string, turnId: string): boolean {
 }
 
 /**
+ * After which event of a turn a reader goes on.
+ *
  * @param text As a client sent it; nothing, or nothing in it, stands for the beginning.
  * @throws {AppError} `invalid_request` for anything but an id of an event of the turn.
  */
-export function placeOf(text: string | undefined, turnId: string): EventPlace {
+export function eventPlaceOf(text: string | undefined, turnId: string): EventPlace {
   if (text === undefined || text === "") return FIRST_PLACE;
   const [, tag, after, parts] = EVENT_ID.exec(text) ?? [];
   if (after === undefined) throw noPlace("it is not the id of an event");

@@ -123,7 +123,7 @@ type CheckedValue<Value> =
   | { readonly ok: false; readonly errors: readonly BodyError[] };
 
 /** @param pointer Where in the body the value stands; empty for the body itself. */
-export function checkBody<Schema extends z.ZodType>(
+export function checkInput<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
   pointer = "",

@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { AppError } from "../lib/errors.ts";
-import type { EndedTurn } from "../turn/kept-turn.ts";
+import type { ReplayedTurn } from "../turn/kept-turn.ts";
 import type { InputPart, SessionTarget } from "../turn/turn.ts";
 import type { CollectedToolCall, CollectedTurn } from "./collect.ts";
 import { failedEnding, type ReportError, withOneEnding } from "./ending.ts";
@@ -19,7 +19,7 @@ import {
   inputPartSchema,
   invalidBody,
   textSchema,
-  checkBody,
+  checkInput,
 } from "./input.ts";
 import { encodeSseFrame } from "./sse.ts";
 
@@ -53,7 +53,7 @@ export interface RestTurn {
  * @throws {AppError} `invalid_request`, with every place that does not fit.
  */
 export function decodeRestTurn(body: unknown, newThreadId: () => string = randomUUID): RestTurn {
-  const checked = checkBody(restTurnSchema, body);
+  const checked = checkInput(restTurnSchema, body);
   if (!checked.ok) throw invalidBody(checked.errors);
   const { input, threadId, sessionId } = checked.value;
   return {
@@ -169,7 +169,7 @@ export function restOutcomeBody(turn: CollectedTurn): RestOutcome {
 }
 
 /** The same of a turn that ran before: its last words, without what it did on the way. */
-export function restEndedBody({ isCut, ...turn }: EndedTurn): RestOutcome {
+export function restEndedBody({ isCut, ...turn }: ReplayedTurn): RestOutcome {
   return { ...restOutcomeBody({ ...turn, toolCalls: [] }), ...(isCut && { isCut }) };
 }
 

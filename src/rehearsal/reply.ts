@@ -46,17 +46,17 @@ export interface MessageReply {
 }
 
 export type ReplyBlock =
-  | { readonly type: "thinking" | "text"; readonly tokens: Tokens }
+  | { readonly type: "thinking" | "text"; readonly tokens: TokenSequence }
   | {
       readonly type: "tool_use";
       readonly id: string;
       readonly name: string;
       readonly input: unknown;
-      readonly tokens: Tokens;
+      readonly tokens: TokenSequence;
     };
 
 /** The tokens of a block in order; they can be walked more than once. */
-export interface Tokens extends Iterable<string> {
+export interface TokenSequence extends Iterable<string> {
   readonly length: number;
 }
 
@@ -201,12 +201,12 @@ function textBlock(text: string): ReplyBlock {
 }
 
 /** A text as its words, each with the blanks after it; joined they are the text again. */
-function words(text: string): Tokens {
+function words(text: string): TokenSequence {
   return text.match(/^\s+|\S+\s*/g) ?? [];
 }
 
 /** So many words without holding them all. */
-function fillerWords(length: number): Tokens {
+function fillerWords(length: number): TokenSequence {
   return {
     length,
     *[Symbol.iterator]() {

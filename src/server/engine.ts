@@ -39,7 +39,7 @@ import { GuardLink } from "./guard-link.ts";
 import { openFootprintFile } from "./footprint-file.ts";
 import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
 import { type GateOptions, openGate, type OpenGate } from "./open-gate.ts";
-import { openSessions, type OtherReplicas, type Sweeper } from "./open-sessions.ts";
+import { openSessions, type ReplicaDirectory, type Sweeper } from "./open-sessions.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 import { sdkVersion } from "./sdk-version.ts";
 import { ShedLog } from "./shed-log.ts";
@@ -66,7 +66,7 @@ export interface Engine {
   readonly locks: SessionLocks;
   readonly sessions: Sessions;
   readonly sweeper: Sweeper;
-  readonly others: OtherReplicas | null;
+  readonly others: ReplicaDirectory | null;
   /** The one session that is served; null where there are many. */
   readonly single: SingleSession | null;
   readonly kept: KeptProcesses;

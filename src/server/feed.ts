@@ -13,7 +13,7 @@ import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { encodeFeedEvent, type FeedHello } from "../protocol/feed.ts";
 import type { FeedBook } from "./feed-book.ts";
 import type { IdleSessions } from "./idle-sessions.ts";
-import { FeedHistory } from "./feed-history.ts";
+import { ReplicaHistory } from "./replica-history.ts";
 import { FeedReader } from "./feed-reader.ts";
 
 const MAX_FEED_READERS = 16;
@@ -32,7 +32,7 @@ export interface FeedOptions extends Pick<FeedHello, "replica" | "version"> {
 export class Feed implements Disposable {
   readonly #options: FeedOptions;
   readonly #startedAtMs = Date.now();
-  readonly #history = new FeedHistory(monotonicMs());
+  readonly #history = new ReplicaHistory(monotonicMs());
   readonly #readers = new Set<FeedReader>();
   /** Turns of which there is something to tell. */
   readonly #changed = new Set<string>();

@@ -49,10 +49,11 @@ export interface OpenSessions extends AsyncDisposable {
   readonly sessions: Sessions;
   readonly sweeper: Sweeper;
   /** What replicas that share a store know of each other; null where they do not. */
-  readonly others: OtherReplicas | null;
+  readonly others: ReplicaDirectory | null;
 }
 
-export interface OtherReplicas {
+/** Where other replicas are, and which of them has a session or a turn. */
+export interface ReplicaDirectory {
   readonly addresses: ReplicaAddresses;
   readonly elsewhere: Pick<SharedSessions, "holderOf" | "turnElsewhere">;
 }

@@ -14,7 +14,12 @@ import { openRegularFile } from "../lib/regular-file.ts";
 import { makeDirectoryDeep } from "./durable-file.ts";
 import { ifPresent } from "./storage-errors.ts";
 import { chunksOf, hashOf, writeStartOf } from "./stores/pieces.ts";
-import { bytesOf, type Piece, piecesOf, type SessionHead } from "./stores/session-head.ts";
+import {
+  transcriptBytesOf,
+  type Piece,
+  piecesOf,
+  type SessionHead,
+} from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
 import { endOfLastLine, readAt } from "./transcript-file.ts";
 
@@ -74,7 +79,7 @@ export async function tailOf(
   const size = Number(found.size);
   const endBytes = await endOf(file, name, size);
   if (!isOfLines(name) && size > MAX_STEP_BYTES) return null;
-  const storedBytes = bytesOf(head, name);
+  const storedBytes = transcriptBytesOf(head, name);
   const sameBytes = await sameBytesOf(file, endBytes, pieces);
   if (sameBytes === endBytes && sameBytes === storedBytes) {
     compared?.add(name, found, pieces);

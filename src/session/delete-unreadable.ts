@@ -7,7 +7,7 @@
 
 import type { SessionRef } from "./session-id.ts";
 import { mustNotBeOnHold, recordFrom } from "./session-record.ts";
-import { keyOf } from "./stored-record.ts";
+import { logKeyOf } from "./stored-record.ts";
 import { holdIn } from "./stores/damaged-head.ts";
 import { deletingNameOf, goneNameOf } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
@@ -26,7 +26,7 @@ export async function deleteUnreadable(
   terms: LeaseTerms,
 ): Promise<void> {
   const { nowMs } = terms;
-  const key = keyOf(ref);
+  const key = logKeyOf(ref);
   const remove = (head: SessionHead): SessionHead => {
     mustNotBeOnHold(recordFrom(head.record) ?? holdIn(head.record));
     return deleted(head, terms);

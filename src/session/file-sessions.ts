@@ -36,7 +36,7 @@ import {
   newRecord,
   recordAfterTurn,
   type SessionRecord,
-  lastUseOf,
+  readLastUse,
   heldRecord,
   markUsed,
   mustNotBeOnHold,
@@ -255,7 +255,7 @@ export class FileSessions implements Sessions {
     using _lock = this.#locks.lock(own);
     return storing("delete the session", async () => {
       const record = await requireRecord(this.#data, own, nowMs);
-      const lastUseAtMs = await lastUseOf(sessionPathsOf(this.#data, own).record, record);
+      const lastUseAtMs = await readLastUse(sessionPathsOf(this.#data, own).record, record);
       if (lastUseAtMs !== seen.lastUseAtMs || record.onHoldSinceMs !== undefined) return false;
       await this.#removal.remove(own, nowMs);
       return true;
@@ -267,7 +267,7 @@ export class FileSessions implements Sessions {
     using _lock = this.#locks.lock(own);
     return storing("hold the session", async () => {
       const record = await requireRecord(this.#data, own, nowMs);
-      const lastUseAtMs = await lastUseOf(sessionPathsOf(this.#data, own).record, record);
+      const lastUseAtMs = await readLastUse(sessionPathsOf(this.#data, own).record, record);
       const held = heldRecord(record, isOnHold, nowMs);
       await this.#write(held);
       // Writing it anew has set its time to that of the last turn that came to its end.

@@ -20,7 +20,7 @@ import {
   prefixOf,
 } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
-import { deleted, isThere, type SessionHead, taken } from "./stores/session-head.ts";
+import { deleted, hasSession, type SessionHead, taken } from "./stores/session-head.ts";
 import type { KnownHead, SessionLog } from "./stores/session-log.ts";
 import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 
@@ -72,7 +72,7 @@ export async function finishDeletions(
 
 /** What a copy to the store leaves of the head until the session is whole. */
 function wasNeverBegun(head: SessionHead): boolean {
-  return !isThere(head) && head.deletedAtMs === undefined;
+  return !hasSession(head) && head.deletedAtMs === undefined;
 }
 
 function deletedAt(head: SessionHead, nowMs: number): SessionHead {

@@ -12,10 +12,10 @@ import type { SessionRef } from "./session-id.ts";
 import type { SessionLease } from "./session-lease.ts";
 import type { SessionRecord } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
-import { keyOf, recordOf } from "./stored-record.ts";
+import { logKeyOf, recordOf } from "./stored-record.ts";
 import {
   isHeldBy,
-  isThere,
+  hasSession,
   type LeaseToken,
   renewed,
   type SessionHead,
@@ -52,7 +52,7 @@ export class LateTurns {
     const { log, clock, leaseTimeMs } = this.#options;
     const renew = (head: SessionHead): SessionHead =>
       isHeldBy(head, token) ? renewed(head, token, Date.now() + leaseTimeMs) : head;
-    await clock.asked(() => log.update(keyOf(ref), renew));
+    await clock.asked(() => log.update(logKeyOf(ref), renew));
   }
 
   /**
@@ -65,10 +65,10 @@ export class LateTurns {
     const { log, clock, copies, leaseFor, bringOver } = this.#options;
     const known = await this.#know(ref);
     const { head } = known;
-    if (!isHeldBy(head, token) || !isThere(head)) return this.#tellLate(ref, head);
+    if (!isHeldBy(head, token) || !hasSession(head)) return this.#tellLate(ref, head);
     const copy = copies.of(ref);
     const record = await storing("read the session", () => copy.intactRecord());
-    const load = (path: string) => log.load(keyOf(ref), head, path);
+    const load = (path: string) => log.load(logKeyOf(ref), head, path);
     const isBehind = (of: SessionRecord) =>
       storing("read the session", () => clock.asked(() => copy.isBehind(of, head, load)));
     // A power cut may have taken its end, and more: the store keeps what it has.
@@ -98,7 +98,7 @@ export class LateTurns {
 
   async #know(ref: SessionRef): Promise<KnownHead> {
     const { log, clock } = this.#options;
-    return clock.asked(() => log.know(keyOf(ref)));
+    return clock.asked(() => log.know(logKeyOf(ref)));
   }
 
   /** The store may have heard of it after all, where what it answered was lost. */

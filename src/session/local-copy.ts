@@ -35,7 +35,7 @@ import { sessionNotFound, type SessionRef } from "./session-id.ts";
 import { transcriptFileOf } from "./session-lookup.ts";
 import { dataPathsOf, RECORD_NAME, sessionPathsOf, sessionSegmentsOf } from "./session-paths.ts";
 import {
-  lastUseOf,
+  readLastUse,
   readRecord,
   type SessionRecord,
   transcriptIdOf,
@@ -45,7 +45,7 @@ import { EARLIER_NAME } from "./shorten-transcript.ts";
 import { ifPresent } from "./storage-errors.ts";
 import { createdAtMsOf } from "./stored-record.ts";
 import { stateOf } from "./stores/pieces.ts";
-import { bytesOf, pathsOf, type SessionHead } from "./stores/session-head.ts";
+import { transcriptBytesOf, pathsOf, type SessionHead } from "./stores/session-head.ts";
 import type { Tail } from "./stores/session-log.ts";
 import { hasMessageAfter, insideOf, type TranscriptFile } from "./transcript-file.ts";
 
@@ -89,7 +89,12 @@ export class LocalCopy {
   /** From now on the copy is known to have all that the store has. */
   async mark(head: SessionHead): Promise<void> {
     const createdAtMs = createdAtMsOf(head) ?? 0;
-    const mark: Mark = { version: 2, createdAtMs, state: stateOf(head), bytes: bytesOf(head) };
+    const mark: Mark = {
+      version: 2,
+      createdAtMs,
+      state: stateOf(head),
+      bytes: transcriptBytesOf(head),
+    };
     await writeDurably(this.#markFile, `${JSON.stringify(mark)}\n`);
   }
 
@@ -115,7 +120,7 @@ export class LocalCopy {
 
   /** As that of `session-record.ts`. */
   async lastUseAtMs(record: SessionRecord): Promise<number> {
-    return lastUseOf(this.#paths.record, record);
+    return readLastUse(this.#paths.record, record);
   }
 
   /** Beside its transcript; undefined while there is no copy, or none that can be read. */
@@ -281,7 +286,7 @@ export class LocalCopy {
 
   /** Whether the copy's transcript is a mere beginning of what the store has. */
   async isBehind(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
-    return bytesOf(head) > 0 && this.#haveLostAnEnd([""], record, head, load);
+    return transcriptBytesOf(head) > 0 && this.#haveLostAnEnd([""], record, head, load);
   }
 
   /** Whether the store has all that the copy's transcript says, be it followed by more. */
@@ -313,7 +318,8 @@ export class LocalCopy {
       const file = main && (path === "" ? main.path : join(besideOf(main, record), path));
       const bytes = file === undefined ? "nothing" : await lookAtFile(file);
       if (file === undefined || typeof bytes === "string") return true;
-      if (bytes < bytesOf(head, path) && (await isBeginningOf(file, path, load(path)))) return true;
+      if (bytes < transcriptBytesOf(head, path) && (await isBeginningOf(file, path, load(path))))
+        return true;
     }
     return false;
   }

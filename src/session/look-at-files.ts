@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { recordIn, sessionDirectories } from "./session-list.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import { RECORD_NAME } from "./session-paths.ts";
-import { lastUseOf } from "./session-record.ts";
+import { readLastUse } from "./session-record.ts";
 import type { SeenSession } from "./session-tally.ts";
 import { treeSizeOf } from "./tree-size.ts";
 
@@ -43,7 +43,7 @@ async function lookAt(
       tenant,
       sessionId,
       createdAtMs,
-      lastUseAtMs: await lastUseOf(join(directory, RECORD_NAME), record),
+      lastUseAtMs: await readLastUse(join(directory, RECORD_NAME), record),
       bytes: size?.diskBytes ?? transcriptBytes,
       transcriptBytes,
       isOnHold: onHoldSinceMs !== undefined,

@@ -7,8 +7,8 @@
 
 import type { LeaseClock } from "./lease-clock.ts";
 import { type SessionRef, textOf } from "./session-id.ts";
-import { keyOf } from "./stored-record.ts";
-import { isLeasedElsewhere, isThere, type SessionHead } from "./stores/session-head.ts";
+import { logKeyOf } from "./stored-record.ts";
+import { isLeasedElsewhere, hasSession, type SessionHead } from "./stores/session-head.ts";
 import type { SessionLog } from "./stores/session-log.ts";
 
 export interface RefreshingCopiesOptions {
@@ -40,8 +40,8 @@ export class RefreshingCopies {
 
   async #refresh(ref: SessionRef): Promise<void> {
     const { log, clock, bringUpToDate } = this.#options;
-    const head = await clock.asked(() => log.read(keyOf(ref)));
-    if (head === null || !isThere(head)) return;
+    const head = await clock.asked(() => log.read(logKeyOf(ref)));
+    if (head === null || !hasSession(head)) return;
     // One that nobody renews is of a replica that is gone: whoever comes next takes the session, too.
     if (isLeasedElsewhere(head, clock.terms(Date.now()))) return;
     await bringUpToDate(ref, head);

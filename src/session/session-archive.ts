@@ -22,7 +22,7 @@ import {
   type SessionRecord,
 } from "./session-record.ts";
 import { storing } from "./storage-errors.ts";
-import { keyOf } from "./stored-record.ts";
+import { logKeyOf } from "./stored-record.ts";
 import { listedSession, storedAt, storedNames } from "./stored-list.ts";
 import { holdIn } from "./stores/damaged-head.ts";
 import { deletingNameOf, indexNameOf, parseIndexName } from "./stores/names.ts";
@@ -32,7 +32,7 @@ import {
   begun,
   checkFree,
   isLeasedElsewhere,
-  isThere,
+  hasSession,
   type LeaseTerms,
   type SessionHead,
 } from "./stores/session-head.ts";
@@ -169,9 +169,9 @@ export class StoreArchive implements SessionArchive {
   }
 
   async transcripts(ref: SessionRef): Promise<WholeSession> {
-    const key = keyOf(ref);
+    const key = logKeyOf(ref);
     const head = await this.#log.read(key);
-    if (head === null || !isThere(head)) throw deletedSince();
+    if (head === null || !hasSession(head)) throw deletedSince();
     const { record } = listedSession(head, key);
     checkFree(head, termsOf(Date.now()));
     const load = (path: string) => this.#log.load(key, head, path);
@@ -183,7 +183,7 @@ export class StoreArchive implements SessionArchive {
     transcripts: Transcripts,
     replaces: boolean,
   ): Promise<PutOutcome> {
-    const key = keyOf(record);
+    const key = logKeyOf(record);
     // One that cannot be read is replaced, too: nothing else can be made of it.
     const known = replaces ? await this.#log.knowAnyway(key, Date.now()) : null;
     const found = known === null || known.version === null ? await this.#log.read(key) : known.head;
@@ -191,7 +191,7 @@ export class StoreArchive implements SessionArchive {
     if (outcome !== "copied") return outcome;
     // As of a deletion: what a copy that is cut off has written is looked for there.
     const deletingName = deletingNameOf(key, Date.now());
-    const isNew = found === null || !isThere(found);
+    const isNew = found === null || !hasSession(found);
     if (isNew) await this.#store.put(deletingName, Buffer.alloc(0), "any");
     if (found?.deletedAtMs !== undefined) {
       // What a deletion that was cut short has left would stay with the new session.
@@ -226,7 +226,7 @@ export class StoreArchive implements SessionArchive {
 /** @throws {AppError} `session_on_hold` */
 function outcomeOn(head: SessionHead, replaces: boolean): PutOutcome {
   if (isLeasedElsewhere(head, termsOf(Date.now()))) return "busy";
-  if (!isThere(head)) return "copied";
+  if (!hasSession(head)) return "copied";
   if (!replaces) return "present";
   mustNotBeOnHold(recordFrom(head.record) ?? holdIn(head.record), "replace");
   return "copied";

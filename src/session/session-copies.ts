@@ -16,8 +16,8 @@ import type { SessionLocks } from "./session-locks.ts";
 import type { SessionRecord } from "./session-record.ts";
 import type { Sessions } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
-import { createdAtMsOf, keyOf, recordOf } from "./stored-record.ts";
-import { isThere, type SessionHead } from "./stores/session-head.ts";
+import { createdAtMsOf, logKeyOf, recordOf } from "./stored-record.ts";
+import { hasSession, type SessionHead } from "./stores/session-head.ts";
 import { isUnreadable } from "./stores/readable.ts";
 import type { SessionLog } from "./stores/session-log.ts";
 
@@ -174,9 +174,9 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   async #storedOf(ref: SessionRef): Promise<SessionRecord | "deleted" | "unknown"> {
     const { log, clock } = this.#options;
     const known = async (): Promise<SessionRecord | "deleted" | "unknown"> => {
-      const head = await clock.asked(() => log.read(keyOf(ref)));
+      const head = await clock.asked(() => log.read(logKeyOf(ref)));
       if (head === null) return "unknown";
-      return isThere(head) ? recordOf(head, ref, Date.now()) : "deleted";
+      return hasSession(head) ? recordOf(head, ref, Date.now()) : "deleted";
     };
     const stored = await known().catch(unknownIfUnreadable);
     if (stored === "unknown") this.#unknown.add(textOf(ref));
@@ -223,7 +223,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   }
 
   #loadOf(ref: SessionRef, head: SessionHead): LoadPath {
-    return (path) => this.#options.log.load(keyOf(ref), head, path);
+    return (path) => this.#options.log.load(logKeyOf(ref), head, path);
   }
 }
 

@@ -48,14 +48,15 @@ export interface SessionPage<Session> {
   readonly unreadable: number;
 }
 
-export interface ListParts {
+/** What a list of a data directory is read from. */
+export interface FileListParts {
   readonly dataDirectory: string;
   readonly order: SessionOrder;
 }
 
 /** @throws {AppError} `invalid_request` for a limit or a cursor that does not fit. */
 export async function listSessions(
-  { dataDirectory, order }: ListParts,
+  { dataDirectory, order }: FileListParts,
   query: SessionQuery,
 ): Promise<SessionPage<SessionRecord>> {
   const limit = limitOf(query);

@@ -188,8 +188,8 @@ export async function markUsed(file: string, nowMs: number): Promise<void> {
   await utimes(file, new Date(nowMs), new Date(nowMs));
 }
 
-/** When the last turn ended, or the last one began that did not. */
-export async function lastUseOf(
+/** When the last turn of a session ended, or the last one began that did not: by its record file. */
+export async function readLastUse(
   file: string,
   { lastTurnAtMs }: Pick<SessionRecord, "lastTurnAtMs">,
 ): Promise<number> {

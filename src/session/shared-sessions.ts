@@ -32,7 +32,7 @@ import type { SessionLocks } from "./session-locks.ts";
 import { mustNotBeOnHold, recordFrom, type SessionRecord } from "./session-record.ts";
 import type { OpenOptions, OpenSession, SessionClaim, Sessions, TurnEnd } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
-import { keyOf, withoutTurn, withRecord } from "./stored-record.ts";
+import { logKeyOf, withoutTurn, withRecord } from "./stored-record.ts";
 import type { StoreNotice } from "./store-notice.ts";
 import { StoredSessions } from "./stored-sessions.ts";
 import { LAYOUT_NAME } from "./stores/names.ts";
@@ -290,7 +290,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   #leaseFor(ref: SessionRef, known: KnownHead): SessionLease {
     return new SessionLease({
       log: this.log,
-      key: keyOf(ref),
+      key: logKeyOf(ref),
       copy: this.copies.of(ref),
       known,
       leaseTimeMs: this.#options.leaseTimeMs,
@@ -300,7 +300,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   }
 
   async #bringOver(ref: SessionRef, lease: SessionLease, record: SessionRecord): Promise<void> {
-    const key = keyOf(ref);
+    const key = logKeyOf(ref);
     const listedAtMs = record.lastTurnAtMs;
     const before = lease.head.listedAtMs;
     await this.#clock.asked(async () => {

@@ -25,7 +25,7 @@ import {
 } from "./stores/names.ts";
 import type { ObjectStore } from "./stores/object-store.ts";
 import { isUnreadable, unreadable } from "./stores/readable.ts";
-import { isThere, type SessionHead } from "./stores/session-head.ts";
+import { hasSession, type SessionHead } from "./stores/session-head.ts";
 import type { SessionLog } from "./stores/session-log.ts";
 
 /** Heads opened for one page. With a filter that few fit, a page may end early for it. */
@@ -40,14 +40,15 @@ export interface ListedSession {
   readonly record: SessionRecord;
 }
 
-export interface ListParts {
+/** What a list of a store is read from. */
+export interface StoredListParts {
   readonly store: ObjectStore;
   readonly log: SessionLog;
 }
 
 /** @throws {AppError} `invalid_request` for a limit or a cursor that does not fit; `store_unavailable`. */
 export async function listStored(
-  parts: ListParts,
+  parts: StoredListParts,
   query: SessionQuery,
 ): Promise<SessionPage<ListedSession>> {
   const limit = limitOf(query);
@@ -133,7 +134,7 @@ async function readAll(log: SessionLog, names: readonly string[]) {
 }
 
 async function onlyOne(
-  { log }: ListParts,
+  { log }: StoredListParts,
   owner: string,
   query: SessionQuery,
 ): Promise<SessionPage<ListedSession>> {
@@ -142,7 +143,7 @@ async function onlyOne(
   const key = { owner, sessionId };
   try {
     const head = await log.read(key);
-    const sessions = head !== null && isThere(head) ? [listedSession(head, key)] : [];
+    const sessions = head !== null && hasSession(head) ? [listedSession(head, key)] : [];
     return { sessions, nextCursor: null, unreadable: 0 };
   } catch (thrown) {
     if (!isUnreadable(thrown)) throw thrown;

@@ -12,11 +12,12 @@ import { type SessionInput, sessionNotFound, type SessionRef, sessionRefOf } fro
 import { newRecord, recordFrom, type SessionRecord } from "./session-record.ts";
 import { type LogKey, ownerOf } from "./stores/names.ts";
 import { unreadable } from "./stores/readable.ts";
-import { bytesOf, isThere, type SessionHead } from "./stores/session-head.ts";
+import { transcriptBytesOf, hasSession, type SessionHead } from "./stores/session-head.ts";
 import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 import { withoutKey } from "./turn-keys.ts";
 
-export function keyOf({ tenant, sessionId }: SessionRef): LogKey {
+/** Under which a session is in its store. */
+export function logKeyOf({ tenant, sessionId }: SessionRef): LogKey {
   return { owner: ownerOf("tenant", tenant), sessionId };
 }
 
@@ -76,13 +77,13 @@ export function bytesToResume(
   input: SessionInput,
   nowMs: number,
 ): number | null {
-  if (!isThere(head)) {
+  if (!hasSession(head)) {
     recordToBegin(head, head, input, nowMs);
     return null;
   }
   const { agentName } = recordOf(head, sessionRefOf(input), nowMs);
   if (agentName !== input.agentName) throw sessionNotFound();
-  return bytesOf(head);
+  return transcriptBytesOf(head);
 }
 
 /**

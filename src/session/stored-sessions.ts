@@ -27,7 +27,7 @@ import { type SeenSession, SessionTally, type Tallied } from "./session-tally.ts
 import { type SessionSummary, summaryOf } from "./sessions.ts";
 import { shownTranscript } from "./shown-transcript.ts";
 import { listStored, storedAt, storedNames } from "./stored-list.ts";
-import { bytesToResume, keyOf, recordOf } from "./stored-record.ts";
+import { bytesToResume, logKeyOf, recordOf } from "./stored-record.ts";
 import {
   deletingNameOf,
   goneNameOf,
@@ -38,7 +38,7 @@ import {
 import type { ObjectStore } from "./stores/object-store.ts";
 import {
   allBytesOf,
-  bytesOf,
+  transcriptBytesOf,
   checkFree,
   deleted,
   isLeasedElsewhere,
@@ -95,7 +95,7 @@ export class StoredSessions {
 
   /** @throws {AppError} `session_not_found`, `session_gone`, `session_unreadable`. */
   protected async require(ref: SessionRef, nowMs: number) {
-    const known = await this.#asked(() => this.log.know(keyOf(ref)));
+    const known = await this.#asked(() => this.log.know(logKeyOf(ref)));
     if (known.version === null) throw sessionNotFound();
     const { head } = known;
     return { known, head, record: recordOf(head, ref, nowMs) };
@@ -104,7 +104,7 @@ export class StoredSessions {
   /** As `Sessions.transcriptBytes`. */
   async transcriptBytes(input: SessionInput, nowMs: number): Promise<number> {
     const ref = sessionRefOf(input);
-    const { head } = await this.#asked(() => this.log.know(keyOf(ref)));
+    const { head } = await this.#asked(() => this.log.know(logKeyOf(ref)));
     checkFree(head, this.#options.clock.terms(Date.now()));
     const bytes = bytesToResume(head, input, nowMs);
     if (bytes === null) await this.#asked(() => this.counts.check(ref.tenant));
@@ -113,7 +113,7 @@ export class StoredSessions {
 
   /** As `Sessions.keptTurn`. */
   async keptTurn(ref: SessionRef, agentName: string, key: Pick<TurnKey, "hash">) {
-    const head = await this.#asked(() => this.log.read(keyOf(parseSessionRef(ref))));
+    const head = await this.#asked(() => this.log.read(logKeyOf(parseSessionRef(ref))));
     const record = recordFrom(head?.record);
     if (head === null || record?.agentName !== agentName) return undefined;
     const turn = keptTurnOf(record.keptTurns, key);
@@ -125,7 +125,7 @@ export class StoredSessions {
 
   /** Id of the server that has the session now, if that is another one; null for none. */
   async holderOf(ref: SessionRef): Promise<string | null> {
-    const head = await this.#asked(() => this.log.read(keyOf(parseSessionRef(ref))));
+    const head = await this.#asked(() => this.log.read(logKeyOf(parseSessionRef(ref))));
     return head === null ? null : this.#otherHolder(head);
   }
 
@@ -135,7 +135,7 @@ export class StoredSessions {
     agentName: string,
     key: Pick<TurnKey, "hash">,
   ): Promise<string | null> {
-    const head = await this.#asked(() => this.log.read(keyOf(parseSessionRef(ref))));
+    const head = await this.#asked(() => this.log.read(logKeyOf(parseSessionRef(ref))));
     const record = recordFrom(head?.record);
     if (head === null || record?.agentName !== agentName) return null;
     const turn = keptTurnOf(record.keptTurns, key);
@@ -148,8 +148,8 @@ export class StoredSessions {
     const own = parseSessionRef(ref);
     const show = async (): Promise<Transcript> => {
       const { head } = await this.require(own, nowMs);
-      const load = (fromBytes: number) => this.log.load(keyOf(own), head, "", fromBytes);
-      return this.#asked(() => shownTranscript(bytesOf(head), load));
+      const load = (fromBytes: number) => this.log.load(logKeyOf(own), head, "", fromBytes);
+      return this.#asked(() => shownTranscript(transcriptBytesOf(head), load));
     };
     return show().catch((thrown: unknown) => {
       // One that was shortened while it was read is another by now, and still there.
@@ -162,7 +162,7 @@ export class StoredSessions {
   async exported(ref: SessionRef, nowMs: number): Promise<AsyncIterable<Buffer>> {
     const own = parseSessionRef(ref);
     const { head } = await this.require(own, nowMs);
-    const load = (path: string) => this.log.load(keyOf(own), head, path);
+    const load = (path: string) => this.log.load(logKeyOf(own), head, path);
     return exportOf({ paths: Object.keys(head.pieces), load });
   }
 
@@ -171,7 +171,7 @@ export class StoredSessions {
     const own = parseSessionRef(ref);
     await this.require(own, nowMs);
     const { head } = await this.#asked(() =>
-      this.log.update(keyOf(own), (now) => {
+      this.log.update(logKeyOf(own), (now) => {
         return { ...now, record: heldRecord(recordOf(now, own, nowMs), isOnHold, nowMs) };
       }),
     );
@@ -220,7 +220,7 @@ export class StoredSessions {
     const { store, clock } = this.#options;
     // Refused before anything is written for it.
     checkFree(known.head, clock.terms(nowMs));
-    const key = keyOf(ref);
+    const key = logKeyOf(ref);
     const deletingName = deletingNameOf(key, nowMs);
     const goneName = goneNameOf(key, nowMs);
     // First: what is not named there would leave its pieces behind if this is cut short.

@@ -9,9 +9,9 @@ import type { LeaseClock } from "./lease-clock.ts";
 import type { SessionCounts } from "./session-counts.ts";
 import type { SessionTally } from "./session-tally.ts";
 import { type SessionInput, sessionNotFound, type SessionRef, sessionRefOf } from "./session-id.ts";
-import { keyOf, recordOf, recordToBegin } from "./stored-record.ts";
+import { logKeyOf, recordOf, recordToBegin } from "./stored-record.ts";
 import type { LogKey } from "./stores/names.ts";
-import { begun, isThere, type SessionHead, taken } from "./stores/session-head.ts";
+import { begun, hasSession, type SessionHead, taken } from "./stores/session-head.ts";
 import type { KnownHead, SessionLog } from "./stores/session-log.ts";
 
 export interface TakingSessionsOptions {
@@ -43,7 +43,7 @@ export class TakingSessions {
   async take(input: SessionInput, nowMs: number, clockMs: () => number) {
     const { log, clock } = this.#options;
     const ref = sessionRefOf(input);
-    const key = keyOf(ref);
+    const key = logKeyOf(ref);
     const leaseId = randomUUID();
     let wasLeft = false;
     const lease = (head: SessionHead) => taken(head, clock.terms(clockMs()), leaseId);
@@ -56,11 +56,11 @@ export class TakingSessions {
     const before = await clock.asked(() => log.know(key));
     const begin = (now: SessionHead): SessionHead => {
       // Another replica was quicker.
-      if (isThere(now)) return take(now);
+      if (hasSession(now)) return take(now);
       const record = recordToBegin(now, before.head, input, nowMs);
       return { ...begun(lease(now), record), listedAtMs: nowMs };
     };
-    const known = isThere(before.head)
+    const known = hasSession(before.head)
       ? await clock.asked(() => log.update(key, take, before))
       : await this.#begin(ref, before, begin, nowMs);
     return { known, wasLeft };
@@ -73,7 +73,7 @@ export class TakingSessions {
     nowMs: number,
   ): Promise<KnownHead> {
     const { log, clock, counts, enlist, tally } = this.#options;
-    const key = keyOf(ref);
+    const key = logKeyOf(ref);
     // Refused before anything is written for it.
     begin(before.head);
     await clock.asked(() => counts.take(ref.tenant));
@@ -96,8 +96,8 @@ export class TakingSessions {
   async #didNotBegin(ref: SessionRef, nowMs: number): Promise<void> {
     const { log, counts, unlist } = this.#options;
     await counts.giveBack(ref.tenant);
-    const head = await log.read(keyOf(ref)).catch(() => null);
+    const head = await log.read(logKeyOf(ref)).catch(() => null);
     // The other one may have begun it in the very same millisecond.
-    if (head !== null && head.listedAtMs !== nowMs) await unlist(keyOf(ref), nowMs);
+    if (head !== null && head.listedAtMs !== nowMs) await unlist(logKeyOf(ref), nowMs);
   }
 }

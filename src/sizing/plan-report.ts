@@ -7,7 +7,7 @@
 import { formatDuration } from "../lib/duration.ts";
 import { count, countOf, mebibytes } from "../lib/figures.ts";
 import type { LoadedWorkload } from "./load-workload.ts";
-import { type Fleet, modelIsShort, type Plan } from "./plan.ts";
+import { type PlannedFleet, modelIsShort, type Plan } from "./plan.ts";
 import type { Fact, Report, Section } from "./report.ts";
 
 /** Options that are shown: the cheapest. */
@@ -155,7 +155,7 @@ function changesSection({ variations }: Plan): Section {
   };
 }
 
-function replicaSection({ workload, pooledReplicas }: Plan, advised: Fleet): Section {
+function replicaSection({ workload, pooledReplicas }: Plan, advised: PlannedFleet): Section {
   const { replica, replicas, size } = advised;
   const { turns, memoryTurns, cpuTurns, turnBytes, serverBytes, loadLineBytes } = replica;
   const binds =

@@ -49,7 +49,7 @@ export interface PricedSize extends ReplicaSize {
 }
 
 /** Replicas of one size, and how they do. */
-export interface Fleet {
+export interface PlannedFleet {
   readonly size: PricedSize;
   readonly replicas: number;
   readonly replica: ReplicaTurns;
@@ -65,7 +65,7 @@ export interface Fleet {
 
 /** What can be had of a size. */
 export type Option =
-  | ({ readonly isPossible: true } & Fleet)
+  | ({ readonly isPossible: true } & PlannedFleet)
   | { readonly isPossible: false; readonly size: PricedSize; readonly why: string };
 
 /** The fleet that is advised, with one thing changed. */
@@ -88,7 +88,7 @@ export interface Plan {
   /** By price, or by memory where no price is known. */
   readonly options: readonly Option[];
   /** The first that is possible; null if none is. */
-  readonly advised: Fleet | null;
+  readonly advised: PlannedFleet | null;
   readonly variations: readonly Variation[];
   /** What gives way of the advised fleet as users grow, the first first. */
   readonly breaking: readonly Breaking[];
@@ -124,7 +124,7 @@ export function fleetOf(
   workload: Workload,
   size: PricedSize,
   replicas: number,
-): Fleet {
+): PlannedFleet {
   const replica = replicaTurns(profile, size, mixOf(workload, replicas));
   const retried = shedBy(workload, replicas, replica.turns);
   const served = offeredBy(workload) * (1 - retried.lostRatio);
@@ -151,7 +151,11 @@ function shedBy(workload: Workload, replicas: number, turns: number): Retried {
 }
 
 /** The fewest replicas of a size that keep to the target; null if none do. */
-export function leastFleet(profile: Profile, workload: Workload, size: PricedSize): Fleet | null {
+export function leastFleet(
+  profile: Profile,
+  workload: Workload,
+  size: PricedSize,
+): PlannedFleet | null {
   const replicas = replicasFor(profile, workload, size);
   return replicas === null ? null : fleetOf(profile, workload, size, replicas);
 }
@@ -204,7 +208,11 @@ function mixOf(workload: Workload, replicas: number): TurnMix {
 }
 
 /** Each thing for itself: memory as if there were CPUs without end, and the other way. */
-function breakingOf(profile: Profile, workload: Workload, fleet: Fleet): readonly Breaking[] {
+function breakingOf(
+  profile: Profile,
+  workload: Workload,
+  fleet: PlannedFleet,
+): readonly Breaking[] {
   const { size, replicas } = fleet;
   const { users, turnsPerUserHour, model, shedTargetRatio } = workload;
   const growth = (turnsOf: (replica: ReplicaTurns) => number) =>
@@ -254,7 +262,7 @@ export function modelIsShort({ model, users, turnsPerUserHour }: Workload): bool
 function variationsOf(
   profile: Profile,
   workload: Workload,
-  fleet: Fleet,
+  fleet: PlannedFleet,
   sizes: readonly PricedSize[],
 ): readonly Variation[] {
   const { size, replicas } = fleet;

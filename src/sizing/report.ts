@@ -10,7 +10,7 @@ import { type Chart, chartAxis, chartLines } from "./chart.ts";
 import { escaped, type Plot, PLOT_STYLE, plotSvg } from "./plot.ts";
 
 /** The first column is text, the others are figures. */
-export interface Table {
+export interface ReportTable {
   readonly head: readonly string[];
   readonly rows: readonly (readonly string[])[];
 }
@@ -32,7 +32,7 @@ export interface Section {
   readonly title: string;
   readonly paragraphs: readonly string[];
   readonly facts?: readonly Fact[];
-  readonly table?: Table;
+  readonly table?: ReportTable;
   /** For where there are no pictures. */
   readonly bars?: Bars;
   readonly plots?: readonly Plot[];
@@ -104,7 +104,7 @@ function chartsText({ charts, end }: NonNullable<Section["charts"]>, paint: Repo
   return [...drawn, chartAxis(end)].join("\n\n");
 }
 
-function tableText({ head, rows }: Table, paint: ReportPaint): string {
+function tableText({ head, rows }: ReportTable, paint: ReportPaint): string {
   const [top = "", ...lines] = alignedLines({ head, rows, figures: figuresOf(head) }).map(indented);
   return [...(top.trim() === "" ? [] : [paint("dim", top)]), ...lines].join("\n");
 }
@@ -169,7 +169,7 @@ function factsMarkdown({ facts = [] }: Section): string[] {
   return items.length === 0 ? [] : [items.join("\n")];
 }
 
-function tableMarkdown({ head, rows }: Table): string {
+function tableMarkdown({ head, rows }: ReportTable): string {
   return markdownLines({ head, rows, figures: figuresOf(head) }).join("\n");
 }
 
@@ -225,7 +225,7 @@ function keptTogether(text: string): string {
   return text.replaceAll(/(?<=\d) (?=(?:%|s|ms|min|h|KiB|MiB|GiB|CPUs?|×)(?![\w]))/g, "\u00a0");
 }
 
-function tableHtml({ head, rows }: Table): string {
+function tableHtml({ head, rows }: ReportTable): string {
   const row = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${keptTogether(escaped(cell))}</${tag}>`).join("")}</tr>`;
   const top = head.some((cell) => cell !== "") ? `<thead>${row(head, "th")}</thead>` : "";

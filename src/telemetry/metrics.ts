@@ -39,7 +39,7 @@ import {
   type SessionRepair,
   MEMORY_PARTS,
   STORE_NOTICES,
-  type StoreNotice,
+  type StoreNoticeKind,
   type RetentionReason,
   SHED_REASONS,
   type ShedReason,
@@ -59,6 +59,7 @@ export interface CapacityNumbers extends GaugeNumbers {
   readonly shed: Readonly<Record<ShedReason, number>>;
 }
 
+/** A turn that has ended, with what the metrics tell of it. */
 export interface EndedTurn {
   readonly agentName: string;
   readonly provider: Provider;
@@ -168,7 +169,7 @@ export class Metrics {
     this.#record.requestsForwarded(1, {});
   }
 
-  storeNotice(storeNotice: StoreNotice): void {
+  storeNotice(storeNotice: StoreNoticeKind): void {
     this.#record.storeNotices(1, { storeNotice });
   }
 

@@ -96,4 +96,4 @@ export const STORE_NOTICES = [
   "superseded",
   "held",
 ] as const;
-export type StoreNotice = (typeof STORE_NOTICES)[number];
+export type StoreNoticeKind = (typeof STORE_NOTICES)[number];

@@ -7,7 +7,8 @@
 import type { FootprintSample } from "../capacity/footprint-model.ts";
 import type { TurnOutcome } from "./turn.ts";
 
-export interface EndedTurn {
+/** A turn that has ended, with what its processes were measured to hold. */
+export interface MeasuredTurn {
   readonly outcome: TurnOutcome;
   /** Peak private memory of its process tree; null where it cannot be read. */
   readonly peakBytes: number | null;
@@ -23,7 +24,7 @@ export interface EndedTurn {
  * for it will not be held again; how much of the peak that was is not known, since it may have come
  * and gone between two looks.
  */
-export function footprintSampleOf(turn: EndedTurn, atMs: number): FootprintSample | null {
+export function footprintSampleOf(turn: MeasuredTurn, atMs: number): FootprintSample | null {
   const { outcome, peakBytes, carriedBytes, predictedBytes, toolsEndedForMemory } = turn;
   if (peakBytes === null) return null;
   const endedForMemory = outcome.status === "failed" && outcome.code === "turn_out_of_memory";

@@ -12,7 +12,8 @@ import { type KeptTurn, outcomeOfKept } from "../session/turn-keys.ts";
 import type { TurnEvent, TurnKey, TurnOutcome, TurnRequest } from "./turn.ts";
 import { keyReused } from "./turn-key.ts";
 
-export interface EndedTurn {
+/** What a turn that ran before is answered with, to whoever asks for it again. */
+export interface ReplayedTurn {
   readonly turnId: string;
   readonly sessionId: string;
   readonly threadId: string;
@@ -33,10 +34,10 @@ type Sessions = Pick<AllSessions, "keptTurn">;
  *
  * @throws {AppError} `idempotency_key_reused`, `storage_failed`.
  */
-export async function endedTurnOf(
+export async function replayedTurnOf(
   { caller, agentName, session: target, key }: TurnRequest,
   sessions: Sessions,
-): Promise<EndedTurn | null> {
+): Promise<ReplayedTurn | null> {
   if (key === undefined) return null;
   const ref = sessionRefOf({ tenant: caller.tenant, agentName, target });
   const found = await sessions.keptTurn(ref, agentName, key);
@@ -79,7 +80,7 @@ function hasRun({ turnId, inputHash, end }: KeptTurn, key: TurnKey): AppError {
 }
 
 /** The least that a reader has to hear of it. */
-export function eventsOfEnded(turn: EndedTurn): TurnEvent[] {
+export function eventsOfReplayed(turn: ReplayedTurn): TurnEvent[] {
   const { turnId, sessionId, threadId, agentName, outcome, text, messageId } = turn;
   const said: TurnEvent[] =
     text === ""

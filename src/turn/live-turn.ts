@@ -8,7 +8,7 @@
 import { AppError, toAppError } from "../lib/errors.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import type { Journals } from "./journals.ts";
-import type { EndedTurn } from "./kept-turn.ts";
+import type { ReplayedTurn } from "./kept-turn.ts";
 import type { TellTurn } from "./turn-view.ts";
 import type { CancelCause, TurnEvent, TurnOutcome, TurnRequest } from "./turn.ts";
 
@@ -117,7 +117,7 @@ export class LiveTurn {
   }
 
   /** What is left of it without its events; null while it runs, and for one that broke. */
-  endedTurn(): EndedTurn | null {
+  endedTurn(): ReplayedTurn | null {
     if (this.#facts === null || this.#outcome === null) return null;
     const { turnId, sessionId, threadId, agentName } = this.#facts;
     const outcome = this.#outcome;

@@ -6,7 +6,7 @@ import { MODEL_PROVIDERS } from "../../src/agent/definition.ts";
 import {
   agentEnvironmentOf,
   providerEnvironment,
-  readEnvironment,
+  ownEnvironment,
 } from "../../src/config/environment.ts";
 
 const environment = {
@@ -123,9 +123,9 @@ describe("credentials in files", () => {
   });
 });
 
-describe("readEnvironment", () => {
+describe("ownEnvironment", () => {
   it("is a frozen copy", () => {
-    const read = readEnvironment();
+    const read = ownEnvironment();
     expect(read["PATH"]).toBe(process.env["PATH"]);
     expect(Object.isFrozen(read)).toBe(true);
   });

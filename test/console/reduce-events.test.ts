@@ -22,7 +22,7 @@ import { reduceEvent, userItem } from "../../console/src/chat/reduce-events.ts";
 import { encodeAguiBytes } from "../../src/protocol/agui.ts";
 import { storedRun, withSnapshot } from "../../src/protocol/agui-connect.ts";
 import { encodeAgui } from "../../src/protocol/agui-encode.ts";
-import { placeOf } from "../../src/protocol/event-id.ts";
+import { eventPlaceOf } from "../../src/protocol/event-id.ts";
 import { Journal } from "../../src/turn/journal.ts";
 import type { TurnEvent, TurnOutcome } from "../../src/turn/turn.ts";
 import {
@@ -82,7 +82,7 @@ async function bytesOf(
   const journal = new Journal({ limitBytes: 1 << 20, outlivesReaders: true });
   for (const event of events) journal.push(event);
   journal.close();
-  const place = placeOf(lastEventId ?? undefined, STARTED.turnId);
+  const place = eventPlaceOf(lastEventId ?? undefined, STARTED.turnId);
   const resume = { before: journal.standInFor(place.after), parts: place.parts };
   const isFirst = place.after === 0 && place.parts === 0;
   // Read to its end: answered with 204.

@@ -8,7 +8,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
-import { answerTo, bytesOf, Exchanges } from "../../src/http/other-replica.ts";
+import { answerTo, answerChunks, Exchanges } from "../../src/http/other-replica.ts";
 import { until } from "../helpers/leaks.ts";
 
 const opened: AsyncDisposable[] = [];
@@ -62,7 +62,7 @@ it("may be read as slowly as its reader likes, and is left when it is silent", a
   const { question, connections } = await otherSide((_, response) => void response.write("a"));
   using exchanges = new Exchanges();
   const end = exchanges.begin(new AbortController().signal);
-  const bytes = bytesOf(await answerTo(question, end), end, 50);
+  const bytes = answerChunks(await answerTo(question, end), end, 50);
   expect((await bytes.next()).value?.toString()).toBe("a");
   await delay(200);
   expect(exchanges.size).toBe(1);

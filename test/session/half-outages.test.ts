@@ -11,8 +11,12 @@ import { describe, expect, it, vi } from "vitest";
 import { AppError } from "../../src/lib/errors.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
 import { EARLIER_NAME } from "../../src/session/shorten-transcript.ts";
-import { bytesOf, parseHead, type SessionHead } from "../../src/session/stores/session-head.ts";
-import { checkHasNotRun, endedTurnOf } from "../../src/turn/kept-turn.ts";
+import {
+  transcriptBytesOf,
+  parseHead,
+  type SessionHead,
+} from "../../src/session/stores/session-head.ts";
+import { checkHasNotRun, replayedTurnOf } from "../../src/turn/kept-turn.ts";
 import type { TurnRequest } from "../../src/turn/turn.ts";
 import { RENEWALS } from "../../src/session/session-lease.ts";
 import { until } from "../helpers/leaks.ts";
@@ -58,7 +62,7 @@ async function endWithKey(at: Replica, turn: Turn): Promise<void> {
 async function askedAgain(at: Replica): Promise<string | undefined> {
   const { target: session } = thread("t");
   const request = { caller: { tenant: "acme" }, agentName: "helper", session, key: KEY };
-  const ended = await endedTurnOf(request as unknown as TurnRequest, at.sessions);
+  const ended = await replayedTurnOf(request as unknown as TurnRequest, at.sessions);
   if (ended !== null) return ended.text;
   await checkHasNotRun(REF, "helper", KEY, at.sessions);
   return undefined;
@@ -205,7 +209,9 @@ describe("a transcript that is shortened by more than is written at once", () =>
     await one.sessions.finish(REF, { totals: TOTALS, endedAtMs: Date.now() });
     expect(droppedBytes).toBeGreaterThan(32 * 2 ** 20);
     const states = [...heads, ...allHeads(store)].map((head) =>
-      bytesOf(head) === bytesOf(before) ? "whole" : bytesOf(head, EARLIER_NAME) - droppedBytes,
+      transcriptBytesOf(head) === transcriptBytesOf(before)
+        ? "whole"
+        : transcriptBytesOf(head, EARLIER_NAME) - droppedBytes,
     );
     expect(new Set(states)).toEqual(new Set(["whole", 0]));
   });

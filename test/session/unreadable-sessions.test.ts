@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 
 import { StoreArchive } from "../../src/session/session-archive.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
-import { keyOf } from "../../src/session/stored-record.ts";
+import { logKeyOf } from "../../src/session/stored-record.ts";
 import { headNameOf } from "../../src/session/stores/names.ts";
 import { codeOf, thread, threadWithHistory, userLine } from "./fixture.ts";
 import { begin, pace, replicas, required, takeTurn } from "./replicas.ts";
@@ -24,7 +24,7 @@ describe("a session in the store that cannot be read", () => {
   ];
 
   function damage(store: MemoryObjects, change: (head: string) => string): void {
-    const head = required(store.objects.get(headNameOf(keyOf(REF))));
+    const head = required(store.objects.get(headNameOf(logKeyOf(REF))));
     head.body = Buffer.from(change(head.body.toString("utf8")));
   }
 

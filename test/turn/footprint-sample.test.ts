@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { FootprintBook } from "../../src/capacity/footprint.ts";
-import { type EndedTurn, footprintSampleOf } from "../../src/turn/footprint-sample.ts";
+import { type MeasuredTurn, footprintSampleOf } from "../../src/turn/footprint-sample.ts";
 import type { TurnOutcome } from "../../src/turn/turn.ts";
 
 const MiB = 2 ** 20;
@@ -20,7 +20,7 @@ const OUT_OF_MEMORY: TurnOutcome = {
 const CANCELLED: TurnOutcome = { status: "cancelled", cause: "cancel_requested", usage: USAGE };
 
 /** Predicted 130 MiB. */
-function ended(outcome: TurnOutcome, peakMiB: number, toolsEndedForMemory = 0): EndedTurn {
+function ended(outcome: TurnOutcome, peakMiB: number, toolsEndedForMemory = 0): MeasuredTurn {
   const figures = { carriedBytes: 0, predictedBytes: 130 * MiB };
   return { outcome, peakBytes: peakMiB * MiB, toolsEndedForMemory, ...figures };
 }
@@ -50,7 +50,7 @@ describe("footprintSampleOf", () => {
   it("keeps the prediction where a tool that ballooned was ended", () => {
     const book = new FootprintBook({ priorBytes: 500 * MiB, versionOf: () => "1" });
     book.calibrate(95 * MiB);
-    const learn = (turn: EndedTurn, atMs: number) => {
+    const learn = (turn: MeasuredTurn, atMs: number) => {
       const learned = footprintSampleOf(turn, atMs);
       if (learned !== null) book.learn("desk", learned);
     };

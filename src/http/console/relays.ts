@@ -9,7 +9,13 @@
 import type { OtherReplica } from "../../config/config.ts";
 import { AppError } from "../../lib/errors.ts";
 import { SSE_MEDIA_TYPE } from "../../protocol/sse.ts";
-import { ANSWER_TIMEOUT_MS, answerTo, bytesOf, Exchanges, unavailable } from "../other-replica.ts";
+import {
+  ANSWER_TIMEOUT_MS,
+  answerTo,
+  answerChunks,
+  Exchanges,
+  unavailable,
+} from "../other-replica.ts";
 
 /** Readers of all replicas together. */
 const MAX_READERS = 64;
@@ -68,7 +74,7 @@ export class Relays implements Disposable {
       const { statusCode = 0, headers } = answer;
       const isFeed = headers["content-type"]?.startsWith(SSE_MEDIA_TYPE) === true;
       if (statusCode !== 200 || !isFeed) throw unavailable(ATTEMPT, stateOfStatus(statusCode));
-      return whatComes(bytesOf(answer, end, this.#times.silenceTimeoutMs));
+      return whatComes(answerChunks(answer, end, this.#times.silenceTimeoutMs));
     } catch (thrown) {
       end.abort();
       throw thrown;

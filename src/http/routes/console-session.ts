@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
 import { monotonicMs } from "../../lib/monotonic-clock.ts";
-import { checkBody, invalidBody } from "../../protocol/input.ts";
+import { checkInput, invalidBody } from "../../protocol/input.ts";
 import type { LoginDoor } from "../auth.ts";
 import { FailedLogins } from "../console/failed-logins.ts";
 import { refuseForeign } from "../cross-origin.ts";
@@ -89,7 +89,7 @@ function logIn(parts: ServerParts, failed: FailedLogins): Route {
       const { headers, raw } = request;
       refuseForeign(headers);
       const { logins, cookie } = doorOf(parts);
-      const body = checkBody(loginSchema, request.body);
+      const body = checkInput(loginSchema, request.body);
       if (!body.ok) throw invalidBody(body.errors);
       const key = operatorKeyOf(parts, failed, body.value.key, raw.socket.remoteAddress);
       const word = await logins.begin(key, Date.now());

@@ -6,7 +6,7 @@
  */
 
 import { z } from "zod";
-import { checkBody, invalidBody } from "../../protocol/input.ts";
+import { checkInput, invalidBody } from "../../protocol/input.ts";
 import type { SessionRef } from "../../session/session-id.ts";
 import type { Sweep } from "../../session/session-sweeper.ts";
 import { RETENTION_REASONS } from "../../telemetry/values.ts";
@@ -92,7 +92,7 @@ function holdRoute(sessions: ServerParts["sessions"], isOnHold: boolean): Route 
 }
 
 function refOf({ request, caller, param }: RequestContext): SessionRef {
-  const query = checkBody(holdQuerySchema, { ...(request.query as object) });
+  const query = checkInput(holdQuerySchema, { ...(request.query as object) });
   if (!query.ok) throw invalidBody(query.errors);
   return { tenant: query.value.tenant ?? caller.tenant, sessionId: param("sessionId") };
 }
@@ -110,7 +110,7 @@ function sweepRoute(sweep: ServerParts["sweep"]): Route {
       errors: ["invalid_request", "storage_failed", "store_unavailable"],
     },
     async handle({ request }) {
-      const query = checkBody(sweepQuerySchema, { ...(request.query as object) });
+      const query = checkInput(sweepQuerySchema, { ...(request.query as object) });
       if (!query.ok) throw invalidBody(query.errors);
       return answerOf(await sweep(query.value.dryRun === "true"));
     },

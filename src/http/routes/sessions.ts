@@ -7,7 +7,7 @@
 
 import { z } from "zod";
 import { AppError } from "../../lib/errors.ts";
-import { checkBody, invalidBody } from "../../protocol/input.ts";
+import { checkInput, invalidBody } from "../../protocol/input.ts";
 import type { SessionSummary } from "../../session/sessions.ts";
 import { MAX_THREAD_ID_LENGTH } from "../../session/session-id.ts";
 import { DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT } from "../../session/session-list.ts";
@@ -96,7 +96,7 @@ function listSessions(sessions: Sessions): Route {
       errors: ["invalid_request", "storage_failed", "store_unavailable"],
     },
     async handle({ request, caller: { tenant } }) {
-      const query = checkBody(listQuerySchema, { ...(request.query as object) });
+      const query = checkInput(listQuerySchema, { ...(request.query as object) });
       if (!query.ok) throw invalidBody(query.errors);
       const { agent: agentName, threadId, limit, cursor } = query.value;
       const page = await sessions.list({
@@ -183,7 +183,7 @@ function exportSession({ sessions, exports }: ServerParts): Route {
       ],
     },
     async handle({ request, caller, param, reply }) {
-      const query = checkBody(exportQuerySchema, { ...(request.query as object) });
+      const query = checkInput(exportQuerySchema, { ...(request.query as object) });
       if (!query.ok) throw invalidBody(query.errors);
       const { tenant = caller.tenant } = query.value;
       if (tenant !== caller.tenant && caller.role !== "operator") {

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { AppError, type ErrorCode } from "../../lib/errors.ts";
 import { collectTurn } from "../../protocol/collect.ts";
 import { eventIdOf } from "../../protocol/event-id.ts";
-import { checkBody, invalidBody } from "../../protocol/input.ts";
+import { checkInput, invalidBody } from "../../protocol/input.ts";
 import { negotiateRest } from "../../protocol/negotiate.ts";
 import {
   decodeRestTurn,
@@ -308,7 +308,7 @@ function decode({ request, param }: RequestContext): Asked {
 
 async function readEvents(parts: ServerParts, context: RequestContext): Promise<unknown> {
   const { request, reply, caller, param } = context;
-  const query = checkBody(eventsQuerySchema, { ...(request.query as object) });
+  const query = checkInput(eventsQuerySchema, { ...(request.query as object) });
   if (!query.ok) throw invalidBody(query.errors);
   const gone = clientGone(reply, SSE_HEARTBEAT);
   const forwarding = { gone, endedBy: encodeBrokenEnd };

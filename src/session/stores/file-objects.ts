@@ -41,9 +41,9 @@ import { errnoOf } from "../../lib/errno.ts";
 import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { makeDirectory, syncDirectory } from "../durable-file.ts";
 import { ifPresent, unlessFull } from "../storage-errors.ts";
-import { bytesOf, FileReserve } from "./file-reserve.ts";
+import { bytesOfVersion, FileReserve } from "./file-reserve.ts";
 import { listObjectFiles, OBJECT_MARK } from "./file-object-list.ts";
-import { checkBody, checkName, checkPage } from "./object-checks.ts";
+import { checkObjectBody, checkName, checkPage } from "./object-checks.ts";
 import type {
   ObjectStore,
   ObjectStoreOptions,
@@ -140,7 +140,7 @@ class FileObjects implements ObjectStore {
 
   async put(name: string, body: Uint8Array, condition: PutCondition): Promise<string | null> {
     checkName(name);
-    checkBody(body);
+    checkObjectBody(body);
     const directory = this.#directoryOf(name);
     return this.#call("write to the session store", async () => {
       if (condition === "absent") return this.#create(directory, body);
@@ -269,7 +269,7 @@ class FileObjects implements ObjectStore {
       const write = () => ifPresent(writeSynced(bytes, body).then(() => true));
       const isBeside = await this.reserve.lend(write, async () => {
         await rm(bytes, { force: true });
-        return body.length <= (await bytesOf(directory, replaced));
+        return body.length <= (await bytesOfVersion(directory, replaced));
       });
       isReplaced = isBeside === true && (await isRenamed(token, join(directory, version)));
     } finally {

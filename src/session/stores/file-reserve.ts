@@ -52,8 +52,8 @@ export class FileReserve {
   }
 }
 
-/** How many an object has in this version, as far as that can be told. */
-export async function bytesOf(directory: string, version: string): Promise<number> {
+/** How many bytes an object has in this version, as far as that can be told. */
+export async function bytesOfVersion(directory: string, version: string): Promise<number> {
   const entries = (await ifPresent(readdir(directory))) ?? [];
   const name = entries.find((entry) => entry.endsWith(`.${version}`));
   const found = name === undefined ? undefined : await ifPresent(stat(join(directory, name)));

@@ -23,7 +23,7 @@ export function checkName(name: string): void {
 }
 
 /** @throws {Error} for one that is larger than `MAX_OBJECT_BYTES`. */
-export function checkBody(body: Uint8Array): void {
+export function checkObjectBody(body: Uint8Array): void {
   if (body.byteLength <= MAX_OBJECT_BYTES) return;
   throw new Error(`An object of ${body.byteLength} bytes: the most is ${MAX_OBJECT_BYTES}`);
 }

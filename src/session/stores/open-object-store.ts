@@ -50,7 +50,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
     const state = `its URL begins with ${url.protocol}, and must with one of ${known}`;
     throw new AppError("store_unusable", `Cannot open the session store: ${state}`);
   }
-  const place = placeOf(url);
+  const place = storePlaceOf(url);
   const { open, troubleOf } = await load();
   return opening(
     place,
@@ -69,8 +69,8 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   );
 }
 
-/** The URL without user, password and parameters, e.g. `redis://host:6379/0`. */
-export function placeOf({ protocol, hostname, port, pathname }: URL): string {
+/** The URL of a store without user, password and parameters, e.g. `redis://host:6379/0`. */
+export function storePlaceOf({ protocol, hostname, port, pathname }: URL): string {
   const defaultPort = DEFAULT_PORTS[protocol];
   const knownPort = port === "" ? defaultPort : port;
   const path = pathname === "" && protocol.startsWith("redis") ? "/0" : pathname;

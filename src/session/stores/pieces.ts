@@ -6,7 +6,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { bytesOf, piecesOf, type SessionHead } from "./session-head.ts";
+import { transcriptBytesOf, piecesOf, type SessionHead } from "./session-head.ts";
 
 /** The most that is written at once. */
 export const PIECE_BYTES = 4 * 2 ** 20;
@@ -44,7 +44,7 @@ export function stateOf({ pieces }: SessionHead): string {
 /** Where the next write of a transcript begins: at its end, or before many small pieces. */
 export function writeStartOf(head: SessionHead, path: string): number {
   const pieces = piecesOf(head, path);
-  const endBytes = bytesOf(head, path);
+  const endBytes = transcriptBytesOf(head, path);
   const level = levelOf(pieces.at(-1)?.bytes ?? 0);
   const lastAbove = pieces.findLastIndex(({ bytes }) => levelOf(bytes) > level);
   const run = pieces.slice(lastAbove + 1);

@@ -12,7 +12,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { settlesWithin } from "../../lib/settles-within.ts";
-import { checkBody, checkName, checkPage, rangeOf } from "./object-checks.ts";
+import { checkObjectBody, checkName, checkPage, rangeOf } from "./object-checks.ts";
 import type {
   ObjectStore,
   ObjectStoreOptions,
@@ -169,7 +169,7 @@ class PostgresObjects implements ObjectStore {
 
   async put(name: string, body: Uint8Array, condition: PutCondition): Promise<string | null> {
     checkName(name);
-    checkBody(body);
+    checkObjectBody(body);
     const version = newVersion();
     const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     const values = [name, bytes, version];

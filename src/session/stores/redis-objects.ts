@@ -15,7 +15,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { Redis, Result } from "ioredis";
-import { checkBody, checkName, checkPage, rangeOf } from "./object-checks.ts";
+import { checkObjectBody, checkName, checkPage, rangeOf } from "./object-checks.ts";
 import type {
   ObjectStore,
   ObjectStoreOptions,
@@ -191,7 +191,7 @@ class RedisObjects implements ObjectStore {
 
   async put(name: string, body: Uint8Array, condition: PutCondition): Promise<string | null> {
     checkName(name);
-    checkBody(body);
+    checkObjectBody(body);
     const version = randomUUID();
     const [kind, expected] =
       typeof condition === "string" ? [condition, ""] : ["version", condition.version];

@@ -12,7 +12,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import type * as sdkTypes from "@aws-sdk/client-s3";
-import { checkBody, checkName, checkPage } from "./object-checks.ts";
+import { checkObjectBody, checkName, checkPage } from "./object-checks.ts";
 import type {
   ObjectStore,
   ObjectStoreOptions,
@@ -159,7 +159,7 @@ class S3Objects implements ObjectStore {
 
   async put(name: string, body: Uint8Array, condition: PutCondition): Promise<string | null> {
     checkName(name);
-    checkBody(body);
+    checkObjectBody(body);
     // Some services ignore a condition that is empty.
     if (typeof condition === "object" && !ETAG.test(condition.version)) return null;
     const { sdk, client } = this.#options;

@@ -25,7 +25,7 @@ import type { ObjectStore } from "./object-store.ts";
 import { chunksOf, writeStartOf } from "./pieces.ts";
 import {
   begun,
-  bytesOf,
+  transcriptBytesOf,
   changed,
   checkFree,
   deleted,
@@ -201,7 +201,7 @@ export class SdkSessionStore implements SessionStore {
 
   /** Of no consequence when it fails: the next one does it. */
   async #merge(key: LogKey, head: SessionHead, path: string): Promise<void> {
-    const endBytes = bytesOf(head, path);
+    const endBytes = transcriptBytesOf(head, path);
     const fromBytes = writeStartOf(head, path);
     if (fromBytes === endBytes) return;
     try {

@@ -197,7 +197,7 @@ export function appended(
   let hasChanged = false;
   let isOther = false;
   for (const { path, fromBytes, ifBytes, added, beginsWith } of additions) {
-    const storedBytes = bytesOf(head, path);
+    const storedBytes = transcriptBytesOf(head, path);
     if (ifBytes !== undefined && ifBytes !== storedBytes) continue;
     const stored = piecesOf(head, path);
     const before = piecesBefore(stored, fromBytes ?? storedBytes);
@@ -278,23 +278,23 @@ export function begun(head: SessionHead, record: unknown): SessionHead {
   return changed({ ...newHead(sessionId), revision, fence, leaseId, lease, record });
 }
 
-/** When it was last used, be it by a turn that did not come to an end. */
+/** When the session of a head was last used, be it by a turn that did not come to an end. */
 export function lastUseOf({ listedAtMs, lease }: SessionHead): number {
   return Math.max(listedAtMs ?? 0, lease?.takenAtMs ?? 0);
 }
 
-/** Bytes of all of it. */
+/** Bytes of all transcripts of a session. */
 export function allBytesOf(head: SessionHead): number {
   return Object.values(head.pieces).reduce((sum, pieces) => sum + sizeOf(pieces), 0);
 }
 
 /** Whether there is a session: one that its owner began, and nobody deleted. */
-export function isThere({ record, deletedAtMs }: SessionHead): boolean {
+export function hasSession({ record, deletedAtMs }: SessionHead): boolean {
   return record !== null && deletedAtMs === undefined;
 }
 
-/** Bytes of one transcript of it. */
-export function bytesOf(head: SessionHead, path = ""): number {
+/** Bytes of one transcript of a session. */
+export function transcriptBytesOf(head: SessionHead, path = ""): number {
   return sizeOf(piecesOf(head, path));
 }
 

@@ -12,11 +12,11 @@ import { leastFleet } from "../plan.ts";
 import { cloudRunDrain } from "./cloud-run.ts";
 import { containerAppsDrain } from "./container-apps.ts";
 import { type Drain, drainOf } from "./drain.ts";
-import type { Facts } from "./facts.ts";
+import type { ArtefactFacts } from "./facts.ts";
 import type { Premises } from "./premises.ts";
 import { factsOfDockerfile, factsOfUnit } from "./read-line-facts.ts";
 import { factsOfDocument } from "./read-yaml-facts.ts";
-import { type Room, sizeText } from "./room.ts";
+import { type ReplicaRoom, sizeText } from "./room.ts";
 import { scalingOf } from "./scaling.ts";
 import type { Target } from "./targets.ts";
 
@@ -30,20 +30,20 @@ export interface ArtefactText {
 /** @param rooms Of the deployment: what a replica has on each platform. */
 export function checkArtefacts(
   premises: Premises,
-  rooms: ReadonlyMap<Target, Room>,
+  rooms: ReadonlyMap<Target, ReplicaRoom>,
   files: readonly ArtefactText[],
 ): readonly Diagnostic[] {
   return files.flatMap((file) => {
     const read = factsOf(file);
     if (!Array.isArray(read)) return [read as Diagnostic];
-    return (read as readonly Facts[]).flatMap((facts) => {
+    return (read as readonly ArtefactFacts[]).flatMap((facts) => {
       const room = rooms.get(facts.target);
       return room === undefined ? [] : RULES.flatMap((rule) => rule(facts, { premises, room }));
     });
   });
 }
 
-function factsOf({ path, text }: ArtefactText): readonly Facts[] | Diagnostic {
+function factsOf({ path, text }: ArtefactText): readonly ArtefactFacts[] | Diagnostic {
   if (path.endsWith(".service")) return [factsOfUnit(path, text)];
   if (/(^|\/)Dockerfile[^/]*(?<!\.dockerignore)$/u.test(path))
     return [factsOfDockerfile(path, text)];
@@ -59,10 +59,10 @@ function factsOf({ path, text }: ArtefactText): readonly Facts[] | Diagnostic {
 
 interface Against {
   readonly premises: Premises;
-  readonly room: Room;
+  readonly room: ReplicaRoom;
 }
 
-type Rule = (facts: Facts, against: Against) => readonly Diagnostic[];
+type Rule = (facts: ArtefactFacts, against: Against) => readonly Diagnostic[];
 
 const RULES: readonly Rule[] = [
   imagesArePinned,
@@ -79,7 +79,7 @@ const RULES: readonly Rule[] = [
   containmentIsThere,
 ];
 
-function imagesArePinned({ file, images }: Facts): readonly Diagnostic[] {
+function imagesArePinned({ file, images }: ArtefactFacts): readonly Diagnostic[] {
   return images.flatMap(({ place, value }) => {
     const tag = /:([^/:]+)$/u.exec(value)?.[1];
     if (value.includes("@sha256:") || (tag !== undefined && tag !== "latest")) return [];
@@ -88,7 +88,7 @@ function imagesArePinned({ file, images }: Facts): readonly Diagnostic[] {
   });
 }
 
-function imagesHaveOneLibc({ file, images }: Facts): readonly Diagnostic[] {
+function imagesHaveOneLibc({ file, images }: ArtefactFacts): readonly Diagnostic[] {
   const isMusl = ({ value }: { value: string }) => /alpine|musl/iu.test(value);
   const odd = images.find((image) => isMusl(image) !== isMusl(images[0] ?? image));
   if (odd === undefined) return [];
@@ -98,7 +98,7 @@ function imagesHaveOneLibc({ file, images }: Facts): readonly Diagnostic[] {
   return [placeless(file, message, remedy, odd.place)];
 }
 
-function nobodyIsRoot({ file, user, isRootReadOnly }: Facts): readonly Diagnostic[] {
+function nobodyIsRoot({ file, user, isRootReadOnly }: ArtefactFacts): readonly Diagnostic[] {
   const isRoot = user !== undefined && (user.value === null || /^(root|0)(:|$)/u.test(user.value));
   const found: Diagnostic[] = [];
   if (isRoot) {
@@ -112,7 +112,7 @@ function nobodyIsRoot({ file, user, isRootReadOnly }: Facts): readonly Diagnosti
   return found;
 }
 
-function memoryIsThatOfThePlan({ file, memoryBytes }: Facts, { room }: Against) {
+function memoryIsThatOfThePlan({ file, memoryBytes }: ArtefactFacts, { room }: Against) {
   if (memoryBytes === undefined) return [];
   // As artefacts are written, in whole MiB.
   const planned = Math.floor(room.size.memoryBytes / MIB) * MIB;
@@ -125,14 +125,18 @@ function memoryIsThatOfThePlan({ file, memoryBytes }: Facts, { room }: Against) 
   return [placeless(file, message, `Write ${sizeText(planned)}, or plan with that size`, place)];
 }
 
-function memoryIsSetAside({ file, memoryBytes, requestBytes }: Facts): readonly Diagnostic[] {
+function memoryIsSetAside({
+  file,
+  memoryBytes,
+  requestBytes,
+}: ArtefactFacts): readonly Diagnostic[] {
   if (requestBytes === undefined || requestBytes.value === memoryBytes?.value) return [];
   const message =
     "is not the limit: the node may give the memory to others, and the ladder has no room";
   return [placeless(file, message, "Request as much as the limit", requestBytes.place)];
 }
 
-function filesLeaveRoom({ file, filesBytes }: Facts, { premises, room }: Against) {
+function filesLeaveRoom({ file, filesBytes }: ArtefactFacts, { premises, room }: Against) {
   const { size, fleet } = room;
   return filesBytes.flatMap(({ place, value }) => {
     if (value === null) {
@@ -147,11 +151,11 @@ function filesLeaveRoom({ file, filesBytes }: Facts, { premises, room }: Against
   });
 }
 
-function turnsOf({ profile, workload }: Premises, size: Room["size"]): number {
+function turnsOf({ profile, workload }: Premises, size: ReplicaRoom["size"]): number {
   return leastFleet(profile, workload, size)?.replica.turns ?? 0;
 }
 
-function turnsAreThoseThatFit({ file, concurrency, maxTurns }: Facts, { room }: Against) {
+function turnsAreThoseThatFit({ file, concurrency, maxTurns }: ArtefactFacts, { room }: Against) {
   const { turns } = room.fleet.replica;
   const found: Diagnostic[] = [];
   if (concurrency !== undefined && (concurrency.value === null || concurrency.value > turns)) {
@@ -166,7 +170,7 @@ function turnsAreThoseThatFit({ file, concurrency, maxTurns }: Facts, { room }: 
   return found;
 }
 
-function turnsMayEnd({ file, target, stopMs, drainMs }: Facts, { premises }: Against) {
+function turnsMayEnd({ file, target, stopMs, drainMs }: ArtefactFacts, { premises }: Against) {
   const { longestTurn } = premises;
   const planned = drainFor(target, premises);
   const found: Diagnostic[] = [];
@@ -190,7 +194,7 @@ function drainFor(target: Target, premises: Premises): Drain {
   return target === "container-apps" ? containerAppsDrain(premises) : drainOf(premises);
 }
 
-function replicasAreThoseOfThePlan({ file, min, max }: Facts, { premises, room }: Against) {
+function replicasAreThoseOfThePlan({ file, min, max }: ArtefactFacts, { premises, room }: Against) {
   if (min === undefined || max === undefined) return [];
   const { replicas } = room.fleet;
   const found: Diagnostic[] = [];
@@ -208,7 +212,7 @@ function replicasAreThoseOfThePlan({ file, min, max }: Facts, { premises, room }
   return found;
 }
 
-function scaledBeforeItSheds({ file, targetRatio, secondScaler }: Facts, against: Against) {
+function scaledBeforeItSheds({ file, targetRatio, secondScaler }: ArtefactFacts, against: Against) {
   const scaling = scalingOf(against.premises, against.room, "");
   const found: Diagnostic[] = [];
   if (targetRatio !== undefined && scaling !== null) {
@@ -225,13 +229,17 @@ function scaledBeforeItSheds({ file, targetRatio, secondScaler }: Facts, against
   return found;
 }
 
-function livenessIsLife({ file, livenessPath }: Facts): readonly Diagnostic[] {
+function livenessIsLife({ file, livenessPath }: ArtefactFacts): readonly Diagnostic[] {
   if (livenessPath === undefined || livenessPath.value === "/livez") return [];
   const message = `is ${livenessPath.value ?? "missing"}: a draining replica would be killed with its turns`;
   return [placeless(file, message, "Write /livez", livenessPath.place)];
 }
 
-function containmentIsThere({ file, isDelegated, sharedVolume }: Facts): readonly Diagnostic[] {
+function containmentIsThere({
+  file,
+  isDelegated,
+  sharedVolume,
+}: ArtefactFacts): readonly Diagnostic[] {
   const found: Diagnostic[] = [];
   if (isDelegated?.value === false) {
     const message = "is off: there is no control group for each turn";

@@ -10,7 +10,7 @@ import { type Artefact, said, type Tree } from "./artefact.ts";
 import { type Drain, drainOf, wholeSeconds } from "./drain.ts";
 import { cpuQuantity, quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, filesWhy, type Room, sizeText, sizeWhyOf, turnsWhy } from "./room.ts";
+import { cpuWhy, filesWhy, type ReplicaRoom, sizeText, sizeWhyOf, turnsWhy } from "./room.ts";
 import { scalingOf } from "./scaling.ts";
 import {
   containerVariables,
@@ -69,7 +69,7 @@ export function cloudRunDrain(premises: Premises): Drain {
   return { ...drain, why: `there are ${stop} from SIGTERM to SIGKILL, and ending takes some` };
 }
 
-export function cloudRunArtefacts(premises: Premises, room: Room): readonly Artefact[] {
+export function cloudRunArtefacts(premises: Premises, room: ReplicaRoom): readonly Artefact[] {
   const { name } = premises;
   const tree: Tree = {
     apiVersion: "serving.knative.dev/v1",
@@ -102,7 +102,7 @@ export function cloudRunArtefacts(premises: Premises, room: Room): readonly Arte
   ];
 }
 
-function annotationsOf(premises: Premises, room: Room): Tree {
+function annotationsOf(premises: Premises, room: ReplicaRoom): Tree {
   const scaling = scalingOf(premises, room, "", CLOUD_REPLICAS);
   const { turns } = room.fleet.replica;
   return {
@@ -124,7 +124,7 @@ function annotationsOf(premises: Premises, room: Room): Tree {
   };
 }
 
-function revisionOf(premises: Premises, room: Room): Tree {
+function revisionOf(premises: Premises, room: ReplicaRoom): Tree {
   const { port, image } = premises;
   const drain = cloudRunDrain(premises);
   const requestMs = Math.min(premises.longestTurn.durationMs, CLOUD_RUN_REQUEST_MS);
@@ -180,7 +180,7 @@ function revisionOf(premises: Premises, room: Room): Tree {
   };
 }
 
-function variablesHere(premises: Premises, room: Room, drain: Drain): readonly Variable[] {
+function variablesHere(premises: Premises, room: ReplicaRoom, drain: Drain): readonly Variable[] {
   const common = [...containerVariables(premises), ...variablesOf(room, drain)];
   if (!premises.keepsSessions) return common;
   const keepFree = sizeText(room.filesBytes / 4);

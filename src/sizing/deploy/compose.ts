@@ -8,7 +8,7 @@ import { formatDuration } from "../../lib/duration.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { drainOf, ENDING_MS } from "./drain.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, filesWhy, memoryWhy, replicasWhy, type Room, sizeText } from "./room.ts";
+import { cpuWhy, filesWhy, memoryWhy, replicasWhy, type ReplicaRoom, sizeText } from "./room.ts";
 import {
   containerVariables,
   DATA_DIRECTORY,
@@ -24,7 +24,7 @@ import { writeYaml } from "./write-yaml.ts";
 const SERVER_TASKS = 64;
 const TURN_TASKS = 64;
 
-export function composeArtefacts(premises: Premises, room: Room): readonly Artefact[] {
+export function composeArtefacts(premises: Premises, room: ReplicaRoom): readonly Artefact[] {
   const { name, isShared } = premises;
   const tree: Tree = {
     services: { [name]: serviceOf(premises, room) },
@@ -50,7 +50,7 @@ export function composeArtefacts(premises: Premises, room: Room): readonly Artef
   ];
 }
 
-function serviceOf(premises: Premises, room: Room): Tree {
+function serviceOf(premises: Premises, room: ReplicaRoom): Tree {
   const { image, isShared, variables } = premises;
   const drain = drainOf(premises);
   const memory = sizeText(room.size.memoryBytes).replace(/iB$/u, "").toLowerCase();
@@ -100,7 +100,7 @@ function serviceOf(premises: Premises, room: Room): Tree {
   };
 }
 
-function portsOf({ port }: Premises, { fleet }: Room): Tree {
+function portsOf({ port }: Premises, { fleet }: ReplicaRoom): Tree {
   const { replicas } = fleet;
   const published = replicas === 1 ? String(port) : `${port}-${port + replicas - 1}`;
   const each = replicas === 1 ? "" : `, a port for each of ${replicas} replicas`;

@@ -13,7 +13,7 @@ import { CLOUD_REPLICAS, type PlatformSize } from "./cloud-run.ts";
 import { type Drain, drainOf, ENDING_MS, wholeSeconds } from "./drain.ts";
 import { quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, memoryWhy, type Room, sizeText } from "./room.ts";
+import { cpuWhy, memoryWhy, type ReplicaRoom, sizeText } from "./room.ts";
 import { type Scaling, scalingOf } from "./scaling.ts";
 import {
   containerVariables,
@@ -51,7 +51,7 @@ export function containerAppsDrain(premises: Premises): Drain {
   return drainOf(premises, CONTAINER_APPS_STOP_MS - ENDING_MS);
 }
 
-export function containerAppsArtefacts(premises: Premises, room: Room): readonly Artefact[] {
+export function containerAppsArtefacts(premises: Premises, room: ReplicaRoom): readonly Artefact[] {
   const { variables } = premises;
   const tree: Tree = {
     properties: {
@@ -98,7 +98,7 @@ function configurationOf({ port, variables }: Premises): Tree {
   };
 }
 
-function templateOf(premises: Premises, room: Room): Tree {
+function templateOf(premises: Premises, room: ReplicaRoom): Tree {
   const drain = containerAppsDrain(premises);
   const { port, image, variables } = premises;
   const settings = [...containerVariables(premises), ...variablesOf(room, drain)];

@@ -24,12 +24,12 @@ import { dockerArtefacts } from "./docker.ts";
 import { type Drain, drainOf } from "./drain.ts";
 import { kubernetesArtefacts } from "./kubernetes.ts";
 import type { Premises } from "./premises.ts";
-import { LEAST_FILES_BYTES, type Room, roomOf } from "./room.ts";
+import { LEAST_FILES_BYTES, type ReplicaRoom, roomOf } from "./room.ts";
 import { systemdArtefacts } from "./systemd.ts";
 import type { Target } from "./targets.ts";
 
 interface Platform {
-  readonly artefacts: (premises: Premises, room: Room) => readonly Artefact[];
+  readonly artefacts: (premises: Premises, room: ReplicaRoom) => readonly Artefact[];
   /** The size to have there; null if there is none so large. */
   readonly sizeOf: (planned: PricedSize) => PlatformSize | null;
   readonly drainOf: (premises: Premises) => Drain;
@@ -87,7 +87,7 @@ export interface Deployment {
   /** What cannot work; nothing is written then. */
   readonly problems: readonly Diagnostic[];
   /** By target, what a replica has there. */
-  readonly rooms: ReadonlyMap<Target, Room>;
+  readonly rooms: ReadonlyMap<Target, ReplicaRoom>;
 }
 
 export function makeDeployment(premises: Premises, targets: readonly Target[]): Deployment {
@@ -128,7 +128,7 @@ function problemsOn(
   target: Target,
   premises: Premises,
   platformSize: PlatformSize | null,
-  room: Room | null,
+  room: ReplicaRoom | null,
 ): readonly Diagnostic[] {
   const { name, fleet, isShared } = premises;
   const { name: names, keepsFiles, mostReplicas } = PLATFORMS[target];
@@ -175,12 +175,12 @@ function warningsOf(premises: Premises): readonly string[] {
   ];
 }
 
-function whyFewer({ size: { killsAll = false }, filesBytes }: Room): string {
+function whyFewer({ size: { killsAll = false }, filesBytes }: ReplicaRoom): string {
   const free = killsAll ? ["more kept free, since at the limit the kernel ends all"] : [];
   return [...free, ...(filesBytes > 0 ? ["files in memory"] : [])].join(" and ");
 }
 
-function warningsOn(target: Target, premises: Premises, room: Room): readonly string[] {
+function warningsOn(target: Target, premises: Premises, room: ReplicaRoom): readonly string[] {
   const { fleet, longestTurn, shellAgents, prometheus } = premises;
   const drain = PLATFORMS[target].drainOf(premises);
   const longest = `${formatDuration(longestTurn.durationMs)} (limits.turnTime of ${longestTurn.agent})`;

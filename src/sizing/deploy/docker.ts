@@ -7,7 +7,7 @@
 import { inMebibytes } from "../../lib/bytes.ts";
 import type { Artefact } from "./artefact.ts";
 import type { Premises } from "./premises.ts";
-import type { Room } from "./room.ts";
+import type { ReplicaRoom } from "./room.ts";
 import {
   APP_DIRECTORY,
   containerVariables,
@@ -22,7 +22,7 @@ import { type Line, saidInstruction, writeLines } from "./write-lines.ts";
 const NODE_IMAGE = "node:24-bookworm-slim";
 const DISTROLESS_IMAGE = "gcr.io/distroless/nodejs24-debian12:nonroot";
 
-export function dockerArtefacts(premises: Premises, room: Room): readonly Artefact[] {
+export function dockerArtefacts(premises: Premises, room: ReplicaRoom): readonly Artefact[] {
   return [
     withShell(premises, room),
     withoutShell(premises, room),
@@ -31,7 +31,7 @@ export function dockerArtefacts(premises: Premises, room: Room): readonly Artefa
   ];
 }
 
-function withShell(premises: Premises, room: Room): Artefact {
+function withShell(premises: Premises, room: ReplicaRoom): Artefact {
   const needsGit = premises.shellAgents.length > 0;
   const packages = ["ca-certificates", ...(needsGit ? ["git"] : []), "tini", "util-linux"];
   const git = needsGit ? "; git, which agents with Bash ask for most" : "";
@@ -74,7 +74,7 @@ function withShell(premises: Premises, room: Room): Artefact {
   );
 }
 
-function withoutShell(premises: Premises, room: Room): Artefact {
+function withoutShell(premises: Premises, room: ReplicaRoom): Artefact {
   const { shellAgents } = premises;
   const node = "/nodejs/bin/node";
   const bash =

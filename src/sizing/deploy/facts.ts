@@ -8,40 +8,41 @@
 import { parseBytes } from "../../lib/bytes.ts";
 import type { Target } from "./targets.ts";
 
-export interface Fact<Value> {
+/** A value that an artefact has, and where it stands there. */
+export interface PlacedValue<Value> {
   readonly place: string;
   readonly value: Value;
 }
 
-/** Null: it is there and cannot be read, or is not there though it should be. */
-export interface Facts {
+/** What one file says. Null: it is there and cannot be read, or is not there though it should be. */
+export interface ArtefactFacts {
   readonly file: string;
   readonly target: Target;
-  /** Of what runs, and what it is built on. */
-  readonly images: readonly Fact<string>[];
-  readonly user?: Fact<string | null>;
-  readonly isRootReadOnly?: Fact<boolean>;
-  readonly memoryBytes?: Fact<number | null>;
+  /** Images of what runs, and of what it is built on. */
+  readonly images: readonly PlacedValue<string>[];
+  readonly user?: PlacedValue<string | null>;
+  readonly isRootReadOnly?: PlacedValue<boolean>;
+  readonly memoryBytes?: PlacedValue<number | null>;
   /** Set aside on the node, where that can be less. */
-  readonly requestBytes?: Fact<number | null>;
+  readonly requestBytes?: PlacedValue<number | null>;
   /** File systems in memory. */
-  readonly filesBytes: readonly Fact<number | null>[];
+  readonly filesBytes: readonly PlacedValue<number | null>[];
   /** Requests that the platform sends at once; null for any number. */
-  readonly concurrency?: Fact<number | null>;
+  readonly concurrency?: PlacedValue<number | null>;
   /** From SIGTERM to SIGKILL, less what is before SIGTERM. */
-  readonly stopMs?: Fact<number | null>;
-  readonly drainMs?: Fact<number | null>;
-  readonly min?: Fact<number | null>;
-  readonly max?: Fact<number | null>;
-  readonly targetRatio?: Fact<number | null>;
-  readonly maxTurns?: Fact<number | null>;
-  readonly livenessPath?: Fact<string | null>;
+  readonly stopMs?: PlacedValue<number | null>;
+  readonly drainMs?: PlacedValue<number | null>;
+  readonly min?: PlacedValue<number | null>;
+  readonly max?: PlacedValue<number | null>;
+  readonly targetRatio?: PlacedValue<number | null>;
+  readonly maxTurns?: PlacedValue<number | null>;
+  readonly livenessPath?: PlacedValue<string | null>;
   /** Whether there can be a control group for each turn. */
-  readonly isDelegated?: Fact<boolean>;
+  readonly isDelegated?: PlacedValue<boolean>;
   /** A volume that all replicas would share. */
-  readonly sharedVolume?: Fact<string>;
+  readonly sharedVolume?: PlacedValue<string>;
   /** Works against another scaler of the same replicas. */
-  readonly secondScaler?: Fact<string>;
+  readonly secondScaler?: PlacedValue<string>;
 }
 
 /** `2Gi`, `500M`, or plain bytes; null for what is none. */

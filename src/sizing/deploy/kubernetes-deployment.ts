@@ -11,7 +11,7 @@ import { type Artefact, said, type Tree } from "./artefact.ts";
 import { type Drain, drainOf, ENDING_MS, SETTLE_MS, wholeSeconds } from "./drain.ts";
 import { cpuQuantity, labelsOf, quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, filesWhy, memoryWhy, type Room } from "./room.ts";
+import { cpuWhy, filesWhy, memoryWhy, type ReplicaRoom } from "./room.ts";
 import type { Scaling } from "./scaling.ts";
 import {
   containerVariables,
@@ -29,7 +29,7 @@ const GIB = 2 ** 30;
 
 export function deploymentArtefact(
   premises: Premises,
-  room: Room,
+  room: ReplicaRoom,
   scaling: Scaling | null,
 ): Artefact {
   const labels = labelsOf(premises);
@@ -79,7 +79,7 @@ function scraped({ port, metricsNeedKey }: Premises): Tree {
   };
 }
 
-function podOf(premises: Premises, room: Room): Tree {
+function podOf(premises: Premises, room: ReplicaRoom): Tree {
   const drain = drainOf(premises);
   const graceMs = SETTLE_MS + drain.graceMs + ENDING_MS;
   return {
@@ -119,7 +119,7 @@ function spreadOf(premises: Premises): Tree {
   }));
 }
 
-function containerOf(premises: Premises, room: Room, drain: Drain): Tree {
+function containerOf(premises: Premises, room: ReplicaRoom, drain: Drain): Tree {
   const { name, image, port, variables } = premises;
   const settings = [...containerVariables(premises), ...variablesOf(room, drain)];
   return {
@@ -176,11 +176,11 @@ function ownAddress({ port }: Premises): readonly Tree[] {
   ];
 }
 
-function freeText({ size, filesBytes, fleet }: Room): string {
+function freeText({ size, filesBytes, fleet }: ReplicaRoom): string {
   return mebibytes(size.memoryBytes - filesBytes - fleet.replica.loadLineBytes);
 }
 
-function resourcesOf(premises: Premises, room: Room): Tree {
+function resourcesOf(premises: Premises, room: ReplicaRoom): Tree {
   const { memoryBytes, cpus } = room.size;
   const memory = quantity(memoryBytes);
   const cpu = cpuQuantity(cpus);
@@ -225,7 +225,7 @@ function probes() {
   };
 }
 
-function volumesOf(premises: Premises, room: Room): Tree {
+function volumesOf(premises: Premises, room: ReplicaRoom): Tree {
   const { name, isShared, outboxBytes, keepsSessions } = premises;
   const disk = Math.ceil((outboxBytes + GIB) / GIB) * GIB;
   const data = isShared

@@ -8,12 +8,12 @@
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { labelsOf } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import type { Room } from "./room.ts";
+import type { ReplicaRoom } from "./room.ts";
 import { headOf } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
 
 /** Not applied with the others: where there is no Prometheus Operator its kind is not known. */
-export function monitorArtefact(premises: Premises, room: Room): Artefact {
+export function monitorArtefact(premises: Premises, room: ReplicaRoom): Artefact {
   const { name, metricsNeedKey } = premises;
   const labels = labelsOf(premises);
   const secret = `${name}-metrics`;

@@ -8,7 +8,7 @@
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { labelsOf } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import type { Room } from "./room.ts";
+import type { ReplicaRoom } from "./room.ts";
 import { headOf } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
 
@@ -17,7 +17,7 @@ const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10
 const LINK_LOCAL = "169.254.0.0/16";
 const PRIVATE_IPV6 = ["fc00::/7", "fe80::/10"];
 
-export function networkArtefact(premises: Premises, room: Room): Artefact {
+export function networkArtefact(premises: Premises, room: ReplicaRoom): Artefact {
   const tree: Tree = {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",

@@ -8,7 +8,7 @@
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { labelsOf } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import { replicasWhy, type Room } from "./room.ts";
+import { replicasWhy, type ReplicaRoom } from "./room.ts";
 import type { Scaling } from "./scaling.ts";
 import { headOf } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
@@ -17,7 +17,7 @@ const PROMETHEUS = "http://prometheus-server.monitoring.svc";
 
 export function scalingArtefacts(
   premises: Premises,
-  room: Room,
+  room: ReplicaRoom,
   scaling: Scaling,
 ): readonly Artefact[] {
   return [
@@ -27,7 +27,7 @@ export function scalingArtefacts(
   ];
 }
 
-function hpa(premises: Premises, room: Room, scaling: Scaling): Artefact {
+function hpa(premises: Premises, room: ReplicaRoom, scaling: Scaling): Artefact {
   const { name } = premises;
   const { min, minWhy, max, maxWhy, targetRatio, targetWhy } = scaling;
   const tree: Tree = {
@@ -90,7 +90,7 @@ function behaviour(): Tree {
 }
 
 /** Values of the chart of Prometheus Adapter. */
-function adapterRules(premises: Premises, room: Room, scaling: Scaling): Artefact {
+function adapterRules(premises: Premises, room: ReplicaRoom, scaling: Scaling): Artefact {
   const tree: Tree = {
     rules: {
       external: [
@@ -110,7 +110,7 @@ function adapterRules(premises: Premises, room: Room, scaling: Scaling): Artefac
   );
 }
 
-function scaledObject(premises: Premises, room: Room, scaling: Scaling): Artefact {
+function scaledObject(premises: Premises, room: ReplicaRoom, scaling: Scaling): Artefact {
   const { name, prometheus } = premises;
   const { min, minWhy, max, maxWhy, targetRatio, targetWhy } = scaling;
   const address = prometheus === null ? "where it usually is; say --prometheus" : "of --prometheus";

@@ -13,7 +13,7 @@ import { monitorArtefact } from "./kubernetes-monitor.ts";
 import { networkArtefact } from "./kubernetes-network.ts";
 import { scalingArtefacts } from "./kubernetes-scaling.ts";
 import type { Premises } from "./premises.ts";
-import { figure, percent, type Room } from "./room.ts";
+import { figure, percent, type ReplicaRoom } from "./room.ts";
 import { scalingOf } from "./scaling.ts";
 import { headOf } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
@@ -21,7 +21,7 @@ import { fleetOf } from "../plan.ts";
 
 const GIB = 2 ** 30;
 
-export function kubernetesArtefacts(premises: Premises, room: Room): readonly Artefact[] {
+export function kubernetesArtefacts(premises: Premises, room: ReplicaRoom): readonly Artefact[] {
   const scaling = scalingOf(premises, room, `{pod=~"${premises.name}-[^-]+-[^-]+"}`);
   const claim = premises.isShared ? [] : [claimArtefact(premises, room)];
   const several = scaling === null ? [] : [disruptionArtefact(premises, room)];
@@ -40,7 +40,11 @@ export function kubernetesArtefacts(premises: Premises, room: Room): readonly Ar
   return [kustomization(premises, room, applied), ...applied, ...others, monitor];
 }
 
-function kustomization(premises: Premises, room: Room, applied: readonly Artefact[]): Artefact {
+function kustomization(
+  premises: Premises,
+  room: ReplicaRoom,
+  applied: readonly Artefact[],
+): Artefact {
   const isScaled = applied.some(({ path }) => path.endsWith("/hpa.yaml"));
   const scaler = isScaled
     ? ["With KEDA, name keda.yaml instead of hpa.yaml: both at once work against each other."]
@@ -68,7 +72,7 @@ function kustomization(premises: Premises, room: Room, applied: readonly Artefac
 }
 
 /** Of its own, so that no right that others give to `default` is theirs. */
-function accountArtefact(premises: Premises, room: Room): Artefact {
+function accountArtefact(premises: Premises, room: ReplicaRoom): Artefact {
   const { name, usesCloud } = premises;
   const cloud = usesCloud
     ? [
@@ -89,7 +93,7 @@ function accountArtefact(premises: Premises, room: Room): Artefact {
   );
 }
 
-function serviceArtefact(premises: Premises, room: Room): Artefact {
+function serviceArtefact(premises: Premises, room: ReplicaRoom): Artefact {
   const { name } = premises;
   const labels = labelsOf(premises);
   return writeYaml(
@@ -112,7 +116,7 @@ function serviceArtefact(premises: Premises, room: Room): Artefact {
 }
 
 /** Sessions of the one replica outlive it. */
-function claimArtefact(premises: Premises, room: Room): Artefact {
+function claimArtefact(premises: Premises, room: ReplicaRoom): Artefact {
   const { workload } = premises;
   const { users, sessionsPerUser, turnsPerSession, transcriptBytesPerTurn } = workload;
   const sessions = users * sessionsPerUser;
@@ -143,7 +147,7 @@ function claimArtefact(premises: Premises, room: Room): Artefact {
   );
 }
 
-function disruptionArtefact(premises: Premises, room: Room): Artefact {
+function disruptionArtefact(premises: Premises, room: ReplicaRoom): Artefact {
   const labels = labelsOf(premises);
   const { replicas } = room.fleet;
   const tree: Tree = {
@@ -164,7 +168,7 @@ function disruptionArtefact(premises: Premises, room: Room): Artefact {
 
 function withoutOne(
   { profile, workload }: Premises,
-  { fleet, size }: Room,
+  { fleet, size }: ReplicaRoom,
   replicas: number,
 ): string {
   if (replicas < 2) return "one at a time";

@@ -9,7 +9,7 @@ import type { AgentDefinition } from "../../agent/definition.ts";
 import type { Config } from "../../config/config.ts";
 import { formatBytes } from "../../lib/bytes.ts";
 import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
-import { type Fleet, modelIsShort, type Workload } from "../plan.ts";
+import { type PlannedFleet, modelIsShort, type Workload } from "../plan.ts";
 import type { Profile } from "../profile.ts";
 
 export interface DeployInput {
@@ -30,7 +30,7 @@ export interface DeployInput {
   readonly config: Config;
   readonly profile: Profile;
   readonly workload: Workload;
-  readonly fleet: Fleet;
+  readonly fleet: PlannedFleet;
 }
 
 export interface Premises extends Omit<DeployInput, "agents" | "config"> {
@@ -83,7 +83,7 @@ export function premisesOf({ agents, config, ...input }: DeployInput): Premises 
 }
 
 /** What cannot work, whatever the platform; each with its cure. */
-export function problemsOf({ agents, config, fleet, ...input }: DeployInput): Diagnostic[] {
+export function deployProblemsOf({ agents, config, fleet, ...input }: DeployInput): Diagnostic[] {
   const { replicas, replica, size } = fleet;
   const { maxTurns, memoryLimitBytes } = config.capacity;
   const file = input.serverFile ?? "plimsoll.yaml";

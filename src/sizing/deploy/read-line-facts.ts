@@ -4,13 +4,19 @@
  * @module
  */
 
-import { binaryBytes, durationMs, type Fact, type Facts, wholeNumber } from "./facts.ts";
+import {
+  binaryBytes,
+  durationMs,
+  type PlacedValue,
+  type ArtefactFacts,
+  wholeNumber,
+} from "./facts.ts";
 import { variableOf } from "./settings.ts";
 
-export function factsOfDockerfile(file: string, text: string): Facts {
+export function factsOfDockerfile(file: string, text: string): ArtefactFacts {
   const lines = instructionsOf(text);
   const stages = new Set<string>();
-  const images: Fact<string>[] = [];
+  const images: PlacedValue<string>[] = [];
   for (const { instruction, rest, place } of lines) {
     if (instruction !== "FROM") continue;
     const [image = "", , stage] = rest.split(/\s+/u).filter((word) => !word.startsWith("--"));
@@ -50,13 +56,13 @@ function instructionsOf(text: string): readonly Instruction[] {
   return found;
 }
 
-export function factsOfUnit(file: string, text: string): Facts {
+export function factsOfUnit(file: string, text: string): ArtefactFacts {
   const entries = text.split(/\r?\n/u).flatMap((line) => {
     const [, key = "", value = ""] = /^([A-Za-z]+)=(.*)$/u.exec(line) ?? [];
     return key === "" ? [] : [{ key, value: value.trim() }];
   });
   const valueOf = (key: string) => entries.findLast((entry) => entry.key === key)?.value;
-  const fact = <T>(key: string, read: (value: string) => T | null): Fact<T | null> => {
+  const fact = <T>(key: string, read: (value: string) => T | null): PlacedValue<T | null> => {
     const value = valueOf(key);
     return { place: key, value: value === undefined ? null : read(value) };
   };

@@ -9,8 +9,8 @@ import { isObject } from "../../lib/is-object.ts";
 import {
   binaryBytes,
   durationMs,
-  type Fact,
-  type Facts,
+  type PlacedValue,
+  type ArtefactFacts,
   quantityBytes,
   ratioOf,
   wholeNumber,
@@ -51,17 +51,17 @@ class Part {
   }
 
   /** Null where it is not there. */
-  fact<T>(read: (value: unknown) => T | null): Fact<T | null> {
+  fact<T>(read: (value: unknown) => T | null): PlacedValue<T | null> {
     return { place: formatPath(this.#path), value: this.isThere ? read(this.#value) : null };
   }
 
-  text(): Fact<string | null> {
+  text(): PlacedValue<string | null> {
     return this.fact(String);
   }
 }
 
 /** Nothing for a document that says nothing of a replica. */
-export function factsOfDocument(file: string, document: unknown): readonly Facts[] {
+export function factsOfDocument(file: string, document: unknown): readonly ArtefactFacts[] {
   const part = new Part(document);
   const apiVersion = String(part.at("apiVersion").value);
   const kind = String(part.at("kind").value);
@@ -78,7 +78,7 @@ export function factsOfDocument(file: string, document: unknown): readonly Facts
   return Object.keys(services.value).map((name) => compose(file, services.at(name)));
 }
 
-function deployment(file: string, document: Part): Facts {
+function deployment(file: string, document: Part): ArtefactFacts {
   const pod = document.at("spec", "template", "spec");
   const container = pod.at("containers", 0);
   const grace = pod.at("terminationGracePeriodSeconds").fact(durationMs);
@@ -98,19 +98,19 @@ function deployment(file: string, document: Part): Facts {
   };
 }
 
-function hpa(file: string, document: Part): Facts {
+function hpa(file: string, document: Part): ArtefactFacts {
   const spec = document.at("spec");
   const target = spec.at("metrics", 0, "external", "target", "averageValue");
   return scalerFacts(file, spec.at("minReplicas"), spec.at("maxReplicas"), target);
 }
 
-function scaledObject(file: string, document: Part): Facts {
+function scaledObject(file: string, document: Part): ArtefactFacts {
   const spec = document.at("spec");
   const threshold = spec.at("triggers", 0, "metadata", "threshold");
   return scalerFacts(file, spec.at("minReplicaCount"), spec.at("maxReplicaCount"), threshold);
 }
 
-function scalerFacts(file: string, min: Part, max: Part, target: Part): Facts {
+function scalerFacts(file: string, min: Part, max: Part, target: Part): ArtefactFacts {
   return {
     file,
     target: "kubernetes",
@@ -122,7 +122,7 @@ function scalerFacts(file: string, min: Part, max: Part, target: Part): Facts {
   };
 }
 
-function kustomization(file: string, document: Part): Facts {
+function kustomization(file: string, document: Part): ArtefactFacts {
   const named = document.at("resources").items();
   const scalers = named.filter(({ value }) => value === "hpa.yaml" || value === "keda.yaml");
   const second = scalers[1]?.text();
@@ -135,7 +135,7 @@ function kustomization(file: string, document: Part): Facts {
   };
 }
 
-function cloudRun(file: string, document: Part): Facts {
+function cloudRun(file: string, document: Part): ArtefactFacts {
   const template = document.at("spec", "template");
   const annotations = template.at("metadata", "annotations");
   const pod = template.at("spec");
@@ -154,7 +154,7 @@ function cloudRun(file: string, document: Part): Facts {
   };
 }
 
-function containerApp(file: string, document: Part): Facts {
+function containerApp(file: string, document: Part): ArtefactFacts {
   const template = document.at("properties", "template");
   const container = template.at("containers", 0);
   const scale = template.at("scale");
@@ -176,7 +176,7 @@ function containerApp(file: string, document: Part): Facts {
   };
 }
 
-function compose(file: string, service: Part): Facts {
+function compose(file: string, service: Part): ArtefactFacts {
   const environment = service.at("environment");
   const replicas = wholeNumber(service.at("deploy", "replicas").value) ?? 1;
   const shared = service
@@ -220,16 +220,16 @@ function maxTurnsOf(variable: Part | undefined) {
   return variable?.isThere === true ? { maxTurns: variable.fact(wholeNumber) } : {};
 }
 
-function imagesOf(image: Part): readonly Fact<string>[] {
+function imagesOf(image: Part): readonly PlacedValue<string>[] {
   const { place, value } = image.text();
   return [{ place, value: value ?? "" }];
 }
 
-function isTrue(part: Part): Fact<boolean> {
+function isTrue(part: Part): PlacedValue<boolean> {
   return { place: part.text().place, value: part.value === true };
 }
 
-function inMemory(volumes: Part): readonly Fact<number | null>[] {
+function inMemory(volumes: Part): readonly PlacedValue<number | null>[] {
   return volumes
     .items()
     .filter((volume) => volume.at("emptyDir", "medium").value === "Memory")

@@ -7,20 +7,21 @@
 
 import { formatBytes, inMebibytes } from "../../lib/bytes.ts";
 import { formatDuration } from "../../lib/duration.ts";
-import { type Fleet, leastFleet, type PricedSize } from "../plan.ts";
+import { type PlannedFleet, leastFleet, type PricedSize } from "../plan.ts";
 import { CPU_TARGET_RATIO } from "../replica-turns.ts";
 import type { Premises } from "./premises.ts";
 
 const MIB = 2 ** 20;
-/** Of a file system in memory, the largest first. */
+/** Sizes that a file system in memory can have, the largest first. */
 const FILES_BYTES = [256 * MIB, 128 * MIB, 64 * MIB, 32 * MIB, 16 * MIB] as const;
 
-export interface Room {
+/** What a replica on a platform has, and the fleet of such replicas. */
+export interface ReplicaRoom {
   readonly size: PricedSize;
   /** Why it is not the size of the plan; empty if it is. */
   readonly sizeWhy: string;
-  readonly fleet: Fleet;
-  /** Of a file system in memory; 0 where there is none. */
+  readonly fleet: PlannedFleet;
+  /** The most that a file system in memory holds; 0 where there is none. */
   readonly filesBytes: number;
 }
 
@@ -31,13 +32,13 @@ export const LEAST_FILES_BYTES = 16 * MIB;
  * The most files in memory beside which as many turns fit as without, or the least if none does; and
  * the replicas that are needed then. Null if no number of them keeps to the target.
  *
- * @param leastBytes Of files in memory; 0 where they are on a disk.
+ * @param leastBytes Room for files in memory; 0 where they are on a disk.
  */
 export function roomOf(
   premises: Premises,
   size: PricedSize,
   { sizeWhy, leastBytes }: { readonly sizeWhy: string; readonly leastBytes: number },
-): Room | null {
+): ReplicaRoom | null {
   const whole = fleetBeside(premises, size, 0);
   if (leastBytes === 0) return whole && { size, sizeWhy, fleet: whole, filesBytes: 0 };
   for (const filesBytes of FILES_BYTES) {
@@ -50,7 +51,11 @@ export function roomOf(
   return null;
 }
 
-function fleetBeside(premises: Premises, size: PricedSize, filesBytes: number): Fleet | null {
+function fleetBeside(
+  premises: Premises,
+  size: PricedSize,
+  filesBytes: number,
+): PlannedFleet | null {
   const { profile, workload } = premises;
   const left = { ...size, memoryBytes: size.memoryBytes - filesBytes };
   const fleet = leastFleet(profile, workload, left);
@@ -68,7 +73,7 @@ export function sizeText(bytes: number): string {
 }
 
 /** Why a replica carries so many turns. */
-export function turnsWhy(premises: Premises, { fleet, filesBytes, size }: Room): string {
+export function turnsWhy(premises: Premises, { fleet, filesBytes, size }: ReplicaRoom): string {
   const { turns, memoryTurns, cpuTurns, loadLineBytes, serverBytes, turnBytes, binds } =
     fleet.replica;
   const other = binds === "memory" ? `${cpuTurns} by CPU` : `${memoryTurns} by memory`;
@@ -81,15 +86,15 @@ export function turnsWhy(premises: Premises, { fleet, filesBytes, size }: Room):
   );
 }
 
-export function memoryWhy(premises: Premises, room: Room): string {
+export function memoryWhy(premises: Premises, room: ReplicaRoom): string {
   return `${sizeWhyOf(room)}. ${turnsWhy(premises, room)}`;
 }
 
-export function sizeWhyOf({ sizeWhy, size }: Room): string {
+export function sizeWhyOf({ sizeWhy, size }: ReplicaRoom): string {
   return sizeWhy === "" ? `of the plan: ${size.name}` : sizeWhy;
 }
 
-export function cpuWhy({ profile }: Premises, room: Room): string {
+export function cpuWhy({ profile }: Premises, room: ReplicaRoom): string {
   const { cpuMs } = profile.turn;
   const { cpuTurns } = room.fleet.replica;
   const busy = percent(CPU_TARGET_RATIO);
@@ -99,7 +104,7 @@ export function cpuWhy({ profile }: Premises, room: Room): string {
   );
 }
 
-export function filesWhy({ fleet, filesBytes }: Room): string {
+export function filesWhy({ fleet, filesBytes }: ReplicaRoom): string {
   const { turns } = fleet.replica;
   return (
     `counts against the memory of the replica: beside ${sizeText(filesBytes)} of files ` +
@@ -107,7 +112,7 @@ export function filesWhy({ fleet, filesBytes }: Room): string {
   );
 }
 
-export function replicasWhy(premises: Premises, { fleet }: Room): string {
+export function replicasWhy(premises: Premises, { fleet }: ReplicaRoom): string {
   const { workload } = premises;
   return (
     `replicas of the plan: ${figure(workload.users)} users × ` +

@@ -11,7 +11,7 @@ import { trafficAt } from "../erlang.ts";
 import { leastFleet } from "../plan.ts";
 import { MOST_REPLICAS } from "../workload.ts";
 import type { Premises } from "./premises.ts";
-import { figure, percent, type Room } from "./room.ts";
+import { figure, percent, type ReplicaRoom } from "./room.ts";
 
 /** The HPA, also that of KEDA, leaves a tenth above and below the target alone. */
 const TOLERANCE = 1.1;
@@ -37,7 +37,7 @@ export interface Scaling {
  */
 export function scalingOf(
   premises: Premises,
-  room: Room,
+  room: ReplicaRoom,
   selector: string,
   mostReplicas: number = MOST_REPLICAS,
 ): Scaling | null {
@@ -64,7 +64,7 @@ export function scalingOf(
 
 function targetOf(
   { workload, isLongRunning }: Premises,
-  { fleet }: Room,
+  { fleet }: ReplicaRoom,
   min: number,
 ): Pick<Scaling, "targetRatio" | "targetWhy"> {
   const isPooled = workload.balancing === "pooled";

@@ -10,7 +10,7 @@ import { formatDuration } from "../../lib/duration.ts";
 import { said, type Said } from "./artefact.ts";
 import type { Drain } from "./drain.ts";
 import type { Premises } from "./premises.ts";
-import type { Room } from "./room.ts";
+import type { ReplicaRoom } from "./room.ts";
 
 /** Where the sessions are, within a container. */
 export const DATA_DIRECTORY = "/data";
@@ -40,7 +40,7 @@ export function variableOf(setting: string): string {
 }
 
 /** Settings of every replica. */
-export function variablesOf(room: Room, drain: Drain): readonly Variable[] {
+export function variablesOf(room: ReplicaRoom, drain: Drain): readonly Variable[] {
   const { replica } = room.fleet;
   const ofSetting = (setting: string, value: string, why: string) => ({
     name: variableOf(setting),
@@ -83,7 +83,7 @@ export function containerVariables({ port }: Premises): readonly Variable[] {
   ];
 }
 
-function nodeOptions({ size }: Room): Omit<Variable, "name"> {
+function nodeOptions({ size }: ReplicaRoom): Omit<Variable, "name"> {
   const why = "--use-largepages=silent keeps the text of the memory guard in memory";
   if (size.cpus > 2) return { value: "--use-largepages=silent", why };
   return {
@@ -98,7 +98,7 @@ export function serveArguments({ agentPath, serverFile }: Premises): readonly st
 }
 
 /** The first lines of an artefact. */
-export function headOf({ name }: Premises, { fleet }: Room, what: string): string[] {
+export function headOf({ name }: Premises, { fleet }: ReplicaRoom, what: string): string[] {
   const replicas = `${fleet.replicas} replica${fleet.replicas === 1 ? "" : "s"}`;
   return [
     `${name}: ${what}. Made by \`plimsoll deploy\` for ${replicas} of ${fleet.size.name}.`,

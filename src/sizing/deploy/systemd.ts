@@ -8,7 +8,7 @@ import { formatDuration } from "../../lib/duration.ts";
 import type { Artefact } from "./artefact.ts";
 import { drainOf, ENDING_MS, wholeSeconds } from "./drain.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, memoryWhy, type Room, sizeText } from "./room.ts";
+import { cpuWhy, memoryWhy, type ReplicaRoom, sizeText } from "./room.ts";
 import { headOf, PROGRAM, serveArguments, variableOf, variablesOf } from "./settings.ts";
 import { type Line, saidKey, writeLines } from "./write-lines.ts";
 
@@ -16,7 +16,7 @@ import { type Line, saidKey, writeLines } from "./write-lines.ts";
 const SERVER_TASKS = 64;
 const TURN_TASKS = 256;
 
-export function systemdArtefacts(premises: Premises, room: Room): readonly Artefact[] {
+export function systemdArtefacts(premises: Premises, room: ReplicaRoom): readonly Artefact[] {
   const { name } = premises;
   const several =
     room.fleet.replicas === 1
@@ -54,7 +54,7 @@ export function systemdArtefacts(premises: Premises, room: Room): readonly Artef
   ];
 }
 
-function whatRuns(premises: Premises, room: Room): readonly Line[] {
+function whatRuns(premises: Premises, room: ReplicaRoom): readonly Line[] {
   const { name, variables } = premises;
   const drain = drainOf(premises);
   const words = ["/usr/bin/node", programOf(name), ...serveArguments(premises)].map(quoted);
@@ -90,7 +90,7 @@ function whatRuns(premises: Premises, room: Room): readonly Line[] {
   ];
 }
 
-function resourcesOf(premises: Premises, room: Room): readonly Line[] {
+function resourcesOf(premises: Premises, room: ReplicaRoom): readonly Line[] {
   const memory = sizeText(room.size.memoryBytes).replace(/iB$/u, "");
   const { turns } = room.fleet.replica;
   return [

@@ -16,7 +16,7 @@ import { median, quantile } from "../statistics.ts";
 import { type Burst, largestWhole, type LoneTurn, type StepResults, type Turn } from "./results.ts";
 
 /** What is known beside the steps. */
-export interface Facts {
+export interface MeasurementFacts {
   readonly measuredAt: string;
   readonly versions: Profile["versions"];
   readonly agent: Profile["agent"];
@@ -27,7 +27,7 @@ export interface Facts {
   readonly notes: readonly string[];
 }
 
-export function analyse(results: StepResults, facts: Facts): Profile {
+export function analyse(results: StepResults, facts: MeasurementFacts): Profile {
   const { idle, first, steady, bursts, sessions, transcripts } = results;
   const { isQuick: _quick, notes: _notes, ...rest } = facts;
   const fresh = freshTurns(results);
@@ -184,7 +184,7 @@ function timesOf(values: readonly number[]): Profile["turn"]["duration"] {
   };
 }
 
-function measuredOf(results: StepResults, { isQuick, notes }: Facts): Measured {
+function measuredOf(results: StepResults, { isQuick, notes }: MeasurementFacts): Measured {
   const { idle, first, steady, bursts, sessions, transcripts, tools } = results;
   const { anonymousBytes, fileBytes, sharedBytes, heap } = idle;
   const turnCpuMs = Math.round(meanOf(steady.turns.map(({ serverCpuMs }) => serverCpuMs)));

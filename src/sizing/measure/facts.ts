@@ -10,7 +10,7 @@ import { readMemoryLimit } from "../../capacity/memory-limit.ts";
 import { inMebibytes } from "../../lib/bytes.ts";
 import { claudeCodeVersion, sdkVersion } from "../../server/sdk-version.ts";
 import type { Profile } from "../profile.ts";
-import type { Facts } from "./analyse.ts";
+import type { MeasurementFacts } from "./analyse.ts";
 import type { MeasureOptions } from "./options.ts";
 import type { Protocol } from "./protocol.ts";
 
@@ -28,7 +28,7 @@ function readLimit(root = "/") {
 }
 
 /** What the results of a step depend on. */
-export function keyOf(options: MeasureOptions): string {
+export function stateKeyOf(options: MeasureOptions): string {
   const { agent, isClaude, isQuick, mayCallAll, scriptFile, limitBytes, serveArgs } = options;
   const how = { isClaude, isQuick, mayCallAll, scriptFile, limitBytes, serveArgs };
   const { name, version } = agent;
@@ -80,7 +80,7 @@ export function factsOf(
   options: MeasureOptions,
   { isQuick, notes }: Protocol,
   { isInGroup, busyNotes }: { readonly isInGroup: boolean; readonly busyNotes: readonly string[] },
-): Facts {
+): MeasurementFacts {
   const { agent, isClaude } = options;
   return {
     measuredAt: new Date().toISOString(),

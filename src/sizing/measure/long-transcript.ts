@@ -20,7 +20,7 @@ type Entry = Readonly<Record<string, unknown>> & {
 };
 
 /** Where Claude Code keeps the transcript of a session of this data directory. */
-export function transcriptFileOf(dataDirectory: string, sessionId: string): string {
+export function transcriptPathOf(dataDirectory: string, sessionId: string): string {
   const tenants = join(dataDirectory, "tenants");
   for (const tenant of readdirSync(tenants)) {
     const session = join(tenants, tenant, "sessions", sessionId.slice(0, 2), sessionId);

@@ -25,7 +25,7 @@ import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { dataPathsOf } from "../../session/session-paths.ts";
 import { removeTree } from "../../session/remove-tree.ts";
 import { type Heap, heapIn } from "./server-heap.ts";
-import { askTurn, type TurnAnswer } from "./turn-client.ts";
+import { askTurn, type AskedTurn } from "./turn-client.ts";
 
 export interface MeasuredServerOptions {
   readonly agent: AgentDefinition;
@@ -62,7 +62,7 @@ export interface Start {
 }
 
 /** A turn, and what the server's log says of it. */
-export interface LoggedTurn extends TurnAnswer {
+export interface LoggedTurn extends AskedTurn {
   /** Null where it is not told. */
   readonly peakBytes: number | null;
 }

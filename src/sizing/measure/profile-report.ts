@@ -8,11 +8,11 @@
 import { mebibytes } from "../../lib/figures.ts";
 import { parseToolName } from "../../lib/tool-name.ts";
 import type { Measured, Profile } from "../profile.ts";
-import type { Report, Section, Table } from "../report.ts";
+import type { Report, Section, ReportTable } from "../report.ts";
 import { transcriptPlots, burstPlots, peakPlots, sizePlots } from "./profile-plots.ts";
-import { type Carried, CPU_TARGET_PERCENT, CPUS, type Verdict } from "./verdict.ts";
+import { type Carried, CPU_TARGET_PERCENT, CPUS, type SizingVerdict } from "./verdict.ts";
 
-export function profileReport(profile: Profile, verdict: Verdict): Report {
+export function profileReport(profile: Profile, verdict: SizingVerdict): Report {
   const { measured } = profile;
   return {
     title: `plimsoll measure ${profile.agent.name}`,
@@ -34,7 +34,7 @@ export function profileReport(profile: Profile, verdict: Verdict): Report {
 
 const BINDS = { memory: "memory", cpu: "CPU", model: "the model" } as const;
 
-function answerOf({ agent, turn }: Profile, { example }: Verdict): string {
+function answerOf({ agent, turn }: Profile, { example }: SizingVerdict): string {
   // As it is what the gate predicts.
   const held = mebibytes(turn.peak.meanBytes);
   const size = `${sizeOf(example.memoryBytes)} and ${cpusText(example.cpus)}`;
@@ -47,10 +47,10 @@ function answerOf({ agent, turn }: Profile, { example }: Verdict): string {
   );
 }
 
-function breaksFirst(profile: Profile, { rows, turnMs }: Verdict): Section {
+function breaksFirst(profile: Profile, { rows, turnMs }: SizingVerdict): Section {
   const cell = ({ turns, binds }: Carried) =>
     turns === 0 ? "none" : `${turns} ${binds === "cpu" ? "CPU" : binds}`;
-  const table: Table = {
+  const table: ReportTable = {
     head: ["memory", ...CPUS.map(cpusText), "memory alone", "formula"],
     rows: rows.map(({ memoryBytes, byCpus, memoryTurns, formulaTurns }) => [
       sizeOf(memoryBytes),
@@ -84,7 +84,7 @@ function breaksFirst(profile: Profile, { rows, turnMs }: Verdict): Section {
   };
 }
 
-function recommendation(_profile: Profile, { recommended, smallestBytes }: Verdict): Section {
+function recommendation(_profile: Profile, { recommended, smallestBytes }: SizingVerdict): Section {
   const { cpus, memoryBytes, turns, memoryTurns, cpuTurns, trafficErlang } = recommended;
   const size = `${sizeOf(memoryBytes)} and ${cpusText(cpus)}`;
   return {

@@ -12,8 +12,8 @@ import type { Environment } from "../../lib/substitute.ts";
 import { loadRehearsalScript } from "../../rehearsal/load-script.ts";
 import { type Rehearsal, startRehearsal } from "../../rehearsal/server.ts";
 import { Profile } from "../profile.ts";
-import { analyse, type Facts } from "./analyse.ts";
-import { busyNotesNow, factsOf, groupLimitOf, keyOf } from "./facts.ts";
+import { analyse, type MeasurementFacts } from "./analyse.ts";
+import { busyNotesNow, factsOf, groupLimitOf, stateKeyOf } from "./facts.ts";
 import { MeasuredServer } from "./measured-server.ts";
 import type { MeasureListener, MeasureOptions } from "./options.ts";
 import { canMeasure, type Protocol, protocolFor, STEP_NAMES, type StepName } from "./protocol.ts";
@@ -41,7 +41,7 @@ export async function measure(
   if (!canMeasure(agent)) throw staysAfterTurns(agent);
   const protocol = protocolFor(agent, options);
   const busyNotes = busyNotesNow();
-  const state = new StateFile(options.stateFile, keyOf(options));
+  const state = new StateFile(options.stateFile, stateKeyOf(options));
   const results = options.isFresh ? {} : await state.read(Date.now());
   // Whoever cannot be given the profile is told so before the run, and not after it.
   await state.write(results, Date.now());
@@ -84,7 +84,7 @@ interface Run {
   readonly results: PartialResults;
   readonly listener: MeasureListener;
   readonly options: MeasureOptions;
-  readonly facts: Facts;
+  readonly facts: MeasurementFacts;
 }
 
 async function runSteps(run: Run): Promise<StepResults> {

@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "../../lib/errors.ts";
 import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { median } from "../statistics.ts";
-import { lengthenTranscript, transcriptFileOf } from "./long-transcript.ts";
+import { lengthenTranscript, transcriptPathOf } from "./long-transcript.ts";
 import { makeSessions, readRealTranscript } from "./made-sessions.ts";
 import type { LoggedTurn, MeasuredServer, Sample } from "./measured-server.ts";
 import { boundOf, type Protocol, type StepName } from "./protocol.ts";
@@ -89,7 +89,7 @@ async function lookAtRest(server: MeasuredServer): Promise<Sample> {
 async function loneTurn(deps: StepDeps, input: string, sessionId?: string): Promise<LoneTurn> {
   const { server, isKept } = deps;
   const sizeOf = async (id: string) =>
-    isKept ? (await stat(transcriptFileOf(server.dataDirectory, id))).size : 0;
+    isKept ? (await stat(transcriptPathOf(server.dataDirectory, id))).size : 0;
   const storedBytes = sessionId === undefined ? 0 : await sizeOf(sessionId);
   const before = server.cpu();
   const answer = await server.ask(input, sessionId);
@@ -226,7 +226,7 @@ async function resumeTranscripts(deps: StepDeps): Promise<StepResults["transcrip
   const turns: LoneTurn[] = [];
   if (transcripts.length === 0) return { turns };
   const { sessionId } = await server.ask(PLAIN_INPUT);
-  const file = transcriptFileOf(server.dataDirectory, sessionId);
+  const file = transcriptPathOf(server.dataDirectory, sessionId);
   for (const bytes of transcripts) {
     lengthenTranscript(file, bytes);
     for (let at = 0; at < turnsPerTranscript; at += 1) {

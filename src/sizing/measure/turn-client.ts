@@ -8,7 +8,7 @@
 import { monotonicMs } from "../../lib/monotonic-clock.ts";
 
 /** What became of a request for a turn. */
-export interface TurnAnswer {
+export interface AskedTurn {
   readonly turnId: string;
   readonly sessionId: string;
   /** From the request to the first text, thought or call of a tool; null if there was none. */
@@ -45,7 +45,7 @@ interface Frame {
 }
 
 /** Resolves when there is no more to come. @throws When the connection breaks, or `signal` aborts. */
-export async function askTurn(call: TurnCall): Promise<TurnAnswer> {
+export async function askTurn(call: TurnCall): Promise<AskedTurn> {
   const { url, agentName, input, sessionId, signal } = call;
   const askedAtMs = monotonicMs();
   const response = await fetch(`${url}/v1/agents/${agentName}/turns`, {
@@ -55,7 +55,7 @@ export async function askTurn(call: TurnCall): Promise<TurnAnswer> {
     signal,
   });
   const heard = { turnId: "", sessionId: "", firstTokenMs: null as number | null, modelRetries: 0 };
-  const end = (outcome: Partial<TurnAnswer>): TurnAnswer => ({
+  const end = (outcome: Partial<AskedTurn>): AskedTurn => ({
     ...heard,
     durationMs: monotonicMs() - askedAtMs,
     status: "broken",
@@ -78,14 +78,14 @@ export async function askTurn(call: TurnCall): Promise<TurnAnswer> {
   return end({});
 }
 
-function refusalOf(problem: Readonly<Record<string, unknown>>): Partial<TurnAnswer> {
+function refusalOf(problem: Readonly<Record<string, unknown>>): Partial<AskedTurn> {
   const { reason } = problem;
   const shed = typeof reason === "string" ? reason : null;
   const code = textIn(problem, "code");
   return { status: "refused", reason: textIn(problem, "detail"), code, shed };
 }
 
-function outcomeOf(outcome: Readonly<Record<string, unknown>>): Partial<TurnAnswer> {
+function outcomeOf(outcome: Readonly<Record<string, unknown>>): Partial<AskedTurn> {
   const status = textIn(outcome, "status");
   const code = "code" in outcome ? textIn(outcome, "code") : null;
   return { status, reason: textIn(outcome, "message"), code };

@@ -46,7 +46,8 @@ export interface Recommended extends Carried {
   readonly trafficErlang: number;
 }
 
-export interface Verdict {
+/** What a profile says about replicas of each size. */
+export interface SizingVerdict {
   /** How long turns last that it is for. */
   readonly turnMs: number;
   readonly rows: readonly SizeRow[];
@@ -73,7 +74,7 @@ export function formulaTurns(memoryBytes: number): number {
 }
 
 /** @param turnMs How long turns last; without it as long as those that were measured. */
-export function verdictOf(profile: Profile, turnMs = profile.turn.duration.meanMs): Verdict {
+export function verdictOf(profile: Profile, turnMs = profile.turn.duration.meanMs): SizingVerdict {
   const terms = { profile, turnMs, modelTurns: modelTurnsOf(profile) };
   const carried = (memoryBytes: number, cpus: number) => carriedBy(terms, memoryBytes, cpus);
   const example = { memoryBytes: 2 * GIB, ...carried(2 * GIB, profile.machine.cpus) };

@@ -10,7 +10,7 @@ import type { TraceTurns } from "../trace.ts";
 export const ARRIVAL_PROCESSES = ["poisson", "bursty", "diurnal", "trace"] as const;
 
 /** A time in which more, or fewer, come than otherwise. */
-export interface Burst {
+export interface ArrivalBurst {
   readonly atMs: number;
   readonly lengthMs: number;
   readonly factor: number;
@@ -24,7 +24,7 @@ export interface RateTerms {
   readonly spells: { readonly factor: number; readonly burstMs: number; readonly calmMs: number };
   /** Of `diurnal`: a sine around the mean, lowest at the beginning. */
   readonly day: { readonly swingRatio: number; readonly periodMs: number };
-  readonly bursts: readonly Burst[];
+  readonly bursts: readonly ArrivalBurst[];
   readonly endMs: number;
 }
 

@@ -21,7 +21,7 @@ const RULE_OF_THREE = 3;
  * attempt depends on the others, batches hardly do. The interval is of the ratio of two sums, so that
  * batches with more attempts weigh more.
  */
-export function ratioOf(parts: Float64Array, wholes: Float64Array): Estimate {
+export function estimateRatio(parts: Float64Array, wholes: Float64Array): Estimate {
   const count = wholes.length;
   const whole = wholes.reduce((sum, each) => sum + each, 0);
   if (whole === 0) return { value: 0, low: 0, high: 1 };
@@ -38,7 +38,7 @@ export function ratioOf(parts: Float64Array, wholes: Float64Array): Estimate {
 }
 
 /** The mean of values that do not depend on one another, such as those of several seeds; 5 or more. */
-export function meanOf(values: readonly number[]): Estimate {
+export function estimateMean(values: readonly number[]): Estimate {
   const count = values.length;
   const value = values.reduce((sum, each) => sum + each, 0) / count;
   const squares = values.reduce((sum, each) => sum + (each - value) ** 2, 0);

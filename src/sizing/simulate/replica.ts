@@ -36,9 +36,9 @@ export interface ReplicaTerms {
 
 export type ReplicaState = "starting" | "up" | "failed" | "draining" | "gone";
 
-/** Why an attempt is refused, as the server says it; `unreachable` where no replica is up. */
-export const SHED_REASONS = ["memory", "max_turns", "start", "unreachable"] as const;
-export type SimulatedShed = (typeof SHED_REASONS)[number];
+/** Why a simulated attempt is refused, as the server says it; `unreachable` where no replica is up. */
+export const SIMULATED_SHED_REASONS = ["memory", "max_turns", "start", "unreachable"] as const;
+export type SimulatedShed = (typeof SIMULATED_SHED_REASONS)[number];
 
 /** A refusal, as the server's own code for `Retry-After` takes it. */
 interface Refused {

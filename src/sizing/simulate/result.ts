@@ -6,9 +6,9 @@
 
 import { shedRatio } from "../erlang.ts";
 import { CPU_TARGET_RATIO } from "../replica-turns.ts";
-import { type Estimate, meanOf, ratioOf } from "./confidence.ts";
+import { type Estimate, estimateMean, estimateRatio } from "./confidence.ts";
 import type { Histogram } from "./histogram.ts";
-import { SHED_REASONS, type SimulatedShed } from "./replica.ts";
+import { SIMULATED_SHED_REASONS, type SimulatedShed } from "./replica.ts";
 import type { Setup } from "./scenario.ts";
 import type { Simulated } from "./simulation.ts";
 import type { Counts, SamplePoint } from "./tally.ts";
@@ -125,7 +125,7 @@ export function resultOf(
     offeredErlang: setup.offered,
     counted: measured,
     all: tally.all,
-    shedRatio: ratioOf(tally.batchShed, tally.batchAttempts),
+    shedRatio: estimateRatio(tally.batchShed, tally.batchAttempts),
     runs: runsOf([shedRatioOf(simulated), ...others]),
     isSteady: isSteady(setup),
     shedByReason: measured.shed,
@@ -186,7 +186,7 @@ function cpuNotes(
 
 /** All attempts that were shed, for whatever reason. */
 export function shedOf({ shed }: Counts): number {
-  return SHED_REASONS.reduce((sum, reason) => sum + shed[reason], 0);
+  return SIMULATED_SHED_REASONS.reduce((sum, reason) => sum + shed[reason], 0);
 }
 
 export function shedRatioOf({ tally }: Simulated): number {
@@ -197,7 +197,7 @@ function runsOf(shedRatios: readonly number[]): SimulationResult["runs"] {
   if (shedRatios.length < LEAST_RUNS) return null;
   return {
     count: shedRatios.length,
-    shedRatio: meanOf(shedRatios),
+    shedRatio: estimateMean(shedRatios),
     leastShedRatio: Math.min(...shedRatios),
     mostShedRatio: Math.max(...shedRatios),
   };

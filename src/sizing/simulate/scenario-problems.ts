@@ -27,7 +27,8 @@ export interface Expected {
   readonly leastBytes: number;
 }
 
-export function problemsOf(scenario: ScenarioFile, expected: Expected): ScenarioProblem[] {
+/** What is wrong with a scenario; empty if nothing is. */
+export function scenarioProblemsOf(scenario: ScenarioFile, expected: Expected): ScenarioProblem[] {
   const { turns, durationMs } = expected;
   return [
     ...arrivalProblems(scenario, turns),

@@ -17,7 +17,7 @@ import { type Arrivals, RateArrivals, TraceArrivals, turnsBySession } from "./ar
 import { type Law, lawOf, lognormalWith } from "./laws.ts";
 import type { Random } from "./random.ts";
 import type { ReplicaTerms } from "./replica.ts";
-import { problemsOf, type ScenarioProblem } from "./scenario-problems.ts";
+import { scenarioProblemsOf, type ScenarioProblem } from "./scenario-problems.ts";
 import type { ScenarioFile } from "./scenario-schema.ts";
 import type { SimulationTerms, TurnTerms } from "./simulation-terms.ts";
 import type { TraceTurns } from "../trace.ts";
@@ -56,7 +56,7 @@ export function setUp(
   const { memory: memoryBytes, maxTurns, ...place } = scenario.replicas;
   const carried = replicaTurns(profile, { ...place, memoryBytes }, mix);
   const leastBytes = leastMemoryBytes(profile, mix, 1, MIB, place);
-  const problems = problemsOf(scenario, { turns, durationMs, carried, leastBytes });
+  const problems = scenarioProblemsOf(scenario, { turns, durationMs, carried, leastBytes });
   if (problems.length > 0) return { ok: false, problems };
   const isCapped = maxTurns !== undefined && maxTurns < carried.memoryTurns;
   const turnsPerReplica = isCapped ? maxTurns : carried.memoryTurns;

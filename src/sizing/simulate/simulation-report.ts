@@ -6,7 +6,7 @@
 
 import { count, countOf, mebibytes, seconds } from "../../lib/figures.ts";
 import type { Plot, Series } from "../plot.ts";
-import type { Fact, Report, Table } from "../report.ts";
+import type { Fact, Report, ReportTable } from "../report.ts";
 import { type Quantiles, shedOf, type SimulationResult } from "./result.ts";
 import type { SamplePoint } from "./tally.ts";
 
@@ -194,7 +194,7 @@ function outcomeOf(result: SimulationResult): readonly Fact[] {
   return rows;
 }
 
-function spreadOf(result: SimulationResult): Table {
+function spreadOf(result: SimulationResult): ReportTable {
   const { firstTokenMs, firstTokenFromFirstMs, startWaitMs, memory } = result;
   const rows = [
     spreadRow("first token, from admission", firstTokenMs, seconds),

@@ -5,7 +5,7 @@
  */
 
 import { Histogram } from "./histogram.ts";
-import { SHED_REASONS, type SimulatedShed, type Replica } from "./replica.ts";
+import { SIMULATED_SHED_REASONS, type SimulatedShed, type Replica } from "./replica.ts";
 
 /** Batches that the measured time is cut into for the confidence interval. */
 const BATCHES = 30;
@@ -164,7 +164,7 @@ export class Tally {
     this.points.push({
       ...now,
       attempts: since.attempts,
-      shed: SHED_REASONS.reduce((sum, reason) => sum + since.shed[reason], 0),
+      shed: SIMULATED_SHED_REASONS.reduce((sum, reason) => sum + since.shed[reason], 0),
       served: since.served,
       lost: since.lost,
       firstTokenP95Ms: since.firstToken.quantile(0.95),

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 
 import type { ObjectStore } from "../../../src/session/stores/object-store.ts";
 import { LAYOUT_NAME } from "../../../src/session/stores/names.ts";
-import { openObjectStore, placeOf } from "../../../src/session/stores/open-object-store.ts";
+import { openObjectStore, storePlaceOf } from "../../../src/session/stores/open-object-store.ts";
 import { driverErrorOf, loadDriver } from "../../../src/session/stores/store-calls.ts";
 import { cleanAfterTest, errorOf, temporaryDirectory } from "../fixture.ts";
 import { textOf } from "./object-store-conformance.ts";
@@ -88,7 +88,7 @@ describe("openObjectStore", () => {
   });
 });
 
-describe("placeOf", () => {
+describe("storePlaceOf", () => {
   it.each([
     ["redis://user:s3cret@host", "redis://host:6379/0"],
     ["rediss://:s3cret@host:1/5?prefix=a", "rediss://host:1/5"],
@@ -97,7 +97,7 @@ describe("placeOf", () => {
     ["s3://bucket/a/b?endpoint=http%3A%2F%2Fs3cret%40host", "s3://bucket/a/b"],
     ["file:///a/b", "file:///a/b"],
   ])("of %s is %s", (href, place) => {
-    expect(placeOf(new URL(href))).toBe(place);
+    expect(storePlaceOf(new URL(href))).toBe(place);
   });
 });
 

@@ -14,7 +14,7 @@ import { AppError } from "../../../src/lib/errors.ts";
 import {
   appended,
   begun,
-  bytesOf,
+  transcriptBytesOf,
   deleted,
   isHeldBy,
   type LeaseToken,
@@ -100,7 +100,7 @@ describe("a lease", () => {
             expect(code).toBe(isOwn ? "done" : "session_taken_over");
             if (step.do === "write" && isOwn) written += 7;
           }
-          expect(bytesOf(head)).toBe(written);
+          expect(transcriptBytesOf(head)).toBe(written);
         }
       }),
     );
@@ -176,7 +176,7 @@ describe("what is added", () => {
           head = appended(head, token, addition);
           total += more;
           expect(stateOf(head)).not.toBe(stateOf(before));
-          expect(bytesOf(head)).toBe(total);
+          expect(transcriptBytesOf(head)).toBe(total);
           expect(appended(head, token, addition)).toBe(head);
         }
       }),

@@ -10,7 +10,12 @@ import { describe, expect, it } from "vitest";
 import { AppError } from "../../../src/lib/errors.ts";
 import { headNameOf, ownerOf, prefixOf } from "../../../src/session/stores/names.ts";
 import { chunksOf, writeStartOf } from "../../../src/session/stores/pieces.ts";
-import { bytesOf, deleted, taken, tokenOf } from "../../../src/session/stores/session-head.ts";
+import {
+  transcriptBytesOf,
+  deleted,
+  taken,
+  tokenOf,
+} from "../../../src/session/stores/session-head.ts";
 import { SessionLog } from "../../../src/session/stores/session-log.ts";
 import { MemoryObjects } from "./memory-objects.ts";
 
@@ -226,5 +231,9 @@ it("sums what each path has", async () => {
     chunks: [Buffer.alloc(at + 1), Buffer.alloc(2)],
   }));
   const { head } = await log.append(KEY, null, tails);
-  expect([bytesOf(head), bytesOf(head, "subagents/agent-1"), head.revision]).toEqual([3, 4, 1]);
+  expect([
+    transcriptBytesOf(head),
+    transcriptBytesOf(head, "subagents/agent-1"),
+    head.revision,
+  ]).toEqual([3, 4, 1]);
 });

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Facts } from "../../../src/sizing/measure/analyse.ts";
+import type { MeasurementFacts } from "../../../src/sizing/measure/analyse.ts";
 import type { Burst, LoneTurn, StepResults } from "../../../src/sizing/measure/results.ts";
 
 export const MIB = 2 ** 20;
@@ -80,7 +80,7 @@ export function results(changes: Partial<StepResults> = {}): StepResults {
   };
 }
 
-export const FACTS: Facts = {
+export const FACTS: MeasurementFacts = {
   measuredAt: "2026-01-01T12:00:00.000Z",
   versions: { plimsoll: "0.1.0", sdk: "0.3.330", claudeCode: "2.1.330" },
   agent: { name: "support", version: "a".repeat(64) },

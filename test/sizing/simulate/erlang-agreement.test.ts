@@ -6,14 +6,14 @@
 import { describe, expect, it } from "vitest";
 import { plainFleet } from "../../../bench/simulated-fleet.ts";
 import { shedRatio, shedWithRetries } from "../../../src/sizing/erlang.ts";
-import { ratioOf } from "../../../src/sizing/simulate/confidence.ts";
+import { estimateRatio } from "../../../src/sizing/simulate/confidence.ts";
 import { LAW_NAMES } from "../../../src/sizing/simulate/laws.ts";
 import type { SimulationTerms } from "../../../src/sizing/simulate/simulation-terms.ts";
 import { simulate } from "../../../src/sizing/simulate/simulation.ts";
 
 function estimate(terms: SimulationTerms) {
   const { tally } = simulate(terms);
-  return { ...ratioOf(tally.batchShed, tally.batchAttempts), tally };
+  return { ...estimateRatio(tally.batchShed, tally.batchAttempts), tally };
 }
 
 function expectWithin(ratio: number, { low, high }: { low: number; high: number }): void {

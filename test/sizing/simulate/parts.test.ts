@@ -5,11 +5,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RateArrivals, type RateTerms } from "../../../src/sizing/simulate/arrivals.ts";
-import {
-  meanOf as estimateOf,
-  ratioOf,
-  studentT,
-} from "../../../src/sizing/simulate/confidence.ts";
+import { estimateMean, estimateRatio, studentT } from "../../../src/sizing/simulate/confidence.ts";
 import { EventQueue } from "../../../src/sizing/simulate/event-queue.ts";
 import { Histogram } from "../../../src/sizing/simulate/histogram.ts";
 import { LAW_NAMES, lawOf, lognormalWith } from "../../../src/sizing/simulate/laws.ts";
@@ -130,7 +126,7 @@ describe("Histogram", () => {
   });
 });
 
-describe("ratioOf", () => {
+describe("estimateRatio", () => {
   it("covers the true ratio about 95 times in a hundred", () => {
     const random = new Random(1, 1);
     let covered = 0;
@@ -141,7 +137,7 @@ describe("ratioOf", () => {
         for (let each = 0; each < whole; each += 1) if (random.next() < 0.1) part += 1;
         return part;
       });
-      const { low, high } = ratioOf(parts, wholes);
+      const { low, high } = estimateRatio(parts, wholes);
       if (low <= 0.1 && high >= 0.1) covered += 1;
     }
     expect(covered).toBeGreaterThan(925);
@@ -150,8 +146,8 @@ describe("ratioOf", () => {
 
   it("says what can be said when nothing was seen", () => {
     const none = new Float64Array(30);
-    expect(ratioOf(none, none)).toEqual({ value: 0, low: 0, high: 1 });
-    expect(ratioOf(none, new Float64Array(30).fill(100))).toEqual({
+    expect(estimateRatio(none, none)).toEqual({ value: 0, low: 0, high: 1 });
+    expect(estimateRatio(none, new Float64Array(30).fill(100))).toEqual({
       value: 0,
       low: 0,
       high: 0.001,
@@ -170,7 +166,7 @@ describe("studentT", () => {
   });
 
   it("makes an interval for the mean of some values", () => {
-    const { value, low, high } = estimateOf([1, 2, 3, 4, 5]);
+    const { value, low, high } = estimateMean([1, 2, 3, 4, 5]);
     expect([value, low, high].map((each) => each.toFixed(2))).toEqual(["3.00", "1.04", "4.96"]);
   });
 });

@@ -5,7 +5,7 @@
 import { expect, it } from "vitest";
 
 import { feedSchemas } from "../../src/protocol/feed.ts";
-import { FeedHistory, type HistoryFigures } from "../../src/server/feed-history.ts";
+import { ReplicaHistory, type HistoryFigures } from "../../src/server/replica-history.ts";
 
 const STEP_MS = 5_000;
 /** Of the clock that nobody sets. */
@@ -30,7 +30,7 @@ function shed(memory: number, share = 0): HistoryFigures {
 }
 
 /** What it tells at the end of that step. */
-function told(history: FeedHistory, steps: number) {
+function told(history: ReplicaHistory, steps: number) {
   const event = history.event(BEGAN_MS + steps * STEP_MS, WALL_MS);
   feedSchemas.history.parse(event);
   return event;
@@ -39,7 +39,7 @@ function told(history: FeedHistory, steps: number) {
 const atEnd = (step: number) => BEGAN_MS + step * STEP_MS;
 
 it("is an hour of nothing before the first step is over", () => {
-  const history = new FeedHistory(BEGAN_MS);
+  const history = new ReplicaHistory(BEGAN_MS);
   const { stepMs, fromMs, inflight, shed: shedColumn } = told(history, 0);
   expect([stepMs, inflight.length, shedColumn.length]).toEqual([STEP_MS, 720, 720]);
   expect(fromMs).toBe(WALL_MS - 720 * STEP_MS);
@@ -47,7 +47,7 @@ it("is an hour of nothing before the first step is over", () => {
 });
 
 it("has the newest step last, whole numbers, and says when the first began", () => {
-  const history = new FeedHistory(BEGAN_MS);
+  const history = new ReplicaHistory(BEGAN_MS);
   history.endStep(figures(), atEnd(1));
   history.endStep(figures({ inflight: 3 }), atEnd(2));
   const { inflight, committedBytes, fromMs } = told(history, 2);
@@ -59,7 +59,7 @@ it("has the newest step last, whole numbers, and says when the first began", () 
 });
 
 it("has the most that was seen in the step of what comes and goes, and the end of all else", () => {
-  const history = new FeedHistory(BEGAN_MS);
+  const history = new ReplicaHistory(BEGAN_MS);
   history.saw(figures({ inflight: 9, committedBytes: 80, turnsThatFit: 9, loadLineBytes: 60 }));
   history.saw(figures({ inflight: 4, usedBytes: 70 }));
   history.endStep(figures(), atEnd(1));
@@ -72,7 +72,7 @@ it("has the most that was seen in the step of what comes and goes, and the end o
 });
 
 it("counts what was shed in the step, for whatever reason", () => {
-  const history = new FeedHistory(BEGAN_MS);
+  const history = new ReplicaHistory(BEGAN_MS);
   history.endStep(shed(3), atEnd(1));
   history.endStep(shed(10, 5), atEnd(2));
   history.endStep(shed(10, 5), atEnd(3));
@@ -80,7 +80,7 @@ it("counts what was shed in the step, for whatever reason", () => {
 });
 
 it("has the median of the first tokens of the step", () => {
-  const history = new FeedHistory(BEGAN_MS);
+  const history = new ReplicaHistory(BEGAN_MS);
   for (const firstTokenMs of [900, 100, 300]) history.firstToken(firstTokenMs);
   history.endStep(figures(), atEnd(1));
   for (const firstTokenMs of [200, 101]) history.firstToken(firstTokenMs);
@@ -90,7 +90,7 @@ it("has the median of the first tokens of the step", () => {
 });
 
 it("leaves out steps that nobody came to end, and takes one a little early or late", () => {
-  const history = new FeedHistory(BEGAN_MS);
+  const history = new ReplicaHistory(BEGAN_MS);
   history.endStep(figures({ inflight: 1 }), atEnd(1) - 3);
   history.endStep(figures({ inflight: 9 }), atEnd(1));
   history.endStep(figures({ inflight: 4 }), atEnd(4) + 700);
@@ -98,7 +98,7 @@ it("leaves out steps that nobody came to end, and takes one a little early or la
 });
 
 it("holds an hour and no more, also after a day of sleep", () => {
-  const history = new FeedHistory(BEGAN_MS);
+  const history = new ReplicaHistory(BEGAN_MS);
   for (let step = 1; step <= 1_000; step += 1) {
     history.endStep(figures({ inflight: step }), atEnd(step));
   }
@@ -112,7 +112,7 @@ it("holds an hour and no more, also after a day of sleep", () => {
 });
 
 it("says how long the step that runs still takes", () => {
-  const history = new FeedHistory(BEGAN_MS);
+  const history = new ReplicaHistory(BEGAN_MS);
   expect(history.leftMs(BEGAN_MS)).toBe(STEP_MS);
   expect(history.leftMs(BEGAN_MS + 12_000)).toBeCloseTo(3_000);
 });

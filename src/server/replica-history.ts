@@ -6,7 +6,7 @@
  */
 
 import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
-import type { FeedHistory as HistoryEvent } from "../protocol/feed.ts";
+import type { FeedHistory } from "../protocol/feed.ts";
 
 const HISTORY_STEP_MS = 5_000;
 /** One hour. */
@@ -30,7 +30,7 @@ type Column = (typeof COLUMNS)[number];
 
 export type HistoryFigures = Pick<GateSnapshot, (typeof LEVELS)[number] | "shed">;
 
-export class FeedHistory {
+export class ReplicaHistory {
   /** Rings: step `n` since the start is at `n % MAX_STEPS`; NaN for what is not known. */
   readonly #columns = Object.fromEntries(
     COLUMNS.map((name) => [name, new Float64Array(MAX_STEPS).fill(Number.NaN)]),
@@ -86,7 +86,7 @@ export class FeedHistory {
   }
 
   /** @param wallMs The same moment as `nowMs`, in milliseconds since 1970. */
-  event(nowMs: number, wallMs: number): HistoryEvent {
+  event(nowMs: number, wallMs: number): FeedHistory {
     const sinceLastMs = nowMs - (this.#beganAtMs + this.#steps * HISTORY_STEP_MS);
     const columns = Object.fromEntries(COLUMNS.map((name) => [name, this.#inOrder(name)]));
     return {
