@@ -38,7 +38,7 @@ export class Weighing {
    *   come by the thousand; it stays open for one that does not come.
    */
   weigh(request: FastifyRequest, caller: Caller): Refusal | null | Promise<Refusal | null> {
-    if (this.#isRead(request, caller)) return this.#weighByBody(request, caller);
+    if (this.#takesBodyNow(request, caller)) return this.#weighByBody(request, caller);
     return loadRefusal(this.#parts, caller, agentNameIn(request));
   }
 
@@ -53,8 +53,11 @@ export class Weighing {
     return refusal;
   }
 
-  /** A client that waits to be asked for its body is not asked. */
-  #isRead(request: FastifyRequest, { tenant }: Caller): boolean {
+  /**
+   * Whether the body is to be read before the gate is asked; if so, it is one of {@link BODIES}. A
+   * client that waits to be asked for its body is not asked.
+   */
+  #takesBodyNow(request: FastifyRequest, { tenant }: Caller): boolean {
     const nowMs = monotonicMs();
     // First, since in a flood it is all that is asked.
     if (!this.#bodies.has(nowMs)) return false;
@@ -72,7 +75,7 @@ export function bodyReadOf(request: FastifyRequest): Readable | null {
   return body === undefined ? null : Readable.from([body], { objectMode: false });
 }
 
-/** Of requests that go on. */
+/** What was read of the bodies of requests that go on. */
 const BODIES_READ = new WeakMap<IncomingMessage, Buffer>();
 
 /** Never resolves for a client that leaves: nobody is there to be answered. */
@@ -82,7 +85,7 @@ function bodyOf({ raw }: FastifyRequest): Promise<Buffer> {
   return new Promise((resolve) => raw.on("end", () => resolve(Buffer.concat(chunks))));
 }
 
-/** Null where there is but one. */
+/** Which agent the address names; null where there is but one. */
 function agentNameIn({ params }: FastifyRequest): string | null {
   return (params as { readonly agent?: string }).agent ?? null;
 }

@@ -155,13 +155,14 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
       await pacer.pause(signal);
       if (signal.aborted) return dropped;
       const copies = some.filter((each) => each !== "unreadable");
-      const wereDropped = await Promise.all(copies.map((each) => this.#isDropped(each, nowMs)));
+      const wereDropped = await Promise.all(copies.map((each) => this.#dropIfDeleted(each, nowMs)));
       dropped += wereDropped.filter(Boolean).length;
     }
     return dropped;
   }
 
-  async #isDropped(seen: StoredSession, nowMs: number): Promise<boolean> {
+  /** @returns Whether it was dropped. */
+  async #dropIfDeleted(seen: StoredSession, nowMs: number): Promise<boolean> {
     if (seen.isBusy) return false;
     const stored = await this.#storedOf(seen);
     // If the store cannot say, the copy may be worth a rescue.

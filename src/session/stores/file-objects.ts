@@ -271,7 +271,7 @@ class FileObjects implements ObjectStore {
         await rm(bytes, { force: true });
         return body.length <= (await bytesOfVersion(directory, replaced));
       });
-      isReplaced = isBeside === true && (await isRenamed(token, join(directory, version)));
+      isReplaced = isBeside === true && (await tryRename(token, join(directory, version)));
     } finally {
       if (!isReplaced) await rm(bytes, { force: true });
     }
@@ -303,7 +303,7 @@ class FileObjects implements ObjectStore {
     throw new Error("Others write the object all the time");
   }
 
-  /** And those above it, as long as they are empty. */
+  /** Removes the directory of an object, and those above it as long as they are empty. */
   async #removeDirectory(directory: string): Promise<void> {
     let removed = directory;
     while (removed !== this.#objects) {
@@ -329,14 +329,14 @@ async function writeSynced(file: string, body: Uint8Array): Promise<void> {
   await handle.sync();
 }
 
-/** Whether the token had the old name, and has the new one now. */
-async function isRenamed(from: string, to: string): Promise<boolean> {
+/** Gives a token its new name. @returns Whether it had the old one, and has the new one now. */
+async function tryRename(from: string, to: string): Promise<boolean> {
   try {
     await rename(from, to);
     return true;
   } catch (thrown) {
     if (errnoOf(thrown) !== "ENOENT") throw thrown;
-    // As above: NFS may have done it and then not found it.
+    // NFS may have done it, lost its answer, and then not found it.
     return (await ifPresent(stat(to))) !== undefined;
   }
 }
