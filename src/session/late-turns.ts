@@ -1,5 +1,5 @@
 /**
- * Turns that have ended while the store did not answer, as they are brought over later: unless others
+ * Turns that have ended while the store did not answer, as they are uploaded later: unless others
  * went on without them, or nothing of them is left here.
  *
  * @module
@@ -29,11 +29,7 @@ export interface LateTurnsOptions {
   readonly leaseTimeMs: number;
   readonly leaseFor: (ref: SessionRef, known: KnownHead) => SessionLease;
   /** Writes all that the copy has, and lets the session go. */
-  readonly bringOver: (
-    ref: SessionRef,
-    lease: SessionLease,
-    record: SessionRecord,
-  ) => Promise<void>;
+  readonly upload: (ref: SessionRef, lease: SessionLease, record: SessionRecord) => Promise<void>;
   readonly onNotice: (notice: {
     readonly what: "delivered" | "superseded";
     readonly sessionId: string;
@@ -56,13 +52,13 @@ export class LateTurns {
   }
 
   /**
-   * Brings it over, or finds that it is too late.
+   * Uploads the turn, or finds that it is too late.
    *
    * @throws {AppError} `store_unavailable`; what else it throws is of this session alone, and stays
    *   until somebody mends it.
    */
   async deliver(ref: SessionRef, token: LeaseToken): Promise<void> {
-    const { log, clock, copies, leaseFor, bringOver } = this.#options;
+    const { log, clock, copies, leaseFor, upload } = this.#options;
     const known = await this.#know(ref);
     const { head } = known;
     if (!isHeldBy(head, token) || !hasSession(head)) return this.#tellLate(ref, head);
@@ -88,7 +84,7 @@ export class LateTurns {
     const lease = leaseFor(ref, known);
     lease.stop();
     try {
-      await bringOver(ref, lease, record);
+      await upload(ref, lease, record);
     } catch (thrown) {
       if (!hasCode(thrown, "session_taken_over")) throw thrown;
       return this.#tellLate(ref, (await this.#know(ref)).head);

@@ -1,6 +1,6 @@
 /**
  * The time by which leases of other replicas are judged. While the store is away nobody can renew
- * one, nor bring over a turn that has ended: so a lease that was good as an outage began is good
+ * one, nor upload a turn that has ended: so a lease that was good as an outage began is good
  * until its holder has had the time of a lease after it. A replica that has just started cannot know
  * of outages, and waits as long for whoever has any lease.
  *
@@ -25,7 +25,7 @@ const SHORTEST_OUTAGE_RATIO = 1 / 6;
 
 /**
  * A command sees the store for a moment, and nothing of the outages before. It respects each lease that
- * was not given back for so long after its end, since a turn that waits for a store is brought over then:
+ * was not given back for so long after its end, since a turn that waits for a store is uploaded then:
  * longer than most outages, and not so long that nobody could look after what a dead replica had.
  */
 export const COMMAND_GRACE_MS = 3_600_000;

@@ -183,11 +183,11 @@ export class LocalCopy {
   }
 
   /**
-   * Makes the copy that of the store, where it is not. What it had beyond that is set aside.
+   * Makes the copy that of the store, where it is not. What it had beyond that is moved to superseded/.
    *
-   * @returns Whether anything was set aside.
+   * @returns Whether anything was moved there.
    */
-  async follow(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
+  async matchStore(record: SessionRecord, head: SessionHead, load: LoadPath): Promise<boolean> {
     const mark = await this.readMark();
     if (isMarkOf(mark, head) && !(await this.hasLostAnEnd(record, head, load))) {
       await this.keep(record);

@@ -1,7 +1,7 @@
 /**
  * Turns that have ended here and that the store has not heard of, because it did not answer. What
  * they said is in the copies of their sessions; here is only which, so that a restart finds them.
- * They are brought over as soon as the store answers.
+ * They are uploaded as soon as the store answers.
  *
  *     <data>/outbox/<session id>.json
  *
@@ -33,12 +33,12 @@ export interface OutboxOptions {
   /** Keeps a session for one that waits. @throws {AppError} `store_unavailable` */
   readonly renew: (ref: SessionRef, token: LeaseToken) => Promise<void>;
   /**
-   * Brings one over, or finds that it is too late.
+   * Uploads one, or finds that it is too late.
    *
    * @throws {AppError} `store_unavailable`; anything else is of this one alone.
    */
   readonly deliver: (ref: SessionRef, token: LeaseToken) => Promise<void>;
-  /** Told once of one that cannot be brought over though the store answers; it is tried again. */
+  /** Told once of one that cannot be uploaded though the store answers; it is tried again. */
   readonly onStuck: (ref: SessionRef, error: unknown) => void;
 }
 
@@ -73,7 +73,7 @@ export class Outbox implements AsyncDisposable {
   readonly #waiting = new Map<string, Letter & { readonly bytes: number }>();
   /** Deliveries under way: one at a time for a session. */
   readonly #underWay = new Map<string, Promise<void>>();
-  /** That could not be brought over though the store answered. Others may go on without them. */
+  /** Turns that could not be uploaded though the store answered. Others may go on without them. */
   readonly #stuck = new Set<string>();
   readonly #stop = new AbortController();
   #renewedAtMs = -Infinity;
@@ -140,7 +140,7 @@ export class Outbox implements AsyncDisposable {
   }
 
   /**
-   * Brings over that of one session, if it waits.
+   * Uploads the turn of one session, if it waits.
    *
    * @throws {AppError} `store_unavailable`: a next turn would not know of the last one.
    */
@@ -256,7 +256,7 @@ export class Outbox implements AsyncDisposable {
     return [...this.#waiting.values()];
   }
 
-  /** A turn that comes brings over the one before it, and does not wait for the others. */
+  /** A turn that comes uploads the one before it, and does not wait for the others. */
   #isWaiting(letter: Letter): boolean {
     return this.#waiting.get(textOf(letter)) === letter;
   }

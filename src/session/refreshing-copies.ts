@@ -14,7 +14,7 @@ import type { SessionLog } from "./stores/session-log.ts";
 export interface RefreshingCopiesOptions {
   readonly log: SessionLog;
   readonly clock: LeaseClock;
-  readonly bringUpToDate: (ref: SessionRef, head: SessionHead) => Promise<void>;
+  readonly download: (ref: SessionRef, head: SessionHead) => Promise<void>;
 }
 
 export class RefreshingCopies {
@@ -39,11 +39,11 @@ export class RefreshingCopies {
   }
 
   async #refresh(ref: SessionRef): Promise<void> {
-    const { log, clock, bringUpToDate } = this.#options;
+    const { log, clock, download } = this.#options;
     const head = await clock.asked(() => log.read(logKeyOf(ref)));
     if (head === null || !hasSession(head)) return;
     // One that nobody renews is of a replica that is gone: whoever comes next takes the session, too.
     if (isLeasedElsewhere(head, clock.terms(Date.now()))) return;
-    await bringUpToDate(ref, head);
+    await download(ref, head);
   }
 }

@@ -57,7 +57,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
   }
 
   /**
-   * Whether {@link bringUpToDate} has to make the copy anew, which no process may see that works with
+   * Whether {@link download} has to make the copy anew, which no process may see that works with
    * it: others had turns of the session, or a file of the copy was removed since, or lost its end.
    *
    * @param mark As it was before the session was taken.
@@ -78,7 +78,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
    * @returns Whether it had something that the store has not, and that is set aside.
    * @throws {AppError} `session_gone`, `session_not_found`, `storage_failed`, `store_unavailable`.
    */
-  async bringUpToDate(ref: SessionRef, head: SessionHead, processStayed = false): Promise<boolean> {
+  async download(ref: SessionRef, head: SessionHead, processStayed = false): Promise<boolean> {
     const nowMs = Date.now();
     const record = recordOf(head, ref, nowMs);
     const copy = this.of(ref);
@@ -90,7 +90,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
       // It was deleted and began anew: nothing of before may come into it, nor of who knows when.
       const isOfIt = (await copy.createdAtMs()) === record.createdAtMs;
       if (!isOfIt) await this.discard(ref, record.createdAtMs, nowMs);
-      return copy.follow(record, head, this.#loadOf(ref, head));
+      return copy.matchStore(record, head, this.#loadOf(ref, head));
     });
   }
 

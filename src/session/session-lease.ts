@@ -1,6 +1,6 @@
 /**
  * The session of one turn, while this replica has it in the store: kept alive, and everything that
- * the turn has written brought over, a few seconds behind it and whole at its end.
+ * the turn has written uploaded, a few seconds behind it and whole at its end.
  *
  * @module
  */
@@ -30,7 +30,7 @@ export interface SessionLeaseOptions {
   readonly leaseTimeMs: number;
   /** The head with what the copy has beside the transcript. */
   readonly withRecord: (head: SessionHead, record: SessionRecord) => SessionHead;
-  /** Told when the lease, or what the turn says, cannot be brought over now: the turn goes on. */
+  /** Told when the lease, or what the turn says, cannot be uploaded now: the turn goes on. */
   readonly onTrouble: (error: unknown) => void;
 }
 
@@ -72,14 +72,14 @@ export class SessionLease implements AsyncDisposable {
   }
 
   /**
-   * The copy is that of the store, and what comes to be in it is brought over from now on. Before,
-   * it may be of an earlier turn: what it has would take the place of what others have said since.
+   * The copy is that of the store, and what comes to be in it is uploaded from now on. Before, it may
+   * be of an earlier turn: what it has would take the place of what others have said since.
    */
-  follow(): void {
+  startUpload(): void {
     this.#hasCopy = true;
   }
 
-  /** No more is brought over by itself, and the session is not kept any more. */
+  /** No more is uploaded by itself, and the session is not kept any more. */
   stop(): void {
     clearInterval(this.#timer);
     // Nor by a renewal that is waiting for its turn.
@@ -87,12 +87,12 @@ export class SessionLease implements AsyncDisposable {
   }
 
   /**
-   * Brings over all that the copy has, and with the last of it makes the head what `then` says.
+   * Uploads all that the copy has, and with the last of it makes the head what `then` says.
    *
    * @throws {AppError} `session_taken_over`, `store_unavailable`, `storage_failed`.
    */
   async deliver(record: SessionRecord, then: (head: SessionHead) => SessionHead): Promise<void> {
-    return this.#inTurn(() => this.#bringOver(record, then));
+    return this.#inTurn(() => this.#upload(record, then));
   }
 
   /** Lets the session go. Never rejects: where the store does not answer, the lease ends by itself. */
@@ -128,10 +128,10 @@ export class SessionLease implements AsyncDisposable {
     const { copy, withRecord } = this.#options;
     // First: what the turn says may be large, and take long, or be refused where a head is not.
     await this.#update((head) => this.#renewed(head));
-    const brings = this.#hasCopy && !this.#hasStopped;
-    const record = brings ? await copy.record() : undefined;
+    const uploads = this.#hasCopy && !this.#hasStopped;
+    const record = uploads ? await copy.record() : undefined;
     if (record === undefined) return;
-    await this.#bringOver(record, (head) => withRecord(head, record), this.#compared);
+    await this.#upload(record, (head) => withRecord(head, record), this.#compared);
   }
 
   #renewed(head: SessionHead): SessionHead {
@@ -144,7 +144,7 @@ export class SessionLease implements AsyncDisposable {
   }
 
   /** @param compared Without it all that there is is read: at the end nothing is taken on trust. */
-  async #bringOver(
+  async #upload(
     record: SessionRecord,
     then: (head: SessionHead) => SessionHead,
     compared?: ComparedFiles,

@@ -3,10 +3,10 @@
  * that it had turns of, as files that Claude Code can work with (`file-sessions.ts`).
  *
  *     claim: lease taken, fence + 1 ─▶ open: copy made that of the store ─▶ (a turn; its lines
- *     follow to the store) ─▶ finish: the rest and the record, and the lease given back, in one step
+ *     are uploaded) ─▶ finish: the rest and the record, and the lease given back, in one step
  *
  * Where the store does not answer at the end of a turn, the turn has ended all the same: the copy
- * has it, and `outbox.ts` brings it over as soon as that is possible.
+ * has it, and `outbox.ts` uploads it as soon as that is possible.
  *
  * @module
  */
@@ -44,7 +44,7 @@ import type { TreeSize } from "./tree-size.ts";
 import type { KeptTurn } from "./turn-keys.ts";
 import type { TurnKey } from "../turn/turn.ts";
 
-/** Between two attempts to bring over a turn that has ended; never longer than others wait for it. */
+/** Between two attempts to upload a turn that has ended; never longer than others wait for it. */
 const MAX_PAUSE_MS = 10_000;
 
 export interface SharedSessionsOptions {
@@ -61,7 +61,7 @@ export interface SharedSessionsOptions {
   readonly maxPerTenant: number;
   /** As of `SessionCopiesOptions`. */
   readonly maxIdleMs: number | null;
-  /** Bytes of turns that may wait to be brought over; beyond, no new turn is taken. */
+  /** Bytes of turns that may wait to be uploaded; beyond, no new turn is taken. */
   readonly outboxBytes: number;
   /** Ends what is kept in memory for a session that is about to be deleted, whose lock is held. */
   readonly beforeDelete: (ref: SessionRef) => Promise<void>;
@@ -108,7 +108,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     this.#refreshing = new RefreshingCopies({
       log: this.log,
       clock,
-      bringUpToDate: (ref, head) => this.#bringUpToDate(ref, head),
+      download: (ref, head) => this.#download(ref, head),
     });
     const { leaseTimeMs, onNotice } = options;
     const late = new LateTurns({
@@ -117,7 +117,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
       copies: this.copies,
       leaseTimeMs,
       leaseFor: (ref, known) => this.#leaseFor(ref, known),
-      bringOver: (ref, lease, record) => this.#bringOver(ref, lease, record),
+      upload: (ref, lease, record) => this.#upload(ref, lease, record),
       onNotice,
     });
     this.#outbox = new Outbox({
@@ -131,14 +131,14 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     });
   }
 
-  /** Takes up what an earlier run on this data directory could not bring over; for a server. */
+  /** Takes up what an earlier run on this data directory could not upload; for a server. */
   async resume(): Promise<void> {
     const { store } = this.#options;
     this.#watch = this.#clock.watch(() => store.get(LAYOUT_NAME));
     await this.#outbox.resume();
   }
 
-  /** Brings over the last turn of a session, if the store has not heard of it. */
+  /** Uploads the last turn of a session, if the store has not heard of it. */
   async settle(ref: SessionRef): Promise<void> {
     await this.#outbox.settle(ref);
   }
@@ -177,8 +177,8 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   async open(input: SessionInput, nowMs: number, options?: OpenOptions): Promise<OpenSession> {
     const ref = sessionRefOf(input);
     const lease = this.#leaseOf(ref);
-    await this.#bringUpToDate(ref, lease.head, options?.processStayed);
-    lease.follow();
+    await this.#download(ref, lease.head, options?.processStayed);
+    lease.startUpload();
     return this.#options.local.open(input, nowMs, options);
   }
 
@@ -205,7 +205,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const before = recordFrom(lease.head.record)?.transcriptBytes ?? 0;
     this.tally.grew(own, record.transcriptBytes - before);
     lease.stop();
-    const delivery = this.#bringOver(own, lease, record);
+    const delivery = this.#upload(own, lease, record);
     const onFailed = (error: unknown) => {
       this.#troubled(own, error);
       onNotice({ what: "kept", sessionId, error });
@@ -299,7 +299,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     });
   }
 
-  async #bringOver(ref: SessionRef, lease: SessionLease, record: SessionRecord): Promise<void> {
+  async #upload(ref: SessionRef, lease: SessionLease, record: SessionRecord): Promise<void> {
     const key = logKeyOf(ref);
     const listedAtMs = record.lastTurnAtMs;
     const before = lease.head.listedAtMs;
@@ -311,8 +311,8 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     if (before !== listedAtMs) await this.unlist(key, before);
   }
 
-  async #bringUpToDate(ref: SessionRef, head: SessionHead, processStayed = false): Promise<void> {
-    const wasAhead = await this.copies.bringUpToDate(ref, head, processStayed);
+  async #download(ref: SessionRef, head: SessionHead, processStayed = false): Promise<void> {
+    const wasAhead = await this.copies.download(ref, head, processStayed);
     if (wasAhead) this.#options.onNotice({ what: "superseded", sessionId: ref.sessionId });
   }
 

@@ -7,7 +7,7 @@
 
 /** What an operator may want to know of. */
 export type StoreNotice =
-  /** What a turn says cannot be brought over now, mostly as the store does not answer. It goes on. */
+  /** What a turn says cannot be uploaded now, mostly as the store does not answer. It goes on. */
   | { readonly what: "unavailable"; readonly sessionId: string; readonly error: unknown }
   /** A turn has ended that the store has not heard of. */
   | { readonly what: "kept"; readonly sessionId: string; readonly error: unknown }

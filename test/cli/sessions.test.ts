@@ -260,7 +260,7 @@ describe("plimsoll sessions copy", () => {
     await mkdir(join(directory, "own", "tenants"), { recursive: true });
     await new DirectoryArchive(join(directory, "own")).put(record, transcripts, false);
 
-    // It has one, or may have had the end of one to bring over when the store came back.
+    // It has one, or may have had the end of one to upload when the store came back.
     for (const takenAgoMs of [0, 1_800_000]) {
       await lease(Date.now() - takenAgoMs);
       for (const way of [

@@ -135,7 +135,7 @@ function damage(store: MemoryObjects, threadId: string, change: (head: object) =
   return async () => store.put(name, before, "any");
 }
 
-describe("a turn that waits for the store, and cannot be brought over", () => {
+describe("a turn that waits for the store, and cannot be uploaded", () => {
   it.each([
     ["of a newer version", "session_newer", (head: object) => ({ ...head, version: 2 })],
     ["damaged", "session_unreadable", (head: object) => ({ ...head, pieces: 5 })],
@@ -166,7 +166,7 @@ describe("a turn that waits for the store, and cannot be brought over", () => {
     expect(await takeTurn(two, threadWithHistory("b"), "next")).toEqual(["of b"]);
   });
 
-  it("keeps no other from being brought over as the server ends", async () => {
+  it("keeps no other from being uploaded as the server ends", async () => {
     const { store, one, two } = await replicas();
     await endTogether(store, one, ["a", "b"]);
     damage(store, "a", (head) => ({ ...head, version: 2 }));
@@ -267,7 +267,7 @@ describe("a turn that its session will never have", () => {
     await mustBeToldOnce(one, "late");
   });
 
-  it("is told once, as it was brought over too late", async () => {
+  it("is told once, as it was uploaded too late", async () => {
     const { store, one, two } = await replicas();
     await takeTurn(one, thread("t"), "first");
     await endDuringOutage(store, await begin(one, threadWithHistory("t")));
@@ -371,7 +371,7 @@ describe("turns that wait for the store", () => {
     await endTogether(store, one, threads);
     const { held, letGo, undo } = holdUp(store);
     store.faultOf = () => null;
-    // Four at once, each for two thirds of a lease: the last ones are brought over after four leases.
+    // Four at once, each for two thirds of a lease: the last ones are uploaded after four leases.
     // The third four are reached after two, longer than leases of others are good for after an outage.
     for (const isLast of [false, false, true]) {
       await until(() => held() === 4, "the next four to be written");
@@ -409,7 +409,7 @@ describe("a store that has lost what a turn has said", () => {
     const turn = await begin(one, threadWithHistory("t"));
     await turn.say("said");
     const failOver = keptBy(store);
-    // It brings over what was said.
+    // It uploads what was said.
     const key = { hash: "h", inputHash: "i", turnId: "t1", startedAtMs: 5 };
     await one.sessions.keepBegun(sessionRefOf(thread("t")), key);
     failOver();

@@ -75,7 +75,7 @@ describe("renewals of a lease", () => {
     await mkdir(dirname(file), { recursive: true });
     const LARGE_BYTES = 24 * 2 ** 20;
     await writeFile(file, Buffer.alloc(LARGE_BYTES, "a"));
-    // It is brought over, then found to be there; the last one says that those before are done.
+    // It is uploaded, then found to be there; the last one says that those before are done.
     for (let round = 0; round < 3; round += 1) await renewed(store);
     const before = await readBytes();
     for (let round = 0; round < 5; round += 1) await renewed(store);

@@ -170,7 +170,7 @@ describe("replicas that take turns", () => {
     expect(one.notices).toEqual([]);
   });
 
-  it("never bring over a copy that is behind, however long a session takes to open", async () => {
+  it("never upload a copy that is behind, however long a session takes to open", async () => {
     const { one, two } = await replicas({ leaseTimeMs: 90 });
     await takeTurn(one, thread("t"), "first");
     await takeTurn(two, thread("t"), "second");

@@ -1,7 +1,7 @@
 /**
  * The SDK's own `SessionStore` on any object store: for programs that call the SDK themselves, and
- * want their sessions where the server keeps its own. The server does not need it: it brings the
- * transcripts of its turns to the store by itself, under a lease (`shared-sessions.ts`).
+ * want their sessions where the server keeps its own. The server does not need it: it uploads the
+ * transcripts of its turns itself, under a lease (`shared-sessions.ts`).
  *
  * As the SDK's contract says: entries come back in the order of their writing, those with a uuid
  * that was there already do not come twice, and two writers at once lose nothing.
