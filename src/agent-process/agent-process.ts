@@ -94,7 +94,7 @@ export class AgentProcess implements AsyncDisposable, Endable {
   readonly tree: ProcessTree;
   /** Who watches its memory; to be told what the process is to us, by its `processId`. */
   readonly guard: AgentProcessParts["guard"];
-  /** Whether the kernel was told to take this process before the server. */
+  /** Whether the kernel was told to kill this process before the server. */
   readonly isOnLadder: boolean;
   /**
    * Resolves when the process itself has ended, whatever became of its tree; or 3 s after a SIGKILL

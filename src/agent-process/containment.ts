@@ -267,7 +267,7 @@ function inOwnGroups(place: Place, known: Known & { readonly files: GroupFiles }
 function guardOnly({ reason, killsAll, notes }: Known & { readonly reason: string }): Containment {
   const text =
     `Turns have no control groups of their own, as ${reason}: the memory guard ends what ` +
-    "balloons, and the kernel is told to take tools first";
+    "balloons, and the kernel is told to kill tools first";
   return {
     kind: "guard",
     text: killsAll ? text + KILLS_ALL : text,

@@ -1,6 +1,6 @@
 /**
- * The order in which the kernel takes processes when memory runs out: tools first, then agent
- * processes, the server last. Without it the kernel takes the biggest, which is the server.
+ * The order in which the kernel kills processes when memory runs out: tools first, then agent
+ * processes, the server last. Without it the kernel kills the biggest, which is the server.
  *
  *     tools            1000
  *     agent process    b + 0.3 (1000 - b)

@@ -185,5 +185,5 @@ const ONLY_MEASURES = {
 const NO_GROUP =
   "A process could not be given a control group of its own: only the memory guard bounds its memory";
 const NO_LADDER =
-  "oom_score_adj cannot be set: out of memory, the kernel may take the server before a tool";
+  "oom_score_adj cannot be set: out of memory, the kernel may kill the server before a tool";
 const NO_PARENT_DEATH = "setpriv is missing: agent processes outlive a server that is killed";

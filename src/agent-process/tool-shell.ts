@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { TOOL_OOM_SCORE } from "./oom-ladder.ts";
 
 const TOOL_SHELL = `#!/bin/sh
-# Written by Plimsoll at its start. When memory runs out, the kernel takes tools first.
+# Written by Plimsoll at its start. When memory runs out, the kernel kills tools first.
 echo ${TOOL_OOM_SCORE} 2>/dev/null >/proc/self/oom_score_adj
 if command -v bash >/dev/null 2>&1; then exec bash -c "$1"; fi
 exec /bin/sh -c "$1"

@@ -126,7 +126,8 @@ export class FeedBook {
     const nowMs = Date.now();
     this.#acted({ by: "guard", ...act }, nowMs);
     const { what, turnId } = act;
-    if (what === "tool" && turnId !== null) this.#told(turnId, { type: "tool_taken" }, nowMs);
+    if (what === "tool" && turnId !== null)
+      this.#told(turnId, { type: "tool_ended_by_guard" }, nowMs);
   }
 
   /** In the control group of a turn it is quicker than the guard; nobody is told before the end. */

@@ -97,8 +97,7 @@ export type TurnStep =
   /** It has its process, and need not wait any more. */
   | { readonly type: "process_taken"; readonly source: ProcessSource }
   | { readonly type: "process_started" }
-  /** The memory guard has ended a tool of it. */
-  | { readonly type: "tool_taken" }
+  | { readonly type: "tool_ended_by_guard" }
   | ({ readonly type: "tokens_used" } & Tokens)
   /** Nothing more is awaited of the model. */
   | { readonly type: "turn_ending" }
@@ -174,7 +173,7 @@ export function advance(progress: TurnProgress, news: TurnStep, nowMs: number): 
       return toolStarted(progress, news, nowMs);
     case "tool_result":
       return toolReturned(progress, news, nowMs);
-    case "tool_taken":
+    case "tool_ended_by_guard":
       return changed(progress, { ...view, toolsEnded: view.toolsEnded + 1 });
     case "tokens_used":
       return changed(progress, {

@@ -133,7 +133,7 @@ describe.skipIf(skipped1 !== null)(`a group of cgroup v1${skipped1 ? `: ${skippe
     });
   });
 
-  it("takes a tool before the agent process, however small the tool", async () => {
+  it("kills a tool before the agent process, however small the tool", async () => {
     await using groups = testGroups1(GIB);
     const tool = 'echo "$RANK" >/proc/self/oom_score_adj; exec "$NODE" -e "$BALLOON"';
     // The agent process holds 100 MiB itself.

@@ -1,5 +1,5 @@
 /**
- * Goal: when memory runs out, the kernel takes the agent process and not the server, and we know
+ * Goal: when memory runs out, the kernel kills the agent process and not the server, and we know
  * that it was for memory.
  * Method: a server in small, in a control group with a limit, starts a process that takes memory
  * until it is killed. Skipped where no control group can be made.

@@ -216,7 +216,7 @@ describe("a tool that was not declared", () => {
 });
 
 describe("out of memory", () => {
-  it("the kernel is to take tools first, then agent processes, the server last", async () => {
+  it("the kernel is to kill tools first, then agent processes, the server last", async () => {
     const turn = await stream(server, "Please sleep", { agent: "shell" });
     const claude = await claudeOf(turn.turnId);
     const tools = () => processesOfTurn(turn.turnId).filter((pid) => pid !== claude);

@@ -148,16 +148,16 @@ describe("the view of a turn", () => {
   });
 
   it("counts the tools that were ended, as the guard tells it and as it was found at the end", () => {
-    const taken = { type: "tool_taken" } as const;
-    expect(viewAfter(taken, taken).toolsEnded).toBe(2);
+    const ended = { type: "tool_ended_by_guard" } as const;
+    expect(viewAfter(ended, ended).toolsEnded).toBe(2);
     const measured = {
       type: "turn_measured",
       peakBytes: null,
       toolsEnded: 3,
       toolsKilled: 0,
     } as const;
-    expect(viewAfter(taken, measured).toolsEnded).toBe(3);
-    expect(viewAfter(taken, { ...measured, toolsEnded: 0 }).toolsEnded).toBe(1);
+    expect(viewAfter(ended, measured).toolsEnded).toBe(3);
+    expect(viewAfter(ended, { ...measured, toolsEnded: 0 }).toolsEnded).toBe(1);
   });
 
   it.each([
@@ -222,7 +222,7 @@ const anyStep: fc.Arbitrary<TurnStep> = fc.oneof(
   }),
   fc.constantFrom<TurnStep>(
     { type: "process_started" },
-    { type: "tool_taken" },
+    { type: "tool_ended_by_guard" },
     { type: "turn_ending" },
     { type: "tokens_used", promptTokens: 12, outputTokens: 1 },
     text("text", "started"),
