@@ -122,11 +122,11 @@ export interface CpuView {
 }
 
 /** Whether the replica would take a turn, apart from being full. */
-export type Readiness = {
-  state: "starting" | "ready" | "draining" | "broken";
+export interface Readiness {
+  readonly state: "starting" | "ready" | "draining" | "broken";
   /** Why, in words. */
-  reason: string;
-};
+  readonly reason: string;
+}
 
 /** Whether clients are to take their next request to another replica. */
 export function isLeaving({ readiness }: Pick<ServerParts, "readiness">): boolean {

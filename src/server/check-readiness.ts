@@ -13,13 +13,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { AgentProcesses } from "../agent-process/registry.ts";
 import { AGENT_PROCESS_SETTINGS } from "../agent/sdk-options.ts";
 import type { Config } from "../config/config.ts";
-import type { Readiness } from "../http/server-parts.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { DataDirectory } from "../session/data-directory.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { probeAgentProcess } from "../turn/probe.ts";
 import type { ServedAgent } from "../turn/served-agent.ts";
 import type { TurnStarts } from "../turn/turn-starts.ts";
+import type { ReadinessState } from "./readiness-state.ts";
 
 const RETRY_MS = 10_000;
 
@@ -39,8 +39,7 @@ export interface ReadinessDeps {
   readonly data: DataDirectory;
   readonly agents: ReadonlyMap<string, ServedAgent>;
   readonly processes: AgentProcesses;
-  /** Changed as the truth changes, until it says `draining`. */
-  readonly readiness: Readiness;
+  readonly readiness: ReadinessState;
   readonly log: Logger;
   /** Told what a process holds that was started and did nothing. */
   readonly onPeak: (bytes: number) => void;
@@ -69,7 +68,7 @@ export async function checkReadiness(
   );
   // What the process wrote is for the log; anyone may read the reason.
   const reason = "an agent process could not be started; see the server log";
-  Object.assign(deps.readiness, { state: "broken", reason });
+  deps.readiness.become("broken", reason);
   void delay(RETRY_MS, undefined, { signal: stop, ref: false })
     // A turn may have started meanwhile.
     .then(() => (deps.readiness.state === "broken" ? checkReadiness(deps, stop) : null))
@@ -98,7 +97,7 @@ export function watchStarts(starts: TurnStarts, deps: ReadinessDeps, stop: Abort
 }
 
 function becomeReady({ readiness, log }: ReadinessDeps): void {
-  Object.assign(readiness, { state: "ready", reason: "" });
+  readiness.become("ready", "");
   log.info("Ready for turns");
 }
 

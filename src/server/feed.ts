@@ -25,7 +25,7 @@ export interface FeedOptions extends Pick<FeedHello, "replica" | "version"> {
   readonly book: FeedBook;
   readonly snapshot: () => GateSnapshot;
   readonly capacity: () => CapacityView;
-  readonly readiness: Readonly<Readiness>;
+  readonly readiness: Readiness;
   readonly sessions: Pick<IdleSessions, "view" | "watched">;
 }
 

@@ -12,7 +12,7 @@ import type { MemoryLimit } from "../capacity/memory-limit.ts";
 import type { Config } from "../config/config.ts";
 import type { Forwarder } from "../http/forwarder.ts";
 import { OpenExports } from "../http/open-exports.ts";
-import type { Readiness, ServerParts } from "../http/server-parts.ts";
+import type { ServerParts } from "../http/server-parts.ts";
 import { aborted } from "../lib/aborted.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
@@ -27,6 +27,7 @@ import { Feed, type FeedOptions } from "./feed.ts";
 import { IdleSessions } from "./idle-sessions.ts";
 import { type ConsoleParts, openConsole } from "./open-console.ts";
 import { ASKED_LOAD_RATIO, keepSwept } from "./keep-swept.ts";
+import { ReadinessState } from "./readiness-state.ts";
 
 export interface ServeOptions extends EngineOptions {
   readonly version: string;
@@ -79,7 +80,7 @@ async function serveEngine(
   const { agents, data, processes, single, telemetry } = engine;
   const { gate, footprints } = engine.capacity;
   const memoryLimit = engine.capacity.memoryLimit.current;
-  const readiness: Readiness = { state: "starting", reason: "the server is starting" };
+  const readiness = new ReadinessState();
   using idle = idleSessions(engine, config);
   const replica = config.console.replicaName ?? hostname();
   using feed = openFeed(engine, { replica, version, readiness, sessions: idle });
@@ -120,7 +121,7 @@ async function serveEngine(
   await aborted(ended);
   const over = single?.over.reason as unknown;
   if (over !== undefined) log.info({ reason: over }, "The session of this replica is over");
-  Object.assign(readiness, { state: "draining", reason: "the server is shutting down" });
+  readiness.become("draining", "the server is shutting down");
   const exported = parts.exports.drain(config.drain.graceMs, signals.hurry);
   await drain(engine, config.drain.graceMs, signals.hurry);
   await exported;

@@ -12,18 +12,18 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { AgentProcesses, type StartAgentOptions } from "../../src/agent-process/registry.ts";
-import type { Readiness } from "../../src/http/server-parts.ts";
 import { checkReadiness } from "../../src/server/check-readiness.ts";
+import { ReadinessState } from "../../src/server/readiness-state.ts";
 
 let directory = "";
 let processes: AgentProcesses;
-let readiness: Readiness;
+let readiness: ReadinessState;
 let stop: AbortController;
 let peaks: number[];
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "readiness-"));
-  readiness = { state: "starting", reason: "" };
+  readiness = new ReadinessState();
   stop = new AbortController();
   peaks = [];
   processes = new AgentProcesses({
@@ -80,7 +80,7 @@ function check(
 describe("checkReadiness", () => {
   it("is ready when the real Claude Code starts, and leaves no process", async () => {
     expect(await check()).toBeNull();
-    expect(readiness).toEqual({ state: "ready", reason: "" });
+    expect([readiness.state, readiness.reason]).toEqual(["ready", ""]);
     expect(processes.live.size).toBe(0);
     // Measured: 60 to 120 MiB, by how long it had time to start.
     expect(peaks).toEqual([expect.any(Number)]);
@@ -116,7 +116,7 @@ describe("checkReadiness", () => {
     const beganAtMs = performance.now();
     const checked = check({ command: "sleep", args: ["60"] });
     await vi.waitFor(() => expect(processes.live.size).toBe(1), { timeout: 10_000 });
-    readiness.state = "draining";
+    readiness.become("draining", "");
     stop.abort();
     expect(await checked).toBeNull();
     // A third of what its start may take.
