@@ -13,7 +13,6 @@ import { SessionLocks } from "../session/session-locks.ts";
 import { SessionSweeper, type Sweep, type SweepOptions } from "../session/session-sweeper.ts";
 import type { Sessions } from "../session/sessions.ts";
 import { SharedSessions } from "../session/shared-sessions.ts";
-import type { StoreNotice } from "../session/store-notice.ts";
 import type { SingleSession } from "../session/single-session.ts";
 import type { ObjectStore } from "../session/stores/object-store.ts";
 import { ReplicaAddresses } from "../session/stores/replica-addresses.ts";
@@ -21,6 +20,7 @@ import { openObjectStore } from "../session/stores/open-object-store.ts";
 import type { KeptProcesses } from "../turn/kept-processes.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { SharedSweeper } from "./shared-sweeper.ts";
+import { tellNotice } from "./tell-notice.ts";
 import { tellSweep, tellTrouble } from "./tell-sweep.ts";
 
 /** Sessions that are deleted at a time from a store, which has ten calls of it for each. */
@@ -159,7 +159,7 @@ function sharedSessions(
     maxIdleMs: config.retention.maxIdleMs,
     outboxBytes,
     beforeDelete,
-    onNotice: (notice) => tell(notice, telemetry),
+    onNotice: (notice) => tellNotice(notice, telemetry),
   });
 }
 
@@ -177,35 +177,4 @@ function copySweeper(
     directory: data.path,
     onSwept: (sweep) => tellTrouble(sweep, telemetry),
   });
-}
-
-function tell(notice: StoreNotice, { log, metrics }: Pick<Telemetry, "log" | "metrics">): void {
-  const { what, sessionId } = notice;
-  metrics.storeNotice(what);
-  if (what === "unavailable") {
-    log.warn(
-      { sessionId, err: notice.error },
-      "A turn cannot be brought to the session store now: it goes on",
-    );
-  } else if (what === "kept") {
-    const text = "A turn has ended that the session store has not heard of: it is kept here";
-    log.warn({ sessionId, err: notice.error }, text);
-  } else if (what === "stuck") {
-    const text =
-      "A turn that is kept here cannot be brought to the session store, though that answers: " +
-      "it is tried again, and others may go on without it";
-    log.error({ sessionId, err: notice.error }, text);
-  } else if (what === "held") {
-    const text =
-      "A session on hold is not the one of its thread in the session store: it is set aside here, " +
-      "under held/ in the data directory, and nothing deletes it";
-    log.error({ sessionId }, text);
-  } else if (what === "delivered") {
-    log.info({ sessionId }, "The session store has heard of a turn that was kept here");
-  } else {
-    metrics.sessionRepaired("superseded");
-    const text =
-      "A turn is not in its session: others went on without it, or its files are damaged. It is set aside";
-    log.error({ sessionId }, text);
-  }
 }
