@@ -17,8 +17,9 @@ import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from "
 import type { FastifyReply } from "fastify";
 import { AppError, hasCode } from "../lib/errors.ts";
 import { AGUI_MEDIA_TYPES } from "../protocol/agui.ts";
+import type { StreamEnding } from "../protocol/ending.ts";
 import { PROBLEM_MEDIA_TYPE } from "../protocol/problem.ts";
-import { SSE_MEDIA_TYPE, wholeFrames } from "../protocol/sse.ts";
+import { lastFrameIn, SSE_MEDIA_TYPE, wholeFrames } from "../protocol/sse.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { replicaTagIn, replicaTagOf } from "../turn/turn-id.ts";
@@ -115,8 +116,8 @@ export interface Forwarding {
   readonly gone: AbortSignal;
   /** The answer may come at the end of a turn only. */
   readonly isLong?: boolean;
-  /** The last event of a stream that breaks off, in its protocol. */
-  readonly endedBy?: (error: AppError) => AsyncIterable<string | Uint8Array>;
+  /** How a stream of its protocol ends; without it one that breaks off just stops. */
+  readonly ending?: StreamEnding;
 }
 
 export class Forwarder implements Disposable {
@@ -204,7 +205,7 @@ export class Forwarder implements Disposable {
   async #answer(
     context: RequestContext,
     address: string,
-    { gone, isLong = false, endedBy }: Forwarding,
+    { gone, isLong = false, ending }: Forwarding,
     end: AbortController,
   ): Promise<FastifyReply> {
     const { heartbeatMs, telemetry, answerTimeoutMs = ANSWER_TIMEOUT_MS } = this.#deps;
@@ -233,7 +234,7 @@ export class Forwarder implements Disposable {
       return unavailable(ATTEMPT, "its answer broke off", thrown);
     };
     if (type !== SSE_MEDIA_TYPE) return reply.send(Readable.from(wholeOrBroken(bytes, brokeOff)));
-    const frames = endedInOrder(wholeFrames(bytes, MAX_FRAME_BYTES), brokeOff, endedBy);
+    const frames = endedInOrder(wholeFrames(bytes, MAX_FRAME_BYTES), brokeOff, ending);
     return reply.send(Readable.from(afterHead(reply, frames), { highWaterMark: 1 }));
   }
 
@@ -320,7 +321,7 @@ function isEmpty(statusCode: number): boolean {
 async function* endedInOrder(
   frames: AsyncIterable<Buffer>,
   brokeOff: (thrown: unknown) => AppError | null,
-  endedBy: Forwarding["endedBy"],
+  ending: StreamEnding | undefined,
 ): AsyncGenerator<string | Uint8Array, void, undefined> {
   let last: Buffer = Buffer.alloc(0);
   try {
@@ -330,8 +331,9 @@ async function* endedInOrder(
     }
   } catch (thrown) {
     const error = brokeOff(thrown);
-    if (error === null || endedBy === undefined || LAST_EVENT.test(last.toString())) return;
-    yield* endedBy(error);
+    if (error === null || ending === undefined) return;
+    const frame = lastFrameIn(last.toString());
+    if (frame === null || !ending.isLast(frame)) yield* ending.brokenBy(error);
   }
 }
 
@@ -347,9 +349,6 @@ async function* wholeOrBroken(
     if (error !== null) throw error;
   }
 }
-
-/** Of each protocol. */
-const LAST_EVENT = /^event: turn_ended$|^data: \{"type":"RUN_(?:FINISHED|ERROR)"/m;
 
 function draining(): AppError {
   const details = { retryAfterSeconds: 1 };

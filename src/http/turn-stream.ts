@@ -11,7 +11,6 @@ import {
   type AguiFormat,
   encodeAguiBytes,
 } from "../protocol/agui.ts";
-import { brokenRun } from "../protocol/agui-connect.ts";
 import type { AguiRun } from "../protocol/agui-decode.ts";
 import { type AguiFrame, type AguiStream, encodeAgui } from "../protocol/agui-encode.ts";
 import type { ReportError } from "../protocol/ending.ts";
@@ -114,17 +113,6 @@ export function sendAguiFrames(
       ? afterHead(reply, beating(parts, encodeAguiBytes(frames, format), gone))
       : encodeAguiBytes(withHeartbeatOnceBegun(frames, heartbeatMs, AGUI_HEARTBEAT, gone), format);
   return sendStream(reply, AGUI_MEDIA_TYPES[format], chunks);
-}
-
-/** The end of a stream of Server-Sent Events that broke off where nothing else is known of the run. */
-export async function* encodeBrokenRun(
-  error: AppError,
-): AsyncGenerator<string | Uint8Array, void, undefined> {
-  yield* encodeAguiBytes(one(brokenRun(error)), "sse");
-}
-
-async function* one(frame: AguiFrame): AsyncGenerator<AguiFrame, void, undefined> {
-  yield frame;
 }
 
 function entriesOf(asked: Attached | Ended): AsyncIterable<NumberedEvent> {

@@ -6,9 +6,12 @@
  */
 
 import { type AGUIEvent, EventType } from "@ag-ui/core";
+import type { AppError } from "../lib/errors.ts";
+import { brokenRun } from "./agui-connect.ts";
 import type { AguiFrame } from "./agui-encode.ts";
+import type { StreamEnding } from "./ending.ts";
 import { preferredMediaType } from "./negotiate.ts";
-import { encodeSseFrame, SSE_MEDIA_TYPE } from "./sse.ts";
+import { encodeSseFrame, SSE_MEDIA_TYPE, type SseFrame } from "./sse.ts";
 
 export type AguiFormat = "sse" | "proto";
 
@@ -45,6 +48,23 @@ export async function* encodeAguiBytes(
 
 function encodeAguiFrame(event: AGUIEvent, id: string | undefined): string {
   return encodeSseFrame({ ...(id !== undefined && { id }), data: JSON.stringify(event) });
+}
+
+export const AGUI_ENDING: StreamEnding = { isLast: isLastAguiFrame, brokenBy: encodeBrokenRun };
+
+const LAST_TYPES: readonly unknown[] = [EventType.RUN_FINISHED, EventType.RUN_ERROR];
+
+function isLastAguiFrame({ data }: SseFrame): boolean {
+  try {
+    return LAST_TYPES.includes((JSON.parse(data) as { readonly type?: unknown } | null)?.type);
+  } catch {
+    return false; // Whatever it is, it ends no run.
+  }
+}
+
+async function* encodeBrokenRun(error: AppError): AsyncGenerator<string, void, undefined> {
+  const { event, id } = brokenRun(error);
+  yield encodeAguiFrame(event, id);
 }
 
 /** Loaded on demand: hardly any client asks for protobuf. */

@@ -8,9 +8,18 @@
 import { AppError, toAppError } from "../lib/errors.ts";
 import type { TurnEvent, TurnUsage } from "../turn/turn.ts";
 import type { NumberedEvent } from "./event-id.ts";
+import type { SseFrame } from "./sse.ts";
 
 /** Told what went wrong, for the log; the reader of the stream only sees an `internal` error. */
 export type ReportError = (error: AppError) => void;
+
+/** How the Server-Sent Events of a protocol end: for whoever passes on a stream that may break off. */
+export interface StreamEnding {
+  /** Whether nothing comes after this frame. */
+  readonly isLast: (frame: SseFrame) => boolean;
+  /** The end of a stream that broke off where nothing else of it is known. */
+  readonly brokenBy: (error: AppError) => AsyncIterable<string | Uint8Array>;
+}
 
 /**
  * Passes the events on until `turn_ended`. When the source throws or stops before it, the end is

@@ -9,9 +9,9 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { AppError } from "../lib/errors.ts";
 import type { ReplayedTurn } from "../turn/kept-turn.ts";
-import type { InputPart, SessionTarget } from "../turn/turn.ts";
+import type { InputPart, SessionTarget, TurnEvent } from "../turn/turn.ts";
 import type { CollectedToolCall, CollectedTurn } from "./collect.ts";
-import { failedEnding, type ReportError, withOneEnding } from "./ending.ts";
+import { failedEnding, type ReportError, type StreamEnding, withOneEnding } from "./ending.ts";
 import { eventIdOf, type NumberedEvent } from "./event-id.ts";
 import {
   clientIdSchema,
@@ -21,7 +21,7 @@ import {
   textSchema,
   checkInput,
 } from "./input.ts";
-import { encodeSseFrame } from "./sse.ts";
+import { encodeSseFrame, type SseFrame } from "./sse.ts";
 
 export const restTurnSchema = z
   .strictObject({
@@ -83,8 +83,14 @@ export async function* encodeRestEvents(
   for await (const each of withOneEnding(events, report)) yield encodeRestEvent(each, turnId);
 }
 
-/** The end of a stream that broke off where nothing else of it is known. */
-export async function* encodeBrokenEnd(error: AppError): AsyncGenerator<string, void, undefined> {
+export const REST_ENDING: StreamEnding = { isLast: isLastRestFrame, brokenBy: encodeBrokenTurn };
+
+function isLastRestFrame({ event }: SseFrame): boolean {
+  const last: TurnEvent["type"] = "turn_ended";
+  return event === last;
+}
+
+async function* encodeBrokenTurn(error: AppError): AsyncGenerator<string, void, undefined> {
   yield encodeRestEvent({ id: null, event: failedEnding(error) }, "");
 }
 

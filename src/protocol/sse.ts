@@ -26,6 +26,18 @@ export function encodeSseFrame(frame: SseFrame): string {
   return `${field("id", frame.id)}${field("event", frame.event)}${data.join("")}\n`;
 }
 
+/** The last event of a text that {@link encodeSseFrame} wrote; null for one of comments alone. */
+export function lastFrameIn(text: string): SseFrame | null {
+  const frame = text.split("\n\n").findLast((each) => /^data: /m.test(each));
+  if (frame === undefined) return null;
+  const fieldsOf = (name: string): string[] =>
+    frame.split("\n").flatMap((line) => (line.startsWith(name) ? [line.slice(name.length)] : []));
+  const [id] = fieldsOf("id: ");
+  const [event] = fieldsOf("event: ");
+  const data = fieldsOf("data: ").join("\n");
+  return { ...(id !== undefined && { id }), ...(event !== undefined && { event }), data };
+}
+
 /** A line end in a name would let its rest pass for another field or another event. */
 function field(name: string, value: string | undefined): string {
   if (value === undefined) return "";

@@ -7,6 +7,7 @@ import { describe, expect, it, vi } from "vitest";
 
 import {
   encodeSseFrame,
+  lastFrameIn,
   SSE_HEARTBEAT,
   wholeFrames,
   withHeartbeat,
@@ -46,6 +47,27 @@ describe("encodeSseFrame()", () => {
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+describe("lastFrameIn()", () => {
+  it("gives the last event as it was framed, whatever comes before it and after it", () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: "binary" }), { minLength: 1 }), (all) => {
+        const frames = all.map((data, index) => ({ id: `a-${index}`, event: "x", data }));
+        const wire = frames.map(encodeSseFrame).join(SSE_HEARTBEAT);
+        const data = (all.at(-1) ?? "").replace(/\r\n?/g, "\n");
+        const last = { ...frames.at(-1), data };
+        expect(lastFrameIn(wire)).toEqual(last);
+        expect(lastFrameIn(wire + SSE_HEARTBEAT)).toEqual(last);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("finds none where there are only comments", () => {
+    expect(lastFrameIn("")).toBeNull();
+    expect(lastFrameIn(SSE_HEARTBEAT + SSE_HEARTBEAT)).toBeNull();
   });
 });
 

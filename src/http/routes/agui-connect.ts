@@ -6,7 +6,7 @@
 
 import { PROTOCOL_VERSION, type Message } from "@ag-ui/core";
 import { AppError } from "../../lib/errors.ts";
-import { AGUI_MEDIA_TYPES, negotiateAgui } from "../../protocol/agui.ts";
+import { AGUI_ENDING, AGUI_MEDIA_TYPES, negotiateAgui } from "../../protocol/agui.ts";
 import {
   type AguiConnect,
   decodeAguiConnect,
@@ -27,13 +27,7 @@ import { clientGone } from "../client-gone.ts";
 import type { RequestContext } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 import { attach, lastEventIdOf } from "../turn-asking.ts";
-import {
-  encodeBrokenRun,
-  notAcceptable,
-  reporter,
-  sendAguiEvents,
-  sendAguiFrames,
-} from "../turn-stream.ts";
+import { notAcceptable, reporter, sendAguiEvents, sendAguiFrames } from "../turn-stream.ts";
 
 export async function connectAgent(
   parts: ServerParts,
@@ -87,7 +81,7 @@ async function followElsewhere(
 ): Promise<unknown> {
   if (forwarder === null) return null;
   try {
-    return await forwarder.ofSession(context, ref, { gone, endedBy: encodeBrokenRun });
+    return await forwarder.ofSession(context, ref, { gone, ending: AGUI_ENDING });
   } catch (err) {
     if (!(err instanceof AppError)) throw err;
     telemetry.log.info({ err, requestId: context.request.id }, "Cannot follow a run elsewhere");

@@ -6,7 +6,7 @@
 
 import { z } from "zod";
 import { AppError, type ErrorCode } from "../../lib/errors.ts";
-import { AGUI_MEDIA_TYPES, negotiateAgui } from "../../protocol/agui.ts";
+import { AGUI_ENDING, AGUI_MEDIA_TYPES, negotiateAgui } from "../../protocol/agui.ts";
 import { decodeAguiRun } from "../../protocol/agui-decode.ts";
 import { SSE_HEARTBEAT } from "../../protocol/sse.ts";
 import { clientGone } from "../client-gone.ts";
@@ -14,12 +14,7 @@ import type { RequestContext, Route } from "../route.ts";
 import type { ServerParts } from "../server-parts.ts";
 import { connectAgent } from "./agui-connect.ts";
 import { askForTurn, lastEventIdOf, orElsewhere } from "../turn-asking.ts";
-import {
-  ADMISSION_ERRORS,
-  encodeBrokenRun,
-  notAcceptable,
-  sendAguiEvents,
-} from "../turn-stream.ts";
+import { ADMISSION_ERRORS, notAcceptable, sendAguiEvents } from "../turn-stream.ts";
 
 /** As much of a run as is read here; AG-UI has more. */
 const aguiRunSchema = z
@@ -136,7 +131,7 @@ async function runAgent(
   const gone = clientGone(reply, format === "sse" ? SSE_HEARTBEAT : null);
   const asked = { agentName, session, input, key };
   const lastEventId = lastEventIdOf(context);
-  return orElsewhere(parts, context, asked, { gone, endedBy: encodeBrokenRun }, async () => {
+  return orElsewhere(parts, context, asked, { gone, ending: AGUI_ENDING }, async () => {
     const found = await askForTurn(parts, context, asked, { gone, lastEventId });
     return sendAguiEvents(parts, context, found, { run, format, gone });
   });

@@ -12,7 +12,7 @@ import { checkInput, invalidBody } from "../../protocol/input.ts";
 import { negotiateRest } from "../../protocol/negotiate.ts";
 import {
   decodeRestTurn,
-  encodeBrokenEnd,
+  REST_ENDING,
   type RestOutcome,
   restEndedBody,
   restOutcomeBody,
@@ -247,7 +247,7 @@ async function startTurn(parts: ServerParts, context: RequestContext): Promise<u
   if (answer === null) throw notAcceptable("application/json or text/event-stream");
   const asked = decode(context);
   const gone = clientGone(reply, answer === "json" ? null : SSE_HEARTBEAT);
-  const forwarding = { gone, isLong: answer === "json", endedBy: encodeBrokenEnd };
+  const forwarding = { gone, isLong: answer === "json", ending: REST_ENDING };
   return orElsewhere(parts, context, asked, forwarding, () =>
     answer === "json" && prefersAsync(request.headers)
       ? answerBegun(parts, context, asked, gone)
@@ -311,7 +311,7 @@ async function readEvents(parts: ServerParts, context: RequestContext): Promise<
   const query = checkInput(eventsQuerySchema, { ...(request.query as object) });
   if (!query.ok) throw invalidBody(query.errors);
   const gone = clientGone(reply, SSE_HEARTBEAT);
-  const forwarding = { gone, endedBy: encodeBrokenEnd };
+  const forwarding = { gone, ending: REST_ENDING };
   const passed = await parts.forwarder?.ofTurn(context, param("turnId"), forwarding);
   if (passed) return passed;
   const turn = parts.turns.find(param("turnId"), caller);
