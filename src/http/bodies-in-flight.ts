@@ -12,12 +12,12 @@ import type { Refusal } from "../lib/errors.ts";
  * A body this small is always taken: it comes with its headers, in what is read of a connection at
  * once. So clients that are slow with large ones keep no turn from being asked for.
  */
-const SMALL_BODY_BYTES = 16 * 1024;
+const ALWAYS_TAKEN_BYTES = 16 * 1024;
 
-/** Whether the request says so of its body. */
-export function isSmallBody(headers: IncomingHttpHeaders): boolean {
+/** Whether the request says that its body is small enough to be taken always. */
+export function isAlwaysTaken(headers: IncomingHttpHeaders): boolean {
   if (headers["transfer-encoding"] !== undefined) return false;
-  return Number(headers["content-length"] ?? 0) <= SMALL_BODY_BYTES;
+  return Number(headers["content-length"] ?? 0) <= ALWAYS_TAKEN_BYTES;
 }
 
 export interface BodyLimits {
@@ -46,7 +46,7 @@ export class BodiesInFlight {
     const isChunked = request.headers["transfer-encoding"] !== undefined;
     const bytes = isChunked ? bodyLimitBytes : Number(request.headers["content-length"] ?? 0);
     const fits = this.#bytes === 0 || this.#bytes + bytes <= bodiesLimitBytes;
-    if (!fits && bytes > SMALL_BODY_BYTES) return false;
+    if (!fits && bytes > ALWAYS_TAKEN_BYTES) return false;
     this.#bytes += bytes;
     let isOver = false;
     const giveBack = (): void => {

@@ -14,8 +14,11 @@ import type { IncomingMessage } from "node:http";
  */
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 
-/** A body this small comes with its headers, and Node itself reads past it. */
-const SMALL_BODY_BYTES = 64 * 1024;
+/**
+ * Node reads past a body this small by itself, where the connection is kept: the answer need not wait
+ * for it.
+ */
+const READ_PAST_BYTES = 64 * 1024;
 
 /**
  * Whether the answer has to wait for the body.
@@ -26,7 +29,7 @@ export function isUnread(request: IncomingMessage, isLast: boolean): boolean {
   if (request.complete || request.destroyed) return false;
   if (request.headers["transfer-encoding"] !== undefined) return true;
   const bytes = Number(request.headers["content-length"] ?? 0);
-  return bytes > (isLast ? 0 : SMALL_BODY_BYTES);
+  return bytes > (isLast ? 0 : READ_PAST_BYTES);
 }
 
 /** Resolves when the body has come, when it is too much, or when the client has gone. */

@@ -14,7 +14,7 @@ import type { Refusal } from "../lib/errors.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { TokenBucket } from "../lib/token-bucket.ts";
 import type { Caller, SessionTarget } from "../turn/turn.ts";
-import { isSmallBody } from "./bodies-in-flight.ts";
+import { isAlwaysTaken } from "./bodies-in-flight.ts";
 import { loadRefusal } from "./load-refusal.ts";
 import type { ServerParts } from "./server-parts.ts";
 
@@ -64,7 +64,7 @@ export class Weighing {
     const { turns, gate, readiness } = this.#parts;
     const { headers } = request;
     if (readiness.state !== "ready" || headers.expect !== undefined) return false;
-    if (!isSmallBody(headers) || !turns.isRunning(tenant, agentNameIn(request))) return false;
+    if (!isAlwaysTaken(headers) || !turns.isRunning(tenant, agentNameIn(request))) return false;
     return gate.peek(nowMs) !== null && this.#bodies.take(nowMs);
   }
 }
