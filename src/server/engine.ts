@@ -38,7 +38,7 @@ import { FeedBook } from "./feed-book.ts";
 import { GuardLink } from "./guard-link.ts";
 import { openFootprintFile } from "./footprint-file.ts";
 import { openKeptProcesses, type KeptDeps } from "./open-kept.ts";
-import { type GateOptions, openGate, type OpenGate } from "./open-gate.ts";
+import { type GateListeners, openGate, type OpenGate } from "./open-gate.ts";
 import { openSessions, type ReplicaDirectory, type Sweeper } from "./open-sessions.ts";
 import { prepareAgents } from "./prepare-agents.ts";
 import { sdkVersion } from "./sdk-version.ts";
@@ -92,14 +92,12 @@ export async function withEngine<Result>(
 ): Promise<Result> {
   const { config, logDestination } = options;
   const book = new FeedBook();
-  const guardLink = new GuardLink(config, () => ({ telemetry, kept, gate, book }));
+  const guardLink = new GuardLink(config);
   const capacity = openGate({
     config,
     agents: options.agents,
     sdkVersion: sdkVersion(),
-    ...limitListeners(() => ({ ...capacity, guardLink, telemetry })),
     pressure: () => guardLink.pressure,
-    onDecision: (decision) => tellDecision(decision, shedLog, book),
   });
   const { gate, lane, cpu, footprints } = capacity;
   using memoryLimit = capacity.memoryLimit;
@@ -110,7 +108,8 @@ export async function withEngine<Result>(
     ...(logDestination !== undefined && { logDestination }),
   });
   const { log } = telemetry;
-  const shedLog = new ShedLog(log);
+  capacity.listen(gateListeners({ ...capacity, guardLink, telemetry, book }));
+  guardLink.listen({ telemetry, gate, book });
   for (const note of memoryNotes(memoryLimit.current)) log.info({ note }, "About the memory limit");
   await using data = await openDataDirectory(config.dataDirectory, Date.now());
   await cleanUpAfterLastRun(data, telemetry);
@@ -131,6 +130,7 @@ export async function withEngine<Result>(
   const { tell } = book;
   const keptDeps = { agents, gate, lane, processes, telemetry, config, tell, ...place };
   await using kept = openKeptProcesses(config, keptDeps, () => single?.isTaken !== true);
+  guardLink.useCache(kept);
   const forgetTurns = (ref: SessionRef) => turns.forget(ref);
   await using opened = await openSessions({ config, data, telemetry, single, kept, forgetTurns });
   const { locks, sessions, sweeper, others } = opened;
@@ -184,14 +184,14 @@ type LimitParts = Pick<OpenGate, "gate" | "reserve"> & {
   readonly telemetry: Telemetry;
 };
 
-/** What hears of limits. @param parts Asked for then: they are made later than this. */
-function limitListeners(parts: () => LimitParts): Pick<GateOptions, "onLimitRead" | "onCpuChange"> {
+function gateListeners(parts: LimitParts & { readonly book: FeedBook }): GateListeners {
+  const { log } = parts.telemetry;
+  const shedLog = new ShedLog(log);
   return {
-    onLimitRead: (limit, before) => limitWasRead(limit, before, parts()),
-    onCpuChange: ({ cpus, source }, before) => {
-      const figures = { cpus, beforeCpus: before.cpus, source };
-      parts().telemetry.log.warn(figures, "The CPU limit has changed");
-    },
+    onLimitRead: (limit, before) => limitWasRead(limit, before, parts),
+    onCpuChange: ({ cpus, source }, before) =>
+      log.warn({ cpus, beforeCpus: before.cpus, source }, "The CPU limit has changed"),
+    onDecision: (decision) => tellDecision(decision, shedLog, parts.book),
   };
 }
 

@@ -24,7 +24,6 @@ import type { KeptProcesses } from "../turn/kept-processes.ts";
 /** What the guard's news is for. */
 export interface GuardListeners {
   readonly telemetry: Pick<Telemetry, "log" | "metrics">;
-  readonly kept: Pick<KeptProcesses, "evictOne">;
   readonly gate: Pick<TurnGate, "ranShort">;
   readonly book: Pick<FeedBook, "guardActed">;
 }
@@ -43,13 +42,22 @@ export interface GuardAct {
 /** Made before the guard is there, since the gate asks it. */
 export class GuardLink {
   readonly #mayEnd: boolean;
-  readonly #listeners: () => GuardListeners;
+  #listeners: GuardListeners | null = null;
+  #cache: Pick<KeptProcesses, "evictOne"> | null = null;
   #processes: Pick<AgentProcesses, "guard" | "renewCeilings"> | null = null;
 
-  /** @param listeners Asked for when there is news: they may be made later than this. */
-  constructor({ capacity }: Pick<Config, "capacity">, listeners: () => GuardListeners) {
+  constructor({ capacity }: Pick<Config, "capacity">) {
     this.#mayEnd = capacity.guard;
+  }
+
+  /** Those who hear of all from now on. */
+  listen(listeners: GuardListeners): void {
     this.#listeners = listeners;
+  }
+
+  /** From now on the guard may have one of these end. */
+  useCache(cache: Pick<KeptProcesses, "evictOne">): void {
+    this.#cache = cache;
   }
 
   /** What the guard may do, and who hears of it. */
@@ -58,16 +66,15 @@ export class GuardLink {
       mayEnd: this.#mayEnd,
       onVerdict: (verdict) => this.#tell(verdict),
       onEvict: (verdict) => {
-        const { telemetry, kept, book } = this.#listeners();
-        telemetry.metrics.guardActed("cache", verdict.reason);
-        kept.evictOne(verdict.id);
+        this.#listeners?.telemetry.metrics.guardActed("cache", verdict.reason);
+        this.#cache?.evictOne(verdict.id);
         const { bytes } = verdict;
         const text = `The memory guard has ended a process kept between turns: ${endText(verdict)}`;
-        book.guardActed({ what: "cache", turnId: null, bytes, text });
+        this.#listeners?.book.guardActed({ what: "cache", turnId: null, bytes, text });
       },
       onRestart: (err) => {
-        const { log } = this.#listeners().telemetry;
-        log.error({ err }, "The memory guard died, or could not start, and is started again");
+        const text = "The memory guard died, or could not start, and is started again";
+        this.#listeners?.telemetry.log.error({ err }, text);
       },
     };
   }
@@ -88,7 +95,7 @@ export class GuardLink {
 
   /** The kernel came before the guard, which was off, or blind, or too late. */
   processEnded({ wasShortForAll }: Pick<AgentExit, "wasShortForAll">): void {
-    if (wasShortForAll) this.#listeners().gate.ranShort(monotonicMs());
+    if (wasShortForAll) this.#listeners?.gate.ranShort(monotonicMs());
   }
 
   /** Null before there is one, and where it was switched off. */
@@ -109,7 +116,8 @@ export class GuardLink {
   }
 
   #tell(verdict: EndVerdict): void {
-    const { telemetry, gate, book } = this.#listeners();
+    if (this.#listeners === null) return;
+    const { telemetry, gate, book } = this.#listeners;
     const { log, metrics } = telemetry;
     const { id: processId, what, bytes, predictedBytes, ceilingBytes, reason } = verdict;
     const turnId = this.#processes?.guard.factsOf(processId)?.turnId ?? null;

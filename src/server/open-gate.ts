@@ -25,14 +25,18 @@ export interface GateOptions {
   readonly agents: readonly AgentDefinition[];
   /** Of Claude Code: another one holds another amount of memory. */
   readonly sdkVersion: string;
+  /** Why memory is short, in words; null while it is not. */
+  readonly pressure: () => string | null;
+  /** Directory that stands for `/`; limits are read below it. */
+  readonly root?: string;
+}
+
+/** Who hears of what the gate decides, and of the limits that it decides on. */
+export interface GateListeners {
   readonly onLimitRead: (limit: MemoryLimit, before: MemoryLimit) => void;
   /** Told of another CPU quota, before the memory limit that was read with it. */
   readonly onCpuChange: (limit: CpuLimit, before: CpuLimit) => void;
-  /** Why memory is short, in words; null while it is not. */
-  readonly pressure: () => string | null;
   readonly onDecision: (decision: GateDecision) => void;
-  /** Directory that stands for `/`; limits are read below it. */
-  readonly root?: string;
 }
 
 export interface OpenGate {
@@ -43,11 +47,14 @@ export interface OpenGate {
   readonly cpu: CpuMeter;
   readonly reserve: SafetyReserve;
   readonly footprints: FootprintBook;
+  /** Those who hear of all from now on. */
+  listen(listeners: GateListeners): void;
 }
 
 export function openGate(options: GateOptions): OpenGate {
-  const { root = "/" } = options;
+  const { root = "/", pressure } = options;
   const { capacity } = options.config;
+  let listeners: GateListeners | null = null;
   const readCpuLimit = cpuLimitReader({ root, cpuCount: availableParallelism });
   const cpu = new CpuMeter(readCpuLimit());
   const lane = new StartLane({
@@ -64,7 +71,7 @@ export function openGate(options: GateOptions): OpenGate {
     cpu.resize(now);
     reserve.resize(now.cpus);
     if (capacity.startsAtOnce === null) lane.resize(now.cpus);
-    if (now.cpus !== before.cpus) options.onCpuChange(now, before);
+    if (now.cpus !== before.cpus) listeners?.onCpuChange(now, before);
   };
   const { memoryLimitBytes: explicitBytes } = capacity;
   const memoryLimit = new LimitWatch({
@@ -72,7 +79,7 @@ export function openGate(options: GateOptions): OpenGate {
     onRead: (now, before) => {
       // Both are changed by one resize, and the guard's brake depends on both.
       followCpuLimit();
-      options.onLimitRead(now, before);
+      listeners?.onLimitRead(now, before);
     },
   });
   const limit = () => memoryLimit.current;
@@ -89,9 +96,12 @@ export function openGate(options: GateOptions): OpenGate {
     });
   const isStatic = capacity.admission === "static";
   const weights = isStatic ? staticWeights({ ...capacity, limit }) : measure();
-  const { pressure, onDecision } = options;
+  const onDecision = (decision: GateDecision) => listeners?.onDecision(decision);
   const gate = new TurnGate({ ...capacity, weights, lane, pressure, onDecision });
-  return { memoryLimit, meter, gate, lane, cpu, reserve, footprints };
+  const listen = (those: GateListeners): void => {
+    listeners = those;
+  };
+  return { memoryLimit, meter, gate, lane, cpu, reserve, footprints, listen };
 }
 
 /** What the footprints of an agent depend on: another Claude Code holds another amount of memory. */

@@ -49,12 +49,14 @@ async function opened(flags: Readonly<Record<string, string>> = {}) {
     agents: [],
     sdkVersion: "1",
     root: tree.root,
+    pressure: () => null,
+  });
+  capacity.listen({
     onLimitRead: (now, before) =>
       void (
         now.bytes !== before.bytes && told.push(`${before.bytes / GiB} to ${now.bytes / GiB} GiB`)
       ),
     onCpuChange: (now, before) => void told.push(`${before.cpus} to ${now.cpus} CPUs`),
-    pressure: () => null,
     onDecision: () => {},
   });
   const report = new CapacityReport(capacity, { level: 0, status: null });
@@ -104,6 +106,20 @@ describe("openGate, of a replica that is resized", () => {
     const { memoryUsedBytes, committedBytes } = report.numbers();
     // What the static formula has for the server, and for one turn beside it.
     expect([memoryUsedBytes, committedBytes]).toEqual([400 * 2 ** 20, 900 * 2 ** 20]);
+  });
+
+  it("follows the limits also before anybody listens", async () => {
+    const { config } = await loadConfig({
+      flags: {},
+      environment: { PATH: "" },
+      workingDirectory: tree.root,
+    });
+    const options = { config, agents: [], sdkVersion: "1", root: tree.root, pressure: () => null };
+    const { memoryLimit, cpu } = openGate(options);
+    using _watch = memoryLimit;
+    tree.write({ [CPU]: "90000 100000\n", [MEMORY]: `${2 * GiB}\n` });
+    vi.advanceTimersByTime(READ_EVERY_MS);
+    expect([memoryLimit.current.bytes, cpu.limit.cpus]).toEqual([2 * GiB, 0.9]);
   });
 
   it("keeps the quota while its file is gone", async () => {

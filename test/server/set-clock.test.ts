@@ -37,12 +37,10 @@ function replica(turns: number) {
     fairShare: true,
     random: () => 0,
   });
-  const guard = new GuardLink({ capacity: { guard: true } } as never, () => {
-    const log = { warn: () => {}, error: () => {} };
-    const metrics = { guardActed: () => {} };
-    const book = { guardActed: () => {} };
-    return { telemetry: { log, metrics } as never, kept: { evictOne: () => {} }, gate, book };
-  });
+  const guard = new GuardLink({ capacity: { guard: true } } as never);
+  const log = { warn: () => {}, error: () => {} };
+  const metrics = { guardActed: () => {} };
+  guard.listen({ telemetry: { log, metrics } as never, gate, book: { guardActed: () => {} } });
   const deps = {
     gate,
     sessions: { transcriptBytes: async () => 0 },
