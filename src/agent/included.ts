@@ -8,6 +8,7 @@
 
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
+import { KIB, MIB } from "../lib/byte-units.ts";
 import type { Diagnostic } from "../lib/diagnostics.ts";
 import { isObject } from "../lib/is-object.ts";
 import { valueAt } from "../lib/schema-issues.ts";
@@ -27,10 +28,10 @@ export interface Included {
 }
 
 const KINDS = {
-  instructions: { what: "the instructions file", maxBytes: 256 * 1024 },
-  schema: { what: "the schema file", maxBytes: 256 * 1024 },
-  script: { what: "the rehearsal script", maxBytes: 1024 * 1024 },
-  module: { what: "the module", maxBytes: 4 * 1024 * 1024 },
+  instructions: { what: "the instructions file", maxBytes: 256 * KIB },
+  schema: { what: "the schema file", maxBytes: 256 * KIB },
+  script: { what: "the rehearsal script", maxBytes: MIB },
+  module: { what: "the module", maxBytes: 4 * MIB },
 } as const;
 type Kind = keyof typeof KINDS;
 

@@ -7,6 +7,7 @@
 
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { KIB, MIB } from "../lib/byte-units.ts";
 import { formatBytes } from "../lib/bytes.ts";
 import { deepFreeze } from "../lib/deep-freeze.ts";
 import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
@@ -18,10 +19,10 @@ import { type Included, readIncluded, versionOf } from "./included.ts";
 import { hostingOf } from "./hosting.ts";
 import { AgentFile, type AgentSettings } from "./schema.ts";
 
-const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_FILE_BYTES = MIB;
 const MAX_AGENTS = 100;
 /** The agent process gets it as one argument, and Linux takes none of more than 128 KiB. */
-const MAX_OUTPUT_SCHEMA_BYTES = 120 * 1024;
+const MAX_OUTPUT_SCHEMA_BYTES = 120 * KIB;
 
 export interface AgentOverrides {
   readonly provider?: ModelProvider;

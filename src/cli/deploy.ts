@@ -9,6 +9,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
 import type { AgentDefinition } from "../agent/definition.ts";
 import type { Config } from "../config/config.ts";
+import { MIB } from "../lib/byte-units.ts";
 import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
 import { AppError } from "../lib/errors.ts";
 import { readTextFile } from "../lib/text-file.ts";
@@ -53,7 +54,7 @@ export interface DeployOptions {
   readonly check: boolean;
 }
 
-const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_FILE_BYTES = MIB;
 const MAX_FILES = 1_000;
 
 /**

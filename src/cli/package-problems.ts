@@ -5,6 +5,7 @@
  */
 
 import { resolve } from "node:path";
+import { MIB } from "../lib/byte-units.ts";
 import { isObject } from "../lib/is-object.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import type { DeployInput } from "../sizing/deploy/premises.ts";
@@ -12,7 +13,7 @@ import type { DeployOptions } from "./deploy.ts";
 import type { Io } from "./io.ts";
 import { packageVersion } from "./version.ts";
 
-const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_FILE_BYTES = MIB;
 const MAX_LOCK_BYTES = 64 * MAX_FILE_BYTES;
 
 /** By the scheme of the session store. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KIB, MIB } from "../lib/byte-units.ts";
 import { printable } from "../lib/diagnostics.ts";
 import { formatDuration } from "../lib/duration.ts";
 import type { ListedRecord } from "../session/session-record.ts";
@@ -41,7 +42,7 @@ export function sessionTable(
     shortened(record.agentName),
     shortened(record.threadId),
     count(record.turns),
-    count(Math.ceil(record.transcriptBytes / 1024)),
+    count(Math.ceil(record.transcriptBytes / KIB)),
     dollars(record.totals.costUsd),
     `${ago(record.lastTurnAtMs, nowMs)}${record.onHoldSinceMs === undefined ? "" : "  on hold"}`,
   ]);
@@ -128,7 +129,7 @@ const REASONS: Readonly<Record<Sweep["swept"][number]["reason"], string>> = {
 };
 
 function size(bytes: number): string {
-  const mebibytes = bytes / 2 ** 20;
+  const mebibytes = bytes / MIB;
   return mebibytes >= 10 ? `${count(Math.round(mebibytes))} MiB` : `${mebibytes.toFixed(2)} MiB`;
 }
 

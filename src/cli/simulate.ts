@@ -7,6 +7,7 @@
 
 import { writeFile } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
+import { MIB } from "../lib/byte-units.ts";
 import { DiagnosticsError, formatPath, placeless } from "../lib/diagnostics.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { readTextFile } from "../lib/text-file.ts";
@@ -41,8 +42,8 @@ export type SimulateIo = Pick<
   "stdout" | "stderr" | "environment" | "workingDirectory" | "color"
 >;
 
-const MAX_FILE_BYTES = 1024 * 1024;
-const MAX_TRACE_BYTES = 256 * 1024 * 1024;
+const MAX_FILE_BYTES = MIB;
+const MAX_TRACE_BYTES = 256 * MIB;
 /** Who is told of a problem of what no file says. */
 const COMMAND_LINE = "command line";
 

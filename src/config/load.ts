@@ -7,6 +7,7 @@
 
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { MIB } from "../lib/byte-units.ts";
 import { deepFreeze } from "../lib/deep-freeze.ts";
 import {
   type Diagnostic,
@@ -31,7 +32,7 @@ import { PLAIN_SETTINGS, SETTINGS, type Setting, settingText, valueOf } from "./
 
 const DEFAULT_FILE = "plimsoll.yaml";
 const MISNAMED_FILE = "plimsoll.yml";
-const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_FILE_BYTES = MIB;
 
 export interface ConfigInput {
   /** Must exist; without it plimsoll.yaml of the working directory is read if it is there. */

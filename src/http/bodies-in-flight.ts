@@ -6,13 +6,14 @@
  */
 
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import { KIB } from "../lib/byte-units.ts";
 import type { Refusal } from "../lib/errors.ts";
 
 /**
  * A body this small is always taken: it comes with its headers, in what is read of a connection at
  * once. So clients that are slow with large ones keep no turn from being asked for.
  */
-const ALWAYS_TAKEN_BYTES = 16 * 1024;
+const ALWAYS_TAKEN_BYTES = 16 * KIB;
 
 /** Whether the request says that its body is small enough to be taken always. */
 export function isAlwaysTaken(headers: IncomingHttpHeaders): boolean {

@@ -15,6 +15,7 @@
 import { Readable } from "node:stream";
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import type { FastifyReply } from "fastify";
+import { MIB } from "../lib/byte-units.ts";
 import { AppError, hasCode } from "../lib/errors.ts";
 import { AGUI_MEDIA_TYPES } from "../protocol/agui.ts";
 import type { StreamEnding } from "../protocol/ending.ts";
@@ -43,7 +44,7 @@ const MAX_FORWARDED_OF_CALLER = 256;
 const MISSED_HEARTBEATS = 3;
 const MIN_SILENCE_MS = 30_000;
 /** Of one event of a stream. */
-const MAX_FRAME_BYTES = 16 * 2 ** 20;
+const MAX_FRAME_BYTES = 16 * MIB;
 
 /** Whoever has it was passed on by another replica. */
 const MARK = "x-plimsoll-forwarded";

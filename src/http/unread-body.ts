@@ -7,18 +7,19 @@
  */
 
 import type { IncomingMessage } from "node:http";
+import { KIB, MIB } from "../lib/byte-units.ts";
 
 /**
  * Most that is dropped before the connection is cut after all. How long it may take is the limit
  * of every request, `http.requestTime`.
  */
-const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
+const MAX_DISCARDED_BYTES = 64 * MIB;
 
 /**
  * Node reads past a body this small by itself, where the connection is kept: the answer need not wait
  * for it.
  */
-const READ_PAST_BYTES = 64 * 1024;
+const READ_PAST_BYTES = 64 * KIB;
 
 /**
  * Whether the answer has to wait for the body.

@@ -6,21 +6,22 @@
  */
 
 import { z } from "zod";
+import { GIB, KIB, MIB } from "./byte-units.ts";
 import { needs } from "./schema-issues.ts";
 
 const UNIT_BYTES = {
   B: 1,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
+  KiB: KIB,
+  MiB: MIB,
+  GiB: GIB,
   TiB: 2 ** 40,
   KB: 1e3,
   MB: 1e6,
   GB: 1e9,
   TB: 1e12,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
+  Ki: KIB,
+  Mi: MIB,
+  Gi: GIB,
   Ti: 2 ** 40,
   K: 1e3,
   M: 1e6,

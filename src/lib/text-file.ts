@@ -5,6 +5,7 @@
  */
 
 import { open, stat } from "node:fs/promises";
+import { KIB } from "./byte-units.ts";
 import { formatBytes } from "./bytes.ts";
 
 export type TextFile =
@@ -51,7 +52,7 @@ function refusal(message: string, remedy: string): TextFile {
   return { ok: false, missing: false, message, remedy };
 }
 
-const CHUNK_BYTES = 64 * 1024;
+const CHUNK_BYTES = 64 * KIB;
 
 async function readAtMost(path: string, maxBytes: number): Promise<Buffer> {
   await using file = await open(path, "r");

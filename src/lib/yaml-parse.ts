@@ -14,8 +14,9 @@ import {
   type LineCounter,
   type ParsedNode,
 } from "yaml";
+import { MIB } from "./byte-units.ts";
 
-const MAX_YAML_BYTES = 1024 * 1024;
+const MAX_YAML_BYTES = MIB;
 /** Lexical pieces of a file; an agent file has some hundreds. */
 const MAX_PIECES = 100_000;
 /** Levels of nesting, in the parser's tokens: about twice the levels a person sees. */

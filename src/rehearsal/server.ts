@@ -14,6 +14,7 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
+import { MIB } from "../lib/byte-units.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { type ApiError, apiError, encodeApiError } from "./api-error.ts";
@@ -23,7 +24,7 @@ import type { RehearsalScript } from "./script.ts";
 import { sendWholeReply, streamReply } from "./send-reply.ts";
 
 const HOST = "127.0.0.1";
-const MAX_BODY_BYTES = 64 * 1_024 * 1_024;
+const MAX_BODY_BYTES = 64 * MIB;
 const MAX_CONNECTIONS = 1_024;
 /** Longer than the pauses a tool makes between two requests of a turn. */
 const KEEP_ALIVE_MS = 600_000;

@@ -5,8 +5,10 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
+
 /** Of one reader; what a socket holds comes on top. */
-const MAX_QUEUED_BYTES = 2 ** 20;
+const MAX_QUEUED_BYTES = MIB;
 
 export class FeedReader {
   readonly #opening: () => readonly string[];

@@ -8,6 +8,7 @@
 
 import { join } from "node:path";
 import type { FootprintBook } from "../capacity/footprint.ts";
+import { MIB } from "../lib/byte-units.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import { writeDurably } from "../session/durable-file.ts";
@@ -23,7 +24,7 @@ export interface FootprintFileOptions {
 /** In the data directory. */
 export const FOOTPRINTS_FILE = "footprints.json";
 /** Ten kilobytes are written for each agent. */
-export const MAX_FOOTPRINTS_BYTES = 16 * 2 ** 20;
+export const MAX_FOOTPRINTS_BYTES = 16 * MIB;
 const INTERVAL_MS = 60_000;
 
 /**

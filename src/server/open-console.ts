@@ -13,6 +13,7 @@ import { LoginCookie } from "../http/console/login-cookie.ts";
 import { Logins } from "../http/console/logins.ts";
 import { Relays } from "../http/console/relays.ts";
 import type { ServerParts } from "../http/server-parts.ts";
+import { MIB } from "../lib/byte-units.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import type { DataDirectory } from "../session/data-directory.ts";
 import { writeDurably } from "../session/durable-file.ts";
@@ -22,7 +23,7 @@ import type { Logger } from "../telemetry/log.ts";
 /** In the data directory; nobody but the server's user can read it. */
 const LOGINS_FILE = "logins.json";
 /** 150 bytes a login. */
-const MAX_LOGINS_BYTES = 2 ** 20;
+const MAX_LOGINS_BYTES = MIB;
 
 interface ConsoleDeps {
   readonly config: Pick<Config, "auth" | "console">;

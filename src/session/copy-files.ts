@@ -8,6 +8,7 @@
 import type { BigIntStats, Stats } from "node:fs";
 import { type FileHandle, lstat, open, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { MIB } from "../lib/byte-units.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { AppError } from "../lib/errors.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
@@ -24,7 +25,7 @@ import type { Tail } from "./stores/session-log.ts";
 import { endOfLastLine, readAt } from "./transcript-file.ts";
 
 /** The most that is read, and written to the store, in one step; of a tool's result, at all. */
-export const MAX_STEP_BYTES = 32 * 2 ** 20;
+export const MAX_STEP_BYTES = 32 * MIB;
 /** Files beside the transcript that are kept with it: of subagents, and long results of tools. */
 const MAX_FILES = 2_000;
 const MAX_DEPTH = 4;

@@ -8,6 +8,7 @@
 
 import type { FileHandle } from "node:fs/promises";
 import { z } from "zod";
+import { KIB, MIB } from "../lib/byte-units.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import { NO_TOTALS, type SessionTotals } from "./session-record.ts";
 import { parseObject, readAt, type TranscriptFile } from "./transcript-file.ts";
@@ -15,9 +16,9 @@ import { parseObject, readAt, type TranscriptFile } from "./transcript-file.ts";
 /** Begins such a line. Within one the quotes would be escaped, and without a newline before them. */
 const LINE_START = Buffer.from('\n{"type":"cost-state",');
 /** Of a file that is searched from its end: mostly the line is in the first of them. */
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES = MIB;
 /** A line has some hundred bytes for each model. */
-const MAX_LINE_BYTES = 64 * 1024;
+const MAX_LINE_BYTES = 64 * KIB;
 
 const tokens = z.number().int().nonnegative();
 const usd = z.number().nonnegative();

@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type DirectoryLock, takeDirectoryLock } from "./directory-lock.ts";
+import { KIB } from "../lib/byte-units.ts";
 import { readRegularFile } from "../lib/regular-file.ts";
 import { makeDirectory, makeDirectoryDeep, writeDurably } from "./durable-file.ts";
 import { removeTree } from "./remove-tree.ts";
@@ -16,7 +17,7 @@ import { dataPathsOf } from "./session-paths.ts";
 import { ifPresent, storing } from "./storage-errors.ts";
 
 /** Of the file with the id of the server. */
-const MAX_ID_BYTES = 1_024;
+const MAX_ID_BYTES = KIB;
 
 export interface DataDirectory extends AsyncDisposable {
   /** Absolute. */

@@ -6,6 +6,7 @@
  */
 
 import { stat } from "node:fs/promises";
+import { MIB } from "../lib/byte-units.ts";
 import { AppError, hasCode } from "../lib/errors.ts";
 import { COMMAND_GRACE_MS } from "./lease-clock.ts";
 import { LocalCopy, type Transcripts } from "./local-copy.ts";
@@ -80,7 +81,7 @@ export interface AllSessions {
 export type PutOutcome = "copied" | "present" | "busy";
 
 /** Written at once: a large transcript is many of these. */
-const STEP_BYTES = 8 * 2 ** 20;
+const STEP_BYTES = 8 * MIB;
 
 export class DirectoryArchive implements SessionArchive {
   readonly place: string;

@@ -6,12 +6,13 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import type { Transcripts } from "./local-copy.ts";
 import { EARLIER_NAME } from "./shorten-transcript.ts";
 import { parseObject } from "./transcript-file.ts";
 
 /** Of a line whose end is not read yet; one that is longer is sent as it comes. */
-const MAX_HELD_BYTES = 2 ** 20;
+const MAX_HELD_BYTES = MIB;
 const NEWLINE = Buffer.from("\n");
 
 /** Read only as fast as it is asked for. */

@@ -6,6 +6,7 @@
 
 import { stat, utimes } from "node:fs/promises";
 import { z } from "zod";
+import { MIB } from "../lib/byte-units.ts";
 import { AppError } from "../lib/errors.ts";
 import { readRegularFile } from "../lib/regular-file.ts";
 import { writeDurably } from "./durable-file.ts";
@@ -16,7 +17,7 @@ import type { TurnEnd } from "./sessions.ts";
 import { KeptTurn, withEnded } from "./turn-keys.ts";
 
 /** Many times what one can have: the answers of its last turns are the most of it. */
-const MAX_RECORD_BYTES = 4 * 2 ** 20;
+const MAX_RECORD_BYTES = 4 * MIB;
 
 const count = z.number().int().nonnegative();
 

@@ -14,6 +14,7 @@
 import { constants, type FileHandle, open, readdir, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { TranscriptLimit } from "../agent/definition.ts";
+import { KIB } from "../lib/byte-units.ts";
 import { AppError } from "../lib/errors.ts";
 import { isObject } from "../lib/is-object.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
@@ -30,7 +31,7 @@ export interface Shortened {
 
 /** How much of the limit is kept, so that it is not reached again with the next turn. */
 const KEPT_RATIO = 0.5;
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 256 * KIB;
 
 /** @throws {AppError} `transcript_too_large` where it is, and is not to be shortened. */
 export function checkTranscriptSize(bytes: number, { maxBytes, whenFull }: TranscriptLimit): void {

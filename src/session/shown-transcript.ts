@@ -5,6 +5,7 @@
  * @module
  */
 
+import { KIB, MIB } from "../lib/byte-units.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import { readAt, type TranscriptFile } from "./transcript-file.ts";
 import {
@@ -15,8 +16,8 @@ import {
 } from "./transcript.ts";
 
 /** The most that is read: its last part. */
-const MAX_SHOWN_BYTES = 32 * 1024 * 1024;
-const CHUNK_BYTES = 256 * 1024;
+const MAX_SHOWN_BYTES = 32 * MIB;
+const CHUNK_BYTES = 256 * KIB;
 const NEWLINE = 0x0a;
 
 /** @param load Its bytes from a position on. */

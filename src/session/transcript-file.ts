@@ -20,6 +20,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join, sep } from "node:path";
+import { KIB, MIB } from "../lib/byte-units.ts";
 import { isObject } from "../lib/is-object.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import type { SessionPaths } from "./session-paths.ts";
@@ -39,12 +40,12 @@ export interface TranscriptRepair {
 }
 
 /** Where to look for the first message; a first turn that crashed leaves far less. */
-const HEAD_BYTES = 1024 * 1024;
-const CHUNK_BYTES = 64 * 1024;
+const HEAD_BYTES = MIB;
+const CHUNK_BYTES = 64 * KIB;
 /** The most of a torn line that is kept for inspection. */
-const MAX_TORN_BYTES = 1024 * 1024;
+const MAX_TORN_BYTES = MIB;
 /** Where the last message is looked for; a result of a tool may be long. */
-const MAX_LOOK_BACK_BYTES = 16 * 1024 * 1024;
+const MAX_LOOK_BACK_BYTES = 16 * MIB;
 const NEWLINE = 0x0a;
 
 /**

@@ -6,6 +6,7 @@
  */
 
 import { z } from "zod";
+import { KIB } from "../lib/byte-units.ts";
 import { AppError, ERRORS, type ErrorCode } from "../lib/errors.ts";
 import type { TurnKey, TurnOutcome } from "../turn/turn.ts";
 
@@ -13,9 +14,9 @@ const KEY_LIMITS = {
   /** Turns whose keys are remembered; beyond it the oldest is forgotten. */
   keys: 16,
   /** Bytes of the final text, and of the structured output, that are kept of one turn. */
-  answerBytes: 16 * 1_024,
+  answerBytes: 16 * KIB,
   /** The same of all turns: records are read whole, and by the thousand. The newest are kept. */
-  allAnswersBytes: 64 * 1_024,
+  allAnswersBytes: 64 * KIB,
 } as const;
 
 const count = z.number().nonnegative();

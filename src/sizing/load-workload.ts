@@ -5,6 +5,7 @@
  */
 
 import { dirname, join, resolve } from "node:path";
+import { GIB, MIB } from "../lib/byte-units.ts";
 import { formatBytes } from "../lib/bytes.ts";
 import { type Diagnostic, DiagnosticsError, formatPath, placeless } from "../lib/diagnostics.ts";
 import { formatDuration } from "../lib/duration.ts";
@@ -22,10 +23,9 @@ import { parseTrace, type TraceResult } from "./trace.ts";
 import { PriceFile, WorkloadFile } from "./workload.ts";
 
 const DEFAULT_FILE = "workload.yaml";
-const MAX_FILE_BYTES = 1024 * 1024;
-const MAX_TRACE_BYTES = 256 * 1024 * 1024;
+const MAX_FILE_BYTES = MIB;
+const MAX_TRACE_BYTES = 256 * MIB;
 const MAX_TRACE_TURNS = 10_000_000;
-const GIB = 2 ** 30;
 
 export interface WorkloadInput {
   /** Must exist; without it workload.yaml of the working directory is read if it is there. */

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { mebibytes } from "../lib/figures.ts";
 import { type Retried, shedWithRetries } from "./erlang.ts";
 import type { Profile } from "./profile.ts";
@@ -20,8 +21,6 @@ import {
   type TurnMix,
 } from "./replica-turns.ts";
 import { type BALANCING, MOST_REPLICAS } from "./workload.ts";
-
-const MIB = 2 ** 20;
 
 export interface Workload {
   readonly users: number;

@@ -8,6 +8,7 @@
 
 import { resolve } from "node:path";
 import { z } from "zod";
+import { MIB } from "../lib/byte-units.ts";
 import { type Diagnostic, DiagnosticsError, placeless } from "../lib/diagnostics.ts";
 import { readTextFile } from "../lib/text-file.ts";
 import { readYaml } from "../lib/yaml-file.ts";
@@ -161,10 +162,10 @@ export type Profile = z.output<typeof Profile>;
 export type Measured = z.output<typeof Measured>;
 
 /** A process that holds less is none: whoever wrote it meant another unit. */
-const LEAST_PEAK_BYTES = 2 ** 20;
+const LEAST_PEAK_BYTES = MIB;
 /** Nor does one start in less. */
 const LEAST_CPU_MS = 1;
-const MAX_FILE_BYTES = 4 * 2 ** 20;
+const MAX_FILE_BYTES = 4 * MIB;
 
 /** As it is read: also figures that would be valid one by one, and make no sense together. */
 const ProfileFile = Profile.superRefine(({ turn: { peak, cpuMs } }, context) => {

@@ -8,6 +8,7 @@
 
 import { pino, type DestinationStream, type Logger as PinoLogger } from "pino";
 import type { Config } from "../config/config.ts";
+import { MIB } from "../lib/byte-units.ts";
 import { toLogFields } from "./log-fields.ts";
 import { redactText } from "./redact-text.ts";
 
@@ -15,7 +16,7 @@ export type Logger = PinoLogger;
 export type LogDestination = DestinationStream;
 
 /** Lines held for a standard output that nobody reads; beyond that, lines are dropped. */
-const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
+const MAX_BUFFERED_BYTES = 4 * MIB;
 
 export interface LogOptions {
   readonly level: Config["telemetry"]["logLevel"];

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { ERRORS } from "../lib/errors.ts";
 import type { TurnOutcome } from "../turn/turn.ts";
 import {
@@ -89,7 +90,6 @@ export interface MetricSpec {
   readonly buckets?: readonly number[];
 }
 
-const MEBIBYTE = 1024 * 1024;
 // Those of the conventions, and two more because a turn may well take ten minutes.
 const TURN_SECONDS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 300, 600];
 const START_SECONDS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30];
@@ -98,7 +98,7 @@ const CALLS = [1, 2, 4, 8, 16, 32, 64, 128];
 const MEMORY_RATIOS = [0.5, 0.7, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.5, 2, 4];
 // Dense where turns without a runaway tool are: 96 to 185 MiB measured.
 const TURN_BYTES = [64, 96, 112, 128, 144, 160, 192, 224, 256, 384, 512, 768, 1024, 2048, 4096].map(
-  (mebibytes) => mebibytes * MEBIBYTE,
+  (mebibytes) => mebibytes * MIB,
 );
 
 export const METRICS = {

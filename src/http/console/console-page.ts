@@ -14,6 +14,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
+import { MIB } from "../../lib/byte-units.ts";
 import { errnoOf } from "../../lib/errno.ts";
 
 /** Where the build puts it: the same place seen from the sources and from what is compiled. */
@@ -23,7 +24,7 @@ const INDEX = "index.html";
 
 /** Far from what the page has: beyond it, something else lies there. */
 const MAX_FILES = 100;
-const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 4 * MIB;
 
 /** A file with any other ending is not served: nothing of the page needs it. */
 const MEDIA_TYPES: Readonly<Record<string, string>> = {

@@ -8,11 +8,12 @@
 import { randomBytes } from "node:crypto";
 import { readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { KIB } from "../../lib/byte-units.ts";
 import { errnoOf } from "../../lib/errno.ts";
 import { ifPresent, isFull } from "../storage-errors.ts";
 
 /** More than a block of any file system, and several heads of deleted sessions. */
-const RESERVE_BYTES = 64 * 1024;
+const RESERVE_BYTES = 64 * KIB;
 
 export class FileReserve {
   readonly #file: string;

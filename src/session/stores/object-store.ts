@@ -6,6 +6,8 @@
  * @module
  */
 
+import { MIB } from "../../lib/byte-units.ts";
+
 export interface StoredObject {
   readonly body: Buffer;
   /**
@@ -63,7 +65,7 @@ export interface ObjectStore extends AsyncDisposable {
 }
 
 /** The most that one object may hold. Redis and PostgreSQL would take more, and be slow with it. */
-export const MAX_OBJECT_BYTES = 16 * 2 ** 20;
+export const MAX_OBJECT_BYTES = 16 * MIB;
 
 /** Of names: letters, digits, `.`, `_`, `-`, in parts with `/` between; safe as a path and in a URL. */
 export const OBJECT_NAME = /^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/;

@@ -6,15 +6,16 @@
  */
 
 import { createHash } from "node:crypto";
+import { KIB, MIB } from "../../lib/byte-units.ts";
 import { transcriptBytesOf, piecesOf, type SessionHead } from "./session-head.ts";
 
 /** The most that is written at once. */
-export const PIECE_BYTES = 4 * 2 ** 20;
+export const PIECE_BYTES = 4 * MIB;
 /** Not worth being merged any more. */
-const LARGE_PIECE_BYTES = 2 ** 20;
+const LARGE_PIECE_BYTES = MIB;
 /** So many of one level at the end become one of the next: a byte is written once for each level. */
 const PIECES_OF_LEVEL = 16;
-const LEVEL_0_BYTES = 16 * 1024;
+const LEVEL_0_BYTES = 16 * KIB;
 
 export function chunksOf(bytes: Buffer): readonly Buffer[] {
   const chunks: Buffer[] = [];

@@ -6,6 +6,7 @@
  */
 
 import { parseAllDocuments } from "yaml";
+import { MIB } from "../../lib/byte-units.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
 import { leastFleet } from "../plan.ts";
@@ -19,8 +20,6 @@ import { factsOfDocument } from "./read-yaml-facts.ts";
 import { type ReplicaRoom, sizeText } from "./room.ts";
 import { scalingOf } from "./scaling.ts";
 import type { Target } from "./targets.ts";
-
-const MIB = 2 ** 20;
 
 export interface ArtefactText {
   readonly path: string;

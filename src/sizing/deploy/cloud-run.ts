@@ -4,6 +4,7 @@
  * @module
  */
 
+import { GIB } from "../../lib/byte-units.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import type { PricedSize } from "../plan.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
@@ -24,7 +25,6 @@ import {
 } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
 
-const GIB = 2 ** 30;
 /** Most memory for so many CPUs; more CPUs need some at least. */
 const SHAPES = [
   { cpus: 1, leastGib: 0.5, mostGib: 4 },

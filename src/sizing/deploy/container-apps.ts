@@ -6,6 +6,7 @@
  * @module
  */
 
+import { GIB } from "../../lib/byte-units.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import type { PricedSize } from "../plan.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
@@ -25,7 +26,6 @@ import {
 } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
 
-const GIB = 2 ** 30;
 const CPU_STEP = 0.25;
 const GIB_PER_CPU = 2;
 const MOST_CPUS = 4;

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { MIB } from "../../lib/byte-units.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
 import type { PricedSize } from "../plan.ts";
@@ -43,7 +44,6 @@ interface Platform {
   readonly mostReplicas: number;
 }
 
-const MIB = 2 ** 20;
 const ANY_NAME = /^[a-z]([a-z0-9-]*[a-z0-9])?$/u;
 const asPlanned = (size: PricedSize): PlatformSize => ({ size, why: "" });
 const usual = {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { GIB, KIB, MIB } from "../../lib/byte-units.ts";
 import { parseBytes } from "../../lib/bytes.ts";
 import type { Target } from "./targets.ts";
 
@@ -53,9 +54,9 @@ export function quantityBytes(value: unknown): number | null {
 
 const BINARY: Readonly<Record<string, number>> = {
   b: 1,
-  k: 2 ** 10,
-  m: 2 ** 20,
-  g: 2 ** 30,
+  k: KIB,
+  m: MIB,
+  g: GIB,
   t: 2 ** 40,
 };
 

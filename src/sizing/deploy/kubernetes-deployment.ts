@@ -5,6 +5,7 @@
  * @module
  */
 
+import { GIB } from "../../lib/byte-units.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import { mebibytes } from "../../lib/figures.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
@@ -24,8 +25,6 @@ import {
   variablesOf,
 } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
-
-const GIB = 2 ** 30;
 
 export function deploymentArtefact(
   premises: Premises,

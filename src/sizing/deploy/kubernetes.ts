@@ -5,6 +5,7 @@
  * @module
  */
 
+import { GIB } from "../../lib/byte-units.ts";
 import { formatBytes } from "../../lib/bytes.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { deploymentArtefact } from "./kubernetes-deployment.ts";
@@ -18,8 +19,6 @@ import { scalingOf } from "./scaling.ts";
 import { headOf } from "./settings.ts";
 import { writeYaml } from "./write-yaml.ts";
 import { fleetOf } from "../plan.ts";
-
-const GIB = 2 ** 30;
 
 export function kubernetesArtefacts(premises: Premises, room: ReplicaRoom): readonly Artefact[] {
   const scaling = scalingOf(premises, room, `{pod=~"${premises.name}-[^-]+-[^-]+"}`);

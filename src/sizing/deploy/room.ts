@@ -5,13 +5,13 @@
  * @module
  */
 
+import { MIB } from "../../lib/byte-units.ts";
 import { formatBytes, inMebibytes } from "../../lib/bytes.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import { type PlannedFleet, leastFleet, type PricedSize } from "../plan.ts";
 import { CPU_TARGET_RATIO } from "../replica-turns.ts";
 import type { Premises } from "./premises.ts";
 
-const MIB = 2 ** 20;
 /** Sizes that a file system in memory can have, the largest first. */
 const FILES_BYTES = [256 * MIB, 128 * MIB, 64 * MIB, 32 * MIB, 16 * MIB] as const;
 

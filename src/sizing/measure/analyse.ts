@@ -11,6 +11,7 @@ import {
   PRESUMED_SLOPE,
   robustSlope,
 } from "../../capacity/footprint-slope.ts";
+import { KIB } from "../../lib/byte-units.ts";
 import { type Measured, type Profile, PROFILE_VERSION } from "../profile.ts";
 import { median, quantile } from "../statistics.ts";
 import { type Burst, largestWhole, type LoneTurn, type StepResults, type Turn } from "./results.ts";
@@ -171,7 +172,7 @@ function growthOf(steady: readonly LoneTurn[], resumed: readonly LoneTurn[]): nu
 }
 
 /** So far apart two turns of one session may be. */
-const SIMILAR_BYTES = 256 * 1_024;
+const SIMILAR_BYTES = 256 * KIB;
 
 function timesOf(values: readonly number[]): Profile["turn"]["duration"] {
   if (values.length === 0) return { medianMs: 0, p95Ms: 0, meanMs: 0 };

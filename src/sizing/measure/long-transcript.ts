@@ -8,8 +8,9 @@
 import { randomUUID } from "node:crypto";
 import { appendFileSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { MIB } from "../../lib/byte-units.ts";
 
-const WRITE_BYTES = 4 * 2 ** 20;
+const WRITE_BYTES = 4 * MIB;
 const WORDS = "the ship rides lower the more she carries and the mark on her hull says how much ";
 
 /** An entry of a transcript: what it is made of is Claude Code's own affair. */

@@ -19,6 +19,7 @@ import { sweepStrays } from "../../agent-process/strays.ts";
 import type { AgentDefinition } from "../../agent/definition.ts";
 import { MemoryMeter } from "../../capacity/memory-reading.ts";
 import type { CapacityView } from "../../http/server-parts.ts";
+import { MIB } from "../../lib/byte-units.ts";
 import { formatBytes } from "../../lib/bytes.ts";
 import { AppError } from "../../lib/errors.ts";
 import { monotonicMs } from "../../lib/monotonic-clock.ts";
@@ -244,7 +245,7 @@ export class MeasuredServer implements AsyncDisposable {
 }
 
 /** What the setting takes; whether less would do, is told once it is known what a turn needs. */
-const LEAST_LIMIT_BYTES = 256 * 2 ** 20;
+const LEAST_LIMIT_BYTES = 256 * MIB;
 
 const NOTHING = { serverBytes: 0, agentsBytes: 0, agents: 0, agentFileBytes: 0 };
 

@@ -4,12 +4,10 @@
  * @module
  */
 
+import { GIB, MIB } from "../../lib/byte-units.ts";
 import type { Plot } from "../plot.ts";
 import type { Measured, Profile } from "../profile.ts";
 import { CPUS, type SizeRow } from "./verdict.ts";
-
-const MIB = 2 ** 20;
-const GIB = 2 ** 30;
 
 export function sizePlots(rows: readonly SizeRow[]): readonly Plot[] {
   const points = (of: (row: SizeRow) => number) =>

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { GIB, KIB, MIB } from "../../lib/byte-units.ts";
 import { mebibytes } from "../../lib/figures.ts";
 import { parseToolName } from "../../lib/tool-name.ts";
 import type { Measured, Profile } from "../profile.ts";
@@ -254,12 +255,9 @@ function howMeasured(profile: Profile): Section {
   };
 }
 
-const MIB = 2 ** 20;
-const GIB = 2 ** 30;
-
 function kib(bytes: number): string {
   if (bytes > 0 && bytes < 102.4) return "< 0.1 KiB";
-  return `${(bytes / 1_024).toFixed(1)} KiB`;
+  return `${(bytes / KIB).toFixed(1)} KiB`;
 }
 
 /** `1.5 GiB`, `768 MiB`. */

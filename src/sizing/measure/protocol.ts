@@ -6,6 +6,7 @@
  */
 
 import type { AgentDefinition } from "../../agent/definition.ts";
+import { MIB } from "../../lib/byte-units.ts";
 
 /** In the order in which they run. */
 export const STEPS = {
@@ -41,8 +42,6 @@ export interface Protocol {
   /** What is left out, and why; for people. */
   readonly notes: readonly string[];
 }
-
-const MIB = 2 ** 20;
 
 /** A step that is cut short rests on less, but on the same. */
 const FULL = {

@@ -7,6 +7,7 @@
 
 import { rm } from "node:fs/promises";
 import { z } from "zod";
+import { MIB } from "../../lib/byte-units.ts";
 import { errnoOf } from "../../lib/errno.ts";
 import { AppError } from "../../lib/errors.ts";
 import { readTextFile } from "../../lib/text-file.ts";
@@ -15,7 +16,7 @@ import { StepResults } from "./results.ts";
 
 /** Longer ago the machine may have been another's, or busy otherwise. */
 const MAX_AGE_MS = 3_600_000;
-const MAX_FILE_BYTES = 16 * 2 ** 20;
+const MAX_FILE_BYTES = 16 * MIB;
 
 const State = z.strictObject({
   version: z.literal(1),

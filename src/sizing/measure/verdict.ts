@@ -6,6 +6,7 @@
  * @module
  */
 
+import { GIB, MIB } from "../../lib/byte-units.ts";
 import { trafficAt } from "../erlang.ts";
 import type { Profile } from "../profile.ts";
 import {
@@ -15,9 +16,6 @@ import {
   replicaTurns,
   type TurnMix,
 } from "../replica-turns.ts";
-
-const MIB = 2 ** 20;
-const GIB = 2 ** 30;
 
 export type Binds = "memory" | "cpu" | "model";
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { MIB } from "../../lib/byte-units.ts";
 import type { Profile } from "../profile.ts";
 import {
   modelOf,
@@ -41,7 +42,6 @@ export type SetupResult =
   | { readonly ok: true; readonly setup: Setup }
   | { readonly ok: false; readonly problems: readonly ScenarioProblem[] };
 
-const MIB = 2 ** 20;
 /** Points over time in a result: more than a plot can show apart, and few enough for JSON. */
 const POINTS = 240;
 export function setUp(

@@ -6,9 +6,8 @@
  * @module
  */
 
+import { GIB, KIB, MIB } from "../../lib/byte-units.ts";
 import { type Profile, PROFILE_VERSION } from "../profile.ts";
-
-const MIB = 2 ** 20;
 
 export const TYPICAL_PROFILE: Profile = {
   plimsollProfile: PROFILE_VERSION,
@@ -20,11 +19,11 @@ export const TYPICAL_PROFILE: Profile = {
   machine: {
     cpus: 2,
     cpuModel: "none",
-    memoryBytes: 8 * 2 ** 30,
+    memoryBytes: 8 * GIB,
     platform: "linux",
     node: "20",
   },
-  groupLimitBytes: 2 * 2 ** 30,
+  groupLimitBytes: 2 * GIB,
   server: {
     idleBytes: 100 * MIB,
     idleSessionBytes: 2_000,
@@ -47,7 +46,7 @@ export const TYPICAL_PROFILE: Profile = {
       mostBytes: 150 * MIB,
     },
     bytesPerCarriedByte: 12,
-    transcriptBytesPerTurn: 16 * 1024,
+    transcriptBytesPerTurn: 16 * KIB,
     cpuMs: 1_200,
     duration: { medianMs: 6_000, p95Ms: 20_000, meanMs: 8_000 },
   },
