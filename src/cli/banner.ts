@@ -9,6 +9,7 @@ import type { Config } from "../config/config.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { ListeningServer } from "../server/serve.ts";
 import { countOf, mebibytes } from "../lib/figures.ts";
+import { wrapWords } from "../lib/wrap-words.ts";
 import { painter, type Paint } from "./paint.ts";
 
 export interface BannerFacts {
@@ -124,21 +125,13 @@ function loadLine({ server, config }: BannerFacts, paint: Paint): string[] {
       "carries",
       `${paint("bold", `${countOf(turnsThatFit, "turn")} at once`)}${ceiling}; more get ${shedStatus} and Retry-After`,
     ),
-    ...wrapped(containment).map((line, at) => row(paint, at === 0 ? "contained" : "", line)),
+    ...wrapWords(containment, WRAPPED_COLUMNS).map((line, at) =>
+      row(paint, at === 0 ? "contained" : "", line),
+    ),
   ];
 }
 
-/** In lines that fit beside the labels. */
-function wrapped(text: string): string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const longer = `${lines.at(-1) ?? ""} ${word}`.trimStart();
-    if (longer.length <= WRAPPED_COLUMNS) lines[lines.length - 1] = longer;
-    else lines.push(word);
-  }
-  return lines;
-}
-
+/** Beside the labels. */
 const WRAPPED_COLUMNS = 66;
 
 /** One line, to be pasted whole. */

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { type Artefact, wrapped } from "../sizing/deploy/artefact.ts";
+import { wrapWords } from "../lib/wrap-words.ts";
+import type { Artefact } from "../sizing/deploy/artefact.ts";
 import type { Deployment } from "../sizing/deploy/deploy.ts";
 import type { Premises } from "../sizing/deploy/premises.ts";
 import { countOf } from "../lib/figures.ts";
@@ -39,7 +40,7 @@ export function mindText(warnings: readonly string[]): string {
 
 /** The first line with a dash, the others below its text. */
 function indented(text: string): readonly string[] {
-  return wrapped(text, COLUMNS - 4).map((line, at) => `${at === 0 ? "  - " : "    "}${line}`);
+  return wrapWords(text, COLUMNS - 4).map((line, at) => `${at === 0 ? "  - " : "    "}${line}`);
 }
 
 /** A table for each file with values to tell of. */
@@ -66,7 +67,7 @@ function rowsOf(place: string, value: string, why: string): readonly (readonly s
 
 /** In lines, also a word that is longer than one. */
 function broken(text: string, columns: number): readonly string[] {
-  return wrapped(text, columns).flatMap((line) =>
+  return wrapWords(text, columns).flatMap((line) =>
     line.length <= columns
       ? [line]
       : Array.from({ length: Math.ceil(line.length / columns) }, (_, at) =>

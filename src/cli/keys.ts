@@ -5,11 +5,12 @@
  * @module
  */
 
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { AuthKey } from "../config/config.ts";
 import { ServerFile } from "../config/schema.ts";
 import { AppError } from "../lib/errors.ts";
 import { checkValue } from "../lib/schema-issues.ts";
+import { sha256 } from "../lib/sha256.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 
@@ -29,7 +30,7 @@ export function runKeysNew({ tenant, role, id }: NewKeyOptions, io: Io): number 
     id: id ?? `${tenant}-${randomBytes(3).toString("hex")}`,
     tenant,
     role,
-    sha256: createHash("sha256").update(secret).digest("hex"),
+    sha256: sha256(secret),
   };
   const checked = checkValue(ServerFile, { auth: { keys: [key] } });
   if (!checked.ok) {

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { AuthKey, Config } from "../config/config.ts";
 import { AppError } from "../lib/errors.ts";
+import { sha256 } from "../lib/sha256.ts";
 import type { Caller } from "../turn/turn.ts";
 import type { LoginCookie } from "./console/login-cookie.ts";
 import type { Login, Logins } from "./console/logins.ts";
@@ -98,8 +98,4 @@ export class Authenticator {
 
 function callerOf({ id, tenant, role, priority }: AuthKey): Caller {
   return { id, tenant, role, priority };
-}
-
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }

@@ -17,6 +17,7 @@ import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from "
 import type { FastifyReply } from "fastify";
 import { MIB } from "../lib/byte-units.ts";
 import { AppError, hasCode } from "../lib/errors.ts";
+import { joinedName } from "../lib/joined-name.ts";
 import { AGUI_MEDIA_TYPES } from "../protocol/agui.ts";
 import type { StreamEnding } from "../protocol/ending.ts";
 import { PROBLEM_MEDIA_TYPE } from "../protocol/problem.ts";
@@ -241,7 +242,7 @@ export class Forwarder implements Disposable {
 
   #begin({ tenant, id }: Caller, gone: AbortSignal): AbortController {
     if (this.#exchanges.isClosed) throw draining();
-    const name = JSON.stringify([tenant, id]);
+    const name = joinedName(tenant, id);
     const own = this.#ofCallers.get(name) ?? 0;
     if (this.#exchanges.size >= MAX_FORWARDED || own >= MAX_FORWARDED_OF_CALLER) {
       const state = "as many requests as may be are being passed on";

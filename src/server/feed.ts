@@ -9,6 +9,7 @@
 import type { GateSnapshot } from "../capacity/gate-snapshot.ts";
 import type { CapacityView, Readiness } from "../http/server-parts.ts";
 import { AppError } from "../lib/errors.ts";
+import { leaving } from "../lib/leaving.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { encodeFeedEvent, type FeedHello } from "../protocol/feed.ts";
 import type { FeedBook } from "./feed-book.ts";
@@ -176,17 +177,6 @@ export class Feed implements Disposable {
     if (this.#readers.size === 0) return;
     const frame = encode();
     for (const reader of this.#readers) reader.push(frame);
-  }
-}
-
-async function* leaving(
-  chunks: AsyncIterable<string>,
-  leave: () => void,
-): AsyncGenerator<string, void, undefined> {
-  try {
-    yield* chunks;
-  } finally {
-    leave();
   }
 }
 

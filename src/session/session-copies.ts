@@ -8,6 +8,7 @@
 import { hasCode } from "../lib/errors.ts";
 import type { Pace } from "../lib/pacer.ts";
 import type { FileSessions } from "./file-sessions.ts";
+import { isInUse } from "./in-use.ts";
 import type { LeaseClock } from "./lease-clock.ts";
 import { isMarkOf, type LoadPath, LocalCopy, type Mark } from "./local-copy.ts";
 import type { StoredSession } from "./retention.ts";
@@ -246,10 +247,8 @@ function awayIfSilent(thrown: unknown): "away" {
   throw thrown;
 }
 
-/** A turn has begun since it was looked at, which will find out, or it is gone. */
+/** A turn that has begun meanwhile finds out by itself. */
 function falseIfInUse(thrown: unknown): false {
-  if (IN_USE.some((code) => hasCode(thrown, code))) return false;
+  if (isInUse(thrown)) return false;
   throw thrown;
 }
-
-const IN_USE = ["session_busy", "session_not_found", "session_gone"] as const;

@@ -7,6 +7,7 @@
 
 import { createHash } from "node:crypto";
 import { AppError } from "../lib/errors.ts";
+import { joinedName } from "../lib/joined-name.ts";
 import type { SessionTarget } from "../turn/turn.ts";
 
 /** Which session, seen by its owner: the same id under another tenant is another session. */
@@ -39,9 +40,8 @@ export interface SessionName {
 
 /** UUIDv5 of the three parts (RFC 9562 section 5.5). */
 export function sessionIdOf({ tenant, agentName, threadId }: SessionName): string {
-  // JSON quotes each part, so no choice of characters lets one part run into the next; it also
-  // escapes lone surrogates, which UTF-8 would make equal.
-  const name = JSON.stringify([tenant, agentName, threadId]);
+  // JSON also escapes lone surrogates, which UTF-8 would make equal.
+  const name = joinedName(tenant, agentName, threadId);
   const bytes = createHash("sha1").update(NAMESPACE).update(name).digest().subarray(0, 16);
   bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x50, 6);
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
@@ -77,7 +77,7 @@ export function parseSessionRef({ tenant, sessionId }: SessionRef): SessionRef {
 
 /** One text for each session: of another tenant it is another. */
 export function textOf({ tenant, sessionId }: SessionRef): string {
-  return JSON.stringify([tenant, sessionId]);
+  return joinedName(tenant, sessionId);
 }
 
 /** Whether it is one of our ids as we write them. */

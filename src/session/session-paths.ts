@@ -13,8 +13,9 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { joinedName } from "../lib/joined-name.ts";
+import { sha256 } from "../lib/sha256.ts";
 import type { SessionRef } from "./session-id.ts";
 
 export interface DataPaths {
@@ -89,7 +90,7 @@ export function sessionPathsOf(dataDirectory: string, ref: SessionRef): SessionP
   const { tenants } = dataPathsOf(dataDirectory);
   const segments = sessionSegmentsOf(ref);
   const directory = join(tenants, ...segments.session);
-  const scratch = hashOf(JSON.stringify([ref.tenant, ref.sessionId]), 16);
+  const scratch = hashOf(joinedName(ref.tenant, ref.sessionId), 16);
   return {
     directory,
     record: join(directory, RECORD_NAME),
@@ -102,5 +103,5 @@ export function sessionPathsOf(dataDirectory: string, ref: SessionRef): SessionP
 }
 
 function hashOf(text: string, hexDigits: number): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, hexDigits);
+  return sha256(text).slice(0, hexDigits);
 }

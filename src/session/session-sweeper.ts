@@ -7,10 +7,10 @@
  */
 
 import { statfs } from "node:fs/promises";
-import { AppError } from "../lib/errors.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { Pacer } from "../lib/pacer.ts";
 import type { RetentionReason } from "../telemetry/values.ts";
+import { isInUse } from "./in-use.ts";
 import type { Sessions } from "./sessions.ts";
 import {
   type Expired,
@@ -304,11 +304,6 @@ function isSurplus({ reason }: Expired): boolean {
 function count(tally: Tally, expired: Expired, outcome: Outcome): void {
   if (outcome === "deleted") tally.swept.push(told(expired));
   else tally[outcome] += 1;
-}
-
-function isInUse(thrown: unknown): boolean {
-  if (!(thrown instanceof AppError)) return false;
-  return ["session_busy", "session_gone", "session_not_found"].includes(thrown.code);
 }
 
 function dryCounts({ expired }: SweepPlan) {

@@ -6,6 +6,7 @@
  */
 
 import { alignedLines, markdownLines } from "../lib/table.ts";
+import { wrapWords } from "../lib/wrap-words.ts";
 import { type Chart, chartAxis, chartLines } from "./chart.ts";
 import { escaped, type Plot, PLOT_STYLE, plotSvg } from "./plot.ts";
 
@@ -56,7 +57,7 @@ const BAR_COLUMNS = 36;
 export function reportText({ title, answer, sections }: Report, paint: ReportPaint): string {
   const blocks = [
     paint("dim", title),
-    wrapped(answer)
+    wrapWords(answer, COLUMNS)
       .map((line) => paint("bold", line))
       .join("\n"),
     ...sections.flatMap((section) => sectionText(section, paint)),
@@ -70,7 +71,7 @@ function sectionText(section: Section, paint: ReportPaint): string[] {
   return [
     head,
     ...(facts === undefined ? [] : [factsText(facts)]),
-    ...paragraphs.map((paragraph) => wrapped(paragraph).join("\n")),
+    ...paragraphs.map((paragraph) => wrapWords(paragraph, COLUMNS).join("\n")),
     ...(table === undefined ? [] : [tableText(table, paint)]),
     ...(bars === undefined ? [] : [barsText(bars, paint)]),
     ...(charts === undefined ? [] : [chartsText(charts, paint)]),
@@ -92,7 +93,7 @@ function factsText(facts: readonly Fact[]): string {
 
 /** What does not fit on the line goes on below itself. */
 function folded(head: string, text: string): string {
-  const lines = wrapped(text, COLUMNS - head.length);
+  const lines = wrapWords(text, COLUMNS - head.length);
   return lines
     .map((line, at) => (at === 0 ? head : " ".repeat(head.length)) + line)
     .join("\n")
@@ -134,17 +135,6 @@ const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 export function barOf(ratio: number, columns: number): string {
   const eighths = Math.round((Number.isFinite(ratio) ? ratio : 0) * columns * 8);
   return "█".repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? "");
-}
-
-/** In lines of a terminal. */
-function wrapped(text: string, columns = COLUMNS): string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const longer = `${lines.at(-1) ?? ""} ${word}`.trimStart();
-    if (longer.length <= columns) lines[lines.length - 1] = longer;
-    else lines.push(word);
-  }
-  return lines;
 }
 
 export function reportMarkdown({ title, answer, sections }: Report): string {

@@ -6,6 +6,7 @@
  */
 
 import { AppError, toAppError } from "../lib/errors.ts";
+import { leaving } from "../lib/leaving.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import type { Journals } from "./journals.ts";
 import type { ReplayedTurn } from "./kept-turn.ts";
@@ -147,7 +148,7 @@ export class LiveTurn {
       followed[Symbol.dispose]();
       if (this.#readers.size === 0) this.#onLastReaderLeft();
     };
-    const entries = () => reading(followed.entries(), leave);
+    const entries = () => leaving(followed.entries(), leave);
     const reader: TurnReader = {
       turn: this,
       after,
@@ -229,17 +230,6 @@ export class LiveTurn {
     const isAccepted = this.#options.journals.push(this.journal, event);
     if (!isAccepted) this.#controller.abort(TOO_MUCH);
     this.#options.tell(this.#request.turnId, event);
-  }
-}
-
-async function* reading(
-  entries: AsyncGenerator<JournalEntry, void, undefined>,
-  leave: () => void,
-): AsyncGenerator<JournalEntry, void, undefined> {
-  try {
-    yield* entries;
-  } finally {
-    leave();
   }
 }
 

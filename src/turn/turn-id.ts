@@ -10,7 +10,8 @@
  * @module
  */
 
-import { createHash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
+import { sha256 } from "../lib/sha256.ts";
 
 const TAG_LENGTH = 12;
 
@@ -19,7 +20,7 @@ const TAGGED_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-([0-9
 
 /** Of a replica, from the id of its data directory; of 1,000 replicas none are likely to share one. */
 export function replicaTagOf(serverId: string): string {
-  return createHash("sha256").update(`replica ${serverId}`).digest("hex").slice(0, TAG_LENGTH);
+  return sha256(`replica ${serverId}`).slice(0, TAG_LENGTH);
 }
 
 /** @param tag Null where no other replica would come to ask. */

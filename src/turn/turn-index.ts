@@ -5,6 +5,7 @@
  * @module
  */
 
+import { joinedName } from "../lib/joined-name.ts";
 import type { SessionRef } from "../session/session-id.ts";
 import type { LiveTurn } from "./live-turn.ts";
 import type { TurnRequest } from "./turn.ts";
@@ -26,7 +27,7 @@ export class TurnIndex {
     this.#byId.set(turnId, turn);
     this.#sessionIds.set(turn, sessionId);
     if (key === undefined) return;
-    const name = nameOf(caller.tenant, agentName, key.hash);
+    const name = joinedName(caller.tenant, agentName, key.hash);
     const ofKey = this.#byKey.get(name) ?? new Map<string, LiveTurn>();
     this.#byKey.set(name, ofKey.set(sessionId, turn));
   }
@@ -35,7 +36,7 @@ export class TurnIndex {
   markBegun(turn: LiveTurn): void {
     const sessionId = this.#sessionIds.get(turn);
     const { tenant } = turn.request.caller;
-    if (sessionId !== undefined) this.#bySession.set(nameOf(tenant, sessionId), turn);
+    if (sessionId !== undefined) this.#bySession.set(joinedName(tenant, sessionId), turn);
   }
 
   delete(turn: LiveTurn): void {
@@ -45,7 +46,7 @@ export class TurnIndex {
     this.#sessionIds.delete(turn);
     const { turnId, caller } = turn.request;
     this.#byId.delete(turnId);
-    const name = nameOf(caller.tenant, sessionId);
+    const name = joinedName(caller.tenant, sessionId);
     if (this.#bySession.get(name) === turn) this.#bySession.delete(name);
   }
 
@@ -53,7 +54,7 @@ export class TurnIndex {
   forgetKey(turn: LiveTurn): void {
     const { caller, agentName, key } = turn.request;
     if (key === undefined) return;
-    const name = nameOf(caller.tenant, agentName, key.hash);
+    const name = joinedName(caller.tenant, agentName, key.hash);
     const ofKey = this.#byKey.get(name);
     const sessionId = this.#sessionIds.get(turn) ?? "";
     if (ofKey?.get(sessionId) !== turn) return;
@@ -68,11 +69,11 @@ export class TurnIndex {
   /** @param ref The session of the request; null for one without a key. */
   ofKey({ caller, agentName, key }: TurnRequest, ref: SessionRef | null): LiveTurn | undefined {
     if (key === undefined || ref === null) return undefined;
-    return this.#byKey.get(nameOf(caller.tenant, agentName, key.hash))?.get(ref.sessionId);
+    return this.#byKey.get(joinedName(caller.tenant, agentName, key.hash))?.get(ref.sessionId);
   }
 
   knowsKey(tenant: string, agentName: string, keyHash: string): boolean {
-    return this.#byKey.has(nameOf(tenant, agentName, keyHash));
+    return this.#byKey.has(joinedName(tenant, agentName, keyHash));
   }
 
   /** All turns of a session. */
@@ -84,11 +85,6 @@ export class TurnIndex {
 
   /** The last turn of a session that has begun. */
   ofSession({ tenant, sessionId }: SessionRef): LiveTurn | undefined {
-    return this.#bySession.get(nameOf(tenant, sessionId));
+    return this.#bySession.get(joinedName(tenant, sessionId));
   }
-}
-
-/** JSON keeps one part from running into the next. */
-function nameOf(...parts: readonly string[]): string {
-  return JSON.stringify(parts);
 }

@@ -5,8 +5,9 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import { AppError } from "../lib/errors.ts";
+import { joinedName } from "../lib/joined-name.ts";
+import { sha256 } from "../lib/sha256.ts";
 import type { TurnKey } from "./turn.ts";
 
 /**
@@ -14,17 +15,16 @@ import type { TurnKey } from "./turn.ts";
  * @param asked What the request asks for, as it was decoded.
  */
 export function turnKeyOf(name: readonly string[], asked: unknown): TurnKey {
-  return { hash: sha256(name), inputHash: sha256(asked) };
+  return { hash: hashOf(name), inputHash: hashOf(asked) };
 }
 
 /** A thread for a request that names none: the same each time the request comes. */
 export function threadIdOfKey(agentName: string, key: string): string {
-  return `key-${sha256([agentName, key]).slice(0, 32)}`;
+  return `key-${sha256(joinedName(agentName, key)).slice(0, 32)}`;
 }
 
-/** JSON keeps one part from running into the next. */
-function sha256(value: unknown): string {
-  return createHash("sha256").update(JSON.stringify(value)).digest("hex");
+function hashOf(value: unknown): string {
+  return sha256(JSON.stringify(value));
 }
 
 export function keyReused(): AppError {

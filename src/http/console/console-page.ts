@@ -10,12 +10,12 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { MIB } from "../../lib/byte-units.ts";
 import { errnoOf } from "../../lib/errno.ts";
+import { sha256 } from "../../lib/sha256.ts";
 
 /** Where the build puts it: the same place seen from the sources and from what is compiled. */
 export const PAGE_DIRECTORY = new URL("../../../build/console/", import.meta.url);
@@ -123,7 +123,7 @@ async function readPageFile(directory: URL, path: string, mediaType: string): Pr
     new URL(path.split("/").map(encodeURIComponent).join("/"), directory),
   );
   const packed = await promisify(gzip)(bytes, { level: 9 });
-  const hash = createHash("sha256").update(bytes).digest("base64url").slice(0, 22);
+  const hash = sha256(bytes, "base64url").slice(0, 22);
   return {
     mediaType,
     etag: `W/"${hash}"`,

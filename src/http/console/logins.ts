@@ -8,10 +8,11 @@
  * @module
  */
 
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import { z } from "zod";
 import type { AuthKey } from "../../config/config.ts";
+import { sha256 } from "../../lib/sha256.ts";
 
 /** Beyond it the oldest ends. */
 const MAX_LOGINS = 1_000;
@@ -89,7 +90,7 @@ export class Logins implements AsyncDisposable {
     if (oldest !== undefined && this.#logins.size >= MAX_LOGINS) this.#end(oldest);
     const word = randomBytes(WORD_BYTES).toString("base64url");
     const login = this.#add({
-      wordHash: sha256(word),
+      wordHash: wordHashOf(word),
       keyHash: keyHashOf(key),
       endsAtMs: nowMs + this.sessionTimeMs,
     });
@@ -104,7 +105,7 @@ export class Logins implements AsyncDisposable {
 
   /** Undefined for a word that nobody was given, or whose login is over. */
   find(word: string, nowMs: number): Login | undefined {
-    const login = this.#logins.get(sha256(word));
+    const login = this.#logins.get(wordHashOf(word));
     if (login === undefined) return undefined;
     const key = this.#keys.get(login.keyHash);
     if (key === undefined || login.endsAtMs <= nowMs) {
@@ -116,7 +117,7 @@ export class Logins implements AsyncDisposable {
 
   /** @throws what keeping throws: then it is over only until the next start. */
   async end(word: string): Promise<void> {
-    const login = this.#logins.get(sha256(word));
+    const login = this.#logins.get(wordHashOf(word));
     if (login === undefined) return;
     this.#end(login);
     await this.#keep();
@@ -163,11 +164,11 @@ export class Logins implements AsyncDisposable {
 
 /** Not the hash that the server file has: that one belongs there alone. */
 function keyHashOf({ sha256: hash }: AuthKey): string {
-  return sha256(`key of a login: ${hash}`);
+  return sha256(`key of a login: ${hash}`, "base64url");
 }
 
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("base64url");
+function wordHashOf(word: string): string {
+  return sha256(word, "base64url");
 }
 
 function parsed(text: string): unknown {

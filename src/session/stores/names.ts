@@ -15,7 +15,8 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
+import { joinedName } from "../../lib/joined-name.ts";
+import { sha256 } from "../../lib/sha256.ts";
 
 /** Session of an owner: both parts are safe in a name. */
 export interface LogKey {
@@ -27,10 +28,7 @@ export interface LogKey {
 
 /** @param kind Keeps a tenant and a project of the same name apart. */
 export function ownerOf(kind: "tenant" | "project", name: string): string {
-  const hash = createHash("sha256")
-    .update(JSON.stringify([kind, name]))
-    .digest("hex");
-  return `${kind[0]}${hash.slice(0, 32)}`;
+  return `${kind[0]}${sha256(joinedName(kind, name)).slice(0, 32)}`;
 }
 
 export function prefixOf({ owner, sessionId }: LogKey): string {

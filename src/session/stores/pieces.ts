@@ -5,8 +5,8 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import { KIB, MIB } from "../../lib/byte-units.ts";
+import { sha256 } from "../../lib/sha256.ts";
 import { transcriptBytesOf, piecesOf, type SessionHead } from "./session-head.ts";
 
 /** The most that is written at once. */
@@ -27,7 +27,7 @@ export function chunksOf(bytes: Buffer): readonly Buffer[] {
 
 /** Tells one piece from another: who goes on with a transcript has to have what comes before. */
 export function hashOf(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("base64url");
+  return sha256(bytes, "base64url");
 }
 
 /**

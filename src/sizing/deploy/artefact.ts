@@ -5,6 +5,8 @@
  * @module
  */
 
+import { wrapWords } from "../../lib/wrap-words.ts";
+
 export interface Artefact {
   /** Relative to the output folder, with `/`. */
   readonly path: string;
@@ -68,16 +70,5 @@ const COMMENT_COLUMNS = 92;
 
 /** A reason as lines of a comment, without the `#`. */
 export function commentLines(text: string, columns = COMMENT_COLUMNS): readonly string[] {
-  return text.split("\n").flatMap((paragraph) => wrapped(paragraph, columns));
-}
-
-/** Words in lines of so many columns at most, but for a word that is longer. */
-export function wrapped(text: string, columns: number): readonly string[] {
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > columns) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
+  return text.split("\n").flatMap((paragraph) => wrapWords(paragraph, columns));
 }
