@@ -38,13 +38,14 @@ export function tellNotice(
     case "superseded": {
       metrics.sessionRepaired("superseded");
       const text =
-        "A turn is not in its session: others went on without it, or its files are damaged. It is set aside";
+        "A turn is not in its session: others went on without it, or its files are damaged. " +
+        "What it said is kept here, in superseded/ of the session's directory";
       log.error({ sessionId }, text);
       return;
     }
     case "held": {
       const text =
-        "A session on hold is not the one of its thread in the session store: it is set aside here, " +
+        "A session on hold is not the one of its thread in the session store: it is kept here, " +
         "under held/ in the data directory, and nothing deletes it";
       log.error({ sessionId }, text);
     }

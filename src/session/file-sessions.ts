@@ -298,12 +298,13 @@ export class FileSessions implements Sessions {
     });
   }
 
-  /** Moves one that is on hold out of the way of another one of its thread; its lock is held. */
-  async setAside({
-    createdAtMs,
-    ...ref
-  }: SessionRef & { readonly createdAtMs: number }): Promise<void> {
-    await storing("set the session aside", () => this.#removal.setAside(ref, createdAtMs));
+  /**
+   * Moves a session on hold, whose lock is held, to `held/`: out of the way of another one of its
+   * thread.
+   */
+  async moveToHeld(held: SessionRef & { readonly createdAtMs: number }): Promise<void> {
+    const move = () => this.#removal.moveToHeld(held, held.createdAtMs);
+    await storing("keep the session on hold", move);
   }
 
   /** Makes the directory and the record of a new session. */

@@ -69,9 +69,9 @@ export class LateTurns {
       storing("read the session", () => clock.asked(() => copy.isBehind(of, head, load)));
     // A power cut may have taken its end, and more: the store keeps what it has.
     if (record === undefined || (await isBehind(record))) {
-      await storing("set the turn aside", async () => {
-        await copy.setAside();
-        // What is set aside is to be known as this session's.
+      await storing("keep the superseded turn", async () => {
+        await copy.moveToSuperseded();
+        // What lies there is to be known as this session's.
         if (record === undefined) await copy.writeRecord(recordOf(head, ref, Date.now()));
       });
       await leaseFor(ref, known)[Symbol.asyncDispose]();
@@ -102,7 +102,9 @@ export class LateTurns {
     const { copies } = this.#options;
     const isKnown = await copies.isKnown(ref, head);
     // Else the next turn here would find it, and tell it once more.
-    if (!isKnown) await storing("set the turn aside", () => copies.of(ref).setAside());
+    if (!isKnown) {
+      await storing("keep the superseded turn", () => copies.of(ref).moveToSuperseded());
+    }
     this.#tell(ref, isKnown ? "delivered" : "superseded");
   }
 

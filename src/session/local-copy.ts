@@ -112,7 +112,7 @@ export class LocalCopy {
 
   /**
    * When the session of which it is a copy began: that tells it from another one of the thread. By its
-   * record where it has no mark, as of one that was set aside, or cut off while it was made anew.
+   * record where it has no mark, as of one that was moved to `superseded/`, or cut off while it was made anew.
    */
   async createdAtMs(): Promise<number | undefined> {
     return (await this.readMark())?.createdAtMs ?? (await this.record())?.createdAtMs;
@@ -183,7 +183,8 @@ export class LocalCopy {
   }
 
   /**
-   * Makes the copy that of the store, where it is not. What it had beyond that is moved to superseded/.
+   * Makes the copy that of the store, where it is not. What it had beyond that is moved to
+   * `superseded/`.
    *
    * @returns Whether anything was moved there.
    */
@@ -213,12 +214,12 @@ export class LocalCopy {
    * Makes it a session with these transcripts, which it has before its record: what is cut off is no
    * session yet, and not one that has lost what was said. They are written where a start finds nothing.
    *
-   * @param setsAside Keeps what there was.
+   * @param keepsOld Moves what there was to `superseded/`.
    */
   async replace(
     record: SessionRecord,
     { paths, load }: Transcripts,
-    setsAside = false,
+    keepsOld = false,
   ): Promise<void> {
     const { directory } = this.#paths;
     const { tenants, run } = dataPathsOf(this.#data);
@@ -231,7 +232,7 @@ export class LocalCopy {
       const id = transcriptIdOf(record);
       for (const path of paths) await writeAll(join(folder, fileNameOf(id, path)), load(path));
       if ((await ifPresent(stat(directory))) === undefined) await this.#place(draft, record);
-      else await this.#put(join(draft, PROJECTS), record, setsAside);
+      else await this.#put(join(draft, PROJECTS), record, keepsOld);
     } finally {
       await removeTree(draft).catch(() => {});
     }
@@ -248,9 +249,9 @@ export class LocalCopy {
   }
 
   /** Puts these into the session that is there. */
-  async #put(draft: string, record: SessionRecord, setsAside: boolean): Promise<void> {
+  async #put(draft: string, record: SessionRecord, keepsOld: boolean): Promise<void> {
     const { config } = this.#paths;
-    if (setsAside) await this.setAside();
+    if (keepsOld) await this.moveToSuperseded();
     // Without the mark, a crash from here on has the copy made once more.
     await rm(this.#markFile, { force: true });
     const projects = join(config, "projects");
@@ -260,12 +261,12 @@ export class LocalCopy {
     await this.writeRecord(record);
   }
 
-  /** Moves its transcripts to where a person may find them, and has the copy made anew. */
-  async setAside(): Promise<void> {
+  /** Moves its transcripts to `superseded/`, where a person may find them, and has the copy made anew. */
+  async moveToSuperseded(): Promise<void> {
     const { directory, config } = this.#paths;
     await rm(this.#markFile, { force: true });
     const projects = join(config, "projects");
-    // Where this was cut short before, what was set aside then is all there is.
+    // Where this was cut short before, what was moved then is all there is.
     if ((await ifPresent(stat(projects))) === undefined) return;
     const superseded = join(directory, "superseded");
     await removeTree(superseded);

@@ -34,8 +34,8 @@ export interface SessionCopiesOptions {
   readonly isNeeded: (ref: SessionRef) => boolean;
   /** Ends what is kept in memory for a session whose lock is held. */
   readonly beforeDelete: (ref: SessionRef) => Promise<void>;
-  /** Told of one on hold that was in the way of the store's, and lies beside it now. */
-  readonly onHeldAside: (ref: SessionRef) => void;
+  /** Told of one on hold that was in the way of the store's, and lies in `held/` now. */
+  readonly onMovedToHeld: (ref: SessionRef) => void;
 }
 
 export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
@@ -76,7 +76,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
    *
    * @param processStayed A process works with its files, which `claim` has found to be the store's:
    *   whatever has become of them since, they are not taken from it.
-   * @returns Whether it had something that the store has not, and that is set aside.
+   * @returns Whether it had something that the store has not, and that is in `superseded/` now.
    * @throws {AppError} `session_gone`, `session_not_found`, `storage_failed`, `store_unavailable`.
    */
   async download(ref: SessionRef, head: SessionHead, processStayed = false): Promise<boolean> {
@@ -105,8 +105,8 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     const record = await this.of(ref).record();
     const isHeld = record?.onHoldSinceMs !== undefined && record.createdAtMs !== createdAtMs;
     if (isHeld) {
-      await this.#options.local.setAside({ ...ref, createdAtMs: record.createdAtMs });
-      this.#options.onHeldAside(ref);
+      await this.#options.local.moveToHeld({ ...ref, createdAtMs: record.createdAtMs });
+      this.#options.onMovedToHeld(ref);
     } else await this.#options.local.discard(ref, nowMs);
     this.#unknown.delete(textOf(ref));
   }

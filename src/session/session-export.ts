@@ -1,5 +1,5 @@
 /**
- * A session as the lines that Claude Code has of it, a JSON object each: what was set aside when it
+ * A session as the lines that Claude Code has of it, a JSON object each: what was cut off when it
  * was shortened, then its transcript, then those of its subagents. Long results of tools that Claude
  * Code keeps as files of their own are no lines, and not among them. Changes nothing.
  *

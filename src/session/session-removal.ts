@@ -71,14 +71,14 @@ export class SessionRemoval {
     return trash;
   }
 
-  /** It is gone as a session. What of it cannot be removed is tried again at the next start. */
+  /** Removes what is gone as a session. What of it cannot be removed is tried again at the next start. */
   async #discard(own: SessionRef, trash: string): Promise<void> {
     await removeTree(trash).catch(() => {});
     await removeTree(sessionPathsOf(this.#options.dataDirectory, own).tmp).catch(() => {});
   }
 
-  /** Moves a session that must not be deleted out of the way of another one of its thread. */
-  async setAside(own: SessionRef, createdAtMs: number): Promise<void> {
+  /** Moves a session that must not be deleted to `held/`, out of the way of another one of its thread. */
+  async moveToHeld(own: SessionRef, createdAtMs: number): Promise<void> {
     const { dataDirectory, counts, order, beforeDelete } = this.#options;
     await beforeDelete(own);
     await counts.count(own.tenant);

@@ -94,9 +94,9 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
     const { local, beforeDelete } = options;
     const isNeeded = (ref: SessionRef) => this.#outbox.has(ref);
     const parts = { dataDirectory, local, locks, maxIdleMs, isNeeded, beforeDelete };
-    const onHeldAside = ({ sessionId }: SessionRef) =>
+    const onMovedToHeld = ({ sessionId }: SessionRef) =>
       options.onNotice({ what: "held", sessionId });
-    this.copies = new SessionCopies({ ...parts, clock, log: this.log, onHeldAside });
+    this.copies = new SessionCopies({ ...parts, clock, log: this.log, onMovedToHeld });
     this.#taking = new TakingSessions({
       log: this.log,
       clock,
@@ -220,7 +220,7 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
         // Where that fails, the next turn here does it, and tells it once more.
         await this.copies
           .of(own)
-          .setAside()
+          .moveToSuperseded()
           .catch(() => {});
         onNotice({ what: "superseded", sessionId });
       }

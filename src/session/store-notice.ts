@@ -17,5 +17,5 @@ export type StoreNotice =
   | { readonly what: "delivered"; readonly sessionId: string }
   /** It never will: others went on without it, or the copy is damaged. What it said is beside it. */
   | { readonly what: "superseded"; readonly sessionId: string }
-  /** The store has another session of a thread than the one on hold here, which lies aside now. */
+  /** The store has another session of a thread than the one on hold here, which lies in `held/` now. */
   | { readonly what: "held"; readonly sessionId: string };

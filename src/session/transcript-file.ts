@@ -35,7 +35,7 @@ export interface TranscriptFile {
 export interface TranscriptRepair {
   /** Lines cut off or completed. */
   readonly repairedLines: number;
-  /** Whether the file held no message and was set aside. */
+  /** Whether the file held no message, and was renamed to `.unusable`. */
   readonly wasSetAside: boolean;
 }
 
@@ -101,7 +101,7 @@ export async function hasMessageAfter(
 
 /**
  * Cuts off a torn last line, keeping it beside the file, and completes one that only lacks its
- * newline. A transcript without a message is set aside whole.
+ * newline. A transcript without a message is renamed to `.unusable`.
  *
  * @returns Undefined in place of the transcript when none is left.
  */

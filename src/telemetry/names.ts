@@ -357,7 +357,7 @@ export const METRICS = {
     description:
       "Sessions put right after a crash or an outage: a torn last line cut off or completed " +
       "(`torn_line`), a transcript without a message set aside (`set_aside`), a session taken that " +
-      "an earlier turn never gave back (`taken_over`), a turn set aside that others went on " +
+      "an earlier turn never gave back (`taken_over`), a turn that others went on " +
       "without (`superseded`)",
     attributes: ["repairKind"],
   },

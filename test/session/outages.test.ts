@@ -179,19 +179,22 @@ describe("a turn that waits for the store, and cannot be uploaded", () => {
   it.each([
     ["damaged", (file: string) => writeFile(file, "{")],
     ["lost", (file: string) => rm(file)],
-  ])("as its record is %s, is set aside, and its session goes on", async (_what, harm) => {
-    const { store, one, two } = await replicas();
-    await takeTurn(one, thread("t"), "first");
-    await endDuringOutage(store, await begin(one, threadWithHistory("t")));
-    const { record, directory } = sessionPathsOf(one.data, sessionRefOf(thread("t")));
-    await harm(record);
-    store.faultOf = () => null;
-    expect(await takeTurn(one, threadWithHistory("t"), "second")).toEqual(["first"]);
-    expect(one.notices).toEqual(["unavailable", "kept", "superseded"]);
-    expect(await outboxOf(one)).toEqual([]);
-    expect(await allTextIn(join(directory, "superseded"))).toContain("during");
-    expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
-  });
+  ])(
+    "as its record is %s, is moved to superseded/, and its session goes on",
+    async (_what, harm) => {
+      const { store, one, two } = await replicas();
+      await takeTurn(one, thread("t"), "first");
+      await endDuringOutage(store, await begin(one, threadWithHistory("t")));
+      const { record, directory } = sessionPathsOf(one.data, sessionRefOf(thread("t")));
+      await harm(record);
+      store.faultOf = () => null;
+      expect(await takeTurn(one, threadWithHistory("t"), "second")).toEqual(["first"]);
+      expect(one.notices).toEqual(["unavailable", "kept", "superseded"]);
+      expect(await outboxOf(one)).toEqual([]);
+      expect(await allTextIn(join(directory, "superseded"))).toContain("during");
+      expect(await takeTurn(two, threadWithHistory("t"), "third")).toEqual(["first", "second"]);
+    },
+  );
 
   it("as a power cut took its end, and more, leaves the store what it has", async () => {
     const { store, one, two } = await replicas();

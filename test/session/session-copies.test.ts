@@ -241,7 +241,7 @@ describe("a sweep of copies", () => {
     expect(await allOf(one)).toContain("made by a tool");
   });
 
-  it("drops what was set aside of a deleted session, and what its copy was left with", async () => {
+  it("drops what was superseded of a deleted session, and what its copy was left with", async () => {
     const { store, one, two } = await replicas();
     await takeTurn(one, thread("t"), "first");
     const turn = await begin(one, threadWithHistory("t"));
@@ -327,7 +327,7 @@ describe("a copy of which the store knows nothing", () => {
 });
 
 describe("a session on hold that is not the one in the store", () => {
-  /** Those that lie aside, as a command would open them. */
+  /** Those that lie in `held/`, as a command would open them. */
   async function heldAt(at: Replica): Promise<FileSessions> {
     const [name] = await readdir(join(at.data, "held"));
     const dataDirectory = join(at.data, "held", required(name));
@@ -382,14 +382,14 @@ describe("a session on hold that is not the one in the store", () => {
         await one.sessions.copies.dropDeleted(Date.now(), pace());
       },
     ],
-  ])("is set aside, as it was not taken along, by %s", async (_what, work) => {
+  ])("is moved to held/, as it was not taken along, by %s", async (_what, work) => {
     const made = await notTakenAlong();
     await work(made);
     await mustBeKept(made.one);
     expect(await allOf(made.one)).not.toContain("evidence");
   });
 
-  it("is set aside where the store has lost it, and the thread goes on without it", async () => {
+  it("is moved to held/ where the store has lost it, and the thread goes on without it", async () => {
     const { store, one, two } = await replicas();
     await takeTurn(one, thread("t"), "evidence");
     await two.sessions.hold(REF, true, Date.now());
@@ -463,7 +463,7 @@ describe("a copy that was not finished", () => {
 });
 
 describe("a turn that comes too late", () => {
-  it("is set aside also where the transcript was shortened for it", async () => {
+  it("is moved to superseded/ also where the transcript was shortened for it", async () => {
     const { store, one, two } = await replicas();
     for (let turn = 0; turn < 8; turn += 1) {
       await takeTurn(one, thread("t"), `${turn} ${"x".repeat(2_000)}`);

@@ -49,7 +49,7 @@ async function sessionWithAll() {
 }
 
 describe("an export", () => {
-  it("has what was set aside, what was said and what subagents said, from files and stores", async () => {
+  it("has what was cut off, what was said and what subagents said, from files and stores", async () => {
     const { data, sessions, ref } = await sessionWithAll();
     const exported = await textOf(await sessions.exported(ref, 20));
     expect(exported).toBe(EARLIER + MAIN + HELPER);
