@@ -100,7 +100,7 @@ async function readServerFile({ file, workingDirectory, environment }: ConfigInp
     // Every setting has a default: whoever has made all lines comments wants them.
     return { path, document: document.isEmpty ? undefined : document, diagnostics: [] };
   }
-  if (read.missing && file === undefined) {
+  if (read.isMissing && file === undefined) {
     const isMisnamed = existsSync(resolve(workingDirectory, MISNAMED_FILE));
     return { path: null, document: undefined, diagnostics: isMisnamed ? [MISNAMED] : [] };
   }

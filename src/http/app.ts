@@ -32,7 +32,7 @@ import { routeTable } from "./route-table.ts";
 import { answersHead, isClosedToPages, type Route } from "./route.ts";
 import { isLeaving, type ServerParts } from "./server-parts.ts";
 import { cutOffUnread } from "./unread-answer.ts";
-import { bodyReadOf, Weighing } from "./weighing.ts";
+import { bodyReadOf, EarlyShedding } from "./early-shedding.ts";
 
 /** Longest part of a path that stands for a parameter; ids are shorter. */
 const MAX_PARAM_LENGTH = 256;
@@ -179,7 +179,7 @@ interface RouteDeps {
 function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
   const { parts, refusals, routes, crossOrigin } = deps;
   const { authenticator } = parts;
-  const weighing = new Weighing(parts);
+  const earlyShedding = new EarlyShedding(parts);
   const allowedHosts = hostsOf(parts.config);
   app.decorateRequest("caller", null);
   for (const route of routes) {
@@ -200,14 +200,14 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
           if (isClosedToPages(route) && !authenticator.isOn) crossOrigin.check(request);
           const asker = request.caller ?? NOBODY;
           if (route.startsTurn !== true || isContinuation(parts, request, asker)) return done();
-          const answer = (refusal: Refusal | null): void => {
-            if (refusal === null) done();
-            else refusals.send(refusal, request, reply);
+          const answer = (found: Refusal | null): void => {
+            if (found === null) done();
+            else refusals.send(found, request, reply);
           };
-          const weighed = weighing.weigh(request, asker);
+          const refusal = earlyShedding.refusalOf(request, asker);
           const refuse = (error: unknown) => refusals.refuse(error, request, reply);
-          if (weighed instanceof Promise) void weighed.then(answer).catch(refuse);
-          else answer(weighed);
+          if (refusal instanceof Promise) void refusal.then(answer).catch(refuse);
+          else answer(refusal);
         } catch (error) {
           done(error as Error);
         }

@@ -19,7 +19,7 @@ export interface Route {
   readonly access: Access;
   /** Its HEAD would begin what nobody reads: a reader of a turn keeps it running. */
   readonly isStream?: true;
-  /** Refused before its body is read when the replica is full or draining, but for `weighing.ts`. */
+  /** Refused before its body is read when the replica is full or draining, but for `early-shedding.ts`. */
   readonly startsTurn?: true;
   readonly docs: RouteDocs;
   readonly handle: (context: RequestContext) => unknown;

@@ -12,10 +12,8 @@ const REFERENCE = /\$\$\{|\$\{(?:([A-Za-z_]\w*)(?::-([^}]*))?\})?/gu;
 
 export interface Substitution {
   readonly text: string;
-  /** Whether anything was put in; the text may then be secret. */
-  readonly substituted: boolean;
   /** Whether the value was one reference and nothing else. */
-  readonly whole: boolean;
+  readonly isWhole: boolean;
   readonly problems: readonly SubstitutionProblem[];
 }
 
@@ -29,8 +27,7 @@ export interface SubstitutionProblem {
 /** As in a shell, a default stands in for a variable that is unset or empty. */
 export function substitute(written: string, environment: Environment): Substitution {
   const problems: SubstitutionProblem[] = [];
-  let substituted = false;
-  let whole = false;
+  let isWhole = false;
   const text = written.replaceAll(
     REFERENCE,
     (reference: string, name: string | undefined, fallback: string | undefined) => {
@@ -44,15 +41,14 @@ export function substitute(written: string, environment: Environment): Substitut
         problems.push({ reference, ...nested(name) });
         return reference;
       }
-      substituted = true;
-      whole = reference === written;
+      isWhole = reference === written;
       const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
       if (fallback !== undefined) return value === undefined || value === "" ? fallback : value;
       if (value === undefined) problems.push({ reference, ...unset(name) });
       return value ?? "";
     },
   );
-  return { text, substituted, whole, problems };
+  return { text, isWhole, problems };
 }
 
 const MALFORMED = {

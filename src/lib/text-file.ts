@@ -13,7 +13,7 @@ export type TextFile =
   | {
       readonly ok: false;
       /** The file is not there at all. */
-      readonly missing: boolean;
+      readonly isMissing: boolean;
       readonly message: string;
       readonly remedy: string;
     };
@@ -33,7 +33,7 @@ export async function readTextFile(path: string, maxBytes: number): Promise<Text
   } catch (thrown) {
     const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
     const [message, remedy] = REASONS[code] ?? [`cannot be read (${code})`, "Check the file"];
-    return { ok: false, missing: code === "ENOENT", message, remedy };
+    return { ok: false, isMissing: code === "ENOENT", message, remedy };
   }
 }
 
@@ -49,7 +49,7 @@ const REASONS: Readonly<Record<string, readonly [message: string, remedy: string
 };
 
 function refusal(message: string, remedy: string): TextFile {
-  return { ok: false, missing: false, message, remedy };
+  return { ok: false, isMissing: false, message, remedy };
 }
 
 const CHUNK_BYTES = 64 * KIB;

@@ -102,14 +102,14 @@ export class DataReader {
   #readScalar(node: Scalar.Parsed, path: Path): unknown {
     const { value } = node;
     if (typeof value !== "string") return value;
-    const { text, whole, problems } = substitute(value, this.#environment);
+    const { text, isWhole, problems } = substitute(value, this.#environment);
     for (const { reference, message, remedy } of problems) {
       const offset = this.#text.indexOf(reference, node.range[0]);
       const inside = offset !== -1 && offset < node.range[1];
       this.problems.push({ path, message, remedy, offset: inside ? offset : node.range[0] });
     }
     if (problems.length > 0) this.unreadable.push(path);
-    return whole && node.type === "PLAIN" ? plainScalar(text) : text;
+    return isWhole && node.type === "PLAIN" ? plainScalar(text) : text;
   }
 
   /** For a value that is then null. */

@@ -64,7 +64,7 @@ export async function openFootprintFile(options: FootprintFileOptions): Promise<
 async function load(file: string, { book, log }: FootprintFileOptions): Promise<void> {
   const read = await readTextFile(file, MAX_FOOTPRINTS_BYTES);
   if (!read.ok) {
-    if (read.missing) return;
+    if (read.isMissing) return;
     log.warn({ reason: read.message }, "Cannot read what was learned of footprints");
     return;
   }

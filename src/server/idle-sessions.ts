@@ -18,7 +18,7 @@ import type { Telemetry } from "../telemetry/start.ts";
 const COUNT_LOAD_RATIO = 0.2;
 
 export interface IdleSessionsOptions {
-  readonly sessions: Pick<Sessions, "look" | "tallied">;
+  readonly sessions: Pick<Sessions, "scan" | "tallied">;
   /** Whether other replicas begin and delete some, too. */
   readonly isShared: boolean;
   /** Sessions in use on this replica: in a turn, or with a process that stays. */
@@ -67,7 +67,7 @@ export class IdleSessions implements Disposable {
     const { signal } = this.#stop;
     const pacer = new Pacer(COUNT_LOAD_RATIO);
     try {
-      for await (const _some of sessions.look(false)) {
+      for await (const _some of sessions.scan({ withDiskUsage: false })) {
         if (signal.aborted) return;
         await pacer.pause(signal);
       }

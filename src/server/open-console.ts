@@ -63,7 +63,7 @@ async function openLogins({ config, data, log }: ConsoleDeps): Promise<Logins> {
     save: (text) => storing("keep the login", () => writeDurably(file, text)),
   });
   const read = await readTextFile(file, MAX_LOGINS_BYTES);
-  const isKnown = read.ok ? logins.restore(read.text, Date.now()) : read.missing;
+  const isKnown = read.ok ? logins.restore(read.text, Date.now()) : read.isMissing;
   if (!isKnown) log.warn("Cannot read the logins of the console; operators have to log in again");
   return logins;
 }

@@ -46,12 +46,13 @@ import {
 } from "./session-record.ts";
 import { SessionRemoval } from "./session-removal.ts";
 import { SessionTally, type Tallied } from "./session-tally.ts";
-import { lookAtFiles } from "./look-at-files.ts";
+import { scanFiles } from "./scan-files.ts";
 import type { StoredSession } from "./retention.ts";
 import { removeTree } from "./remove-tree.ts";
 import {
   type OpenOptions,
   type OpenSession,
+  type ScanOptions,
   type SessionClaim,
   type Sessions,
   type SessionSummary,
@@ -243,7 +244,7 @@ export class FileSessions implements Sessions {
     using _lock = this.#locks.lock(own);
     return storing("delete the session", async () => {
       mustNotBeOnHold(await holdOf(this.#data, own, nowMs));
-      return this.#removal.weighAndRemove(own, nowMs);
+      return this.#removal.measureAndRemove(own, nowMs);
     });
   }
 
@@ -284,9 +285,9 @@ export class FileSessions implements Sessions {
     return this.#tally.known;
   }
 
-  look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
-    const options = { dataDirectory: this.#data, locks: this.#locks, needsBytes };
-    return this.#tally.counting(lookAtFiles(options));
+  scan(options: ScanOptions): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    const place = { dataDirectory: this.#data, locks: this.#locks };
+    return this.#tally.counting(scanFiles(place, options));
   }
 
   /** Takes away what there is of a session here, whose lock is held. */

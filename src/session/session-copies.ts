@@ -15,7 +15,7 @@ import type { StoredSession } from "./retention.ts";
 import { parseSessionRef, type SessionRef, textOf } from "./session-id.ts";
 import type { SessionLocks } from "./session-locks.ts";
 import type { SessionRecord } from "./session-record.ts";
-import type { Sessions } from "./sessions.ts";
+import type { ScanOptions, Sessions } from "./sessions.ts";
 import { storing } from "./storage-errors.ts";
 import { createdAtMsOf, logKeyOf, recordOf } from "./stored-record.ts";
 import { hasSession, type SessionHead } from "./stores/session-head.ts";
@@ -38,7 +38,7 @@ export interface SessionCopiesOptions {
   readonly onMovedToHeld: (ref: SessionRef) => void;
 }
 
-export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
+export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
   readonly #options: SessionCopiesOptions;
   /** Of which the store, when it was last asked, knew nothing that can be read. */
   readonly #unknown = new Set<string>();
@@ -119,8 +119,8 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
     return copy.isWithin(record, this.#loadOf(ref, head));
   }
 
-  async *look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
-    for await (const some of this.#options.local.look(needsBytes)) {
+  async *scan(options: ScanOptions): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    for await (const some of this.#options.local.scan(options)) {
       yield some.map((each) => {
         const isUnknown = each !== "unreadable" && this.#unknown.has(textOf(each));
         return isUnknown ? { ...each, goesByTimeAlone: true } : each;
@@ -152,7 +152,7 @@ export class SessionCopies implements Pick<Sessions, "look" | "deleteUnused"> {
    */
   async dropDeleted(nowMs: number, { pacer, signal }: Pace): Promise<number> {
     let dropped = 0;
-    for await (const some of this.look(false)) {
+    for await (const some of this.scan({ withDiskUsage: false })) {
       await pacer.pause(signal);
       if (signal.aborted) return dropped;
       const copies = some.filter((each) => each !== "unreadable");

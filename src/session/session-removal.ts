@@ -44,8 +44,8 @@ export class SessionRemoval {
     await this.#discard(own, await this.#takeAway(own, nowMs));
   }
 
-  /** The same. @returns What it took: to weigh it costs as much as to remove it. */
-  async weighAndRemove(own: SessionRef, nowMs: number): Promise<TreeSize> {
+  /** As {@link remove}. @returns What it took: to measure it costs as much as to remove it. */
+  async measureAndRemove(own: SessionRef, nowMs: number): Promise<TreeSize> {
     const trash = await this.#takeAway(own, nowMs);
     const removed = await treeSizeOf(trash);
     await this.#discard(own, trash);

@@ -25,7 +25,7 @@ import { textOf } from "./session-id.ts";
 import { storing } from "./storage-errors.ts";
 
 export interface SweeperOptions {
-  readonly sessions: Pick<Sessions, "look" | "deleteUnused">;
+  readonly sessions: Pick<Sessions, "scan" | "deleteUnused">;
   readonly limits: RetentionLimits;
   /** The directory whose file system `keepFree` is about; null where sessions are on none. */
   readonly directory: string | null;
@@ -193,7 +193,7 @@ export class SessionSweeper implements AsyncDisposable {
     const { directory, limits } = this.#options;
     const beganAtMs = monotonicMs();
     hurryIf(isUrgent(await freeBytesOf(directory), limits), pacer);
-    const found = await storing("look at the sessions", () => this.#look(pacer, signal));
+    const found = await storing("look at the sessions", () => this.#scan(pacer, signal));
     const freeBytes = await freeBytesOf(directory);
     const plan = planSweep(found.stored, limits, { nowMs, freeBytes });
     // Where others fill the disk, no hurry helps.
@@ -202,11 +202,11 @@ export class SessionSweeper implements AsyncDisposable {
     return { ...found, plan, staleAtMs: endedAtMs + (endedAtMs - beganAtMs) };
   }
 
-  async #look(pacer: Pacer, signal: AbortSignal) {
+  async #scan(pacer: Pacer, signal: AbortSignal) {
     const { sessions, limits } = this.#options;
     const stored: StoredSession[] = [];
     let unreadable = 0;
-    for await (const found of sessions.look(hasLimitOfBytes(limits))) {
+    for await (const found of sessions.scan({ withDiskUsage: hasLimitOfBytes(limits) })) {
       if (signal.aborted) break;
       stored.push(...found.filter((each) => each !== "unreadable"));
       // What is damaged may be worth a rescue: it is told, and left for people.

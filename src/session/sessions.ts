@@ -57,6 +57,11 @@ export interface TurnEnd {
   readonly keyed?: { readonly key: TurnKey; readonly answer: TurnAnswer };
 }
 
+export interface ScanOptions {
+  /** Whether what all files of a session take is measured, which is dear; else its transcript alone. */
+  readonly withDiskUsage: boolean;
+}
+
 export interface SessionSummary extends Omit<
   SessionRecord,
   "version" | "tenant" | "transcriptId" | "keptTurns"
@@ -205,15 +210,12 @@ export interface Sessions {
   /** Sessions of the tenant. */
   count(tenant: string): Promise<number>;
 
-  /** What is known of all there are without a look at any; null before the first {@link look}. */
+  /** What is known of all there are without a look at any; null before the first {@link scan}. */
   readonly tallied: Tallied | null;
 
   /**
    * All there are, of all tenants, a few at a time and in no order. One that was begun or deleted
    * meanwhile may be missing.
-   *
-   * @param needsBytes Whether it matters what all of their files take, which is dear to find out;
-   *   else it is the transcript alone.
    */
-  look(needsBytes: boolean): AsyncGenerator<readonly (StoredSession | "unreadable")[]>;
+  scan(options: ScanOptions): AsyncGenerator<readonly (StoredSession | "unreadable")[]>;
 }

@@ -183,12 +183,12 @@ export class StoredSessions {
     return this.tally.known;
   }
 
-  /** As `Sessions.look`: what the store has of each, copies left out. */
-  look(): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
-    return this.tally.counting(this.#look());
+  /** As `Sessions.scan`: what the store has of each, copies left out. */
+  scan(): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
+    return this.tally.counting(this.#scan());
   }
 
-  async *#look(): AsyncGenerator<readonly (SeenSession | "unreadable")[]> {
+  async *#scan(): AsyncGenerator<readonly (SeenSession | "unreadable")[]> {
     const { store } = this.#options;
     for await (const names of storedNames(store)) {
       const found = await this.#asked(() =>

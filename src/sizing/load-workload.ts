@@ -131,7 +131,7 @@ async function readWorkload(
   const { path, environment, workingDirectory } = input;
   const name = path ?? DEFAULT_FILE;
   const read = await readTextFile(resolve(workingDirectory, name), MAX_FILE_BYTES);
-  if (!read.ok && (path !== undefined || !read.missing)) {
+  if (!read.ok && (path !== undefined || !read.isMissing)) {
     const problem = placeless(name, `the workload ${read.message}`, read.remedy);
     throw new DiagnosticsError("config_invalid", [problem]);
   }

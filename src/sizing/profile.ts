@@ -206,7 +206,7 @@ export async function readProfile(
 ): Promise<ReadProfile> {
   const read = await readTextFile(resolve(workingDirectory, file), MAX_FILE_BYTES);
   if (!read.ok) {
-    const remedy = read.missing ? "Make one: `plimsoll measure agent.yaml`" : read.remedy;
+    const remedy = read.isMissing ? "Make one: `plimsoll measure agent.yaml`" : read.remedy;
     throw invalid([placeless(file, `the profile ${read.message}`, remedy)]);
   }
   // JSON is YAML. What looks like a variable is none: no environment is put in.

@@ -329,7 +329,7 @@ describe("a session whose last turn waits for the store", () => {
   it("is not swept for what it was idle before that", async () => {
     const { store, one, two } = await waiting();
     const seen: StoredSession[] = [];
-    for await (const some of one.sessions.look()) {
+    for await (const some of one.sessions.scan()) {
       seen.push(...some.filter((each) => each !== "unreadable"));
     }
     expect(seen).toMatchObject([{ isBusy: false }]);

@@ -224,7 +224,7 @@ describe("a session that is deleted in the store it is copied to", () => {
     const other = recordOf("b", 5);
     const pace = { pacer: new Pacer(1), signal: new AbortController().signal };
     const sweep = async () => {
-      for await (const _found of sessions.look()) continue;
+      for await (const _found of sessions.scan()) continue;
       await sessions.forgetGone(Date.now(), pace);
     };
     expect(await archive.put(other, interrupted(sweep), false)).toBe("copied");
@@ -378,7 +378,7 @@ describe("a session whose head has lost its bytes, in a store of files", () => {
     const page = await sessions.list({ tenant: "acme" });
     expect(page).toMatchObject({ sessions: [{ threadId: "whole" }], unreadable: 1 });
     const seen = [];
-    for await (const some of sessions.look()) seen.push(...some);
+    for await (const some of sessions.scan()) seen.push(...some);
     expect(seen).toContain("unreadable");
     expect(seen).toHaveLength(2);
     expect(await codeOf(sessions.read(damaged, 20))).toBe("session_unreadable");

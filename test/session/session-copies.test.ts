@@ -278,7 +278,7 @@ describe("a sweep of copies", () => {
 /** What a sweep sees of the copies. */
 async function seenAt(at: Replica): Promise<StoredSession[]> {
   const seen: StoredSession[] = [];
-  for await (const some of at.sessions.copies.look(false)) {
+  for await (const some of at.sessions.copies.scan({ withDiskUsage: false })) {
     seen.push(...some.filter((each) => each !== "unreadable"));
   }
   return seen;

@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { AppError } from "../../src/lib/errors.ts";
 import { borrowDataDirectory, openDataDirectory } from "../../src/session/data-directory.ts";
+import type { ScanOptions } from "../../src/session/sessions.ts";
 import type { RetentionLimits, StoredSession } from "../../src/session/retention.ts";
 import { allSessions, findSession } from "../../src/session/session-list.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
@@ -115,8 +116,8 @@ describe("SessionSweeper", () => {
       if (answer === "broken") throw new Error("EIO");
       return sessions.deleteUnused(seen, nowMs);
     };
-    const look = (needsBytes: boolean) => sessions.look(needsBytes);
-    const parts = { directory: data, sessions: { look, deleteUnused }, limits: LIMITS };
+    const scan = (options: ScanOptions) => sessions.scan(options);
+    const parts = { directory: data, sessions: { scan, deleteUnused }, limits: LIMITS };
     const swept = await new SessionSweeper(parts).sweep(NOW_MS);
     expect(swept).toMatchObject({ seen: 3, skipped: 1, failed: 1 });
     expect(swept.swept).toHaveLength(1);
@@ -229,9 +230,9 @@ describe("a sweep beside others that delete", () => {
       }
       return sessions.deleteUnused(seen, nowMs);
     };
-    const look = (needsBytes: boolean) => sessions.look(needsBytes);
+    const scan = (options: ScanOptions) => sessions.scan(options);
     const all = { ...LIMITS, maxIdleMs: null, ...limits };
-    const parts = { directory: data, sessions: { look, deleteUnused }, limits: all };
+    const parts = { directory: data, sessions: { scan, deleteUnused }, limits: all };
     beganMs = performance.now();
     const { swept, seen } = await new SessionSweeper(parts).sweep(NOW_MS);
     expect(swept).toHaveLength(1);
@@ -251,9 +252,9 @@ describe("a sweep beside others that delete", () => {
       if (tried.length === 1) throw new Error("EIO");
       return sessions.deleteUnused(seen, nowMs);
     };
-    const look = (needsBytes: boolean) => sessions.look(needsBytes);
+    const scan = (options: ScanOptions) => sessions.scan(options);
     const limits = { ...LIMITS, sessionsPerTenant: 2 };
-    const parts = { directory: data, sessions: { look, deleteUnused }, limits };
+    const parts = { directory: data, sessions: { scan, deleteUnused }, limits };
     const { swept, failed } = await new SessionSweeper(parts).sweep(NOW_MS);
     expect([swept.length, failed, new Set(tried).size]).toEqual([3, 1, 4]);
     expect(await idsIn(data)).toEqual(["acme/t0", "acme/t4", "acme/t5"]);
@@ -277,13 +278,13 @@ describe("a sweep beside a server", () => {
       await work();
       return isDeleted;
     };
-    async function* look(needsBytes: boolean): ReturnType<typeof sessions.look> {
-      for await (const found of sessions.look(needsBytes)) {
+    async function* scan(options: ScanOptions): ReturnType<typeof sessions.scan> {
+      for await (const found of sessions.scan(options)) {
         await work();
         yield found;
       }
     }
-    const parts = { directory: data, sessions: { look, deleteUnused }, limits: LIMITS };
+    const parts = { directory: data, sessions: { scan, deleteUnused }, limits: LIMITS };
     const sweeper = new SessionSweeper(parts);
     const sweeping = sweeper.sweep(NOW_MS, { loadRatio: 0.0001 });
     // Without rests all would be over by then.
@@ -338,7 +339,7 @@ it("ends where sessions begin faster than it deletes them", async () => {
   const oldest = there.slice(0, 4).map(({ sessionId }) => sessionId);
   const deleted = new Set<string>();
   const sessions = {
-    async *look() {
+    async *scan() {
       yield there.filter(({ sessionId }) => !deleted.has(sessionId));
       begin(5);
     },

@@ -18,8 +18,8 @@ import { begin, replicas, type Replica } from "./replicas.ts";
 
 const TURN_BYTES = (QUEUE_LINE + userLine("hello")).length;
 
-async function lookAll(sessions: Pick<Sessions, "look">): Promise<void> {
-  for await (const _some of sessions.look(false));
+async function lookAll(sessions: Pick<Sessions, "scan">): Promise<void> {
+  for await (const _some of sessions.scan({ withDiskUsage: false }));
 }
 
 /** What a server that has just started would count. */
@@ -57,7 +57,7 @@ describe("sessions as files", () => {
   it("are counted while they come and go", async () => {
     const { sessions, reopened } = await openSessions();
     for (let n = 0; n < 30; n += 1) await takeTurn(sessions, thread(`${n}`), 1);
-    const look = sessions.look(true);
+    const look = sessions.scan({ withDiskUsage: true });
     await look.next();
     await sessions.delete(sessionRefOf(thread("3")), 2);
     await takeTurn(sessions, thread("new"), 2);
@@ -149,7 +149,7 @@ describe("what is told of those at rest", () => {
   it("is counted once, when somebody begins to watch", async () => {
     const { sessions } = await openSessions();
     for (let n = 0; n < 5; n += 1) await takeTurn(sessions, thread(`${n}`), 1);
-    const looks = vi.spyOn(sessions, "look");
+    const looks = vi.spyOn(sessions, "scan");
     using idle = new IdleSessions({ sessions, isShared: false, inUse: () => 2, log: quiet });
     expect(idle.view()).toMatchObject({ idle: null, transcriptBytes: null, countedAtMs: null });
     for (let watcher = 0; watcher < 3; watcher += 1) idle.watched();
@@ -161,7 +161,7 @@ describe("what is told of those at rest", () => {
 
   it("is never asked of a store for it", async () => {
     const { one } = await replicas();
-    const looks = vi.spyOn(one.sessions, "look");
+    const looks = vi.spyOn(one.sessions, "scan");
     const parts = { sessions: one.sessions, isShared: true, inUse: () => 0, log: quiet };
     using idle = new IdleSessions(parts);
     idle.watched();

@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { openDataDirectory } from "../../src/session/data-directory.ts";
 import { FileSessions } from "../../src/session/file-sessions.ts";
+import type { ScanOptions } from "../../src/session/sessions.ts";
 import type { StoredSession } from "../../src/session/retention.ts";
 import { allSessions } from "../../src/session/session-list.ts";
 import { sessionRefOf } from "../../src/session/session-id.ts";
@@ -50,7 +51,7 @@ describe("a sweep that deletes some at a time", () => {
     }));
     const [seen, underWay] = [[] as number[], new Set<string>()];
     const sessions = {
-      async *look() {
+      async *scan() {
         yield stored;
       },
       async deleteUnused({ sessionId }: { readonly sessionId: string }) {
@@ -89,8 +90,8 @@ describe("a sweep that deletes some at a time", () => {
       if (seen.sessionId === refOf("t16").sessionId) throw new Error("EIO");
       return sessions.deleteUnused(seen, nowMs);
     };
-    const look = (needsBytes: boolean) => sessions.look(needsBytes);
-    const parts = { directory: data, sessions: { look, deleteUnused }, limits: IDLE };
+    const scan = (options: ScanOptions) => sessions.scan(options);
+    const parts = { directory: data, sessions: { scan, deleteUnused }, limits: IDLE };
     const swept = await new SessionSweeper(parts).sweep(NOW_MS);
     expect(swept).toMatchObject({ seen: 12, skipped: 3, failed: 1 });
     expect(swept.swept).toHaveLength(8);
@@ -106,8 +107,8 @@ describe("a sweep that deletes some at a time", () => {
       if (asked === 4) void sweeper[Symbol.asyncDispose]();
       return sessions.deleteUnused(seen, nowMs);
     };
-    const look = (needsBytes: boolean) => sessions.look(needsBytes);
-    const parts = { directory: data, sessions: { look, deleteUnused }, limits: IDLE };
+    const scan = (options: ScanOptions) => sessions.scan(options);
+    const parts = { directory: data, sessions: { scan, deleteUnused }, limits: IDLE };
     const sweeper = new SessionSweeper(parts);
     const { swept } = await sweeper.sweep(NOW_MS);
     // One, two, four.
@@ -138,7 +139,7 @@ describe("a sweep of a disk of its own", () => {
       return bavail * bsize;
     };
     let each = 0;
-    for await (const [seen] of sessions.look(true)) {
+    for await (const [seen] of sessions.scan({ withDiskUsage: true })) {
       if (seen !== "unreadable") each = seen?.bytes ?? 0;
     }
     return { root, data, sessions, freeBytes, each };
@@ -155,9 +156,9 @@ describe("a sweep of a disk of its own", () => {
       await rm(file, { force: true });
       return sessions.deleteUnused(seen, nowMs);
     };
-    const look = (needsBytes: boolean) => sessions.look(needsBytes);
+    const scan = (options: ScanOptions) => sessions.scan(options);
     const limits = { ...NO_LIMITS, keepFreeBytes };
-    const parts = { directory: data, sessions: { look, deleteUnused }, limits };
+    const parts = { directory: data, sessions: { scan, deleteUnused }, limits };
     await using sweeper = new SessionSweeper(parts);
     expect((await sweeper.sweep(NOW_MS, { isDryRun: true })).swept).toHaveLength(5);
     const { swept, missingBytes } = (await sweeper.makeRoom(NOW_MS)) ?? {};

@@ -421,7 +421,7 @@ describe("a session of the SDK's on the store of a server", () => {
     const { sessionId } = sessionRefOf(thread("t"));
 
     const seen = [];
-    for await (const some of one.sessions.look()) seen.push(...some);
+    for await (const some of one.sessions.scan()) seen.push(...some);
     expect(seen).toMatchObject([{ sessionId }]);
     const archive = new StoreArchive(objects);
     const { records, unreadable } = await archive.all();

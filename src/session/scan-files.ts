@@ -10,21 +10,22 @@ import type { SessionLocks } from "./session-locks.ts";
 import { RECORD_NAME } from "./session-paths.ts";
 import { readLastUse } from "./session-record.ts";
 import type { SeenSession } from "./session-tally.ts";
+import type { ScanOptions } from "./sessions.ts";
 import { treeSizeOf } from "./tree-size.ts";
 
-export interface LookOptions {
+/** Where the sessions are, and who knows which of them are busy. */
+interface ScannedPlace {
   readonly dataDirectory: string;
   readonly locks: Pick<SessionLocks, "isLocked">;
-  /** Whether all of its files are to be weighed, or its transcript alone. */
-  readonly needsBytes: boolean;
 }
 
-/** All there are, a few at a time, in no order. */
-export async function* lookAtFiles(
-  options: LookOptions,
+/** All sessions there are, a few at a time, in no order. */
+export async function* scanFiles(
+  place: ScannedPlace,
+  options: ScanOptions,
 ): AsyncGenerator<readonly (SeenSession | "unreadable")[]> {
-  for await (const directories of sessionDirectories(options.dataDirectory)) {
-    const found = await Promise.all(directories.map((each) => lookAt(each, options)));
+  for await (const directories of sessionDirectories(place.dataDirectory)) {
+    const found = await Promise.all(directories.map((each) => lookAt(each, place, options)));
     yield found.filter((each) => each !== undefined);
   }
 }
@@ -32,12 +33,13 @@ export async function* lookAtFiles(
 /** Undefined when it is gone by now, or was never begun. */
 async function lookAt(
   directory: string,
-  { dataDirectory, locks, needsBytes }: LookOptions,
+  { dataDirectory, locks }: ScannedPlace,
+  { withDiskUsage }: ScanOptions,
 ): Promise<SeenSession | "unreadable" | undefined> {
   try {
     const record = await recordIn(dataDirectory, directory);
     if (record === undefined) return undefined;
-    const size = needsBytes ? await treeSizeOf(directory) : undefined;
+    const size = withDiskUsage ? await treeSizeOf(directory) : undefined;
     const { tenant, sessionId, createdAtMs, onHoldSinceMs, transcriptBytes } = record;
     return {
       tenant,

@@ -24,7 +24,7 @@ import type { ServerParts } from "./server-parts.ts";
  */
 const BODIES = { atOnce: 20, perSecond: 100 };
 
-export class Weighing {
+export class EarlyShedding {
   readonly #parts: ServerParts;
   readonly #bodies = new TokenBucket(BODIES);
 
@@ -37,12 +37,12 @@ export class Weighing {
    *   a busy session nobody has asked the gate. A promise only where the body is read, since refusals
    *   come by the thousand; it stays open for one that does not come.
    */
-  weigh(request: FastifyRequest, caller: Caller): Refusal | null | Promise<Refusal | null> {
-    if (this.#takesBodyNow(request, caller)) return this.#weighByBody(request, caller);
+  refusalOf(request: FastifyRequest, caller: Caller): Refusal | null | Promise<Refusal | null> {
+    if (this.#takesBodyNow(request, caller)) return this.#refusalByBody(request, caller);
     return loadRefusal(this.#parts, caller, agentNameIn(request));
   }
 
-  async #weighByBody(request: FastifyRequest, caller: Caller): Promise<Refusal | null> {
+  async #refusalByBody(request: FastifyRequest, caller: Caller): Promise<Refusal | null> {
     const parts = this.#parts;
     const body = await bodyOf(request);
     const target = targetOf(body);
