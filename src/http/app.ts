@@ -196,7 +196,7 @@ function addRoutes(app: FastifyInstance, deps: RouteDeps): void {
             request.caller = caller;
             if (login !== null) forLogin(login, reply);
           }
-          // Before the load: who is refused for that is counted, and moves the answers of others.
+          // Checked before load: a refusal for load is counted, and lengthens the Retry-After of others.
           if (isClosedToPages(route) && !authenticator.isOn) crossOrigin.check(request);
           const asker = request.caller ?? NOBODY;
           if (route.startsTurn !== true || isContinuation(parts, request, asker)) return done();

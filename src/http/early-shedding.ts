@@ -1,8 +1,8 @@
 /**
- * The load, asked before the body of a request is read: with one exception. A second turn of a busy
- * session is refused for that on a full replica too, since whoever is told to come back for the load
- * comes back to a busy session; and the same run of it, asked for again, goes on. Which session it
- * is stands in the body, so a small one is read where a turn runs that it might be for.
+ * Refuses for load before a request's body is read, with one exception: a second turn of a busy session
+ * is told so (409) even on a full replica, because a client sent away for load would only come back to a
+ * busy session; and the same request of it, asked for again, goes on. The session is named in the body,
+ * so small bodies are read where a running turn could be of that session.
  *
  * @module
  */
@@ -19,8 +19,8 @@ import { loadRefusal } from "./load-refusal.ts";
 import type { ServerParts } from "./server-parts.ts";
 
 /**
- * Bodies that are read so, at most; whose is not is refused for the load. To read all of thousands
- * took the 99th percentile of a server that had refused nothing before from 5 ms to 20.
+ * How many bodies are read before the gate is asked; a request whose body is not is refused for load.
+ * To read all of thousands took the 99th percentile of a server that had refused nothing before from 5 ms to 20.
  */
 const BODIES = { atOnce: 20, perSecond: 100 };
 
@@ -33,9 +33,9 @@ export class EarlyShedding {
   }
 
   /**
-   * @returns The refusal, which is counted and must be sent; null for a request to go on: with one for
-   *   a busy session nobody has asked the gate. A promise only where the body is read, since refusals
-   *   come by the thousand; it stays open for one that does not come.
+   * @returns The refusal, which is counted and must be sent; null lets the request go on; for a request
+   *   to a busy session that means the gate was not asked. A promise only where the body must be read,
+   *   since refusals come by the thousand; it never settles if the body never comes.
    */
   refusalOf(request: FastifyRequest, caller: Caller): Refusal | null | Promise<Refusal | null> {
     if (this.#takesBodyNow(request, caller)) return this.#refusalByBody(request, caller);

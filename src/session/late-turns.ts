@@ -78,7 +78,8 @@ export class LateTurns {
       this.#tell(ref, "superseded");
       return;
     }
-    // Once it was forgotten, a session's fences begin anew; an old letter may have nothing else.
+    // Fences start again after a session was forgotten, and an old outbox entry may have nothing but
+    // its fence: compare when the sessions began.
     const { createdAtMs } = recordOf(head, ref, Date.now());
     if (record.createdAtMs !== createdAtMs) return this.#tellLate(ref, head);
     const lease = leaseFor(ref, known);

@@ -1,7 +1,7 @@
 /**
  * The time by which leases of other replicas are judged. While the store is away nobody can renew
- * one, nor upload a turn that has ended: so a lease that was good as an outage began is good
- * until its holder has had the time of a lease after it. A replica that has just started cannot know
+ * one, nor upload a turn that has ended: so a lease that was valid when an outage began stays valid for
+ * one full lease time after the outage ends: its holder needs that long to renew it. A replica that has just started cannot know
  * of outages, and waits as long for whoever has any lease.
  *
  * How long it was is measured by a clock that nobody sets: one that is set back would have a replica
@@ -14,12 +14,12 @@ import { hasCode } from "../lib/errors.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { LeaseTerms } from "./stores/session-head.ts";
 
-/** In the time of a lease, so that no outage that can end one goes unseen. */
+/** How often the store is asked in the time of a lease, so that no outage that can end one goes unseen. */
 const ASKS = 3;
 /**
- * Of the time of a lease: the store may be silent for less without that any lease ends by it, as two
- * thirds of each are left then. Otherwise a call that fails now and then, among many that do not,
- * would keep the leases of the dead for ever.
+ * The shortest silence of the store that is an outage, as a part of the time of a lease. A shorter
+ * silence ends no lease, because two thirds of each are still left as it begins. Were it an outage, a
+ * call that fails now and then, among many that do not, would keep the leases of the dead for ever.
  */
 const SHORTEST_OUTAGE_RATIO = 1 / 6;
 
@@ -30,7 +30,7 @@ const SHORTEST_OUTAGE_RATIO = 1 / 6;
  */
 export const COMMAND_GRACE_MS = 3_600_000;
 
-/** By the clock that nobody sets. */
+/** A time in which the store was silent, by the clock that nobody sets. */
 interface Outage {
   /** When the store had answered last. */
   readonly fromMs: number;
@@ -43,7 +43,7 @@ export class LeaseClock {
   readonly #graceMs: number;
   /** When the last call began that the store has answered. */
   #answeredAtMs = -Infinity;
-  /** As {@link Outage.fromMs}, since a call failed; null while the store answers. */
+  /** When the store had answered last before it failed to; null while it answers. */
   #silentFromMs: number | null = null;
   #outage: Outage = { fromMs: -Infinity, endedAtMs: -Infinity };
 
@@ -82,7 +82,7 @@ export class LeaseClock {
     if (hasCode(thrown, "store_unavailable")) this.#silentFromMs ??= this.#answeredAtMs;
   }
 
-  /** On which this replica takes a session. */
+  /** The terms on which this replica takes a session. */
   terms(nowMs: number): LeaseTerms {
     const graceMs = this.#graceMs;
     const terms = { holder: this.#holder, leaseTimeMs: this.#leaseTimeMs, nowMs };
@@ -106,7 +106,7 @@ export class LeaseClock {
     this.#silentFromMs = null;
   }
 
-  /** The last one; it ends now, at the earliest, if the store is silent. */
+  /** The last outage; it ends now, at the earliest, if the store is silent. */
   #outageAt(atMs: number): Outage {
     if (this.#silentFromMs === null) return this.#outage;
     // Nobody had the time of a lease between two that are so close: they are one.

@@ -211,8 +211,10 @@ export class LocalCopy {
   }
 
   /**
-   * Makes it a session with these transcripts, which it has before its record: what is cut off is no
-   * session yet, and not one that has lost what was said. They are written where a start finds nothing.
+   * Makes the copy a session with these transcripts. Writes the transcripts first and the record last, so
+   * that a crash in between leaves no session, rather than one without its transcript; where there was a
+   * session, it leaves that without its mark, and the copy is made once more. The transcripts are written
+   * where a start finds nothing.
    *
    * @param keepsOld Moves what there was to `superseded/`.
    */

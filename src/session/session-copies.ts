@@ -40,7 +40,7 @@ export interface SessionCopiesOptions {
 
 export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
   readonly #options: SessionCopiesOptions;
-  /** Of which the store, when it was last asked, knew nothing that can be read. */
+  /** Sessions of which the store, when it was last asked, knew nothing that can be read. */
   readonly #unknown = new Set<string>();
 
   constructor(options: SessionCopiesOptions) {
@@ -52,7 +52,7 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
     return new LocalCopy(this.#options.dataDirectory, ref);
   }
 
-  /** Null where it has none that can be read. @throws {AppError} `storage_failed` */
+  /** The mark of a copy; null where it has none that can be read. @throws {AppError} `storage_failed` */
   async markOf(ref: SessionRef): Promise<Mark | null> {
     return storing("read the session", () => this.of(ref).readMark());
   }
@@ -62,7 +62,7 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
    * it: others had turns of the session, or a file of the copy was removed since, or lost its end.
    *
    * @param mark As it was before the session was taken.
-   * @throws {AppError} As that.
+   * @throws {AppError} As {@link download}.
    */
   async hasMovedOn(ref: SessionRef, mark: Mark | null, head: SessionHead): Promise<boolean> {
     if (!isMarkOf(mark, head)) return true;
@@ -144,9 +144,9 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
   }
 
   /**
-   * Drops those of sessions that were deleted, wherever that was, and has the others know whether they
-   * are on hold. One that the store knows nothing of stays until it is idle for long: a store that has
-   * lost everything must not empty the replicas.
+   * Drops the copies of sessions that were deleted on any replica, and brings the hold flag of the
+   * others up to date. A copy that the store knows nothing of stays until it is idle for long: a store
+   * that has lost everything must not empty the replicas.
    *
    * @returns How many were dropped.
    */
@@ -172,7 +172,7 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
     return work.catch(falseIfInUse);
   }
 
-  /** Unknown where the store knows nothing of it, or nothing that can be read. */
+  /** What the store has of it; unknown where that is nothing, or nothing that can be read. */
   async #storedOf(ref: SessionRef): Promise<SessionRecord | "deleted" | "unknown"> {
     const { log, clock } = this.#options;
     const known = async (): Promise<SessionRecord | "deleted" | "unknown"> => {
@@ -196,7 +196,7 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
   }
 
   /**
-   * What becomes of it, if it had no turn since it was seen: it stays, or makes room for, or goes with,
+   * What becomes of a copy, if it had no turn since it was seen: it stays, or makes room for, or goes with,
    * the session that the store has, or had.
    */
   async #fateOf(

@@ -160,7 +160,8 @@ export class SessionLease implements AsyncDisposable {
       const change = (head: SessionHead): SessionHead => {
         // Else a turn that says no more would end without what the store has lost of it.
         requireSame(head, before, paths);
-        // A long transcript is many steps, while which no renewal has its turn.
+        // A long transcript takes many steps, and no renewal runs between them: so each step renews
+        // the lease.
         return isAll ? then(head) : this.#renewed(head);
       };
       this.#known = await log.append(key, this.#token, step.tails, change, this.#known);
