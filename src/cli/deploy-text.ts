@@ -54,7 +54,7 @@ export function explanation(artefacts: readonly Artefact[]): string {
   return tables.length === 0 ? "" : `${tables.join("\n")}\n`;
 }
 
-/** As many rows as the longest of the three has lines. */
+/** The rows of a value: as many as the longest of the three has lines. */
 function rowsOf(place: string, value: string, why: string): readonly (readonly string[])[] {
   const columns = [
     broken(place, PLACE_COLUMNS),

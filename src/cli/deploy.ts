@@ -42,9 +42,9 @@ export interface DeployOptions {
   readonly serverFile?: string;
   readonly targets: readonly Target[];
   readonly image?: string;
-  /** Of the service; the agent's without it. */
+  /** The name of the service; the agent's without it. */
   readonly name?: string;
-  /** Of the sizes of the plan; the advised one without it. */
+  /** One of the sizes of the plan; the advised one without it. */
   readonly size?: string;
   readonly prometheus?: string;
   readonly output: string;
@@ -177,7 +177,10 @@ function fleetOf(
   throw new DiagnosticsError("config_invalid", [placeless(place, message, remedy)]);
 }
 
-/** As the image has it: relative to the folder that it is made of, which is the working directory. */
+/**
+ * A path as the image has it: relative to the folder that it is made of, which is the working
+ * directory.
+ */
 function within(path: string, { workingDirectory }: Io, what: string): string {
   const inside = relative(workingDirectory, resolve(workingDirectory, path));
   if (inside === ".." || inside.startsWith(`..${sep}`)) {
@@ -194,7 +197,7 @@ async function serverFileOf({ serverFile }: DeployOptions, io: Io): Promise<stri
   return read.ok ? usual : null;
 }
 
-/** Those that the files name; and the store, where it came from the environment. */
+/** The variables that the files name; and the store, where it came from the environment. */
 async function variablesOf(
   agents: readonly AgentDefinition[],
   serverFile: string | null,

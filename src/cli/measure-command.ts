@@ -90,7 +90,7 @@ function measureOptions(path: string, flags: MeasureFlags) {
   };
 }
 
-/** As in settings, so that no unit is guessed. */
+/** A size as in settings, so that no unit is guessed. */
 function parseSize(text: string): number {
   const bytes = parseBytes(text);
   if (bytes === undefined || bytes === 0) {

@@ -47,7 +47,7 @@ export async function openPlace(config: Config): Promise<SessionPlace> {
 }
 
 /**
- * The same as an archive alone, which is copied from or to. A directory is taken either way: what
+ * Opens the place as an archive alone, which is copied from or to. A directory is taken either way: what
  * turns write meanwhile would be torn.
  *
  * @param isToFill It need not be there then.

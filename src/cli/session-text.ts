@@ -27,7 +27,7 @@ export function ago(fromMs: number, nowMs: number): string {
 }
 
 const COLUMNS = ["session", "tenant", "agent", "thread", "turns", "KiB", "cost", "last turn"];
-/** Of a name that the client chose. */
+/** The most that is shown of a name that the client chose. */
 const MOST_OF_A_NAME = 32;
 
 /** One session a line, under a head. */
@@ -64,7 +64,7 @@ export function transcriptText(head: string, transcript: Transcript, paint: Pain
   return `${lines.join("\n")}\n`;
 }
 
-/** Of a tool's input and result. */
+/** The most that is shown of a tool's input and result. */
 const MOST_OF_A_TOOL = 400;
 
 function partText(part: MessagePart, paint: Paint): string {
@@ -112,7 +112,7 @@ export function sweepText(sweep: Sweep, isDryRun: boolean, paint: Paint): string
   return `${lines.join("\n")}\n`;
 }
 
-/** Of those that are there and cannot be read. */
+/** What is told of sessions that are there and cannot be read. */
 export function unreadableText(ids: readonly string[]): string {
   const named = ids.slice(0, MOST_NAMED).join(", ");
   const rest = ids.length > MOST_NAMED ? ` and ${count(ids.length - MOST_NAMED)} more` : "";

@@ -17,7 +17,7 @@ import {
   Seed,
 } from "../sizing/simulate/scenario-schema.ts";
 
-/** As they were given. */
+/** The flags as they were given. */
 export interface SimulateFlags {
   readonly rate?: string;
   readonly duration?: string;

@@ -27,7 +27,7 @@ const FLAGS = {
   modelTokens: ["--model-tokens <rate>", "tokens that the model takes, e.g. 400000/min"],
 } as const;
 
-/** As commander has them: any of the keys, and no other. */
+/** The flags as commander has them: any of the keys, and no other. */
 export type WorkloadFlags = { readonly [Key in keyof typeof FLAGS | "balancing"]?: string };
 
 export function withWorkloadFlags(command: Command): Command {

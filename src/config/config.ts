@@ -13,7 +13,7 @@ export interface Config {
   };
   readonly http: {
     readonly bodyLimitBytes: number;
-    /** Of all bodies that are being received. */
+    /** The most that all bodies may have that are being received. */
     readonly bodiesLimitBytes: number;
     /** For the whole request to arrive, headers and body. */
     readonly requestTimeoutMs: number;

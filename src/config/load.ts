@@ -49,7 +49,7 @@ export type SettingSource = "flag" | "environment" | "file" | "default";
 
 export interface LoadedConfig {
   readonly config: Config;
-  /** Of every setting, by its dotted name. */
+  /** Where every setting came from, by its dotted name. */
   readonly sources: ReadonlyMap<string, SettingSource>;
   /** Absolute path of the file that was read. */
   readonly file: string | null;
@@ -120,7 +120,7 @@ const MISNAMED = placeless(
 
 /** A text somebody gave outside of the file. */
 interface Given {
-  /** As it was written: `--port`, `--set listen.port` or `PLIMSOLL_LISTEN_PORT`. */
+  /** The setting as it was written: `--port`, `--set listen.port` or `PLIMSOLL_LISTEN_PORT`. */
   readonly label: string;
   /** What it sets; undefined if there is no such setting. */
   readonly setting: Setting | undefined;

@@ -266,7 +266,10 @@ function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/u.test(new URL(text).protocol);
 }
 
-/** As a Host header has it before its port: compared as it is, so a pattern fits nothing. */
+/**
+ * Whether it is a name as a Host header has it before its port: compared as it is, so a pattern fits
+ * nothing.
+ */
 function isHostName(text: string): boolean {
   const url = `http://${text}`;
   if (text.includes("*") || !URL.canParse(url)) return false;

@@ -93,7 +93,10 @@ function isStoreUrl(text: string): boolean {
   return STORE_SCHEMES.some((known) => known === scheme);
 }
 
-/** Of the replica itself: paths are ours to add, and what is secret has no place in it. */
+/**
+ * Whether it is the address of the replica itself: paths are ours to add, and no secret has a place
+ * in it.
+ */
 function isReplicaAddress(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, pathname, username, password, search, hash } = new URL(text);

@@ -37,7 +37,7 @@ export const SETTINGS: readonly Setting[] = schemaKeys(ServerFile)
     };
   });
 
-/** Those that fit into one line of text. */
+/** The settings that fit into one line of text. */
 export const PLAIN_SETTINGS: readonly Setting[] = SETTINGS.filter(({ kind }) => kind !== "none");
 
 function variableOf(path: readonly string[]): string {

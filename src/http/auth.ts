@@ -33,7 +33,7 @@ export interface LoginDoor {
   readonly cookie: LoginCookie;
 }
 
-/** As much of a request as tells who has sent it. */
+/** The part of a request that tells who has sent it. */
 export interface AskedWith {
   readonly method: string;
   readonly headers: IncomingHttpHeaders;

@@ -45,7 +45,7 @@ export class CrossOrigin {
     if (isPreflight) void reply.headers(PREFLIGHT_ANSWER);
   }
 
-  /** Of a request that changes or holds something. @throws {AppError} `foreign_origin` */
+  /** Checks a request that changes or holds something. @throws {AppError} `foreign_origin` */
   check({ headers }: Pick<FastifyRequest, "headers">): void {
     if (!isForeign(headers) || this.#origins.has(headers.origin ?? "")) return;
     throw FOREIGN;
@@ -60,7 +60,7 @@ function isForeign({ origin, host, ...headers }: IncomingHttpHeaders): boolean {
 }
 
 /**
- * Of a request that changes something where keys are no protection: at the login itself.
+ * Refuses a foreign request that changes something where keys are no protection: at the login itself.
  *
  * @throws {AppError} `foreign_origin`
  */

@@ -90,7 +90,7 @@ function agentNameIn({ params }: FastifyRequest): string | null {
   return (params as { readonly agent?: string }).agent ?? null;
 }
 
-/** As much of a body as names a session, in whichever protocol; null if none does. */
+/** The session that a body names, in whichever protocol; null if it names none. */
 function targetOf(body: Buffer): SessionTarget | null {
   try {
     const named = JSON.parse(body.toString()) as { threadId?: unknown; sessionId?: unknown } | null;

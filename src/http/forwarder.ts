@@ -39,15 +39,15 @@ import { afterHead } from "./stream-reply.ts";
 
 /** Requests that are passed on at once. */
 const MAX_FORWARDED = 1_024;
-/** Of these, those of one caller. */
+/** Requests of one caller that are passed on at once. */
 const MAX_FORWARDED_OF_CALLER = 256;
 /** A stream has a heartbeat, so one that is silent for so many of ours is gone. */
 const MISSED_HEARTBEATS = 3;
 const MIN_SILENCE_MS = 30_000;
-/** Of one event of a stream. */
+/** The most that one event of a stream may have. */
 const MAX_FRAME_BYTES = 16 * MIB;
 
-/** Whoever has it was passed on by another replica. */
+/** The header of a request that was passed on by another replica. */
 const MARK = "x-plimsoll-forwarded";
 
 const ASKED_WITH = [
@@ -101,7 +101,7 @@ export interface TurnsElsewhere {
 }
 
 export interface ForwarderDeps {
-  /** Of this replica. */
+  /** The tag of this replica. */
   readonly tag: string;
   readonly addresses: Addresses;
   readonly elsewhere: TurnsElsewhere;
@@ -109,7 +109,7 @@ export interface ForwarderDeps {
   readonly hasKeys: boolean;
   readonly heartbeatMs: number;
   readonly telemetry: Pick<Telemetry, "log" | "metrics">;
-  /** As {@link ANSWER_TIMEOUT_MS}. */
+  /** How long an answer may be in coming; {@link ANSWER_TIMEOUT_MS} without it. */
   readonly answerTimeoutMs?: number;
 }
 
@@ -148,7 +148,7 @@ export class Forwarder implements Disposable {
     return tag === undefined ? null : this.#pass(context, tag, forwarding);
   }
 
-  /** The same for what is asked of a session, wherever a turn of it runs. */
+  /** Passes on what is asked of a session, wherever a turn of it runs; else as {@link ofTurn}. */
   async ofSession(
     context: RequestContext,
     ref: SessionRef,
@@ -159,7 +159,7 @@ export class Forwarder implements Disposable {
     return holder === null ? null : this.#pass(context, replicaTagOf(holder), forwarding);
   }
 
-  /** The same for a request whose turn, by its key, runs elsewhere. */
+  /** Passes on a request whose turn, by its key, runs elsewhere; else as {@link ofTurn}. */
   async ofKey(
     context: RequestContext,
     asked: { readonly ref: SessionRef; readonly agentName: string; readonly key: TurnKey },

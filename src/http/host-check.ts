@@ -10,7 +10,10 @@ import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { AppError } from "../lib/errors.ts";
 
-/** Of a request without a Host, which HTTP/1.0 allows, or with several (RFC 9112, section 3.2). */
+/**
+ * The refusal of a request without a Host, which HTTP/1.0 allows, or with several (RFC 9112, section
+ * 3.2).
+ */
 export function hostRefusal({ httpVersion, rawHeaders }: IncomingMessage): AppError | null {
   let hosts = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {

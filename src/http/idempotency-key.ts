@@ -31,7 +31,7 @@ export function keyNameOf(key: string): readonly string[] {
   return ["Idempotency-Key", key];
 }
 
-/** Of the key that the turn would have; null without one that can be read. */
+/** The hash of the key that the turn would have; null without one that can be read. */
 export function keyHashOf(headers: IncomingHttpHeaders): string | null {
   if (headers["idempotency-key"] === undefined) return null;
   try {

@@ -41,7 +41,10 @@ export function loadRefusal(
   return shed === null ? null : shedRefusal(shed);
 }
 
-/** Of an agent that is served: what is told to operators is none of a client's words. */
+/**
+ * The name of an agent that is served, else none: what is told to operators is none of a client's
+ * words.
+ */
 function servedName(agents: ServerParts["agents"], agentName: string | null): string {
   if (agentName === null) return agents.keys().next().value ?? "";
   return agents.has(agentName) ? agentName : "";

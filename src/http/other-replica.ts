@@ -25,8 +25,8 @@ export interface Question {
 }
 
 /**
- * Those that are under way: each ends with its client, and all with this server. One controller
- * each, as a signal that lives on remembers whatever was ever made of it (Node 20).
+ * Requests to other replicas that are under way: each ends with its client, and all with this server.
+ * One controller each, as a signal that lives on remembers whatever was ever made of it (Node 20).
  */
 export class Exchanges implements Disposable {
   readonly #open = new Set<AbortController>();

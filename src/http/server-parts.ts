@@ -91,9 +91,9 @@ export interface CapacityView extends GateSnapshot {
 
 /** One agent process with all it started: of a turn, or kept between turns. */
 export interface ProcessView {
-  /** Of the turn it was started for, or one of its own. */
+  /** The id of the turn it was started for, or one of its own. */
   readonly processId: string;
-  /** Of the turn it works for, or did to its end; null while it is kept. */
+  /** The id of the turn it works for, or did to its end; null while it is kept. */
   readonly turnId: string | null;
   /** Null where nobody watches it. */
   readonly kind: TreeKind | null;

@@ -73,7 +73,7 @@ export async function askForTurn(
 }
 
 /**
- * The same for a client that does not read the turn: it runs on when the client is gone.
+ * Asks for a turn for a client that does not read it: it runs on when the client is gone.
  *
  * @returns The turn, once it is admitted; of one that ran before perhaps only the end.
  */

@@ -80,7 +80,7 @@ export function sendRestEvents(
   return sendStream(reply, SSE_MEDIA_TYPE, afterHead(reply, beating(parts, frames, gone)));
 }
 
-/** The same as the events of a run of AG-UI. */
+/** Sends a turn as the events of a run of AG-UI. */
 export function sendAguiEvents(
   parts: ServerParts,
   context: RequestContext,

@@ -38,7 +38,7 @@ export function parseBytes(text: string): number | undefined {
 }
 
 /**
- * The same size in the largest unit that divides it: 1048576 is `1MiB`. A decimal one where it says
+ * A size in the largest unit that divides it: 1048576 is `1MiB`. A decimal one where it says
  * so in fewer digits, since that is how it was written: 2000000000 is `2GB`.
  */
 export function formatBytes(bytes: number): string {

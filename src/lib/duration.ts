@@ -17,7 +17,7 @@ export function parseDuration(text: string): number | undefined {
   return Math.round(Number(number) * UNIT_MS[unit]);
 }
 
-/** The same duration in the largest unit that divides it: 90000 is `90s`. */
+/** A duration in the largest unit that divides it: 90000 is `90s`. */
 export function formatDuration(durationMs: number): string {
   if (durationMs === 0) return "0s";
   const unit =

@@ -26,10 +26,13 @@ export interface Pace {
   readonly signal: AbortSignal;
 }
 
-/** Of the time since the last rest. */
+/** The time since the last rest. */
 interface Stretch {
   readonly elapsedMs: number;
-  /** Of all threads of this process: what it does for others meanwhile has the job rest the longer. */
+  /**
+   * CPU time of all threads of this process: what it does for others meanwhile has the job rest the
+   * longer.
+   */
   readonly cpuMs: number;
 }
 
@@ -51,7 +54,7 @@ export class Pacer {
     this.#loadRatio = Math.max(this.#loadRatio, loadRatio);
   }
 
-  /** The same until this is said anew: 0 for no more than it would. */
+  /** Works no less of the time until this is said anew: 0 for no more than it would. */
   hurry(loadRatio: number): void {
     this.#hurriedRatio = loadRatio;
   }

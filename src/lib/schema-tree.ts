@@ -14,7 +14,7 @@ export interface SchemaKey {
   /** In words, e.g. `text`, `whole number`, `` `caller` or `operator` ``. */
   readonly type: string;
   readonly description: string;
-  /** As a user would write it; undefined if there is none. */
+  /** The default as a user would write it; undefined if there is none. */
   readonly defaultValue: unknown;
   readonly isRequired: boolean;
   readonly isSecret: boolean;

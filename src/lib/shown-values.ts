@@ -47,7 +47,7 @@ function shownAt(path: Path, patterns: readonly Pattern[]): Shown {
   return hasKeys ? "hidden" : "shown";
 }
 
-/** As far as both go. */
+/** Whether they agree as far as both go. */
 function fits(steps: readonly string[], path: Path): boolean {
   const length = Math.min(steps.length, path.length);
   return steps.slice(0, length).every((step, at) => step === "*" || step === String(path[at]));

@@ -111,7 +111,7 @@ const SYNTAX: Readonly<Record<string, readonly [message: string, remedy: string]
   BAD_ALIAS: ["has an alias without a name", "Write `*name`, or put the text in quotes"],
 };
 
-/** Of a file with nothing but comments. */
+/** The problem of a file with nothing but comments. */
 export const EMPTY: Problem = {
   path: [],
   message: "the file is empty",

@@ -12,7 +12,9 @@ export interface CollectedTurn {
   readonly sessionId: string;
   readonly threadId: string;
   readonly agentName: string;
-  /** Of the last message that had text; what there was of it when the turn did not complete. */
+  /**
+   * The text of the last message that had some; what there was of it when the turn did not complete.
+   */
   readonly text: string;
   /** In the order in which they were made. */
   readonly toolCalls: readonly CollectedToolCall[];

@@ -34,7 +34,7 @@ const helloSchema = z.object({
 const historySchema = z.object({
   type: z.literal("history"),
   stepMs: z.int(),
-  /** Of the first step. */
+  /** When the first step began. */
   fromMs: atMs,
   limitBytes: z.array(z.number().nullable()),
   loadLineBytes: z.array(z.number().nullable()),
@@ -90,7 +90,7 @@ const turnSchema = z.object({
       status: z.enum(["completed", "limit_reached", "cancelled", "failed"]),
       /** What it was: the code of a failure, the cause of a cancellation, the limit. */
       detail: z.string().nullable(),
-      /** Of a failure, in words that its caller was told. */
+      /** What a failure was, in words that its caller was told. */
       message: z.string().nullable(),
     })
     .nullable(),

@@ -174,7 +174,7 @@ export function restOutcomeBody(turn: CollectedTurn): RestOutcome {
   };
 }
 
-/** The same of a turn that ran before: its last words, without what it did on the way. */
+/** The JSON body of a turn that ran before: its last words, without what it did on the way. */
 export function restEndedBody({ isCut, ...turn }: ReplayedTurn): RestOutcome {
   return { ...restOutcomeBody({ ...turn, toolCalls: [] }), ...(isCut && { isCut }) };
 }

@@ -126,7 +126,7 @@ async function firstOf<Result>(
 const FRAME_END = Buffer.from("\n\n");
 
 /**
- * The same bytes in chunks that end where a frame does, so that something may come between two of
+ * The bytes of a stream in chunks that end where a frame does, so that something may come between two of
  * them. What is left of one that never ended is dropped, as every reader would.
  *
  * @throws {Error} For a frame that is longer than `maxBytes`.

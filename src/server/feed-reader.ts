@@ -7,7 +7,7 @@
 
 import { MIB } from "../lib/byte-units.ts";
 
-/** Of one reader; what a socket holds comes on top. */
+/** The most that waits for one reader; what a socket holds comes on top. */
 const MAX_QUEUED_BYTES = MIB;
 
 export class FeedReader {

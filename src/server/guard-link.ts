@@ -50,7 +50,7 @@ export class GuardLink {
     this.#mayEnd = capacity.guard;
   }
 
-  /** Those who hear of all from now on. */
+  /** Sets who hears of all from now on. */
   listen(listeners: GuardListeners): void {
     this.#listeners = listeners;
   }

@@ -31,14 +31,16 @@ const FIRST_SWEEP_MS = 60_000;
 const DISK_LOOK_MS = 60_000;
 /** Nobody waits for it, and turns are not to feel it: of all CPU that there is. */
 const UNASKED_CPU_RATIO = 0.03;
-/** The same where a store takes CPU, too, which may be on the same cores. */
+/** What a sweep takes of the CPU where a store takes some, too, which may be on the same cores. */
 const UNASKED_STORE_CPU_RATIO = 0.02;
 /** However many cores there are, all of them hear of their work from one. */
 const MOST_UNASKED_LOAD_RATIO = 0.2;
-/** Of one core. Somebody waits, and was told that turns feel it. */
+/**
+ * What a sweep takes of one core that was asked for. Somebody waits, and was told that turns feel it.
+ */
 export const ASKED_LOAD_RATIO = 0.5;
 
-/** Of one core: what a sweep takes that nobody has asked for. */
+/** What a sweep takes of one core that nobody has asked for. */
 export function unaskedLoadRatio(cpus: number, hasStore: boolean): number {
   const ratio = hasStore ? UNASKED_STORE_CPU_RATIO : UNASKED_CPU_RATIO;
   return Math.min(cpus * ratio, MOST_UNASKED_LOAD_RATIO);

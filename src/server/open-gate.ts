@@ -23,7 +23,7 @@ import type { Config } from "../config/config.ts";
 export interface GateOptions {
   readonly config: Pick<Config, "capacity">;
   readonly agents: readonly AgentDefinition[];
-  /** Of Claude Code: another one holds another amount of memory. */
+  /** The version of Claude Code: another one holds another amount of memory. */
   readonly sdkVersion: string;
   /** Why memory is short, in words; null while it is not. */
   readonly pressure: () => string | null;
@@ -47,7 +47,7 @@ export interface OpenGate {
   readonly cpu: CpuMeter;
   readonly reserve: SafetyReserve;
   readonly footprints: FootprintBook;
-  /** Those who hear of all from now on. */
+  /** Sets who hears of all from now on. */
   listen(listeners: GateListeners): void;
 }
 

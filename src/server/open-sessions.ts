@@ -39,7 +39,10 @@ export interface OpenSessionsOptions {
 
 export interface Sweeper extends AsyncDisposable {
   sweep(nowMs: number, options?: SweepOptions): Promise<Sweep>;
-  /** Of what is on the disk of this replica, where too little of that is free; null where it is not. */
+  /**
+   * Sweeps what is on the disk of this replica, where too little of that is free; null where enough
+   * is.
+   */
   makeRoom(nowMs: number, options?: SweepOptions): Promise<Sweep | null>;
 }
 
@@ -163,7 +166,7 @@ function sharedSessions(
   });
 }
 
-/** Of the limits, those of the disk and of idleness are for copies, too. */
+/** The sweeper of copies, for which the limits of the disk and of idleness hold, too. */
 function copySweeper(
   sessions: SharedSessions,
   { config, data, telemetry }: Pick<SharedOptions, "config" | "data" | "telemetry">,

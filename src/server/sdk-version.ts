@@ -19,7 +19,7 @@ export function sdkVersion(): string {
   return sdkPackage().version ?? "unknown";
 }
 
-/** Of the Claude Code that comes with it; `unknown` where the package does not say. */
+/** The version of Claude Code that comes with the SDK; `unknown` where the package does not say. */
 export function claudeCodeVersion(): string {
   return sdkPackage().claudeCodeVersion ?? "unknown";
 }

@@ -15,9 +15,9 @@ import {
 import type { Telemetry } from "../telemetry/start.ts";
 
 export interface SharedSweeperOptions {
-  /** Of the sessions in the store. */
+  /** The sweeper of the sessions in the store. */
   readonly stored: SessionSweeper;
-  /** Of copies; the one that knows of the disk. */
+  /** The sweeper of copies; the one that knows of the disk. */
   readonly copies: SessionSweeper;
   /** Takes away what is left here and in the store of sessions that were deleted, wherever. */
   readonly forgetGone: (nowMs: number, pace: Pace) => Promise<void>;
@@ -67,7 +67,7 @@ export class SharedSweeper implements AsyncDisposable {
     return { ...swept, failed: swept.failed + failed, missingBytes };
   }
 
-  /** Of copies alone: what others have in the store takes nothing of this disk. As `sweep`. */
+  /** Sweeps copies alone: what others have in the store takes nothing of this disk. */
   async makeRoom(nowMs: number, how: SweepOptions = {}): Promise<Sweep | null> {
     return this.#options.copies.makeRoom(nowMs, how);
   }

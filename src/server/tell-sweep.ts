@@ -10,7 +10,7 @@ import type { RetentionReason } from "../telemetry/values.ts";
 
 type Told = Pick<Telemetry, "log" | "metrics">;
 
-/** Of one sweep, once, whoever has asked for it. */
+/** Tells of one sweep, once, whoever has asked for it. */
 export function tellSweep(sweep: Sweep, { log, metrics }: Told): void {
   const { swept, skipped, unreadable, seen, seenBytes } = sweep;
   const reasons: Partial<Record<RetentionReason, number>> = {};
@@ -29,7 +29,10 @@ export function tellSweep(sweep: Sweep, { log, metrics }: Told): void {
   log.info(figures, "Sessions had to go");
 }
 
-/** Of copies that went nobody need be told: each can be made again. Of what is in the way, yes. */
+/**
+ * Tells what is in the way of a sweep. Of copies that went nobody need be told: each can be made
+ * again.
+ */
 export function tellTrouble(
   { failed, missingBytes }: Pick<Sweep, "failed" | "missingBytes">,
   { log }: Pick<Told, "log">,

@@ -141,7 +141,7 @@ export async function lookAtFile(path: string): Promise<number | "nothing" | "an
   }
 }
 
-/** Of regular files, as paths with `/`; bounded. */
+/** Regular files below a directory, as paths with `/`; bounded. */
 export async function filesBelow(directory: string, depth = 1): Promise<string[]> {
   const entries = (await ifPresent(readdir(directory, { withFileTypes: true }))) ?? [];
   const found: string[] = [];

@@ -15,7 +15,7 @@ import { parseObject, readAt, type TranscriptFile } from "./transcript-file.ts";
 
 /** Begins such a line. Within one the quotes would be escaped, and without a newline before them. */
 const LINE_START = Buffer.from('\n{"type":"cost-state",');
-/** Of a file that is searched from its end: mostly the line is in the first of them. */
+/** Parts of a file that is searched from its end: mostly the line is in the first of them. */
 const CHUNK_BYTES = MIB;
 /** A line has some hundred bytes for each model. */
 const MAX_LINE_BYTES = 64 * KIB;

@@ -16,7 +16,7 @@ import { removeTree } from "./remove-tree.ts";
 import { dataPathsOf } from "./session-paths.ts";
 import { ifPresent, storing } from "./storage-errors.ts";
 
-/** Of the file with the id of the server. */
+/** The most that the file with the id of the server may have. */
 const MAX_ID_BYTES = KIB;
 
 export interface DataDirectory extends AsyncDisposable {

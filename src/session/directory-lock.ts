@@ -26,7 +26,7 @@ const HEARTBEAT_MS = 1_000;
 export const OBSERVATION_MS = 5 * HEARTBEAT_MS;
 
 const LockHolder = z.object({
-  /** Of this very lock: a process may take the same directory twice. */
+  /** The mark of this very lock: a process may take the same directory twice. */
   nonce: z.string(),
   pid: z.number().int(),
   /** Ticks since boot at which the process started: pids are used again. Null without /proc. */

@@ -85,7 +85,7 @@ export interface FileSessionsOptions {
   readonly single?: SingleSession | null;
 }
 
-/** Of a transcript that a live process writes to. */
+/** The repair of a transcript that a live process writes to: none. */
 const AS_IT_IS = { repairedLines: 0, wasSetAside: false, transcript: undefined };
 
 export class FileSessions implements Sessions {

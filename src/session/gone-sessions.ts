@@ -26,7 +26,7 @@ import { TOMBSTONE_AGE_MS } from "./tombstones.ts";
 
 /** After this a deletion is not under way any more, whatever the clocks of replicas say. */
 const DELETION_TIME_MS = 10 * 60 * 1000;
-/** The same of a copy of one session to the store. */
+/** After this a copy of one session to the store is not under way any more. */
 const COPY_TIME_MS = 24 * 60 * 60 * 1000;
 /** Each has several calls of the store, one after the other. */
 const SESSIONS_AT_ONCE = 16;
@@ -96,7 +96,10 @@ export async function forgetOld(parts: GoneParts, nowMs: number, pace: Pace): Pr
 /** Some that are forgotten together, under leases: each has fewer calls of the store for it. */
 class Forgetting {
   readonly #parts: GoneParts;
-  /** Of no other sweep, on this replica or another: two could not tell who of them is the last. */
+  /**
+   * The name of no other sweep, on this replica or another: two could not tell who of them is the
+   * last.
+   */
   readonly #holder = `forget-${randomUUID()}`;
   readonly #beganAtMs = monotonicMs();
   readonly #names: string[] = [];

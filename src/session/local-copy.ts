@@ -54,9 +54,9 @@ const MAX_MARK_BYTES = 4_096;
 const count = z.number().int().nonnegative();
 const Mark = z.object({
   version: z.literal(2),
-  /** Of the session: a thread that was deleted and began anew is another one. */
+  /** When the session began: a thread that was deleted and began anew is another one. */
   createdAtMs: count,
-  /** As `stateOf` of `session-head.ts`. */
+  /** The state of the store's transcripts, by `stateOf` of `pieces.ts`. */
   state: z.string(),
   bytes: count,
 });
@@ -98,7 +98,10 @@ export class LocalCopy {
     await writeDurably(this.#markFile, `${JSON.stringify(mark)}\n`);
   }
 
-  /** Of the head that the copy agreed with last; null when it never did, or that is not known. */
+  /**
+   * The mark of the head that the copy agreed with last; null when it never did, or that is not
+   * known.
+   */
   async readMark(): Promise<Mark | null> {
     const text = await ifPresent(readRegularFile(this.#markFile, MAX_MARK_BYTES));
     if (text === undefined) return null;
@@ -118,17 +121,17 @@ export class LocalCopy {
     return (await this.readMark())?.createdAtMs ?? (await this.record())?.createdAtMs;
   }
 
-  /** As that of `session-record.ts`. */
+  /** When the session was last used here, by `readLastUse`. */
   async lastUseAtMs(record: SessionRecord): Promise<number> {
     return readLastUse(this.#paths.record, record);
   }
 
-  /** Beside its transcript; undefined while there is no copy, or none that can be read. */
+  /** The record beside the transcript; undefined while there is no copy, or none that can be read. */
   async record(): Promise<SessionRecord | undefined> {
     return readRecord(this.#paths.record, this.#ref).catch(() => undefined);
   }
 
-  /** The same where there must be one. @throws {AppError} `session_not_found` */
+  /** The record, where there must be one. @throws {AppError} `session_not_found` */
   async requireRecord(): Promise<SessionRecord> {
     const record = await this.record();
     if (record === undefined) throw sessionNotFound();

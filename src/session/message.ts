@@ -11,7 +11,7 @@ export type MessagePart =
   | {
       readonly type: "tool_call";
       readonly toolCallId: string;
-      /** As the agent file names it, without the `mcp__server__` prefix. */
+      /** The tool as the agent file names it, without the `mcp__server__` prefix. */
       readonly toolName: string;
       readonly serverName?: string;
       /** Null when it was too large to show. */

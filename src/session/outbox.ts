@@ -294,7 +294,10 @@ export class Outbox implements AsyncDisposable {
   }
 }
 
-/** Of a write that was cut off: its turn had not been acknowledged, or another letter tells of it. */
+/**
+ * Whether the name is of a write that was cut off: its turn had not been acknowledged, or another
+ * letter tells of it.
+ */
 function isDraft(name: string): boolean {
   return name.includes(LETTER_SUFFIX) && name.endsWith(".tmp");
 }

@@ -39,7 +39,7 @@ export interface RetentionLimits {
   readonly sessionsPerTenant: number | null;
   readonly bytesPerTenant: number | null;
   readonly maxBytes: number | null;
-  /** Of the file system that the sessions are on. */
+  /** What stays free of the file system that the sessions are on; null for no limit. */
   readonly keepFreeBytes: number | null;
 }
 
@@ -110,7 +110,7 @@ function reasonOfTime(
 
 type Size = (session: StoredSession) => number;
 
-/** Those to let go, from the first on, for no more than `most` to be left; null for no limit. */
+/** The sessions to let go, from the first on, for no more than `most` to be left; null for no limit. */
 function surplusOf(
   sessions: readonly StoredSession[],
   most: number | null,
@@ -157,7 +157,7 @@ export function missesFree(freeBytes: number | null, { keepFreeBytes }: Retentio
   return Math.max(0, keepFreeBytes - freeBytes);
 }
 
-/** Of what must be free: with less it is urgent. Above, there is time to make room gently. */
+/** The part of what must be free below which it is urgent. Above, there is time to make room gently. */
 const URGENT_FREE_RATIO = 0.5;
 
 /** Whether the disk is about to be full; not where that cannot be told. */

@@ -256,7 +256,7 @@ async function* stepsOf({ paths, load }: Transcripts) {
   }
 }
 
-/** Of whoever copies: no replica has such a name. */
+/** The lease terms of whoever copies: no replica has such a name. */
 function termsOf(nowMs: number): LeaseTerms {
   return { holder: "copy", leaseTimeMs: 0, graceMs: COMMAND_GRACE_MS, nowMs };
 }

@@ -63,7 +63,7 @@ export class SessionCounts {
     if (counter !== undefined) counter.sessions = Math.max(0, counter.sessions - 1);
   }
 
-  /** As new as it takes to begin a session, or to refuse one. */
+  /** The count of a tenant, as new as it takes to begin a session, or to refuse one. */
   async #newestOf(tenant: string): Promise<Counter> {
     const counter = await this.#counterOf(tenant, COUNT_TIME_MS);
     if (counter.sessions < this.#options.maxPerTenant) return counter;

@@ -11,7 +11,9 @@ import type { Transcripts } from "./local-copy.ts";
 import { EARLIER_NAME } from "./shorten-transcript.ts";
 import { parseObject } from "./transcript-file.ts";
 
-/** Of a line whose end is not read yet; one that is longer is sent as it comes. */
+/**
+ * The most that is held of a line whose end is not read yet; one that is longer is sent as it comes.
+ */
 const MAX_HELD_BYTES = MIB;
 const NEWLINE = Buffer.from("\n");
 

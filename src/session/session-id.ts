@@ -65,7 +65,7 @@ export function sessionRefOf({ tenant, agentName, target }: SessionInput): Sessi
 }
 
 /**
- * The same reference with an id that is safe to put into a path.
+ * A reference with an id that is safe to put into a path.
  *
  * @throws {AppError} `session_not_found` for anything that is not one of our ids.
  */

@@ -25,7 +25,7 @@ export interface SessionLeaseOptions {
   readonly log: SessionLog;
   readonly key: LogKey;
   readonly copy: LocalCopy;
-  /** As it was written when the lease was taken. */
+  /** The head as it was written when the lease was taken. */
   readonly known: KnownHead;
   readonly leaseTimeMs: number;
   /** The head with what the copy has beside the transcript. */

@@ -112,7 +112,11 @@ async function positionOf(directory: string, sessionId: string): Promise<Positio
   return found === undefined ? [] : [{ sessionId, lastTurnAtMs: Math.round(found.mtimeMs) }];
 }
 
-/** Of all tenants, in no order; looks no further than `limit`. @throws {AppError} `storage_failed` */
+/**
+ * Sessions of all tenants, in no order; looks no further than `limit`.
+ *
+ * @throws {AppError} `storage_failed`
+ */
 export async function anySessions(dataDirectory: string, limit: number): Promise<SessionRecord[]> {
   const found: SessionRecord[] = [];
   for await (const directories of sessionDirectories(dataDirectory)) {
@@ -125,7 +129,7 @@ export async function anySessions(dataDirectory: string, limit: number): Promise
   return found;
 }
 
-/** Of all tenants, the newest first, and the ids of those whose record cannot be read. */
+/** Sessions of all tenants, the newest first, and the ids of those whose record cannot be read. */
 export async function allSessions(dataDirectory: string): Promise<{
   readonly records: readonly ListedRecord[];
   readonly unreadable: readonly string[];

@@ -91,7 +91,7 @@ export async function transcriptFileOf(
   return findTranscript(sessionPathsOf(dataDirectory, record), transcriptIdOf(record));
 }
 
-/** The same for a session that may not be there; undefined also where it cannot be read. */
+/** The transcript of a session that may not be there; undefined also where it cannot be read. */
 export async function transcriptIfAny(
   dataDirectory: string,
   ref: SessionRef,

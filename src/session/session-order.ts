@@ -20,7 +20,7 @@ export function newestFirst(a: Position, b: Position): number {
   return a.sessionId < b.sessionId ? -1 : Number(a.sessionId > b.sessionId);
 }
 
-/** Of all tenants, some 120 bytes each. Beyond it the order that was asked for longest ago goes. */
+/** Places kept, of all tenants, some 120 bytes each. Beyond it the order asked for longest ago goes. */
 const MAX_POSITIONS = 100_000;
 
 export interface SessionOrderOptions {

@@ -149,7 +149,7 @@ export async function readRecord(
   throw recordUnreadable();
 }
 
-/** The same for a session that is not known yet. */
+/** The record in a file, whichever session it is of; undefined when there is none. */
 export async function readAnyRecord(file: string): Promise<SessionRecord | undefined> {
   const text = await recordText(file);
   if (text === undefined) return undefined;
@@ -179,7 +179,7 @@ export function mustNotBeOnHold(
   throw new AppError("session_on_hold", `Cannot ${action} the session: it is on hold`);
 }
 
-/** Of one that is damaged, or is where it does not belong. */
+/** The failure for a record that is damaged, or is where it does not belong. */
 export function recordUnreadable(): AppError {
   return unreadable("its record");
 }

@@ -286,7 +286,7 @@ export class SessionSweeper implements AsyncDisposable {
     return dueFor(expired, missingBytes);
   }
 
-  /** It may have had a turn since it was looked at, or be gone. */
+  /** Deletes a session, which may have had a turn since it was looked at, or be gone. */
   async #delete({ session }: Expired, nowMs: number): Promise<Outcome> {
     try {
       return (await this.#options.sessions.deleteUnused(session, nowMs)) ? "deleted" : "skipped";
@@ -296,7 +296,10 @@ export class SessionSweeper implements AsyncDisposable {
   }
 }
 
-/** Of a limit that may hold by now, as others have gone; `disk` is looked at each time. */
+/**
+ * Whether it goes for a limit that may hold by now, as others have gone; `disk` is looked at each
+ * time.
+ */
 function isSurplus({ reason }: Expired): boolean {
   return reason === "tenant_sessions" || reason === "tenant_bytes" || reason === "total_bytes";
 }
@@ -318,7 +321,7 @@ function hurryIf(isDue: boolean, pacer: Pacer): void {
   pacer.hurry(isDue ? URGENT_LOAD_RATIO : 0);
 }
 
-/** Of some that go together, those without which so many bytes would not become free. */
+/** Those of some that go together without which so many bytes would not become free. */
 function dueFor(expired: readonly Expired[], missingBytes: number): readonly Expired[] {
   let leftBytes = missingBytes;
   return expired.filter(({ session, reason }) => {

@@ -13,7 +13,7 @@ import type { SessionRef } from "./session-id.ts";
 
 export interface Tallied {
   readonly sessions: number;
-  /** Of their transcripts, without those of sub-agents. */
+  /** What their transcripts take, without those of sub-agents. */
   readonly transcriptBytes: number;
   /** When the last look at all of them was over. */
   readonly countedAtMs: number;

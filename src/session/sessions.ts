@@ -41,12 +41,12 @@ export interface OpenSession extends TranscriptRepair {
 export interface OpenOptions {
   /** The turn goes on in a process that is there: what that has is left alone. */
   readonly processStayed?: boolean;
-  /** Of a transcript that is to be resumed; without it there is no limit. */
+  /** How much of a transcript may be resumed; without it there is no limit. */
   readonly transcript?: TranscriptLimit;
 }
 
 export interface TurnEnd {
-  /** Of this turn alone; null when the agent process ended without a result. */
+  /** What this turn alone has used; null when the agent process ended without a result. */
   readonly totals: SessionTotals | null;
   readonly endedAtMs: number;
   /** A process of the session lives on, and has its scratch directory. */
@@ -91,8 +91,8 @@ export interface SessionClaim extends AsyncDisposable {
 }
 
 /**
- * Of what nobody else can use: a session of this replica alone, or none. A new one each time: a
- * signal remembers for ever what `AbortSignal.any` has made of it (Node 20, 240 bytes a turn).
+ * The claim of what nobody else can use: a session of this replica alone, or none. A new one each
+ * time: a signal remembers for ever what `AbortSignal.any` has made of it (Node 20, 240 bytes a turn).
  */
 export function soleClaim(): SessionClaim {
   return {
@@ -190,7 +190,7 @@ export interface Sessions {
   delete(ref: SessionRef, nowMs: number): Promise<TreeSize>;
 
   /**
-   * The same for a session that nobody has used since it was looked at.
+   * Deletes a session that nobody has used since it was looked at.
    *
    * @returns Whether it was removed; false when it had a turn since, or was put on hold.
    * @throws {AppError} As {@link delete}.

@@ -56,10 +56,10 @@ export interface SharedSessionsOptions {
   /** Id of this server, the same after a restart on its data directory. */
   readonly holder: string;
   readonly leaseTimeMs: number;
-  /** As that of `LeaseClock`, for commands. */
+  /** The grace of `LeaseClock`, for commands. */
   readonly leaseGraceMs?: number;
   readonly maxPerTenant: number;
-  /** As of `SessionCopiesOptions`. */
+  /** How long an unused copy stays, as in `SessionCopiesOptions`. */
   readonly maxIdleMs: number | null;
   /** Bytes of turns that may wait to be uploaded; beyond, no new turn is taken. */
   readonly outboxBytes: number;

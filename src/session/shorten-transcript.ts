@@ -100,7 +100,7 @@ async function sizeOf(path: string): Promise<number> {
   return (await ifPresent(stat(path)))?.size ?? 0;
 }
 
-/** Of the file with what was dropped, beside those of subagents. */
+/** The name of the file with what was dropped, beside those of subagents. */
 export const EARLIER_NAME = "earlier.jsonl";
 
 /** Where what was dropped is kept: with what Claude Code has beside the transcript. */

@@ -31,7 +31,7 @@ export async function shownTranscript(
   return { ...transcript, isComplete: transcript.isComplete && fromBytes === 0 };
 }
 
-/** Of a file, from this position on. */
+/** The bytes of a file from this position on. */
 export async function* readChunks(
   { path, bytes }: TranscriptFile,
   position: number,

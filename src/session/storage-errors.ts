@@ -20,7 +20,7 @@ export async function storing<T>(action: string, work: () => Promise<T>): Promis
   }
 }
 
-/** The same for what is read a part at a time. */
+/** Passes on what is read a part at a time, with system errors as {@link storing} has them. */
 export async function* storingEach<T>(
   action: string,
   parts: AsyncIterable<T>,

@@ -11,11 +11,17 @@ export type StoreNotice =
   | { readonly what: "unavailable"; readonly sessionId: string; readonly error: unknown }
   /** A turn has ended that the store has not heard of. */
   | { readonly what: "kept"; readonly sessionId: string; readonly error: unknown }
-  /** Of this one it cannot hear, for what is wrong with the session, here or there. It still waits. */
+  /**
+   * A turn that the store cannot hear of, for what is wrong with its session, here or there. It still
+   * waits.
+   */
   | { readonly what: "stuck"; readonly sessionId: string; readonly error: unknown }
-  /** Now it has. */
+  /** The store has now heard of a turn that was kept. */
   | { readonly what: "delivered"; readonly sessionId: string }
-  /** It never will: others went on without it, or the copy is damaged. What it said is beside it. */
+  /**
+   * The store never hears of a turn: others went on without it, or the copy is damaged. What it said
+   * is in `superseded/`.
+   */
   | { readonly what: "superseded"; readonly sessionId: string }
   /** The store has another session of a thread than the one on hold here, which lies in `held/` now. */
   | { readonly what: "held"; readonly sessionId: string };

@@ -43,7 +43,7 @@ export function createdAtMsOf({ record }: SessionHead): number | undefined {
 }
 
 /**
- * Of a session that this turn may begin.
+ * The record of a session that this turn may begin.
  *
  * @param cleared The head as it was when nothing else was left of the session.
  * @throws {AppError} `session_gone`, `session_not_found`; `session_busy` when it was begun and

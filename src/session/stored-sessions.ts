@@ -246,7 +246,11 @@ export class StoredSessions {
     return { files: Object.values(pieces).flat().length, bytes, diskBytes: bytes };
   }
 
-  /** The same of one that cannot be read, and so cannot be asked. @throws {AppError} As that. */
+  /**
+   * Removes a session that cannot be read, and so cannot be asked.
+   *
+   * @throws {AppError} As {@link remove}.
+   */
   protected async removeUnreadable(ref: SessionRef, nowMs: number): Promise<void> {
     const { store, clock } = this.#options;
     const parts = { store, log: this.log };

@@ -17,7 +17,7 @@ export interface TranscriptReadLimits {
 /** Far more than can begin in the time that they wait. */
 const MAX_WAITING_OF_TENANT = 100;
 
-/** Of a tenant that reads, or waits to. */
+/** A tenant that reads, or waits to. */
 interface Readers {
   reading: number;
   /** Which read of all its last one was; 0 for none. */
@@ -106,7 +106,10 @@ export class TranscriptReads {
   }
 }
 
-/** Of those that wait, the one with the fewest reads; of equals, whose last one began first. */
+/**
+ * Who is next of those that wait: the one with the fewest reads; of equals, whose last one began
+ * first.
+ */
 function nextOf(all: readonly Readers[]): Readers | undefined {
   const [next] = all
     .filter(({ waiting }) => waiting.size > 0)

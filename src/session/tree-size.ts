@@ -16,7 +16,7 @@ export interface TreeSize {
   readonly diskBytes: number;
 }
 
-/** As stat(2) counts blocks, whatever the file system has. */
+/** A block as stat(2) counts them, whatever the file system has. */
 const BLOCK_BYTES = 512;
 
 /** What vanishes meanwhile, or may not be looked at, counts for nothing. Never rejects. */

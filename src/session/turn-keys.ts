@@ -15,7 +15,10 @@ const KEY_LIMITS = {
   keys: 16,
   /** Bytes of the final text, and of the structured output, that are kept of one turn. */
   answerBytes: 16 * KIB,
-  /** The same of all turns: records are read whole, and by the thousand. The newest are kept. */
+  /**
+   * Bytes that are kept of all turns: records are read whole, and by the thousand. The newest are
+   * kept.
+   */
   allAnswersBytes: 64 * KIB,
 } as const;
 
@@ -60,7 +63,7 @@ const Outcome = z.discriminatedUnion("status", [
 ]);
 
 export const KeptTurn = z.object({
-  /** Of the key and of what was asked, as {@link TurnKey}. */
+  /** The hashes of the key and of what was asked, as in {@link TurnKey}. */
   hash: z.string(),
   inputHash: z.string(),
   turnId: z.string(),

@@ -10,9 +10,9 @@ export interface Busiest {
   /** From the first turn of the trace. */
   readonly fromMs: number;
   readonly turns: number;
-  /** As many turns as come in an hour at this rate. */
+  /** The turns that come in an hour at this rate. */
   readonly turnsPerHour: number;
-  /** Of those that the trace has a duration of, in all of it; null where it has none. */
+  /** The mean duration of the turns of the whole trace that have one; null where none has. */
   readonly meanMs: number | null;
 }
 

@@ -34,7 +34,7 @@ export function chartAxis(end: string): string {
   return `${" ".repeat(MARK_COLUMNS + 4)}0${end.padStart(COLUMNS - 1)}`;
 }
 
-/** Of several values that share a column the highest. */
+/** The values of the columns: of several that share one the highest. */
 function columnsOf(values: readonly number[]): number[] {
   return Array.from({ length: COLUMNS }, (_, column) => {
     const from = Math.floor((column * values.length) / COLUMNS);

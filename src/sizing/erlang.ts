@@ -41,9 +41,9 @@ export function turnsNeeded(offered: number, ratio: number): number {
 export interface Retried {
   /** First and further attempts together, in Erlang; infinite if they never come to an end. */
   readonly offered: number;
-  /** Of all attempts, those that are shed. */
+  /** The part of all attempts that is shed. */
   readonly shedRatio: number;
-  /** Of all turns, those that are never served: their callers gave up. */
+  /** The part of all turns that are never served: their callers gave up. */
   readonly lostRatio: number;
 }
 

@@ -41,7 +41,7 @@ export interface LoadedWorkload {
   readonly profile: Profile;
   /** What whoever relies on the profile and the trace should know. */
   readonly warnings: readonly string[];
-  /** Of the trace; null without one. */
+  /** The busiest hour of the trace; null without one. */
   readonly busiest: Busiest | null;
   readonly sizes: readonly PricedSize[];
   /** Null where no price is known. */
@@ -242,7 +242,7 @@ function workloadOf(file: WorkloadFile, profile: Profile, busiest: Busiest | nul
   };
 }
 
-/** Of requests and tokens, the one that is used up first. */
+/** What the model takes, by requests or by tokens: the one that is used up first. */
 function modelOf(file: WorkloadFile): Workload["model"] {
   const { modelRequests, requestsPerTurn, modelTokens, tokensPerTurn } = file;
   const byRequests = ((modelRequests ?? Infinity) * HOUR_MS) / requestsPerTurn;

@@ -123,7 +123,7 @@ function sizesSection({ options }: Plan, { currency }: LoadedWorkload): Section 
 
 const WHAT = { memory: "memory", cpu: "CPU", model: "the model" } as const;
 
-/** Of the same replicas, each thing for itself. */
+/** What gives way first as users grow, with the same replicas; each thing for itself. */
 function breakingSection({ workload, breaking }: Plan): Section {
   const { users, model } = workload;
   const rows = breaking.map(({ what, usersRatio }) => [

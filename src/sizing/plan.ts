@@ -52,9 +52,9 @@ export interface PlannedFleet {
   readonly size: PricedSize;
   readonly replicas: number;
   readonly replica: ReplicaTurns;
-  /** Of all attempts. */
+  /** The part of all attempts that is shed. */
   readonly shedRatio: number;
-  /** Of all turns, those never served. */
+  /** The part of all turns that are never served. */
   readonly lostRatio: number;
   /** Turns in flight on average, of those that there is room for. */
   readonly utilizationRatio: number;
@@ -76,7 +76,7 @@ export interface Variation {
 /** How far the load may grow until one thing gives way, the others being enough. */
 export interface Breaking {
   readonly what: "memory" | "cpu" | "model";
-  /** Of the users of the workload; below 1 where it does not carry even those. */
+  /** How many times the users of the workload; below 1 where it does not carry even those. */
   readonly usersRatio: number;
 }
 

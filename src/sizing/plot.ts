@@ -52,7 +52,7 @@ const RIGHT_END = WIDTH - RIGHT;
 const BASE = HEIGHT - BOTTOM;
 const LABEL_HEIGHT = 15;
 const TICKS = 6;
-/** Of a plot in which all is 0: one line at the bottom, and marks that are not all called 0. */
+/** The top of a plot in which all is 0: one line at the bottom, and marks that are not all called 0. */
 const TOP_OF_NOTHING = 1;
 
 interface Scales {

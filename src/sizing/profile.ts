@@ -41,7 +41,10 @@ const Measured = z.strictObject({
     anonymousBytes: bytes,
     fileBytes: bytes,
     sharedBytes: bytes,
-    /** Of the pages of no file, as the server itself tells: V8's heap, and buffers outside of it. */
+    /**
+     * What the pages of no file are for, as the server itself tells: V8's heap, and buffers outside
+     * of it.
+     */
     heap: z
       .strictObject({
         objectsBytes: bytes,
@@ -105,7 +108,7 @@ export const Profile = z.strictObject({
     platform: text,
     node: text,
   }),
-  /** Of the control group in which it was measured; null where none could be made. */
+  /** The limit of the control group in which it was measured; null where none could be made. */
   groupLimitBytes: bytes.nullable(),
   server: z.strictObject({
     /** Held by the server with no session and no turn. */
@@ -151,7 +154,10 @@ export const Profile = z.strictObject({
     /** CPU time of a whole turn, its start included. */
     cpuMs: durationMs,
     duration: Times,
-    /** Of a turn whose answer is a word: what any turn takes beside its answer. Not there where that is not known. */
+    /**
+     * What a turn takes whose answer is a word, and so any turn beside its answer. Not there where
+     * that is not known.
+     */
     short: z.strictObject({ cpuMs: durationMs, durationMs }).optional(),
   }),
   /** What it was reckoned from, for reports. */
@@ -167,7 +173,10 @@ const LEAST_PEAK_BYTES = MIB;
 const LEAST_CPU_MS = 1;
 const MAX_FILE_BYTES = 4 * MIB;
 
-/** As it is read: also figures that would be valid one by one, and make no sense together. */
+/**
+ * A profile as it is read: refused also for figures that are valid one by one, and make no sense
+ * together.
+ */
 const ProfileFile = Profile.superRefine(({ turn: { peak, cpuMs } }, context) => {
   const wrong = (path: readonly string[], message: string) =>
     context.addIssue({ code: "custom", path: [...path], message });

@@ -31,7 +31,7 @@ export interface ReplicaSize {
 export interface TurnMix {
   /** How long a turn lasts, on average. */
   readonly turnMs: number;
-  /** Of the transcript that a turn resumes: mean, and standard deviation. */
+  /** What a turn carries, the transcript that it resumes: the mean, and its standard deviation. */
   readonly carriedBytes: number;
   readonly carriedDeviationBytes: number;
   /** Open sessions without a turn. */
@@ -93,7 +93,7 @@ export function replicaTurns(profile: Profile, size: ReplicaSize, mix: TurnMix):
   return { turns, binds, memoryTurns, cpuTurns, loadLineBytes, turnBytes, serverBytes };
 }
 
-/** As many as use the target share of the CPU; one in any case, however slow. */
+/** The turns that use the target share of the CPU; one in any case, however slow. */
 function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix): number {
   const { cpuMs: serverCpuMs, cores: serverCores } = serverTurnOf(profile);
   const { cpuMs: fixedMs, durationMs } = fixedPartOf(profile);
@@ -108,7 +108,7 @@ function turnsByCpu(profile: Profile, { cpus }: ReplicaSize, { turnMs }: TurnMix
   return Math.max(1, Math.floor(turnsAtOnce + 1e-9));
 }
 
-/** Of a CPU, what a turn uses while it answers, and the server for it. */
+/** The part of a CPU that a turn uses while it answers, and the server for it. */
 export function streamCoresOf(profile: Profile): number {
   return answerCoresOf(profile) + serverTurnOf(profile).cores;
 }

@@ -37,7 +37,7 @@ export interface Section {
   /** For where there are no pictures. */
   readonly bars?: Bars;
   readonly plots?: readonly Plot[];
-  /** The same for a terminal, over one time. */
+  /** The plots for a terminal, over one time. */
   readonly charts?: { readonly charts: readonly Chart[]; readonly end: string };
 }
 

@@ -29,7 +29,7 @@ export type TraceResult =
   | {
       readonly ok: true;
       readonly turns: TraceTurns;
-      /** Of gaps, and what is taken of them. */
+      /** What is told of gaps, and what is taken for them. */
       readonly notes: readonly string[];
       /** How many durations the trace does not say, in words; null where it says all. */
       readonly missing: string | null;
@@ -63,7 +63,7 @@ class TraceReader {
   readonly #session: number[] = [];
   /** By name. */
   readonly #sessions = new Map<string, number>();
-  /** Of each turn, from 1. */
+  /** The line of each turn, from 1. */
   readonly #lines: number[] = [];
   #columns: readonly Column[] = [];
   #line = 0;

@@ -63,7 +63,7 @@ export interface CapacityNumbers extends GaugeNumbers {
 export interface EndedTurn {
   readonly agentName: string;
   readonly provider: Provider;
-  /** As the agent file names it. */
+  /** The model as the agent file names it. */
   readonly model: string;
   readonly outcome: TurnOutcome;
   /** Most private memory of the process tree; null when it ended before it could be measured. */
@@ -75,7 +75,7 @@ export interface MetricsDeps {
   /** Called once each time the metrics are read. */
   readonly capacityNumbers: () => CapacityNumbers;
   readonly resource: Resource;
-  /** Those that push to a collector. */
+  /** The readers that push to a collector. */
   readonly readers: readonly IMetricReader[];
   /** Hears of gauges that could not be read; the other metrics are rendered all the same. */
   readonly onReadError: (error: unknown) => void;

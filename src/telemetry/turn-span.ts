@@ -26,7 +26,7 @@ import { type Provider, PROVIDER_NAMES } from "./values.ts";
 export interface StartedTurn {
   readonly agentName: string;
   readonly provider: Provider;
-  /** As the agent file names it. */
+  /** The model as the agent file names it. */
   readonly model: string;
   readonly sessionId: string;
   /** W3C trace context of the request; one that does not fit is taken as none. */

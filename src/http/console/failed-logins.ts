@@ -34,7 +34,9 @@ export class FailedLogins {
   }
 }
 
-/** Of IPv6 the first half: whoever has one address has all that differ in the other. */
+/**
+ * Who is at an address: of IPv6 its first half, as whoever has one has all that differ in the other.
+ */
 function partyOf(address = ""): string {
   if (isIP(address) !== 6 || address.includes(".")) return address;
   const [head = "", tail] = address.split("::");

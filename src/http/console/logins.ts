@@ -49,7 +49,7 @@ interface KeptLogin {
 
 export class Logins implements AsyncDisposable {
   readonly sessionTimeMs: number;
-  /** Of operators, by the hash that logins have of them: one that was replaced has another. */
+  /** Keys of operators, by the hash that logins have of them: one that was replaced has another. */
   readonly #keys: ReadonlyMap<string, AuthKey>;
   readonly #save: LoginsOptions["save"];
   /** By the hash of the word, the oldest first. */

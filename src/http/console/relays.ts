@@ -108,7 +108,10 @@ async function* whatComes(
   }
 }
 
-/** Of what the other side says only the number: its words are for its own callers. */
+/**
+ * What an answer says, of which only the number is told: its words are for the other side's own
+ * callers.
+ */
 function stateOfStatus(status: number): string {
   if (status === 401 || status === 403) return "it does not take the key that is set for it";
   if (status === 404) return "it has no feed at this address";

@@ -10,7 +10,7 @@ import { parseQuality } from "../../protocol/negotiate.ts";
 import type { PageFile } from "./console-page.ts";
 
 /**
- * Of all that the page may load, only what it does load. Forms are sent by its script alone: were
+ * What the page may load: only what it does load. Forms are sent by its script alone: were
  * that not to run, a browser would put the key that was typed into an address.
  */
 const POLICY = [

@@ -16,7 +16,7 @@ import { connectAgent } from "./agui-connect.ts";
 import { askForTurn, lastEventIdOf, orElsewhere } from "../turn-asking.ts";
 import { ADMISSION_ERRORS, notAcceptable, sendAguiEvents } from "../turn-stream.ts";
 
-/** As much of a run as is read here; AG-UI has more. */
+/** The part of a run that is read here; AG-UI has more. */
 const aguiRunSchema = z
   .looseObject({
     threadId: z.string(),

@@ -8,7 +8,10 @@
 import { isObject } from "../../lib/is-object.ts";
 import { newHead, type SessionHead } from "./session-head.ts";
 
-/** Of a record, in whatever it is a part of; in a text of the record its quotes would be escaped. */
+/**
+ * The hold of a record, in whatever it is a part of; in a text of the record its quotes would be
+ * escaped.
+ */
 const HOLD = /(?<!\\)"onHoldSinceMs"\s*:/;
 
 /**

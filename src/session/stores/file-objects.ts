@@ -61,7 +61,7 @@ const MARKER = "plimsoll-store";
 /** Looks at a directory that others change all the time, before it is said to be damaged. */
 const MOST_LOOKS = 50;
 const DELETED_AT_ONCE = 8;
-/** Of a draft whose process has ended: no write takes as long. In milliseconds. */
+/** The age of a draft whose process has ended: no write takes as long. In milliseconds. */
 const DRAFT_AGE_MS = 60 * 60 * 1000;
 
 export const fileBackend: Backend = { open: openFileObjects, troubleOf };

@@ -8,7 +8,7 @@
 
 import type { Piece } from "./session-head.ts";
 
-/** Of all sessions. What is not remembered goes with its session. */
+/** Names that are remembered, of all sessions. What is not remembered goes with its session. */
 const MAX_NAMES = 10_000;
 
 export class LeftPieces {
@@ -25,7 +25,7 @@ export class LeftPieces {
     if (names.size > 0) this.#names.set(headName, names);
   }
 
-  /** As they are now: what a write that is sent after this may find left. */
+  /** The names as they are now: what a write that is sent after this may find left. */
   of(headName: string): readonly string[] {
     return [...(this.#names.get(headName) ?? [])];
   }

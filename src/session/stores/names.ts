@@ -20,7 +20,7 @@ import { sha256 } from "../../lib/sha256.ts";
 
 /** Session of an owner: both parts are safe in a name. */
 export interface LogKey {
-  /** As {@link ownerOf} makes it. */
+  /** The owner, as {@link ownerOf} makes it. */
   readonly owner: string;
   /** A UUID in lower case. */
   readonly sessionId: string;
@@ -42,7 +42,7 @@ export function headNameOf(key: LogKey): string {
 /** The object that says which layout a store has: `{"version":1}`. */
 export const LAYOUT_NAME = "meta/layout";
 export const INDEX = "index/";
-/** Of it, what is of tenants: sessions of projects are no server's. */
+/** The part of the index that is of tenants: sessions of projects are no server's. */
 export const INDEX_OF_TENANTS = `${INDEX}t`;
 export const GONE = "gone/";
 export const DELETING = "deleting/";
@@ -74,7 +74,7 @@ export function goneNameOf({ owner, sessionId }: LogKey, atMs: number): string {
   return `${GONE}${digits(atMs)}-${owner}-${sessionId}`;
 }
 
-/** The same of a deletion, or a copy to the store, that is not finished. */
+/** The name of a deletion, or of a copy to the store, that is not finished. */
 export function deletingNameOf({ owner, sessionId }: LogKey, atMs: number): string {
   return `${DELETING}${digits(atMs)}-${owner}-${sessionId}`;
 }

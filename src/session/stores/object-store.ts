@@ -11,9 +11,9 @@ import { MIB } from "../../lib/byte-units.ts";
 export interface StoredObject {
   readonly body: Buffer;
   /**
-   * Of no meaning but to be equal or not. Changes whenever another body is written; whether it does
-   * so with the same body, or comes back with an earlier one, is the database's to say (S3's does):
-   * whoever relies on a change never writes the same body twice.
+   * A mark of no meaning but to be equal or not. Changes whenever another body is written; whether it
+   * does so with the same body, or comes back with an earlier one, is the database's to say (S3's
+   * does): whoever relies on a change never writes the same body twice.
    */
   readonly version: string;
 }
@@ -67,10 +67,16 @@ export interface ObjectStore extends AsyncDisposable {
 /** The most that one object may hold. Redis and PostgreSQL would take more, and be slow with it. */
 export const MAX_OBJECT_BYTES = 16 * MIB;
 
-/** Of names: letters, digits, `.`, `_`, `-`, in parts with `/` between; safe as a path and in a URL. */
+/**
+ * What names are made of: letters, digits, `.`, `_`, `-`, in parts with `/` between; safe as a path
+ * and in a URL.
+ */
 export const OBJECT_NAME = /^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/;
 export const MAX_NAME_LENGTH = 512;
-/** Of each part: file systems take up to 255 bytes, and a directory of objects adds to it. */
+/**
+ * The longest that a part of a name may be: file systems take up to 255 bytes, and a directory of
+ * objects adds to it.
+ */
 export const MAX_PART_LENGTH = 200;
 
 export interface ObjectStoreOptions {

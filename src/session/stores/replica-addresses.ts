@@ -15,11 +15,11 @@ import { monotonicMs } from "../../lib/monotonic-clock.ts";
 import { REPLICAS } from "./names.ts";
 import type { ObjectStore } from "./object-store.ts";
 
-/** Of replicas that are looked at. */
+/** The most replicas that are looked at. */
 const MAX_REPLICAS = 1_000;
 /** How long the list of replicas counts: ids that somebody makes up cost the store this much. */
 const LIST_TIME_MS = 1_000;
-/** The same of one address. */
+/** How long the address of a replica is taken for granted. */
 const ADDRESS_TIME_MS = 5_000;
 /** An address counts for so many times of its renewal; the store may be away for a while. */
 const MISSED_RENEWALS = 3;
@@ -53,7 +53,7 @@ interface Known<Value> {
 export class ReplicaAddresses {
   readonly #options: ReplicaAddressesOptions;
   #tags: Known<ReadonlySet<string>> | null = null;
-  /** Of tags in the list, so there are never more. */
+  /** Addresses by tag, of tags in the list, so there are never more. */
   readonly #told = new Map<string, Known<Told | null>>();
 
   constructor(options: ReplicaAddressesOptions) {
@@ -144,7 +144,7 @@ export class ReplicaAddresses {
     }
   }
 
-  /** Of replicas that were killed for good. */
+  /** Removes the addresses of replicas that were killed for good. */
   async #removeLeft(): Promise<void> {
     const { store } = this.#options;
     await eachAtOnce([...(await this.#list())], READS_AT_ONCE, async (tag) => {

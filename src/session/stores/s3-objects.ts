@@ -28,7 +28,7 @@ type Sdk = typeof sdkTypes;
 /** The most of one request, for both. */
 const LISTED_AT_ONCE = 1_000;
 const DELETED_AT_ONCE = 1_000;
-/** Of one call, the first included. */
+/** The most attempts of one call, the first included. */
 const MOST_ATTEMPTS = 4;
 /** Before the second attempt; twice as long before each further one. In milliseconds. */
 const FIRST_DELAY_MS = 50;

@@ -199,7 +199,7 @@ export class SdkSessionStore implements SessionStore {
     await this.#store.delete([indexNameOf(key, atMs)]).catch(() => {});
   }
 
-  /** Of no consequence when it fails: the next one does it. */
+  /** Merges small pieces. It is of no consequence when that fails: the next append does it. */
   async #merge(key: LogKey, head: SessionHead, path: string): Promise<void> {
     const endBytes = transcriptBytesOf(head, path);
     const fromBytes = writeStartOf(head, path);

@@ -24,7 +24,7 @@ const count = z.number().int().nonnegative();
 const Piece = z.object({
   name: z.string(),
   bytes: count,
-  /** Of its bytes, by `hashOf` of `pieces.ts`. */
+  /** The hash of its bytes, by `hashOf` of `pieces.ts`. */
   hash: z.string(),
 });
 export type Piece = Readonly<z.infer<typeof Piece>>;
@@ -45,9 +45,11 @@ export const SessionHead = z.object({
   sessionId: z.string(),
   /** One more with every write: no two heads of a session are ever the same bytes. */
   revision: count,
-  /** Of the last lease that was given; never falls. Who writes with a lower one is refused. */
+  /**
+   * The number of the last lease that was given; never falls. Who writes with a lower one is refused.
+   */
   fence: count,
-  /** Of the same lease, as in {@link LeaseToken}; heads of earlier versions have none. */
+  /** The id of the last lease, as in {@link LeaseToken}; heads of earlier versions have none. */
   leaseId: z.string().optional(),
   lease: Lease.nullable(),
   /** By the path of the transcript: "" is the session's own, others are of subagents. */
@@ -73,7 +75,7 @@ export interface LeaseToken {
   readonly leaseId?: string | undefined;
 }
 
-/** Of the last lease that was given. */
+/** The token of the last lease that was given. */
 export function tokenOf({ fence, leaseId }: SessionHead): LeaseToken {
   return { fence, leaseId };
 }
@@ -84,7 +86,7 @@ export function isHeldBy(head: SessionHead, { fence, leaseId }: LeaseToken): boo
   return head.leaseId === leaseId || head.leaseId === undefined || leaseId === undefined;
 }
 
-/** Of a session that was never written. */
+/** The head of a session that was never written. */
 export function newHead(sessionId: string): SessionHead {
   return {
     version: 1,
@@ -166,7 +168,7 @@ export function released(head: SessionHead, token: LeaseToken): SessionHead {
 
 /** What is added to one transcript. */
 export interface Addition {
-  /** As in {@link SessionHead.pieces}. */
+  /** Which transcript, as in {@link SessionHead.pieces}. */
   readonly path: string;
   /**
    * How many bytes come before it: the end of a piece. Those after it are in `added` again, be it
@@ -303,7 +305,7 @@ export function piecesOf({ pieces }: SessionHead, path: string): readonly Piece[
   return Object.hasOwn(pieces, path) ? (pieces[path] ?? []) : [];
 }
 
-/** Of the transcripts that something is stored of. */
+/** The paths of the transcripts that something is stored of. */
 export function pathsOf({ pieces }: SessionHead): readonly string[] {
   return Object.keys(pieces).filter((path) => (pieces[path] ?? []).length > 0);
 }

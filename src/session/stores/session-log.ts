@@ -54,7 +54,7 @@ export interface Tail {
 const MAX_TRIES = 50;
 const TRY_PAUSE_MS = 5;
 const DELETED_AT_ONCE = 500;
-/** Of one write: where the first of them are refused, the others are not tried. */
+/** Pieces of one write that are sent at once: where the first are refused, the others are not tried. */
 const PIECES_AT_ONCE = 4;
 
 export class SessionLog {
@@ -83,8 +83,8 @@ export class SessionLog {
   }
 
   /**
-   * The same where it is to be replaced whatever it says; one that is damaged is then known by its version
-   * alone, and has a stand-in.
+   * What is known of a session that is to be replaced whatever its head says; one that is damaged is
+   * then known by its version alone, and has a stand-in.
    *
    * @throws {AppError} `session_newer`, `store_unavailable`.
    */
@@ -328,7 +328,7 @@ export class SessionLog {
     }
   }
 
-  /** Those that the head does not name. */
+  /** Deletes the pieces that the head does not name. */
   async #drop(key: LogKey, pieces: readonly Piece[], head: SessionHead | null): Promise<void> {
     const named = head === null ? new Set() : namesIn(head);
     const lost = pieces.filter(({ name }) => !named.has(name));

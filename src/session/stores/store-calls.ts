@@ -20,7 +20,7 @@ export interface Trouble {
 
 /** A driver's error without what it carries: its requests, its connection, its credentials. */
 export interface DriverError extends Error {
-  /** Of the system, the database or the driver, e.g. `ECONNREFUSED`, `28P01`. */
+  /** The code that the system, the database or the driver gives, e.g. `ECONNREFUSED`, `28P01`. */
   readonly code?: string;
 }
 

@@ -52,12 +52,12 @@ export function said(value: Plain, why: string): Said {
   return new Said(value, why);
 }
 
-/** As `--explain` shows it. */
+/** A value as `--explain` shows it. */
 export function shownValue(value: Plain): string {
   return typeof value === "object" ? JSON.stringify(plainOf(value)) : String(value);
 }
 
-/** Without the reasons. */
+/** A value without its reasons. */
 function plainOf(value: unknown): unknown {
   if (value instanceof Said) return plainOf(value.value);
   if (Array.isArray(value)) return value.map(plainOf);
@@ -65,7 +65,7 @@ function plainOf(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plainOf(one)]));
 }
 
-/** Of a comment, without its indentation. */
+/** The longest line of a comment, without its indentation. */
 const COMMENT_COLUMNS = 92;
 
 /** A reason as lines of a comment, without the `#`. */

@@ -33,7 +33,10 @@ const MOST_CPUS = 4;
 const CONTAINER_APPS_STOP_MS = 600_000;
 const PROMETHEUS = "https://prometheus.example.com";
 
-/** Of the Consumption profile: 2 GiB for each CPU, in quarters. Null if there is none so large. */
+/**
+ * The size of the Consumption profile: 2 GiB for each CPU, in quarters. Null if there is none so
+ * large.
+ */
 export function containerAppsSize(planned: PricedSize): PlatformSize | null {
   const wanted = Math.max(planned.cpus, planned.memoryBytes / GIB / GIB_PER_CPU);
   const cpus = Math.ceil(wanted / CPU_STEP) * CPU_STEP;

@@ -37,7 +37,7 @@ interface Platform {
   /** Whether sessions survive there without a store. */
   readonly keepsFiles: boolean;
   readonly name: RegExp;
-  /** Of files in memory; 0 where all are on a disk. */
+  /** The least room for files in memory; 0 where all are on a disk. */
   readonly leastFilesBytes: number;
   /** Whether a replica is ended as a whole at its memory limit, whatever the plan says. */
   readonly killsAll?: true;

@@ -90,7 +90,7 @@ function provider({ usesCloud }: Premises): Tree {
   };
 }
 
-/** Of a turn that another replica runs, each asks that one: sessions.replicaAddress. */
+/** Rules for what replicas ask each other, of turns that the other runs: sessions.replicaAddress. */
 function replicas(premises: Premises): readonly Tree[] {
   if (!premises.hasStore) return [];
   const why = "listen.port of the other replicas, which run what clients come back to";

@@ -148,7 +148,7 @@ function scaledObject(premises: Premises, room: ReplicaRoom, scaling: Scaling): 
   );
 }
 
-/** Of its own for each service: the adapter knows metrics by their names. */
+/** The name of the metric, another for each service: the adapter knows metrics by their names. */
 function metricOf({ name }: Premises): string {
   return `plimsoll_full_replicas_${name.replaceAll("-", "_")}`;
 }

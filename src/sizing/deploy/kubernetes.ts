@@ -70,7 +70,7 @@ function kustomization(
   );
 }
 
-/** Of its own, so that no right that others give to `default` is theirs. */
+/** An account of its own, so that no right that others give to `default` is its own. */
 function accountArtefact(premises: Premises, room: ReplicaRoom): Artefact {
   const { name, usesCloud } = premises;
   const cloud = usesCloud

@@ -13,18 +13,18 @@ import { type PlannedFleet, modelIsShort, type Workload } from "../plan.ts";
 import type { Profile } from "../profile.ts";
 
 export interface DeployInput {
-  /** Of the service; also the name of what belongs to it. */
+  /** The name of the service, and of what belongs to it. */
   readonly name: string;
   readonly image: string;
   /** Where the artefacts are written, as the user named it. */
   readonly folder: string;
-  /** Of the agent file or folder, in the folder of which the image is made. */
+  /** The path of the agent file or folder, in the folder of which the image is made. */
   readonly agentPath: string;
-  /** Likewise; null without one. */
+  /** The path of the server file, there too; null without one. */
   readonly serverFile: string | null;
   /** Where Prometheus is asked; null if nobody said. */
   readonly prometheus: string | null;
-  /** Of the environment, without a default, that the files name. */
+  /** Variables of the environment, without a default, that the files name. */
   readonly variables: readonly string[];
   readonly agents: readonly AgentDefinition[];
   readonly config: Config;

@@ -99,7 +99,7 @@ function queryOf(
   };
 }
 
-/** As Prometheus has it: gauges get no suffix. */
+/** The name of a metric as Prometheus has it: gauges get no suffix. */
 function nameOf(metric: keyof typeof METRICS): string {
   return METRICS[metric].name.replaceAll(".", "_");
 }

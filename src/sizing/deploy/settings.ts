@@ -27,7 +27,7 @@ export interface Variable {
   readonly why: string;
 }
 
-/** As a value of a tree. */
+/** A variable as a value of a tree. */
 export function saidOf({ value, why }: Variable): Said {
   return said(value, why);
 }

@@ -102,7 +102,7 @@ function peakOf(peaks: readonly number[]): Profile["turn"]["peak"] {
   };
 }
 
-/** Of turns that answer with a word: what any turn uses, however long it lasts. */
+/** What any turn uses, however long it lasts: from turns that answer with a word. */
 function shortOf({ steady }: StepResults): Profile["turn"]["short"] | undefined {
   const answerMs = answerMsOf(steady);
   if (answerMs === null) return undefined;
@@ -160,8 +160,9 @@ function slopeOf(turns: readonly LoneTurn[]): number {
 }
 
 /**
- * Of turns that go on, if there are any: the first of a session also writes what comes once. Of the
- * shortest transcript: to a very long one Claude Code adds more.
+ * By how much a turn makes its transcript longer: of turns that go on, if there are any, since the first
+ * of a session also writes what comes once; of the shortest transcript, since to a very long one Claude
+ * Code adds more.
  */
 function growthOf(steady: readonly LoneTurn[], resumed: readonly LoneTurn[]): number {
   const least = Math.min(...resumed.map((turn) => turn.carriedBytes)) + SIMILAR_BYTES;

@@ -14,7 +14,7 @@ import type { MeasurementFacts } from "./analyse.ts";
 import type { MeasureOptions } from "./options.ts";
 import type { Protocol } from "./protocol.ts";
 
-/** Of what there is: nobody else is to be short of memory for a measurement. */
+/** The part that is taken of what there is: nobody else is to be short of memory for a measurement. */
 const GROUP_RATIO = 0.9;
 
 /** The limit of the control group: what was asked for, or as much as there is. */

@@ -32,7 +32,7 @@ export interface MadeSessions {
   readonly agentName: string;
   readonly count: number;
   readonly transcript: RealTranscript;
-  /** Of each of them, by its number; whoever asks without a key is without it. */
+  /** The tenant of each session, by its number; whoever asks without a key is without it. */
   readonly tenantOf?: (index: number) => string;
   /** When the last turn of each of them was, and when it began; now without it. */
   readonly lastTurnAtMs?: (index: number) => number;
@@ -45,8 +45,9 @@ export function madeThreadOf(index: number): string {
 }
 
 /**
- * Those of the threads `thread-0`, `thread-1` and so on, with the transcript of the real turn under
- * each one's own id. A server may have the directory, as long as it has none of these threads.
+ * Makes the sessions of the threads `thread-0`, `thread-1` and so on, with the transcript of the real
+ * turn under each one's own id. A server may have the directory, as long as it has none of these
+ * threads.
  */
 export async function makeSessions(made: MadeSessions, signal: AbortSignal): Promise<void> {
   const { dataDirectory, agentName, count: all, transcript } = made;

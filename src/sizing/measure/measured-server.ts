@@ -36,7 +36,7 @@ export interface MeasuredServerOptions {
   /** Further arguments of `serve`. */
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
-  /** Of the control group. */
+  /** The limit of the control group. */
   readonly limitBytes: number;
   /** That the gate goes by where no group can be made; what the system says without it. */
   readonly gateLimitBytes?: number;
@@ -313,7 +313,7 @@ interface LogLine {
   readonly peakBytes?: number | null;
 }
 
-/** As far as it is of use here: where the server listens, and what its turns held. */
+/** The log of the server as far as it is of use here: where it listens, and what its turns held. */
 class ServerLog {
   url = "";
   isReady = false;

@@ -18,7 +18,7 @@ export interface MeasureOptions {
   readonly mayCallAll: boolean;
   /** Rehearsal script in place of the one for measuring. */
   readonly scriptFile?: string;
-  /** Of the control group; as much as there is without it. */
+  /** The limit of the control group; as much as there is without it. */
   readonly limitBytes?: number;
   /** Further arguments of `plimsoll serve`. */
   readonly serveArgs: readonly string[];

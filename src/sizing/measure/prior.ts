@@ -57,7 +57,7 @@ export function withPrior(
   return [...others, { agentName, version, samples: windowOf(samples, known) }];
 }
 
-/** As many as a server remembers: of the measured ones the oldest go, of its own none. */
+/** The samples that a server remembers: of the measured ones the oldest go, of its own none. */
 function windowOf(
   samples: readonly FootprintSample[],
   own: readonly FootprintSample[],

@@ -27,7 +27,10 @@ export interface Protocol {
   /** How long the scripted model streams an answer. */
   readonly answerMs: number;
   readonly steadyTurns: number;
-  /** Of one word, one at a time; and then as many at once as answered in full. 0 where no script answers. */
+  /**
+   * Turns of one word, one at a time; and then as many at once as answered in full. 0 where no script
+   * answers.
+   */
   readonly shortTurns: number;
   /** How many turns are asked for at the same moment, one burst after the other. */
   readonly burstSizes: readonly number[];
@@ -67,7 +70,7 @@ const QUICK = {
 /** Each turn costs money. */
 const CLAUDE = { steadyTurns: 8, shortTurns: 0, burstSizes: [1, 2, 4], transcripts: [] };
 
-/** Of a turn, beside what the model streams. */
+/** How long a turn takes beside what the model streams. */
 const TURN_OVERHEAD_SECONDS = 1.2;
 
 /** Hosting patterns whose processes stay after a turn: that is a cost of another kind. */

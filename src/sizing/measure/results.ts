@@ -12,7 +12,7 @@ const durationMs = z.number().min(0);
 
 /** A turn that completed. */
 const Turn = z.strictObject({
-  /** Of the transcript it resumed, and its input. */
+  /** Bytes of the transcript it resumed, and of its input. */
   carriedBytes: bytes,
   /** Most private memory of its processes, as the server measured it. */
   peakBytes: bytes.positive(),
@@ -24,9 +24,9 @@ const Turn = z.strictObject({
 
 /** One that had the machine to itself. */
 const LoneTurn = Turn.extend({
-  /** Of all its processes. */
+  /** CPU time of all its processes. */
   cpuMs: durationMs,
-  /** Of the server meanwhile. */
+  /** CPU time of the server meanwhile. */
   serverCpuMs: durationMs,
   /** What the session's transcript is after it; 0 where none is kept. */
   transcriptBytes: bytes,
@@ -43,7 +43,7 @@ const Burst = z.strictObject({
   /** From the first request to the last answer. */
   lastedMs: durationMs,
   cpuMs: durationMs,
-  /** Of the server meanwhile. */
+  /** CPU time of the server meanwhile. */
   serverCpuMs: durationMs,
   /** Most private memory of all turns at one moment. */
   peakBytes: bytes,
@@ -62,12 +62,12 @@ export const StepResults = z.strictObject({
   idle: z.strictObject({
     /** What counts against the limit: by the group, or the server's private memory. */
     usedBytes: bytes,
-    /** Of it, or beside it, what the gate keeps for the server to grow by. */
+    /** What the gate keeps for the server to grow by, within what is used or beside it. */
     growthBytes: bytes,
     anonymousBytes: bytes,
     fileBytes: bytes,
     sharedBytes: bytes,
-    /** Of the first of these, as the server itself tells it; null where it did not. */
+    /** What the pages of no file are for, as the server itself tells it; null where it did not. */
     heap: HeapParts.nullable(),
     startPeakBytes: bytes,
     startCpuMs: durationMs,
@@ -78,13 +78,13 @@ export const StepResults = z.strictObject({
   }),
   steady: z.strictObject({
     turns: z.array(LoneTurn).min(1),
-    /** Of one word. */
+    /** Turns of one word. */
     short: z.array(LoneTurn),
     mappedFileBytes: bytes,
   }),
   bursts: z.strictObject({
     bursts: z.array(Burst),
-    /** Of one word, as many as the largest of these of which all completed; null without. */
+    /** Turns of one word, as many as the largest burst of which all completed; null without. */
     short: Burst.nullable(),
     bound: z.enum(["memory", "cpu", "model"]).nullable(),
     mappedFileBytes: bytes,

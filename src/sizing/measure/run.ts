@@ -80,7 +80,7 @@ export async function measure(
 interface Run {
   readonly deps: StepDeps;
   readonly state: StateFile;
-  /** Of an earlier run. */
+  /** The results of an earlier run. */
   readonly results: PartialResults;
   readonly listener: MeasureListener;
   readonly options: MeasureOptions;

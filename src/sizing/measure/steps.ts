@@ -197,7 +197,10 @@ function besideTurns(now: Sample, before: Sample): number {
   return Math.max(0, heldBeside(now) - heldBeside(before));
 }
 
-/** Of a turn that has ended, the processes are gone; of one that was refused there may be some. */
+/**
+ * Waits until there are no processes: of a turn that has ended they are gone, of one that was refused
+ * there may be some.
+ */
 async function untilAlone(server: MeasuredServer): Promise<void> {
   const limitMs = monotonicMs() + GONE_LIMIT_MS;
   while (server.look().agents > 0 && monotonicMs() < limitMs) await delay(BURST_LOOK_PAUSE_MS);

@@ -15,7 +15,7 @@ export interface AskedTurn {
   readonly firstTokenMs: number | null;
   /** From the request to the end of the stream. */
   readonly durationMs: number;
-  /** Of the turn, or `refused`. */
+  /** The status of the turn, or `refused`. */
   readonly status: string;
   /** Why it did not complete, in words; empty if it did. */
   readonly reason: string;

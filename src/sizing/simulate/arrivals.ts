@@ -20,9 +20,9 @@ export interface RateTerms {
   readonly process: "poisson" | "bursty" | "diurnal";
   /** On average, without the bursts that are named. */
   readonly ratePerMs: number;
-  /** Of `bursty`: spells of exponential length, in turn. */
+  /** For `bursty`: spells of exponential length, in turn. */
   readonly spells: { readonly factor: number; readonly burstMs: number; readonly calmMs: number };
-  /** Of `diurnal`: a sine around the mean, lowest at the beginning. */
+  /** For `diurnal`: a sine around the mean, lowest at the beginning. */
   readonly day: { readonly swingRatio: number; readonly periodMs: number };
   readonly bursts: readonly ArrivalBurst[];
   readonly endMs: number;
@@ -34,7 +34,7 @@ export interface Arrivals {
   /** What a trace says of the one that came last; NaN where it says nothing. */
   readonly durationMs: number;
   readonly transcriptBytes: number;
-  /** Of a trace that names sessions: which one, and how many turns it has in all; -1 without. */
+  /** The session that a trace names, and how many turns that has in all; -1 without. */
   readonly session: number;
   readonly sessionTurns: number;
 }

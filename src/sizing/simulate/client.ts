@@ -11,22 +11,22 @@ import type { TurnTerms } from "./simulation-terms.ts";
 
 export class Client {
   readonly number: number;
-  /** Of the event it waits for; any other event that names it is of the past. */
+  /** The ticket of the event it waits for; any other event that names it is of the past. */
   ticket = -1;
-  /** Of a trace that names it; -1 without. */
+  /** The session of a trace that names it; -1 without. */
   session = -1;
   /** Turns that a trace has of it while one is not over. */
   readonly later: { readonly durationMs: number; readonly transcriptBytes: number }[] = [];
   /** Turns of its session that are still to come, this one included. */
   turnsLeft = 1;
-  /** Of its transcript. */
+  /** Bytes of its transcript. */
   carriedBytes = 0;
   /** Where its last turn ran. */
   home: Replica | null = null;
 
   /** When its turn was first asked for. */
   askedAtMs = 0;
-  /** For it; 0 before it was asked for. */
+  /** Attempts of its turn; 0 before it was asked for. */
   attempts = 0;
 
   /** How long a trace says that the turn takes; NaN where none does. */
@@ -44,7 +44,7 @@ export class Client {
   admittedAtMs = 0;
   startedAtMs = 0;
   firstTokenAtMs = 0;
-  /** Of {@link CpuShare.lostMs}, what it has made up for. */
+  /** How much of {@link CpuShare.lostMs} it has made up for. */
   lostMs = 0;
   predictedBytes = 0;
   /** What its processes hold now. */
@@ -52,9 +52,9 @@ export class Client {
 
   /** Held by the process that is kept for its next turn; 0 if there is none. */
   residentBytes = 0;
-  /** Of the event that ends it. */
+  /** The ticket of the event that ends what is kept of it. */
   residentTicket = -1;
-  /** Those kept just before and after it, on the same replica. */
+  /** The clients kept just before and after it, on the same replica. */
   before: Client | null = null;
   after: Client | null = null;
 

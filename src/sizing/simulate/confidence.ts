@@ -11,9 +11,9 @@ export interface Estimate {
   readonly high: number;
 }
 
-/** Of a normal distribution, 97.5 % are below so many deviations. */
+/** So many deviations that 97.5 % of a normal distribution are below. */
 const NORMAL_97_5 = 1.959964;
-/** Of something that was not seen in n independent trials the chance is below 3 / n, 95 % certain. */
+/** What was not seen in n independent trials has a chance below 3 / n, 95 % certain. */
 const RULE_OF_THREE = 3;
 
 /**

@@ -11,7 +11,7 @@ export class CpuShare {
   readonly #cpus: number;
   #lostMs = 0;
   #sinceMs = 0;
-  /** Of the time that passes. */
+  /** The part of the time that passes that is lost. */
   #lostRatio = 0;
 
   constructor(cpus: number) {

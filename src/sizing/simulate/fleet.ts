@@ -30,7 +30,7 @@ export interface FleetTerms {
   readonly coldStartMs: number;
   readonly drainGraceMs: number;
   readonly autoscaler: AutoscalerTerms | null;
-  /** Of each replica: mean time between failures, and from a failure until it takes turns again. */
+  /** The mean time between failures of each replica, and from a failure until it takes turns again. */
   readonly failures: { readonly everyMs: number; readonly restartMs: number } | null;
   readonly deploys: readonly Deploy[];
 }
@@ -53,7 +53,7 @@ export class Fleet {
   /** By their numbers, which are used again. */
   readonly #replicas: Replica[] = [];
   readonly #freeNumbers: number[] = [];
-  /** Those that count: neither draining nor gone. */
+  /** The replicas that count: neither draining nor gone. */
   readonly #live = new Set<Replica>();
   #wanted: number;
   #version = 0;

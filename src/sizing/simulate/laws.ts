@@ -16,7 +16,7 @@ export type LawName = (typeof LAW_NAMES)[number];
 export interface LawTerms {
   readonly law: LawName;
   readonly mean: number;
-  /** Of `lognormal` only. */
+  /** For `lognormal` only. */
   readonly p95: number;
   /** Standard deviation as part of the mean; of `hyperexponential` only, more than 1. */
   readonly variationRatio: number;

@@ -58,9 +58,9 @@ export class Replica {
   readonly starts: StartQueue;
   readonly cpu: CpuShare;
   state: ReplicaState = "starting";
-  /** Of what was deployed. */
+  /** The version that was deployed. */
   version = 0;
-  /** Of the event it waits for, and of its failure. */
+  /** The tickets of the event it waits for, and of its failure. */
   ticket = -1;
   failureTicket = -1;
   /** Its place among those that the balancer knows. */
@@ -68,7 +68,7 @@ export class Replica {
   /** Its place among those with as many turns. */
   bucketPlace = -1;
   #heldBytes = 0;
-  /** Of each turn what it holds, or is predicted to if that is more. */
+  /** The sum of what each turn holds, or is predicted to if that is more. */
   #expectedBytes = 0;
   #cacheBytes = 0;
   #oldestKept: Client | null = null;

@@ -51,9 +51,12 @@ export interface SimulationResult {
   /** Within the counted time; and in all. */
   readonly counted: Counts;
   readonly all: Counts;
-  /** Of attempts. The interval is of batches of time, so it means something where `isSteady`. */
+  /**
+   * The part of attempts that is shed. The interval is of batches of time, so it means something
+   * where `isSteady`.
+   */
   readonly shedRatio: Estimate;
-  /** Of all runs, if there are 5 or more; everything else is of the first. */
+  /** What all runs came to, if there are 5 or more; everything else is of the first. */
   readonly runs: {
     readonly count: number;
     readonly shedRatio: Estimate;
@@ -63,7 +66,7 @@ export interface SimulationResult {
   /** Whether the load and the fleet are the same at all times, but for chance. */
   readonly isSteady: boolean;
   readonly shedByReason: Readonly<Record<SimulatedShed, number>>;
-  /** Of turns: never admitted, and lost with their replica. */
+  /** The part of turns that were never admitted, and that of those lost with their replica. */
   readonly givenUpRatio: number;
   readonly lostRatio: number;
   readonly attemptsPerTurn: number;

@@ -17,10 +17,10 @@ export interface ClientTerms {
   readonly patienceMs: number;
   /** Part of the refused who try again, each time. */
   readonly retryRatio: number;
-  /** Of `blind`: always. Of `backoff`: at first, twice as long each time. */
+  /** For `blind`: always. For `backoff`: at first, twice as long each time. */
   readonly pauseMs: number;
   readonly longestPauseMs: number;
-  /** Of `blind`: whether pauses are all alike, or without memory with this mean. */
+  /** For `blind`: whether pauses are all alike, or without memory with this mean. */
   readonly spread: "none" | "exponential";
 }
 

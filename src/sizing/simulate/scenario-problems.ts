@@ -23,7 +23,7 @@ export interface Expected {
   readonly turns: number;
   readonly durationMs: number;
   readonly carried: Pick<ReplicaTurns, "memoryTurns">;
-  /** Of a replica that has room for a turn. */
+  /** The least memory of a replica that has room for a turn. */
   readonly leastBytes: number;
 }
 

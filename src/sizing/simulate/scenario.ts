@@ -250,7 +250,7 @@ function meanOf({ turns }: ScenarioFile, profile: Profile, trace: TraceTurns | n
   return meanKnown(trace.durationMs, drawnMs);
 }
 
-/** Of values some of which are not known, and are taken to be another. */
+/** The mean of values some of which are not known, and are taken to be another. */
 function meanKnown(values: Float64Array, otherwise: number): number {
   if (values.length === 0) return otherwise;
   const sum = values.reduce((all, each) => all + (Number.isNaN(each) ? otherwise : each), 0);

@@ -18,14 +18,14 @@ export interface TurnTerms {
   readonly firstTokenMs: Law;
   /** CPU time of a start: so long it takes on a core of its own. */
   readonly startCpuMs: number;
-  /** Of the CPU, while it streams. */
+  /** The part of a CPU that a turn uses while it streams. */
   readonly streamCores: number;
-  /** Of one that carries nothing. */
+  /** What a turn holds that carries nothing. */
   readonly peakBytes: Law;
   readonly bytesPerCarriedByte: number;
   /** Held by a process that starts. */
   readonly startPeakBytes: number;
-  /** Of the transcript of a session that begins, and by how much each turn makes it longer. */
+  /** The transcript of a session that begins, and by how much each turn makes it longer. */
   readonly transcriptBytes: number;
   readonly transcriptBytesPerTurn: number;
   /** How long a process is kept for the next turn of its session. */

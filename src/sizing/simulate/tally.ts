@@ -30,20 +30,20 @@ export interface SamplePoint {
   readonly served: number;
   readonly lost: number;
   readonly replicasUp: number;
-  /** Those that start or have failed included, those that drain not. */
+  /** Replicas, with those that start or have failed, without those that drain. */
   readonly replicas: number;
   readonly inflight: number;
   /** Memory in use as part of the load line: mean and most of all replicas that are up. */
   readonly usedRatio: number;
   readonly mostUsedRatio: number;
-  /** Of turns that ended since the point before; NaN if none did. */
+  /** First tokens of turns that ended since the point before; NaN if none did. */
   readonly firstTokenP95Ms: number;
 }
 
 export class Tally {
-  /** Of all the time. */
+  /** What was counted in all the time. */
   readonly all = noCounts();
-  /** Of what began after the warm-up and before the end. */
+  /** What was counted of what began after the warm-up and before the end. */
   readonly measured = noCounts();
   readonly batchAttempts = new Float64Array(BATCHES);
   readonly batchShed = new Float64Array(BATCHES);
