@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type CgroupVersion, groupsBelow, readText } from "../capacity/cgroup.ts";
 import { statField } from "../capacity/stat-field.ts";
+import { MIB } from "../lib/byte-units.ts";
 import { errnoOf } from "../lib/errno.ts";
 import { parseOomKillCount } from "./oom-kill-counter.ts";
 import { type ProcessIdentity, readProcessStat, sendSignal } from "./proc.ts";
@@ -238,7 +239,7 @@ export class ControlGroup {
 }
 
 /** More than the 8 pages asked for at once where the kernel would rather kill than refuse. */
-const LAST_CHARGE_BYTES = 2 ** 20;
+const LAST_CHARGE_BYTES = MIB;
 const PAUSE_MAX_MS = 500;
 
 /** Pids as this process sees them; those it cannot see (another pid namespace) are 0. */

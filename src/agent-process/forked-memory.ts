@@ -13,17 +13,18 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { type ForkedBytes, type ProcessStat, readForkedBytes } from "./proc.ts";
 
 /** An exec comes sooner; until then it may even run in the memory of its parent (vfork). */
 const SETTLED_MS = 100;
 /** Smaller processes are not walked: they are no balloon, and there can be many. */
-const LEAST_BYTES = 16 * 2 ** 20;
+const LEAST_BYTES = 16 * MIB;
 /** Larger processes are not walked: that would hold the guard up for too long. */
-const MOST_BYTES = 512 * 2 ** 20;
+const MOST_BYTES = 512 * MIB;
 /** The most that is walked at one look; one process always is. */
-const MOST_BYTES_PER_LOOK = 128 * 2 ** 20;
+const MOST_BYTES_PER_LOOK = 128 * MIB;
 const MOST_PER_LOOK = 8;
 /** Between two walks of a process: copies on write do not show, and nobody makes many in less. */
 const ROUND_MS = 500;

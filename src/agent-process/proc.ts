@@ -7,6 +7,7 @@
 
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
 import { statField } from "../capacity/stat-field.ts";
+import { KIB } from "../lib/byte-units.ts";
 
 /** One process for ever: the kernel gives a pid again, but never with the same start. */
 export interface ProcessIdentity {
@@ -156,7 +157,6 @@ const FORKED_ONLY = 0x40;
 const KERNEL_THREAD = 0x20_0000;
 /** `USER_HZ` is 100 on every Linux that Node runs on. */
 const TICK_MS = 10;
-const KIBIBYTE_BYTES = 1024;
 
 /**
  * Memory that would be free if the process were gone, in bytes: its anonymous and shared-memory
@@ -294,5 +294,5 @@ function listPids(): number[] {
 /** Bytes of a line `RssAnon:      108 kB` of `status` or `smaps_rollup`; null if there is none. */
 export function bytesIn(text: string, name: string): number | null {
   const kibibytes = statField(text, name);
-  return kibibytes === null ? null : kibibytes * KIBIBYTE_BYTES;
+  return kibibytes === null ? null : kibibytes * KIB;
 }

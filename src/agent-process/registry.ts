@@ -6,6 +6,7 @@
  */
 
 import { groupLimitBytes } from "../capacity/turn-ceiling.ts";
+import { MIB } from "../lib/byte-units.ts";
 import { AppError } from "../lib/errors.ts";
 import type { AgentExit, AgentProcess } from "./agent-process.ts";
 import type { Containment } from "./containment.ts";
@@ -51,7 +52,7 @@ export interface StartAgentOptions extends Pick<
 const UNTOLD: TreeFacts = {
   kind: "turn",
   turnId: null,
-  predictedBytes: 500 * 2 ** 20,
+  predictedBytes: 500 * MIB,
   ceilingBytes: null,
   hasOutput: false,
 };

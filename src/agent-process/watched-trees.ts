@@ -11,6 +11,7 @@
 
 import type { MeasuredBytes } from "../capacity/memory-reading.ts";
 import type { GuardedTool, GuardedTree } from "../capacity/guard-trees.ts";
+import { MIB } from "../lib/byte-units.ts";
 import { PROCESS_ID_MARKER } from "../lib/process-markers.ts";
 import { ForkedMemory } from "./forked-memory.ts";
 import type { Order, SampleMessage, TreeFacts } from "./guard-wire.ts";
@@ -29,7 +30,7 @@ import {
 import { type MeasuredProcess, ProcessTree } from "./process-tree.ts";
 
 /** A larger shell is none that only waits. */
-const SHELL_MOST_BYTES = 16 * 2 ** 20;
+const SHELL_MOST_BYTES = 16 * MIB;
 /**
  * The most processes that one tool may be. Where turns have groups of their own the kernel has refused
  * long before (`MAX_TASKS`); here nothing else bounds a fork storm, and each look at it costs more than

@@ -14,14 +14,15 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { groupNamesIn, readText, someBelow } from "./cgroup.ts";
 import { KernelShare } from "./kernel-share.ts";
 import type { BindingGroup } from "./memory-limit.ts";
 import { statField, sumOf } from "./stat-field.ts";
 
 /** A larger difference is a sum that lags: the kernel charges 64 pages ahead for each processor. */
-const LAG_BYTES = 8 * 2 ** 20;
-const FULL_BYTES = 64 * 2 ** 20;
+const LAG_BYTES = 8 * MIB;
+const FULL_BYTES = 64 * MIB;
 
 /** One group with all below it. */
 interface Account {

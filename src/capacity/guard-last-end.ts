@@ -5,6 +5,7 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { type EndingOne, type GuardedTree, heldBy, isThere } from "./guard-trees.ts";
 
 export interface LastEnd extends EndingOne {
@@ -33,8 +34,6 @@ export interface Moment {
   readonly slackBytes: number | null;
   readonly trees: readonly GuardedTree[];
 }
-
-const MIB = 2 ** 20;
 
 /** At most one is ended in this time. */
 export const END_PAUSE_MS = 60;

@@ -21,6 +21,7 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { MOST_TEXT_BYTES } from "./guard-lines.ts";
 import type { Rates } from "./guard-rates.ts";
 
@@ -67,8 +68,6 @@ export const FIRST_LEVEL: LevelState = {
   thrashedSinceMs: null,
   calm: null,
 };
-
-const MIB = 2 ** 20;
 
 /**
  * Between the line of admission and the brake, so that an admission never walks into it. Small,

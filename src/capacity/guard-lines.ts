@@ -9,7 +9,7 @@
  * @module
  */
 
-const MIB = 2 ** 20;
+import { MIB } from "../lib/byte-units.ts";
 
 /** The floor before anything was mapped, and where it is not told what is. */
 const COLD_FLOOR_BYTES = 128 * MIB;

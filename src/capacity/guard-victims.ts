@@ -13,6 +13,7 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import {
   excessOf,
   type GuardedTool,
@@ -33,7 +34,6 @@ export interface Victim {
  */
 export type Reach = "all" | "swollen" | "balloons";
 
-const MIB = 2 ** 20;
 /** Ending a smaller tool would free too little to matter. */
 const TOOL_LEAST_BYTES = 64 * MIB;
 /** Less is within the error of a prediction. */

@@ -10,17 +10,17 @@
  * @module
  */
 
+import { KIB, MIB } from "../lib/byte-units.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import { readText, someBelow } from "./cgroup.ts";
 
-const KIBIBYTE_BYTES = 1024;
 /** What a process keeps, with room for open files, pipes and sockets. */
-const BYTES_PER_PROCESS = 128 * KIBIBYTE_BYTES;
-const BYTES_PER_THREAD = 32 * KIBIBYTE_BYTES;
+const BYTES_PER_PROCESS = 128 * KIB;
+const BYTES_PER_THREAD = 32 * KIB;
 /** Page tables by what is mapped: a full one is 1/512 of it, and sparse ones are larger. */
 const PAGE_TABLE_RATIO = 1 / 128;
 /** The tasks are counted again when the kernel's part has changed by this, or after this time. */
-const CHANGE_BYTES = 2 * 2 ** 20;
+const CHANGE_BYTES = 2 * MIB;
 const COUNT_MAX_AGE_MS = 1000;
 
 export class KernelShare {

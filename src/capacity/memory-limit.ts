@@ -7,6 +7,7 @@
  * @module
  */
 
+import { KIB } from "../lib/byte-units.ts";
 import {
   type CgroupGroup,
   type CgroupVersion,
@@ -118,7 +119,7 @@ export function readMemoryLimit(
 function machineBytes(root: string, readFile: ReadFile): number | null {
   const file = readFile(root, "proc/meminfo");
   const kibibytes = file.status === "read" ? statField(file.text, "MemTotal") : null;
-  return kibibytes === null || kibibytes === 0 ? null : kibibytes * 1024;
+  return kibibytes === null || kibibytes === 0 ? null : kibibytes * KIB;
 }
 
 /** One of each group but the one that binds. */

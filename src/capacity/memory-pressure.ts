@@ -12,6 +12,7 @@
  */
 
 import { join } from "node:path";
+import { KIB } from "../lib/byte-units.ts";
 import { readText } from "./cgroup.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
 import { statField } from "./stat-field.ts";
@@ -67,8 +68,6 @@ export interface PressureOptions {
   readonly root?: string;
   readonly limit: Pick<MemoryLimit, "kind" | "group">;
 }
-
-const KIBIBYTE_BYTES = 1024;
 
 /** Reads what the guard looks at in every round: one file in v1 (25 µs), two in v2. */
 export function readMemoryPressure({ root = "/", limit }: PressureOptions): MemoryPressure {
@@ -159,12 +158,12 @@ function accountOfMachine(proc: string): MemoryAccount {
   const isTold = swapTotal !== null && swapFree !== null;
   return {
     swapBytes: {
-      value: isTold ? (swapTotal - swapFree) * KIBIBYTE_BYTES : null,
+      value: isTold ? (swapTotal - swapFree) * KIB : null,
       source: "machine: SwapTotal less SwapFree of meminfo",
     },
     peakBytes: absent("nobody keeps the peak of a machine"),
     mappedFileBytes: {
-      value: mapped.value === null ? null : mapped.value * KIBIBYTE_BYTES,
+      value: mapped.value === null ? null : mapped.value * KIB,
       source: mapped.source,
     },
     events: {

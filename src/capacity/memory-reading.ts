@@ -14,6 +14,7 @@
 
 import { readText } from "./cgroup.ts";
 import { GroupMeter } from "./group-use.ts";
+import { KIB } from "../lib/byte-units.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
 import { OuterRoom } from "./outer-room.ts";
@@ -36,7 +37,6 @@ export interface MemoryUse {
 /** Which group to ask, what it may hold, and what is around it. */
 export type MeteredLimit = Pick<MemoryLimit, "bytes" | "kind" | "group" | "outer">;
 
-const KIBIBYTE_BYTES = 1024;
 const SOURCES = {
   cgroup2: "cgroup v2, without page cache and slab, with swap",
   cgroup1: "cgroup v1: rss, shmem, swap and kernel",
@@ -109,7 +109,7 @@ function useOfMachine(root: string): MemoryUse | null {
   const total = statField(file.text, "MemTotal");
   const available = statField(file.text, "MemAvailable");
   if (total === null || available === null) return null;
-  const bytes = (total - available) * KIBIBYTE_BYTES;
+  const bytes = (total - available) * KIB;
   return { bytes, covers: "machine", source: "machine: total less available" };
 }
 
@@ -122,5 +122,5 @@ function useOfProcess(root: string): MemoryUse {
     return { bytes, covers: "process", source: "rss of this process alone" };
   }
   const source = "this process alone, without file pages";
-  return { bytes: kibibytes * KIBIBYTE_BYTES, covers: "process", source };
+  return { bytes: kibibytes * KIB, covers: "process", source };
 }

@@ -10,12 +10,12 @@
  * @module
  */
 
+import { KIB } from "../lib/byte-units.ts";
 import { readText } from "./cgroup.ts";
 import { GroupMeter } from "./group-use.ts";
 import type { OuterLimit } from "./memory-limit.ts";
 import { statField } from "./stat-field.ts";
 
-const KIBIBYTE_BYTES = 1024;
 const LEAST_AGE_MS = 100;
 /** Looking is to take no more of the time than this. */
 const LOAD_RATIO = 0.05;
@@ -81,5 +81,5 @@ export class OuterRoom {
 function availableBytes(root: string): number | null {
   const file = readText(root, "proc/meminfo");
   const kibibytes = file.status === "read" ? statField(file.text, "MemAvailable") : null;
-  return kibibytes === null ? null : kibibytes * KIBIBYTE_BYTES;
+  return kibibytes === null ? null : kibibytes * KIB;
 }

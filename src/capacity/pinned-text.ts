@@ -7,10 +7,11 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { readText } from "./cgroup.ts";
 
 /** Less is what a compiler at run time makes; Node's text is 24 MiB. */
-const LEAST_TEXT_BYTES = 8 * 2 ** 20;
+const LEAST_TEXT_BYTES = 8 * MIB;
 
 /** @param root Directory that stands for `/`. False where it is not told. */
 export function isTextPinned(root = "/"): boolean {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { inMebibytes } from "../lib/bytes.ts";
 import type { ShedReason } from "../telemetry/values.ts";
 import type { Asker } from "./permit.ts";
@@ -93,9 +94,9 @@ function ofLine({ committedBytes, loadLineBytes }: Load): string {
 function prediction({ predictedBytes, carriedBytes }: Told): string {
   const text = `this turn is predicted ${inMebibytes(predictedBytes)} MiB`;
   if (carriedBytes < SMALLEST_CARRIED_BYTES) return text;
-  const mebibytes = (carriedBytes / 2 ** 20).toFixed(1);
+  const mebibytes = (carriedBytes / MIB).toFixed(1);
   return `${text} with a transcript of ${mebibytes} MiB`;
 }
 
 /** Below it a transcript does not change the prediction by a whole MiB. */
-const SMALLEST_CARRIED_BYTES = 2 ** 20 / 20;
+const SMALLEST_CARRIED_BYTES = MIB / 20;

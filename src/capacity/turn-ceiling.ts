@@ -7,6 +7,8 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
+
 export interface CeilingInput {
   /** The memory limit of the replica. */
   readonly limitBytes: number;
@@ -17,14 +19,14 @@ export interface CeilingInput {
 }
 
 /** What a Claude Code process without tools needs, and half of that again. */
-export const MIN_CEILING_BYTES = 192 * 2 ** 20;
+export const MIN_CEILING_BYTES = 192 * MIB;
 
 /**
  * Room above the ceiling in a control group, where page cache counts too: the text that Claude Code
  * runs, 75 MiB, with some slack. A group that is full up to its text is not out of memory for the
  * kernel: it faults in the same pages for ever, and the turn neither gets on nor ends.
  */
-export const TEXT_ROOM_BYTES = 128 * 2 ** 20;
+export const TEXT_ROOM_BYTES = 128 * MIB;
 
 /** The limit of a control group in which a turn may hold so much. */
 export function groupLimitBytes(ceilingBytes: number): number {

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { MIB } from "../lib/byte-units.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { MemoryLimit } from "./memory-limit.ts";
 import { type MemoryUse, usedBytesOf } from "./memory-reading.ts";
@@ -106,7 +107,7 @@ const READING_LOAD_RATIO = 0.05;
 /** The most age of a dear reading: one that had to wait for a core took longer than it cost. */
 const DEAR_USE_MAX_AGE_MS = 50;
 /** What the server itself may grow by, from where it was at its start. */
-const PARENT_GROWTH_BYTES = 48 * 2 ** 20;
+const PARENT_GROWTH_BYTES = 48 * MIB;
 /**
  * Half of what the server once took beyond that is forgotten in this time. A burst of large requests
  * comes again within minutes or not at all, and room kept for one of yesterday is lost to turns.

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { KIB } from "../lib/byte-units.ts";
 import { AppError } from "../lib/errors.ts";
 import { isEnd, isStart, keyOf, sizeOf } from "./event-facts.ts";
 import type { TurnEvent } from "./turn.ts";
@@ -46,7 +47,7 @@ interface Cursor {
 }
 
 /** What a journal costs when it is empty, with the turn that it belongs to. */
-const BASE_BYTES = 1_024;
+const BASE_BYTES = KIB;
 /** Dropped entries are cut from the array when they are so many, and half of it. */
 const COMPACT_FROM = 1_024;
 

@@ -9,13 +9,14 @@
  */
 
 import type { StartSlot } from "../capacity/start-lane.ts";
+import { MIB } from "../lib/byte-units.ts";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { KeptEndReason } from "../telemetry/values.ts";
 import { type Evictions, sumOfBytes } from "./evictions.ts";
 import type { TurnProcess } from "./turn-process.ts";
 
 /** What a spare is taken to need before one was seen: 83 to 105 MiB measured. */
-const PRESUMED_BYTES = 112 * 1024 * 1024;
+const PRESUMED_BYTES = 112 * MIB;
 /** How often it is looked whether there is room for one that is missing. */
 const LOOK_MS = 250;
 /** The pause after a start of an agent that failed; doubled with each one more. */
