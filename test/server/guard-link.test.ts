@@ -11,15 +11,16 @@ function linked(processId: string, turnId: string | null) {
   const told = { acts: [] as GuardAct[], lines: [] as object[], shortages: 0 };
   const facts = { kind: "turn", turnId } as TreeFacts;
   const guard = { factsOf: (id: string) => (id === processId ? facts : null) };
-  const link = new GuardLink({ capacity: { guard: true } } as never, () => ({
+  const link = new GuardLink({ capacity: { guard: true } } as never);
+  link.listen({
     telemetry: {
       log: { warn: (fields: object) => void told.lines.push(fields) } as unknown as Log,
       metrics: { guardActed() {} } as unknown as Metrics,
     },
-    kept: { evictOne() {} },
     gate: { ranShort: () => void (told.shortages += 1) },
     book: { guardActed: (act) => void told.acts.push(act) },
-  }));
+  });
+  link.useCache({ evictOne() {} } as never);
   link.watch({ guard, renewCeilings() {} } as unknown as Parameters<GuardLink["watch"]>[0]);
   return { told, guardOptions: link.guardOptions };
 }
