@@ -37,10 +37,12 @@ export function schemaKeys(schema: z.ZodType, path: readonly string[] = []): Sch
 /** A key that several alternatives have is one key that takes what any of them takes. */
 function mergeBranches(keys: readonly SchemaKey[]): SchemaKey[] {
   const merged = new Map<string, SchemaKey>();
+  const types = new Map<string, Set<string>>();
   for (const key of keys) {
     const name = key.path.join(".");
-    const other = merged.get(name);
-    merged.set(name, other === undefined ? key : { ...other, type: `${other.type}, ${key.type}` });
+    const taken = (types.get(name) ?? new Set()).add(key.type);
+    types.set(name, taken);
+    merged.set(name, { ...(merged.get(name) ?? key), type: [...taken].join(", ") });
   }
   return [...merged.values()];
 }
