@@ -166,10 +166,12 @@ const TICK_MS = 10;
 export function readPrivateBytes(pid: number): number | null {
   const status = readSmallFile(`/proc/${pid}/status`);
   if (status === null) return null;
-  const anonymous = bytesIn(status, "RssAnon");
+  const anonymous = statFieldBytes(status, "RssAnon");
   // Some sandboxes (gVisor) do not tell the parts of the resident set; too much beats nothing.
-  if (anonymous === null) return bytesIn(status, "VmRSS");
-  return anonymous + (bytesIn(status, "RssShmem") ?? 0) + (bytesIn(status, "VmSwap") ?? 0);
+  if (anonymous === null) return statFieldBytes(status, "VmRSS");
+  return (
+    anonymous + (statFieldBytes(status, "RssShmem") ?? 0) + (statFieldBytes(status, "VmSwap") ?? 0)
+  );
 }
 
 /** What a process holds that shares pages with the one that forked it, or with those it forked. */
@@ -187,12 +189,12 @@ export interface ForkedBytes {
 export function readForkedBytes(pid: number): ForkedBytes | null {
   const rollup = readSmallFile(`/proc/${pid}/smaps_rollup`);
   if (rollup === null) return null;
-  const anonymous = bytesIn(rollup, "Pss_Anon");
+  const anonymous = statFieldBytes(rollup, "Pss_Anon");
   if (anonymous === null) return null;
-  const swapped = bytesIn(rollup, "SwapPss") ?? 0;
-  const bytes = anonymous + (bytesIn(rollup, "Pss_Shmem") ?? 0);
+  const swapped = statFieldBytes(rollup, "SwapPss") ?? 0;
+  const bytes = anonymous + (statFieldBytes(rollup, "Pss_Shmem") ?? 0);
   // Pages of files that it alone has written are among these.
-  const privateBytes = Math.min(bytes, bytesIn(rollup, "Private_Dirty") ?? 0);
+  const privateBytes = Math.min(bytes, statFieldBytes(rollup, "Private_Dirty") ?? 0);
   return { privateBytes: privateBytes + swapped, sharedPartBytes: bytes - privateBytes };
 }
 
@@ -292,7 +294,7 @@ function listPids(): number[] {
 }
 
 /** Bytes of a line `RssAnon:      108 kB` of `status` or `smaps_rollup`; null if there is none. */
-export function bytesIn(text: string, name: string): number | null {
+export function statFieldBytes(text: string, name: string): number | null {
   const kibibytes = statField(text, name);
   return kibibytes === null ? null : kibibytes * KIB;
 }

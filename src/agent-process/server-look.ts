@@ -5,7 +5,7 @@
  */
 
 import {
-  bytesIn,
+  statFieldBytes,
   readPrivateBytes,
   readProcessStat,
   readProcessTable,
@@ -55,8 +55,8 @@ export function readResidentParts(pid: number): ResidentParts | null {
   const status = readSmallFile(`/proc/${pid}/status`);
   if (status === null) return null;
   return {
-    anonymousBytes: bytesIn(status, "RssAnon") ?? 0,
-    fileBytes: bytesIn(status, "RssFile") ?? 0,
-    sharedBytes: bytesIn(status, "RssShmem") ?? 0,
+    anonymousBytes: statFieldBytes(status, "RssAnon") ?? 0,
+    fileBytes: statFieldBytes(status, "RssFile") ?? 0,
+    sharedBytes: statFieldBytes(status, "RssShmem") ?? 0,
   };
 }

@@ -20,7 +20,7 @@ function linked(processId: string, turnId: string | null) {
     gate: { ranShort: () => void (told.shortages += 1) },
     book: { guardActed: (act) => void told.acts.push(act) },
   });
-  link.useCache({ evictOne() {} } as never);
+  link.useCache({ evictOne() {} });
   link.watch({ guard, renewCeilings() {} } as unknown as Parameters<GuardLink["watch"]>[0]);
   return { told, guardOptions: link.guardOptions };
 }
