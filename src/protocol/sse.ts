@@ -124,6 +124,7 @@ async function firstOf<Result>(
 }
 
 const FRAME_END = Buffer.from("\n\n");
+const LINE_END = 0x0a;
 
 /**
  * The bytes of a stream in chunks that end where a frame does, so that something may come between two of
@@ -135,13 +136,34 @@ export async function* wholeFrames(
   chunks: AsyncIterable<Uint8Array>,
   maxBytes: number,
 ): AsyncGenerator<Buffer, void, undefined> {
-  let rest: Buffer = Buffer.alloc(0);
+  // With room to grow: a frame comes in thousands of chunks, and is not copied anew for each of them.
+  let held: Buffer = Buffer.alloc(0);
+  let heldBytes = 0;
   for await (const chunk of chunks) {
-    const bytes = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
-    const at = bytes.lastIndexOf(FRAME_END);
-    const endBytes = at < 0 ? 0 : at + FRAME_END.length;
-    rest = bytes.subarray(endBytes);
-    if (rest.length > maxBytes) throw new Error("a frame is too long");
-    if (endBytes > 0) yield bytes.subarray(0, endBytes);
+    const endBytes = frameEndIn(chunk, held[heldBytes - 1] === LINE_END);
+    const rest = chunk.subarray(endBytes);
+    const restBytes = (endBytes > 0 ? 0 : heldBytes) + rest.length;
+    if (restBytes > maxBytes) throw new Error("a frame is too long");
+    if (endBytes > 0) {
+      yield Buffer.concat([held.subarray(0, heldBytes), chunk.subarray(0, endBytes)]);
+      [held, heldBytes] = [Buffer.alloc(0), 0];
+    }
+    if (restBytes > held.length) held = withRoom(held.subarray(0, heldBytes), 2 * restBytes);
+    held.set(rest, heldBytes);
+    heldBytes = restBytes;
   }
+}
+
+/** Where the last frame that ends in the chunk does; 0 for none. */
+function frameEndIn(chunk: Uint8Array, isAfterLineEnd: boolean): number {
+  const { buffer, byteOffset, length } = chunk;
+  const at = Buffer.from(buffer, byteOffset, length).lastIndexOf(FRAME_END);
+  if (at >= 0) return at + FRAME_END.length;
+  return isAfterLineEnd && chunk[0] === LINE_END ? 1 : 0;
+}
+
+function withRoom(bytes: Uint8Array, roomBytes: number): Buffer {
+  const roomy = Buffer.alloc(roomBytes);
+  roomy.set(bytes);
+  return roomy;
 }
