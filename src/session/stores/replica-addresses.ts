@@ -68,11 +68,14 @@ export class ReplicaAddresses {
    */
   async announce(tag: string, address: string): Promise<AsyncDisposable> {
     const { store, renewTimeMs } = this.#options;
-    let telling: Promise<unknown> = this.#tell(tag, address);
-    await telling;
-    const timer = setInterval(() => {
-      telling = telling.then(() => this.#tell(tag, address));
-    }, renewTimeMs).unref();
+    let telling: Promise<void> | null = null;
+    // One at a time: behind a store that hangs they would wait in a row, and the end for all of them.
+    const tell = async (): Promise<void> => {
+      telling ??= this.#tell(tag, address).finally(() => (telling = null));
+      return telling;
+    };
+    await tell();
+    const timer = setInterval(() => void tell(), renewTimeMs).unref();
     const removed = this.#removeLeft().catch(() => {});
     return {
       async [Symbol.asyncDispose]() {

@@ -3,6 +3,7 @@
  * left of those that were killed.
  * Method: a store in memory that counts what it is asked, and times that have been.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { ReplicaAddresses } from "../../../src/session/stores/replica-addresses.ts";
 import { until } from "../../helpers/leaks.ts";
@@ -89,6 +90,25 @@ describe("addresses of replicas", () => {
       await others.find("aa");
       return count("get") > before;
     }, "an address that is in doubt to be read again");
+  });
+
+  it("are told one at a time, also where the store hangs, and the end waits for that one", async () => {
+    const store = new MemoryObjects();
+    const announced = await announce(addressesIn(store, 5), "aa", "http://127.0.0.1:1");
+    let goOn = (): void => undefined;
+    const hanging = new Promise<void>((resolve) => (goOn = resolve));
+    store.before = async (call) => (call === "put" ? hanging : undefined);
+    const puts = () => store.calls.filter(({ call }) => call === "put").length;
+    const before = puts();
+    await until(() => puts() > before, "it to be told again");
+    // Ten times of its renewal.
+    await delay(50);
+    const ended = announced[Symbol.asyncDispose]();
+    const during = puts();
+    goOn();
+    await ended;
+    expect(puts()).toBe(during);
+    expect(store.objects.size).toBe(0);
   });
 
   it("are tried again where the store was away, which is told", async () => {
