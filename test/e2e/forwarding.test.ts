@@ -404,7 +404,7 @@ class OtherSide implements AsyncDisposable {
 
 async function announce(storeUrl: string, address: string, tag = TAG): Promise<void> {
   await using store = await openObjectStore({ url: new URL(storeUrl), timeoutMs: 5_000 });
-  const told = { address, expiresAtMs: Date.now() + 600_000 };
+  const told = { address, expiresAtMs: Date.now() + 600_000, countsForMs: 600_000 };
   await store.put(`replicas/${tag}`, Buffer.from(JSON.stringify(told)), "any");
 }
 

@@ -6,6 +6,9 @@
  *     told ──every renewTimeMs──▶ told ──closed──▶ removed
  *       └─ killed: after three times that it is silent; removed by the start of any replica, a day later
  *
+ * Whether it is told anew, who looks twice sees by his own monotonic clock; at the first look the wall
+ * clocks of both have to do.
+ *
  * @module
  */
 
@@ -27,7 +30,8 @@ const MISSED_RENEWALS = 3;
 const LEFT_AFTER_MS = 86_400_000;
 const READS_AT_ONCE = 4;
 
-const Told = z.object({ address: z.string(), expiresAtMs: z.number() });
+/** Told with another end each time, so that a change shows. */
+const Told = z.object({ address: z.string(), expiresAtMs: z.number(), countsForMs: z.number() });
 type Told = Readonly<z.infer<typeof Told>>;
 
 export interface ReplicaAddressesOptions {
@@ -44,6 +48,16 @@ export interface ReplicaAddress {
   readonly isSilent: boolean;
 }
 
+/** What was read of a replica, by the clock of who has read it. */
+interface Heard {
+  readonly expiresAtMs: number;
+  /** It was there already. */
+  readonly sameSinceMs: number;
+  /** It was told anew after that; null where no change was seen. */
+  readonly toldAfterMs: number | null;
+  readonly readAtMs: number;
+}
+
 interface Known<Value> {
   readonly atMs: number;
   freshForMs: number;
@@ -55,6 +69,8 @@ export class ReplicaAddresses {
   #tags: Known<ReadonlySet<string>> | null = null;
   /** Addresses by tag, of tags in the list, so there are never more. */
   readonly #told = new Map<string, Known<Told | null>>();
+  /** Of the same tags. */
+  readonly #heard = new Map<string, Heard>();
 
   constructor(options: ReplicaAddressesOptions) {
     this.#options = options;
@@ -99,7 +115,7 @@ export class ReplicaAddresses {
     if (!(await this.#listed()).has(tag)) return null;
     const known = this.#told.get(tag);
     const told = await (known !== undefined && isFresh(known) ? known : this.#read(tag)).value;
-    return told && { address: told.address, isSilent: told.expiresAtMs <= Date.now() };
+    return told && { address: told.address, isSilent: isSilent(told, this.#heard.get(tag)) };
   }
 
   /** Nobody answered there, so the store is asked sooner; not each time, however often that is. */
@@ -112,7 +128,9 @@ export class ReplicaAddresses {
     const known = this.#tags;
     if (known !== null && isFresh(known)) return known.value;
     const value = this.#list().then((tags) => {
-      for (const tag of this.#told.keys()) if (!tags.has(tag)) this.#told.delete(tag);
+      for (const map of [this.#told, this.#heard]) {
+        for (const tag of map.keys()) if (!tags.has(tag)) map.delete(tag);
+      }
       return tags;
     });
     this.#tags = { atMs: monotonicMs(), freshForMs: LIST_TIME_MS, value };
@@ -125,11 +143,18 @@ export class ReplicaAddresses {
   }
 
   #read(tag: string): Known<Told | null> {
-    const value = this.#get(nameOf(tag));
+    const value = this.#hear(tag);
     const known = { atMs: monotonicMs(), freshForMs: ADDRESS_TIME_MS, value };
     this.#told.set(tag, known);
     value.catch(() => this.doubt(tag));
     return known;
+  }
+
+  async #hear(tag: string): Promise<Told | null> {
+    const beganAtMs = monotonicMs();
+    const told = await this.#get(nameOf(tag));
+    if (told !== null) this.#heard.set(tag, heardOf(told, beganAtMs, this.#heard.get(tag)));
+    return told;
   }
 
   async #get(name: string): Promise<Told | null> {
@@ -139,7 +164,8 @@ export class ReplicaAddresses {
 
   async #tell(tag: string, address: string): Promise<void> {
     const { store, renewTimeMs, onTrouble } = this.#options;
-    const told: Told = { address, expiresAtMs: Date.now() + MISSED_RENEWALS * renewTimeMs };
+    const countsForMs = MISSED_RENEWALS * renewTimeMs;
+    const told: Told = { address, expiresAtMs: Date.now() + countsForMs, countsForMs };
     try {
       await store.put(nameOf(tag), Buffer.from(JSON.stringify(told)), "any");
     } catch (thrown) {
@@ -156,6 +182,23 @@ export class ReplicaAddresses {
       if (isLeft) await store.delete([nameOf(tag)]);
     });
   }
+}
+
+function heardOf({ expiresAtMs }: Told, readAtMs: number, before: Heard | undefined): Heard {
+  if (before === undefined) {
+    return { expiresAtMs, sameSinceMs: monotonicMs(), toldAfterMs: null, readAtMs };
+  }
+  if (before.expiresAtMs === expiresAtMs) return { ...before, readAtMs };
+  // It may have been told right after it was read before, and no more since.
+  return { expiresAtMs, sameSinceMs: monotonicMs(), toldAfterMs: before.readAtMs, readAtMs };
+}
+
+function isSilent({ expiresAtMs, countsForMs }: Told, heard: Heard | undefined): boolean {
+  const isLong = (sinceMs: number): boolean => monotonicMs() - sinceMs >= countsForMs;
+  if (heard !== undefined && isLong(heard.sameSinceMs)) return true;
+  const toldAfterMs = heard?.toldAfterMs ?? null;
+  if (toldAfterMs !== null && !isLong(toldAfterMs)) return false;
+  return expiresAtMs <= Date.now();
 }
 
 function isFresh({ atMs, freshForMs }: Known<unknown>): boolean {

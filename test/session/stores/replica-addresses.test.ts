@@ -4,7 +4,7 @@
  * Method: a store in memory that counts what it is asked, and times that have been.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ReplicaAddresses } from "../../../src/session/stores/replica-addresses.ts";
 import { until } from "../../helpers/leaks.ts";
 import { MemoryObjects } from "./memory-objects.ts";
@@ -57,7 +57,7 @@ describe("addresses of replicas", () => {
     const write = (tag: string, expiresAtMs: number) =>
       store.put(
         `replicas/${tag}`,
-        Buffer.from(JSON.stringify({ address: "http://x", expiresAtMs })),
+        Buffer.from(JSON.stringify({ address: "http://x", expiresAtMs, countsForMs: 90_000 })),
         "any",
       );
     await write("old", Date.now() - 86_500_000);
@@ -68,6 +68,51 @@ describe("addresses of replicas", () => {
     const announced = await announce(addressesIn(store), "aa", "http://127.0.0.1:1");
     await announced[Symbol.asyncDispose]();
     expect([...store.objects.keys()].sort()).toEqual(["replicas/late", "replicas/odd"]);
+  });
+
+  describe("by clocks that differ", () => {
+    beforeEach(() => void vi.useFakeTimers({ toFake: ["Date", "hrtime"] }));
+    afterEach(() => void vi.useRealTimers());
+    const HOUR_MS = 3_600_000;
+    const RENEW_MS = 30_000;
+    const write = (store: MemoryObjects, expiresAtMs: number) => {
+      const body = { address: "http://x", expiresAtMs, countsForMs: 3 * RENEW_MS };
+      return store.put("replicas/aa", Buffer.from(JSON.stringify(body)), "any");
+    };
+
+    it("count while they are seen to be told anew, and no longer", async () => {
+      const store = new MemoryObjects();
+      const others = addressesIn(store, RENEW_MS);
+      // Of one whose clock is an hour behind.
+      const tell = () => write(store, Date.now() - HOUR_MS);
+      await tell();
+      expect(await others.find("aa")).toMatchObject({ isSilent: true });
+      for (let times = 0; times < 4; times += 1) {
+        vi.advanceTimersByTime(RENEW_MS);
+        await tell();
+        expect(await others.find("aa")).toMatchObject({ isSilent: false });
+      }
+      // Told for the last time right after it was read, for all that is known: so it counts from there.
+      vi.advanceTimersByTime(3 * RENEW_MS - 1 - RENEW_MS);
+      expect(await others.find("aa")).toMatchObject({ isSilent: false });
+      vi.advanceTimersByTime(6_000);
+      expect(await others.find("aa")).toMatchObject({ isSilent: true });
+    });
+
+    it("count no longer where they stay the same, though their end is far", async () => {
+      const store = new MemoryObjects();
+      const others = addressesIn(store, RENEW_MS);
+      await write(store, Date.now() + HOUR_MS);
+      expect(await others.find("aa")).toMatchObject({ isSilent: false });
+      vi.advanceTimersByTime(3 * RENEW_MS - 1);
+      expect(await others.find("aa")).toMatchObject({ isSilent: false });
+      vi.advanceTimersByTime(2);
+      expect(await others.find("aa")).toMatchObject({ isSilent: true });
+      // Nor does a change count that may be as old as the look before it.
+      vi.advanceTimersByTime(HOUR_MS);
+      await write(store, Date.now() - 1);
+      expect(await others.find("aa")).toMatchObject({ isSilent: true });
+    });
   });
 
   it("cost the store next to nothing, whatever is asked for", async () => {
