@@ -32,6 +32,7 @@ import {
   answerChunks,
   CLOSED,
   Exchanges,
+  type Question,
   unavailable,
 } from "./other-replica.ts";
 import type { RequestContext } from "./route.ts";
@@ -212,7 +213,7 @@ export class Forwarder implements Disposable {
   ): Promise<FastifyReply> {
     const { heartbeatMs, telemetry, answerTimeoutMs = ANSWER_TIMEOUT_MS } = this.#deps;
     const { request, reply } = context;
-    const question = questionOf(context, address, isLong ? null : answerTimeoutMs);
+    const question = { ...questionOf(context, address), answerTimeoutMs, isLong };
     const answer = await answerTo(question, end);
     const type = typeOf(answer);
     checkIsReplica(answer, type);
@@ -264,8 +265,7 @@ export class Forwarder implements Disposable {
 function questionOf(
   { request }: RequestContext,
   address: string,
-  answerTimeoutMs: number | null,
-): Parameters<typeof answerTo>[0] {
+): Omit<Question, "answerTimeoutMs" | "isLong"> {
   const { method, body } = request;
   const url = new URL(address);
   // Set apart, so that nothing of a path can become another host.
@@ -282,7 +282,6 @@ function questionOf(
     url,
     method: asked,
     headers,
-    answerTimeoutMs,
     ...(text !== undefined && { body: text }),
   };
 }

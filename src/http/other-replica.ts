@@ -20,8 +20,10 @@ export interface Question {
   readonly method?: string;
   readonly headers: OutgoingHttpHeaders;
   readonly body?: string;
-  /** Null for an answer that may be as long in coming as a turn is. */
-  readonly answerTimeoutMs: number | null;
+  /** For the connection, and for the head of the answer. */
+  readonly answerTimeoutMs: number;
+  /** The answer may be as long in coming as a turn is: only the connection has to be there in time. */
+  readonly isLong?: boolean;
 }
 
 /**
@@ -74,11 +76,11 @@ const SILENT = new Error("Nothing came for too long");
  * @throws {AppError} `replica_unavailable`, with all that is told of the reason.
  */
 export async function answerTo(question: Question, end: AbortController): Promise<IncomingMessage> {
-  const { attempt, answerTimeoutMs } = question;
-  const timer =
-    answerTimeoutMs === null ? undefined : setTimeout(() => end.abort(TOO_SLOW), answerTimeoutMs);
+  const { attempt, answerTimeoutMs, isLong = false } = question;
+  const timer = setTimeout(() => end.abort(TOO_SLOW), answerTimeoutMs);
+  const onConnected = isLong ? () => clearTimeout(timer) : () => undefined;
   try {
-    return await ask(question, end.signal);
+    return await ask(question, end.signal, onConnected);
   } catch (thrown) {
     if (end.signal.reason !== TOO_SLOW) throw unavailable(attempt, stateOfFailure(thrown), thrown);
     throw unavailable(attempt, "it does not answer in time", thrown);
@@ -91,13 +93,21 @@ export async function answerTo(question: Question, end: AbortController): Promis
  * Not by `fetch`: after a request that was aborted it opens another connection, which it leaves open
  * for nothing. And this follows no redirect, which would take the key along.
  */
-async function ask(question: Question, signal: AbortSignal): Promise<IncomingMessage> {
+async function ask(
+  question: Question,
+  signal: AbortSignal,
+  onConnected: () => void,
+): Promise<IncomingMessage> {
   const { url, method = "GET", headers, body } = question;
-  const { request } =
-    url.protocol === "https:" ? await import("node:https") : await import("node:http");
+  const isTls = url.protocol === "https:";
+  const { request } = isTls ? await import("node:https") : await import("node:http");
   return new Promise((resolve, reject) => {
     const asking = request(url, { method, headers, signal, agent: false });
     asking.setSocketKeepAlive(true, PROBE_AFTER_MS);
+    asking.once("socket", (socket) => socket.once(isTls ? "secureConnect" : "connect", onConnected));
+    // Without an error where what answers changes the protocol.
+    asking.once("close", () => reject(new Error("Closed without an answer")));
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     // Once it has answered, its errors are those of the answer.
     asking.once("response", resolve).on("error", reject).end(body);
   });
