@@ -172,6 +172,11 @@ export class Forwarder implements Disposable {
     return turnId === null ? null : this.ofTurn(context, turnId, forwarding);
   }
 
+  /** Passes on nothing more; what is being passed on may end, as {@link Exchanges.drain} says. */
+  async drain(graceMs: number, hurry: AbortSignal): Promise<void> {
+    await this.#exchanges.drain(graceMs, hurry);
+  }
+
   /** Ends all that is being passed on. */
   [Symbol.dispose](): void {
     this.#exchanges[Symbol.dispose]();

@@ -6,7 +6,9 @@
  */
 
 import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
+import { aborted } from "../lib/aborted.ts";
 import { AppError } from "../lib/errors.ts";
+import { settlesWithin } from "../lib/settles-within.ts";
 
 /** For the connection, and for the head of the answer. */
 export const ANSWER_TIMEOUT_MS = 10_000;
@@ -56,6 +58,16 @@ export class Exchanges implements Disposable {
     if (gone.aborted) end.abort();
     else gone.addEventListener("abort", leave, { once: true });
     return end;
+  }
+
+  /**
+   * Takes no more, and waits for those that are open, at most `graceMs`. Aborting `hurry` ends the wait
+   * at once.
+   */
+  async drain(graceMs: number, hurry: AbortSignal): Promise<void> {
+    this.#isClosed = true;
+    const ended = Array.from(this.#open, ({ signal }) => aborted(signal));
+    await settlesWithin(Promise.all(ended), graceMs, hurry);
   }
 
   /** Ends all of them. */

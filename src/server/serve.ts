@@ -123,8 +123,10 @@ async function serveEngine(
   if (over !== undefined) log.info({ reason: over }, "The session of this replica is over");
   readiness.become("draining", "the server is shutting down");
   const exported = parts.exports.drain(config.drain.graceMs, signals.hurry);
+  // Its readers may be all that a turn elsewhere has: it would be cancelled without them.
+  const passedOn = forwarder?.drain(config.drain.graceMs, signals.hurry);
   await drain(engine, config.drain.graceMs, signals.hurry);
-  await exported;
+  await Promise.all([exported, passedOn]);
   // Only now, since whoever watches is to see the last turn end.
   feed[Symbol.dispose]();
   parts.relays[Symbol.dispose]();

@@ -328,7 +328,31 @@ describe("a turn that another replica runs", () => {
     },
   );
 
-  it("ends in order for who reads it through a replica that stops", async () => {
+  it("is read to its end through a replica that stops", { timeout: 60_000 }, async () => {
+    const [one, two] = await twoReplicas();
+    const running = await stream(one, "a while");
+    const reading = await eventsAt(two, running.turnId);
+    await until(
+      async () => (await stateAt(one, running.turnId)).body["readers"] === 2,
+      "both to read",
+    );
+    // Who began it leaves: the turn has no other reader than the one that is passed on.
+    running.leave();
+    const stopping = two.stop();
+    await until(
+      async () => (await stateAt(two, running.turnId)).body["code"] === "draining",
+      "nothing more to be passed on",
+    );
+    expect(eventsOf(await take(reading)).at(-1)).toMatchObject({
+      type: "turn_ended",
+      outcome: { status: "completed" },
+    });
+    await stopping;
+    const ended = await stateAt(one, running.turnId);
+    expect(ended.body).toMatchObject({ outcome: { status: "completed" } });
+  });
+
+  it("ends in order for who reads it through a replica whose grace is over", async () => {
     const [one, two] = await twoReplicas();
     const running = await stream(one, "slowly");
     const reading = await eventsAt(two, running.turnId);
@@ -337,6 +361,7 @@ describe("a turn that another replica runs", () => {
       "both to read",
     );
     const stopping = two.stop();
+    two.hurry();
     const frames = await take(reading);
     expect(eventsOf(frames).at(-1)).toMatchObject({
       type: "turn_ended",
@@ -588,7 +613,9 @@ describe("what is announced in the store", () => {
     await until(() => side.open === 0, "the other side to be left");
     const waiting = refusal(fetch(address));
     await until(() => side.open === 1, "the other side to be asked");
-    await server.stop();
+    const stopping = server.stop();
+    server.hurry();
+    await stopping;
     expect(await waiting).toMatchObject({ status: 503, code: "draining" });
     await until(() => side.open === 0, "the other side to be left");
   });
