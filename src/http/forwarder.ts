@@ -35,6 +35,7 @@ import {
   type Question,
   unavailable,
 } from "./other-replica.ts";
+import { ReplicaWarnings } from "./replica-warnings.ts";
 import type { RequestContext } from "./route.ts";
 import { afterHead } from "./stream-reply.ts";
 
@@ -128,10 +129,12 @@ export class Forwarder implements Disposable {
   readonly #deps: ForwarderDeps;
   readonly #exchanges = new Exchanges();
   readonly #ofCallers = new Map<string, number>();
+  readonly #warnings: ReplicaWarnings;
 
   constructor(deps: ForwarderDeps) {
     this.tag = deps.tag;
     this.#deps = deps;
+    this.#warnings = new ReplicaWarnings(deps.telemetry.log);
   }
 
   /**
@@ -197,7 +200,11 @@ export class Forwarder implements Disposable {
     const { addresses } = this.#deps;
     const found = await addresses.find(tag);
     if (found === null) return null;
-    if (found.isSilent) throw unavailable(ATTEMPT, "nothing was heard of it for too long");
+    if (found.isSilent) {
+      const error = unavailable(ATTEMPT, "nothing was heard of it for too long");
+      this.#warnings.warn(tag, error);
+      throw error;
+    }
     const end = this.#begin(context.caller, forwarding.gone);
     try {
       return await this.#answer(context, found.address, forwarding, end);
@@ -205,7 +212,10 @@ export class Forwarder implements Disposable {
       const isClosed = end.signal.reason === CLOSED;
       end.abort();
       if (isClosed) throw draining();
-      if (hasCode(thrown, "replica_unavailable")) addresses.doubt(tag);
+      if (hasCode(thrown, "replica_unavailable")) {
+        addresses.doubt(tag);
+        if (!forwarding.gone.aborted) this.#warnings.warn(tag, thrown as AppError);
+      }
       throw thrown;
     }
   }

@@ -154,7 +154,12 @@ export function unavailable(attempt: string, state: string, cause?: unknown): Ap
 }
 
 function stateOfFailure(thrown: unknown): string {
-  const { code } = thrown as { readonly code?: unknown };
-  const isTelling = typeof code === "string" && /^[A-Z0-9_]{1,64}$/.test(code);
-  return isTelling ? `it cannot be reached (${code})` : "it cannot be reached";
+  const code = failureCodeOf(thrown);
+  return code === undefined ? "it cannot be reached" : `it cannot be reached (${code})`;
+}
+
+/** What the system or TLS says of it, e.g. `ECONNREFUSED`. */
+export function failureCodeOf(thrown: unknown): string | undefined {
+  const { code } = (thrown ?? {}) as { readonly code?: unknown };
+  return typeof code === "string" && /^[A-Z0-9_]{1,64}$/.test(code) ? code : undefined;
 }

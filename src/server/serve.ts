@@ -111,7 +111,8 @@ async function serveEngine(
   });
   const { bytes: memoryLimitBytes, source: memoryLimitSource } = memoryLimit;
   const facts = { url, agents: [...agents.keys()], memoryLimitBytes, memoryLimitSource };
-  log.info(facts, "Listening");
+  // By which the others name it in their logs.
+  log.info({ ...facts, ...(forwarder && { replicaTag: forwarder.tag }) }, "Listening");
   await using _announced = await announce(engine, forwarder, config.sessions.replicaAddress);
   const containment = engine.containment.text;
   const killNow = () => processes.killAllNow();

@@ -315,6 +315,19 @@ describe("a turn that another replica runs", () => {
       expect(refused).toMatchObject({ status: 502, code: "replica_unavailable", retryable: true });
       expect(refused.detail).toContain("ECONNREFUSED");
       expect(JSON.stringify(refused)).not.toContain(new URL(one.url).port);
+      // Asked for often, and told once.
+      expect(await refusal(cancelAt(two, turnId))).toMatchObject({ status: 502 });
+      const replicaTag = one.logs.find(({ msg }) => msg === "Listening")?.["replicaTag"];
+      expect(replicaTag).toBe(turnId.slice(-12));
+      const warnings = two.logs.filter(({ level }) => level === "warn");
+      expect(warnings.filter(({ replicaTag: tag }) => tag === replicaTag)).toEqual([
+        expect.objectContaining({
+          msg: "Another replica does not answer",
+          errno: expect.stringMatching(/^ECONN(?:REFUSED|RESET)$/) as string,
+          reason: expect.stringContaining("it cannot be reached") as string,
+        }),
+      ]);
+      expect(JSON.stringify(warnings)).not.toContain(new URL(one.url).port);
       // Of what clients are told to do, both lead somewhere.
       await until(
         async () => (await refusal(post(two, "slowly", asking))).code === "turn_cut_off",
