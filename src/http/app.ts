@@ -23,6 +23,7 @@ import { BodiesInFlight, TOO_MANY_BODIES } from "./bodies-in-flight.ts";
 import { answerConnect, ClientErrors } from "./client-error.ts";
 import type { Login } from "./console/logins.ts";
 import { CrossOrigin } from "./cross-origin.ts";
+import { ANSWERED_BY, MEANT, refusalOfMark } from "./forwarding-mark.ts";
 import { checkHost, hostRefusal } from "./host-check.ts";
 import { isUtf8, parseJsonBody } from "./json-body.ts";
 import { isContinuation } from "./load-refusal.ts";
@@ -59,6 +60,10 @@ export function buildApp(parts: ServerParts): FastifyInstance {
     crossOrigin.allow(request, reply);
     const wrongHost = hostRefusal(request.raw);
     if (wrongHost !== null) return done(wrongHost);
+    // Before anything is done for it: who passes it on sent it to an address that is this one's now.
+    const wrongReplica = refusalOfMark(request.headers, parts.forwarder?.tag);
+    if (wrongReplica !== null) return done(wrongReplica);
+    if (request.headers[MEANT] !== undefined) void reply.header(ANSWERED_BY, parts.forwarder?.tag);
     if (!request.is404) return done();
     const allow = allowedMethods(routes, request.url);
     if (allow.length > 0) void reply.header("allow", allow.join(", "));

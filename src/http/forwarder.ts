@@ -4,7 +4,7 @@
  * that is passed on; here is only known where it is (`session/stores/replica-addresses.ts`).
  *
  *     turn id ─▶ tag ─┐
- *                     ├─▶ address ─▶ asked there, marked ─▶ status, headers and bytes as they come
+ *                     ├─▶ address ─▶ asked there, marked ─▶ it is that one ─▶ status, headers and bytes as they come
  *     session ─▶ holder ─▶ tag
  *
  * What is marked is passed on no further. Nothing is passed on that a browser sends by itself.
@@ -35,6 +35,7 @@ import {
   type Question,
   unavailable,
 } from "./other-replica.ts";
+import { ANSWERED_BY, MEANT } from "./forwarding-mark.ts";
 import { ReplicaWarnings } from "./replica-warnings.ts";
 import type { RequestContext } from "./route.ts";
 import { afterHead } from "./stream-reply.ts";
@@ -48,9 +49,6 @@ const MISSED_HEARTBEATS = 3;
 const MIN_SILENCE_MS = 30_000;
 /** The most that one event of a stream may have. */
 const MAX_FRAME_BYTES = 16 * MIB;
-
-/** The header of a request that was passed on by another replica. */
-const MARK = "x-plimsoll-forwarded";
 
 const ASKED_WITH = [
   "accept",
@@ -113,6 +111,12 @@ export interface ForwarderDeps {
   readonly telemetry: Pick<Telemetry, "log" | "metrics">;
   /** How long an answer may be in coming; {@link ANSWER_TIMEOUT_MS} without it. */
   readonly answerTimeoutMs?: number;
+}
+
+/** The replica that is asked. */
+interface Other {
+  readonly tag: string;
+  readonly address: string;
 }
 
 /** What becomes of a request that is passed on. */
@@ -187,7 +191,7 @@ export class Forwarder implements Disposable {
 
   /** A login counts for this replica's own page, so it takes nobody to another one. */
   #mayPass({ request: { headers } }: RequestContext): boolean {
-    if (headers[MARK] !== undefined) return false;
+    if (headers[MEANT] !== undefined) return false;
     return !this.#deps.hasKeys || headers.authorization !== undefined;
   }
 
@@ -207,7 +211,7 @@ export class Forwarder implements Disposable {
     }
     const end = this.#begin(context.caller, forwarding.gone);
     try {
-      return await this.#answer(context, found.address, forwarding, end);
+      return await this.#answer(context, { tag, address: found.address }, forwarding, end);
     } catch (thrown) {
       const isClosed = end.signal.reason === CLOSED;
       end.abort();
@@ -222,16 +226,16 @@ export class Forwarder implements Disposable {
 
   async #answer(
     context: RequestContext,
-    address: string,
+    other: Other,
     { gone, isLong = false, ending }: Forwarding,
     end: AbortController,
   ): Promise<FastifyReply> {
     const { heartbeatMs, telemetry, answerTimeoutMs = ANSWER_TIMEOUT_MS } = this.#deps;
     const { request, reply } = context;
-    const question = { ...questionOf(context, address), answerTimeoutMs, isLong };
+    const question = { ...questionOf(context, other), answerTimeoutMs, isLong };
     const answer = await answerTo(question, end);
     const type = typeOf(answer);
-    checkIsReplica(answer, type);
+    checkIsReplica(answer, other.tag, type);
     telemetry.metrics.requestForwarded();
     const fields = { requestId: request.id, otherRequestId: answer.headers["x-request-id"] };
     telemetry.log.debug(fields, "Passed a request on to the replica of its turn");
@@ -279,7 +283,7 @@ export class Forwarder implements Disposable {
 
 function questionOf(
   { request }: RequestContext,
-  address: string,
+  { tag, address }: Other,
 ): Omit<Question, "answerTimeoutMs" | "isLong"> {
   const { method, body } = request;
   const url = new URL(address);
@@ -289,7 +293,7 @@ function questionOf(
   url.search = search.join("?");
   const text = method === "POST" ? bodyText(body) : undefined;
   const length = text === undefined ? {} : { "content-length": Buffer.byteLength(text) };
-  const headers = { ...pick(request.headers, ASKED_WITH), ...length, [MARK]: "1" };
+  const headers = { ...pick(request.headers, ASKED_WITH), ...length, [MEANT]: tag };
   // Fastify leaves out the body of an answer to HEAD by itself.
   const asked = method === "HEAD" ? "GET" : method;
   return {
@@ -320,13 +324,14 @@ function typeOf({ headers }: IncomingMessage): string | undefined {
 }
 
 /** An address may be somebody else's by now, and his words are nothing for our callers. */
-function checkIsReplica({ statusCode = 0, headers }: IncomingMessage, type?: string): void {
-  const isOurs = headers["x-request-id"] !== undefined;
+function checkIsReplica(answer: IncomingMessage, tag: string, type?: string): void {
+  const { statusCode = 0, headers } = answer;
+  if (headers[ANSWERED_BY] !== tag) throw unavailable(ATTEMPT, "what answers is not that replica");
   const isKnown = type === undefined ? isEmpty(statusCode) : MEDIA_TYPES.includes(type);
   // 401: what this replica has just taken.
   if (statusCode === 401) throw unavailable(ATTEMPT, "it does not know the key");
   const isFinal = statusCode >= 200 && (statusCode < 300 || statusCode >= 400);
-  if (!isOurs || !isKnown || !isFinal) throw unavailable(ATTEMPT, "what answers is no replica");
+  if (!isKnown || !isFinal) throw unavailable(ATTEMPT, "what answers is no replica");
 }
 
 function isEmpty(statusCode: number): boolean {

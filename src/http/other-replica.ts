@@ -116,7 +116,9 @@ async function ask(
   return new Promise((resolve, reject) => {
     const asking = request(url, { method, headers, signal, agent: false });
     asking.setSocketKeepAlive(true, PROBE_AFTER_MS);
-    asking.once("socket", (socket) => socket.once(isTls ? "secureConnect" : "connect", onConnected));
+    asking.once("socket", (socket) =>
+      socket.once(isTls ? "secureConnect" : "connect", onConnected),
+    );
     // Without an error where what answers changes the protocol.
     asking.once("close", () => reject(new Error("Closed without an answer")));
     signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });

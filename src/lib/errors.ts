@@ -193,7 +193,7 @@ export const ERRORS = {
     status: 421,
     fault: "caller",
     retryable: false,
-    title: "The Host header names another server",
+    title: "The request is meant for another server",
     remedy: "Use the address the server printed, or add the name to `http.allowedHosts`",
   },
   headers_too_large: {

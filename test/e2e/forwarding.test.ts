@@ -446,7 +446,7 @@ async function announce(storeUrl: string, address: string, tag = TAG): Promise<v
   await store.put(`replicas/${tag}`, Buffer.from(JSON.stringify(told)), "any");
 }
 
-const OURS = { "x-request-id": "another" };
+const OURS = { "x-request-id": "another", "x-plimsoll-replica": TAG };
 const json: Answer = (_request, response) =>
   response.writeHead(200, { ...OURS, "content-type": "application/json" }).end("{}");
 const silent: Answer = (_request, response) => {
@@ -479,7 +479,7 @@ describe("what is announced in the store", () => {
       connection: "close",
       "last-event-id": "x",
       traceparent: headers.traceparent,
-      "x-plimsoll-forwarded": "1",
+      "x-plimsoll-forwarded": TAG,
     });
     // A login is for this replica's page: nobody is asked elsewhere on its behalf.
     const login = await fetch(`${server.url}/console/session`, {
@@ -494,34 +494,66 @@ describe("what is announced in the store", () => {
   });
 
   it("is never asked by who was asked by another", async () => {
+    const side = await OtherSide.start(json);
     const store = await directoryStore();
-    const [one, two] = await twoReplicas(store);
-    const tagOf = async (server: TestServer) => (await stream(server, "please")).turnId.slice(-12);
-    const [first, second] = [await tagOf(one), await tagOf(two)];
-    await announce(store, two.url, first);
-    await announce(store, one.url, second);
-    await announce(store, two.url);
-    const before = [await forwardedBy(one), await forwardedBy(two)];
-    for (const tag of [TAG, second]) {
-      const answer = await refusal(cancelAt(one, newTurnId(tag)));
-      expect(answer).toMatchObject({ status: 404, code: "turn_not_found" });
-    }
-    expect([
-      (await forwardedBy(one)) - Number(before[0]),
-      (await forwardedBy(two)) - Number(before[1]),
-    ]).toEqual([2, 0]);
-    const marked = { "x-plimsoll-forwarded": "1" };
-    expect((await refusal(cancelAt(one, newTurnId(TAG), marked))).status).toBe(404);
-    expect(await forwardedBy(one)).toBe(Number(before[0]) + 2);
+    await announce(store, side.url);
+    const server = await replica(store);
+    const own = (await stream(server, "please")).turnId.slice(-12);
+    const response = await fetch(`${server.url}/v1/turns/${newTurnId(TAG)}`, {
+      headers: { "x-plimsoll-forwarded": own },
+    });
+    expect([response.status, response.headers.get("x-plimsoll-replica")]).toEqual([404, own]);
+    expect(side.asked).toEqual([]);
+    expect(await forwardedBy(server)).toBe(0);
+    expect((await stateAt(server, newTurnId(TAG))).status).toBe(200);
+    // Of what clients ask for themselves nothing is told about replicas.
+    const asked = await fetch(`${server.url}/v1/turns`);
+    expect(asked.headers.get("x-plimsoll-replica")).toBeNull();
   });
 
+  it("and is another replica by now does nothing of what it is asked", async () => {
+    const store = await directoryStore();
+    const [one, two] = await twoReplicas(store);
+    const [running, other] = [await stream(one, "slowly"), await stream(two, "slowly")];
+    await until(() => other.text().length > 10, "the turn to say something");
+    const tagOf = ({ turnId }: { turnId: string }) => turnId.slice(-12);
+    // The address of the one that had it is that of the other.
+    await announce(store, one.url, TAG);
+    for (const asking of [
+      cancelAt,
+      (at: TestServer, id: string) => fetch(`${at.url}/v1/turns/${id}`),
+    ]) {
+      const refused = await refusal(asking(two, newTurnId(TAG)));
+      expect(refused).toMatchObject({ status: 502, code: "replica_unavailable" });
+      expect(refused.detail).toContain("not that replica");
+    }
+    // Nor does it start or end anything, whoever passes it on: the mark comes before all.
+    const marked = { "x-plimsoll-forwarded": tagOf(other) };
+    const misdirected = { status: 421, code: "misdirected_request" };
+    expect(await refusal(cancelAt(one, running.turnId, marked))).toMatchObject(misdirected);
+    expect(await refusal(post(one, "please", { headers: marked }))).toMatchObject(misdirected);
+    expect(one.asked).toHaveLength(1);
+    const state = await stateAt(one, running.turnId, { "x-plimsoll-forwarded": tagOf(running) });
+    expect(state.body).toMatchObject({ state: "running" });
+    for (const each of [running, other]) each.leave();
+  });
+
+  const JSON_TYPE = { "content-type": "application/json" };
   const SECRETIVE = "a text of the other side";
   it.each<[string, Answer, string]>([
     [
       "is no replica",
       (_, response) =>
         response.writeHead(200, { "content-type": "application/json" }).end(SECRETIVE),
-      "no replica",
+      "not that replica",
+    ],
+    [
+      "is another replica",
+      (_, response) =>
+        response
+          .writeHead(200, { ...OURS, ...JSON_TYPE, "x-plimsoll-replica": "ba9876543210" })
+          .end(SECRETIVE),
+      "not that replica",
     ],
     [
       "sends a page",
