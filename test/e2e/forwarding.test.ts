@@ -7,10 +7,11 @@
 import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { mkdtemp, rm } from "node:fs/promises";
-import { connect as connectTcp } from "node:net";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { type AddressInfo, connect as connectTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
 import { pathToFileURL } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import { openObjectStore } from "../../src/session/stores/open-object-store.ts";
@@ -23,7 +24,7 @@ import {
   startServerProcess,
   type TestServer,
 } from "../helpers/server.ts";
-import { freePort } from "../helpers/service.ts";
+import { freePort, hasService, makeCertificate } from "../helpers/service.ts";
 import { ask, post, refusal, stream } from "./client.ts";
 import { eventsOf, type Frame, lastIdOf, openFrames, take } from "./frames.ts";
 
@@ -665,6 +666,81 @@ describe("what is announced in the store", () => {
     await until(() => side.open === 0, "the other side to be left");
   });
 });
+
+describe.runIf(hasService("openssl", "openssl"))("a replica behind a proxy with TLS", () => {
+  it(
+    "is asked by who trusts its certificate, and by nobody else",
+    { timeout: 90_000 },
+    async () => {
+      const store = await directoryStore();
+      const directory = await mkdtemp(join(tmpdir(), "plimsoll-tls-"));
+      keep({ [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) });
+      const { certificate, key } = makeCertificate(directory);
+      const proxy = keep(
+        await tlsProxy({ cert: await readFile(certificate), key: await readFile(key) }),
+      );
+      const one = await replica(store, { address: () => `https://127.0.0.1:${proxy.port}` });
+      proxy.to(Number(new URL(one.url).port));
+      const options = await optionsOn(store);
+      const environment = { ...options.environment, NODE_EXTRA_CA_CERTS: certificate };
+      const trusting = keep(await startServerProcess({ ...options, environment }));
+      const wary = await replica(store);
+
+      const asking = { threadId: "t", headers: { "idempotency-key": '"k"' } };
+      const running = await stream(one, "a while", asking);
+      const { turnId } = running;
+      await until(() => running.text().length > 10, "the turn to say something");
+      // An answer that comes at the end of the turn, and one that comes as it goes.
+      const whole = ask(trusting, "a while", asking);
+      const frames = await take(await eventsAt(trusting, turnId));
+      expect(eventsOf(frames)).toEqual(running.events);
+      expect(await whole).toMatchObject({ turnId, text: running.text() });
+      expect(await stateAt(trusting, turnId)).toEqual(await stateAt(one, turnId));
+      const asked = proxy.connections;
+      expect(asked).toBeGreaterThan(2);
+
+      const refused = await refusal(fetch(`${wary.url}/v1/turns/${turnId}`));
+      expect(refused).toMatchObject({ status: 502, code: "replica_unavailable" });
+      expect(refused.detail).toContain("DEPTH_ZERO_SELF_SIGNED_CERT");
+      expect(wary.logs).toContainEqual(
+        expect.objectContaining({
+          level: "warn",
+          replicaTag: turnId.slice(-12),
+          errno: "DEPTH_ZERO_SELF_SIGNED_CERT",
+        }),
+      );
+    },
+  );
+});
+
+/** Speaks TLS to whoever comes, and plain HTTP to the port that it is told. */
+async function tlsProxy(certificate: { readonly cert: Buffer; readonly key: Buffer }) {
+  let target = 0;
+  const sockets = new Set<Socket>();
+  const server = createTlsServer(certificate, (socket) => {
+    const inner = connectTcp(target, "127.0.0.1");
+    sockets.add(socket).add(inner);
+    for (const [from, to] of [
+      [socket, inner],
+      [inner, socket],
+    ] as const) {
+      from.pipe(to);
+      from.on("error", () => to.destroy()).on("close", () => to.destroy());
+    }
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  return {
+    port: (server.address() as AddressInfo).port,
+    to: (port: number) => (target = port),
+    get connections() {
+      return sockets.size / 2;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
 
 describe("a replica that has no keys", () => {
   it("answers to the name by which the others ask, and to no other", async () => {
