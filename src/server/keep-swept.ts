@@ -1,12 +1,12 @@
 /**
  * Lets a server delete by itself the sessions that have to go: a while after its start, then
- * again and again, and as soon as the disk is too full.
+ * again and again, and as soon as the disk is too full. The disk is watched beside the sweeps: one of a
+ * store may take hours, of which this disk has nothing.
  *
  * @module
  */
 
 import { setTimeout as delay } from "node:timers/promises";
-import { monotonicMs } from "../lib/monotonic-clock.ts";
 import type { Sweep, SweepOptions } from "../session/session-sweeper.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import type { Sweeper } from "./open-sessions.ts";
@@ -23,12 +23,16 @@ export interface KeepSweptOptions {
   readonly firstMs?: number;
   /** From one look at the disk to the next; {@link DISK_LOOK_MS} without it. */
   readonly diskLookMs?: number;
+  /** The same at most, where nothing can go; {@link LONGEST_DISK_LOOK_MS} without it. */
+  readonly longestDiskLookMs?: number;
 }
 
 /** A server that has just started has turns to catch up with. */
 const FIRST_SWEEP_MS = 60_000;
 /** A disk fills up within minutes, and to look at it costs one call. */
 const DISK_LOOK_MS = 60_000;
+/** Where nothing could go for it, each try looks at all sessions in vain; but turns end, and holds. */
+const LONGEST_DISK_LOOK_MS = 900_000;
 /** Nobody waits for it, and turns are not to feel it: of all CPU that there is. */
 const UNASKED_CPU_RATIO = 0.03;
 /** What a sweep takes of the CPU where a store takes some, too, which may be on the same cores. */
@@ -48,13 +52,13 @@ export function unaskedLoadRatio(cpus: number, hasStore: boolean): number {
 
 /**
  * Sweeps until it is disposed, which waits for no more than the sessions that are just being deleted.
- * Never fails: a sweep that could not look is told in the log, and tried again. Between two sweeps
- * one is made as soon as too little of the disk is free, unless the last one for that found nothing to
- * delete.
+ * Never fails: a sweep that could not look is told in the log, and tried again. Beside these sweeps
+ * one is made as soon as too little of the disk is free; the less often, the longer there is nothing
+ * to delete for that.
  */
 export function keepSwept(options: KeepSweptOptions): AsyncDisposable {
   const stop = new AbortController();
-  const done = sweepOn(options, stop.signal);
+  const done = Promise.all([sweepOn(options, stop.signal), watchDisk(options, stop.signal)]);
   return {
     async [Symbol.asyncDispose]() {
       stop.abort();
@@ -68,23 +72,25 @@ async function sweepOn(options: KeepSweptOptions, signal: AbortSignal): Promise<
   await wait(Math.min(firstMs, intervalMs), signal);
   while (!signal.aborted) {
     await sweepOnce(options, signal, (nowMs, how) => sweeper.sweep(nowMs, how));
-    await watchDisk(options, signal);
+    await wait(intervalMs, signal);
   }
 }
 
-/** Until the next sweep is due. */
 async function watchDisk(options: KeepSweptOptions, signal: AbortSignal): Promise<void> {
-  const { intervalMs, diskLookMs = DISK_LOOK_MS, sweeper } = options;
-  const untilMs = monotonicMs() + intervalMs;
-  let isOfUse = true;
-  while (!signal.aborted) {
-    const leftMs = untilMs - monotonicMs();
-    await wait(Math.max(0, Math.min(leftMs, diskLookMs)), signal);
-    if (leftMs <= diskLookMs) return;
-    if (!isOfUse || signal.aborted) continue;
+  const { diskLookMs = DISK_LOOK_MS, longestDiskLookMs = LONGEST_DISK_LOOK_MS, sweeper } = options;
+  let pauseMs = diskLookMs;
+  for (;;) {
+    await wait(pauseMs, signal);
+    if (signal.aborted) return;
     const swept = await sweepOnce(options, signal, (nowMs, how) => sweeper.makeRoom(nowMs, how));
-    isOfUse = swept === null || swept.swept.length > 0;
+    pauseMs = isOfUse(swept) ? diskLookMs : Math.min(2 * pauseMs, longestDiskLookMs);
   }
+}
+
+/** Whether another one soon can make more room, or finds that there is enough. */
+function isOfUse(swept: Sweep | null): boolean {
+  // What was used meanwhile may go the next time.
+  return swept === null || swept.swept.length > 0 || swept.skipped > 0;
 }
 
 /** @returns What it did; null where it did nothing. */

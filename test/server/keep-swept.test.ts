@@ -11,11 +11,12 @@ import { NOTHING_SWEPT, type Sweep, type SweepOptions } from "../../src/session/
 interface Options {
   readonly makeRoom?: () => Promise<Sweep | null>;
   readonly intervalMs?: number;
+  readonly longestDiskLookMs?: number;
 }
 
 function setUp(
   sweep: (options: SweepOptions) => Promise<Sweep>,
-  { makeRoom = async () => null, intervalMs = 30 }: Options = {},
+  { makeRoom = async () => null, intervalMs = 30, longestDiskLookMs = 10 }: Options = {},
 ) {
   const lines: string[] = [];
   const write = (_facts: unknown, text: string) => void lines.push(text);
@@ -25,7 +26,7 @@ function setUp(
     sweep: (_nowMs: number, options: SweepOptions = {}) => sweep(options),
     makeRoom,
   };
-  const times = { intervalMs, firstMs: 10, diskLookMs: 10 };
+  const times = { intervalMs, firstMs: 10, diskLookMs: 10, longestDiskLookMs };
   const keep = () => keepSwept({ sweeper, telemetry, cpus: () => 2, hasStore: false, ...times });
   return { keep, lines };
 }
@@ -94,22 +95,53 @@ describe("keepSwept", () => {
     expect(lines).toEqual(["Cannot look for sessions that have to go"]);
   });
 
-  it("makes no room again and again where there is nothing to delete for it", async () => {
-    const madeAfter: number[] = [];
-    let sweeps = 0;
+  it("makes room also while a sweep goes on, and never twice at once", async () => {
+    let looks = 0;
+    let atOnce = 0;
+    let mostAtOnce = 0;
     const makeRoom = async (): Promise<Sweep> => {
-      madeAfter.push(sweeps);
+      looks += 1;
+      atOnce += 1;
+      mostAtOnce = Math.max(mostAtOnce, atOnce);
+      await delay(25);
+      atOnce -= 1;
+      return SWEPT;
+    };
+    let hasEnded = false;
+    const sweep = async ({ signal }: SweepOptions): Promise<Sweep> => {
+      if (signal !== undefined) await aborted(signal);
+      hasEnded = true;
       return NOTHING_SWEPT;
     };
-    const sweep = async (): Promise<Sweep> => {
-      sweeps += 1;
-      return NOTHING_SWEPT;
-    };
-    const { keep } = setUp(sweep, { intervalMs: 100, makeRoom });
+    const { keep } = setUp(sweep, { ...A_DAY, makeRoom });
     await using _swept = keep();
-    await vi.waitFor(() => expect(sweeps).toBeGreaterThan(4), { timeout: 10_000 });
-    expect(madeAfter.length).toBeGreaterThan(0);
-    expect(new Set(madeAfter).size).toBe(madeAfter.length);
+    await vi.waitFor(() => expect(looks).toBeGreaterThan(3), { timeout: 10_000 });
+    expect(hasEnded).toBe(false);
+    expect(mostAtOnce).toBe(1);
+  });
+
+  it.each<[what: string, found: Sweep, isRarer: boolean]>([
+    ["the less often, where there is nothing to delete for it", NOTHING_SWEPT, true],
+    ["as often, where what has to go was used meanwhile", { ...NOTHING_SWEPT, skipped: 1 }, false],
+    ["as often, where some went", SWEPT, false],
+  ])("looks at the disk %s, and never stops", async (_what, found, isRarer) => {
+    const atMs: number[] = [];
+    const makeRoom = async (): Promise<Sweep> => {
+      atMs.push(performance.now());
+      return found;
+    };
+    const { keep } = setUp(async () => NOTHING_SWEPT, {
+      ...A_DAY,
+      makeRoom,
+      longestDiskLookMs: 80,
+    });
+    await using _swept = keep();
+    await vi.waitFor(() => expect(atMs.length).toBeGreaterThan(6), { timeout: 10_000 });
+    const pausesMs = atMs.slice(1).map((at, nth) => at - (atMs[nth] ?? 0));
+    // 20, 40, 80, 80 …, and a timer is never early by more than its millisecond.
+    const leastMs = isRarer ? [19, 39, 79, 79, 79] : [9, 9, 9, 9, 9];
+    for (const [nth, ms] of leastMs.entries()) expect(pausesMs[nth]).toBeGreaterThanOrEqual(ms);
+    if (!isRarer) expect(Math.min(...pausesMs)).toBeLessThan(79);
   });
 });
 
