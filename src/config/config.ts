@@ -98,6 +98,8 @@ export interface Config {
     readonly storeTimeoutMs: number;
     readonly leaseTimeMs: number;
     readonly outboxBytes: number;
+    /** What copies of those in a store may take of the data directory. */
+    readonly copiesBytes: number;
     /** Sessions whose messages are read at once. */
     readonly maxReadsAtOnce: number;
     /** Longest wait for such a read to begin. */

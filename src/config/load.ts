@@ -287,6 +287,7 @@ function sessionsConfig(sessions: ServerSettings["sessions"]): Config["sessions"
     storeTimeoutMs: sessions.storeTime,
     leaseTimeMs: sessions.leaseTime,
     outboxBytes: sessions.outboxSize,
+    copiesBytes: sessions.copiesSize,
     maxReadsAtOnce: sessions.readsAtOnce,
     readWaitMs: sessions.readWait,
   };

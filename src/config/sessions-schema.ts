@@ -11,6 +11,9 @@ import { needs } from "../lib/schema-issues.ts";
 
 const STORE_SCHEMES = ["file", "redis", "rediss", "postgres", "postgresql", "s3"] as const;
 
+/** Of a disk that nobody else bounds. */
+export const USUAL_COPIES_SIZE = "10GiB";
+
 export const sessions = z
   .strictObject({
     maxPerTenant: z
@@ -66,6 +69,14 @@ export const sessions = z
       .describe(
         "Transcripts of sessions whose last turn the store has not heard of, as it did not answer. " +
           "With more, no turn is taken until it does.",
+      ),
+    copiesSize: bytesSchema("1MiB", "1024TiB")
+      .prefault(USUAL_COPIES_SIZE)
+      .describe(
+        "What copies of the sessions of a store may take of `data.directory`, with the files that " +
+          "tools have left there. With more, those go within a minute or two that were not used for " +
+          "the longest, and are made again when they are needed; none goes in a turn. What " +
+          "`outboxSize` is of does not count.",
       ),
     readsAtOnce: z
       .int()

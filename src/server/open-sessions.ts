@@ -21,7 +21,7 @@ import type { KeptProcesses } from "../turn/kept-processes.ts";
 import type { Telemetry } from "../telemetry/start.ts";
 import { SharedSweeper } from "./shared-sweeper.ts";
 import { tellNotice } from "./tell-notice.ts";
-import { tellSweep, tellTrouble } from "./tell-sweep.ts";
+import { tellSweep, tellSweptCopies } from "./tell-sweep.ts";
 
 /** Sessions that are deleted at a time from a store, which has ten calls of it for each. */
 const STORED_AT_ONCE = 16;
@@ -40,8 +40,8 @@ export interface OpenSessionsOptions {
 export interface Sweeper extends AsyncDisposable {
   sweep(nowMs: number, options?: SweepOptions): Promise<Sweep>;
   /**
-   * Sweeps what is on the disk of this replica, where too little of that is free; null where enough
-   * is.
+   * Sweeps what is on the disk of this replica, where it takes too much or too little is free; null
+   * where neither is so.
    */
   makeRoom(nowMs: number, options?: SweepOptions): Promise<Sweep | null>;
 }
@@ -166,18 +166,23 @@ function sharedSessions(
   });
 }
 
-/** The sweeper of copies, for which the limits of the disk and of idleness hold, too. */
+/** How much of what copies may take is left by a sweep, so that not each turn has all of them looked at. */
+const LEFT_OF_COPIES_RATIO = 0.9;
+
+/** The sweeper of copies: limits of the disk and of idleness hold for them, too, and one of their own. */
 function copySweeper(
-  sessions: SharedSessions,
+  { copies }: SharedSessions,
   { config, data, telemetry }: Pick<SharedOptions, "config" | "data" | "telemetry">,
 ): SessionSweeper {
   const { maxIdleMs, keepFreeBytes } = config.retention;
-  const none = { maxAgeMs: null, sessionsPerTenant: null, bytesPerTenant: null, maxBytes: null };
-  const limits = { ...none, maxIdleMs, keepFreeBytes };
+  const { copiesBytes } = config.sessions;
+  const maxBytes = Math.floor(LEFT_OF_COPIES_RATIO * copiesBytes);
+  const none = { maxAgeMs: null, sessionsPerTenant: null, bytesPerTenant: null };
   return new SessionSweeper({
-    sessions: sessions.copies,
-    limits,
+    sessions: copies,
+    limits: { ...none, maxIdleMs, keepFreeBytes, maxBytes },
     directory: data.path,
-    onSwept: (sweep) => tellTrouble(sweep, telemetry),
+    watched: { mostBytes: copiesBytes, bytes: (pace) => copies.bytes(pace) },
+    onSwept: (sweep) => tellSweptCopies(sweep, copiesBytes, telemetry),
   });
 }

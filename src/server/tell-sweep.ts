@@ -30,10 +30,25 @@ export function tellSweep(sweep: Sweep, { log, metrics }: Told): void {
 }
 
 /**
- * Tells what is in the way of a sweep. Of copies that went nobody need be told: each can be made
- * again.
+ * Tells what is in the way of a sweep of copies. Of those that went nobody need be told: each can be
+ * made again.
+ *
+ * @param mostBytes That copies may take.
  */
-export function tellTrouble(
+export function tellSweptCopies(sweep: Sweep, mostBytes: number, { log }: Pick<Told, "log">): void {
+  tellTrouble(sweep, { log });
+  const { seenBytes, swept, skipped } = sweep;
+  const bytes = swept.reduce((left, session) => left - session.bytes, seenBytes);
+  // What was used meanwhile may go the next time.
+  if (bytes <= mostBytes || skipped > 0) return;
+  const text =
+    "Copies of sessions take more than `sessions.copiesSize`, and none of them can go: they are in a " +
+    "turn, on hold, or unknown to the store";
+  log.warn({ bytes }, text);
+}
+
+/** Tells what is in the way of a sweep. */
+function tellTrouble(
   { failed, missingBytes }: Pick<Sweep, "failed" | "missingBytes">,
   { log }: Pick<Told, "log">,
 ): void {

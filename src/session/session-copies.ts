@@ -7,6 +7,7 @@
 
 import { hasCode } from "../lib/errors.ts";
 import type { Pace } from "../lib/pacer.ts";
+import { CopiesSize } from "./copies-size.ts";
 import type { FileSessions } from "./file-sessions.ts";
 import { isInUse } from "./in-use.ts";
 import type { LeaseClock } from "./lease-clock.ts";
@@ -42,9 +43,16 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
   readonly #options: SessionCopiesOptions;
   /** Sessions of which the store, when it was last asked, knew nothing that can be read. */
   readonly #unknown = new Set<string>();
+  readonly #size: CopiesSize;
 
   constructor(options: SessionCopiesOptions) {
     this.#options = options;
+    this.#size = new CopiesSize(options);
+  }
+
+  /** What they take of the disk, but for what waits for the store; null until all were looked at. */
+  async bytes(pace: Pace): Promise<number | null> {
+    return this.#size.bytes(pace);
   }
 
   /** @param ref Whose id has passed `parseSessionRef`. */
@@ -80,6 +88,16 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
    * @throws {AppError} `session_gone`, `session_not_found`, `storage_failed`, `store_unavailable`.
    */
   async download(ref: SessionRef, head: SessionHead, processStayed = false): Promise<boolean> {
+    this.#size.changed(ref);
+    // A sweep may have weighed it when half of it was there.
+    return this.#download(ref, head, processStayed).finally(() => this.#size.changed(ref));
+  }
+
+  async #download(
+    ref: SessionRef,
+    head: SessionHead,
+    processStayed: boolean,
+  ): Promise<boolean> {
     const nowMs = Date.now();
     const record = recordOf(head, ref, nowMs);
     const copy = this.of(ref);
@@ -109,6 +127,7 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
       this.#options.onMovedToHeld(ref);
     } else await this.#options.local.discard(ref, nowMs);
     this.#unknown.delete(textOf(ref));
+    this.#size.changed(ref);
   }
 
   /** Whether the store has all that the copy's transcript says. */
@@ -120,12 +139,16 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
   }
 
   async *scan(options: ScanOptions): AsyncGenerator<readonly (StoredSession | "unreadable")[]> {
-    for await (const some of this.#options.local.scan(options)) {
-      yield some.map((each) => {
-        const isUnknown = each !== "unreadable" && this.#unknown.has(textOf(each));
-        return isUnknown ? { ...each, goesByTimeAlone: true } : each;
-      });
+    const local = this.#options.local.scan(options);
+    for await (const some of options.withDiskUsage ? this.#size.learning(local) : local) {
+      yield some.map((each) => (each === "unreadable" ? each : this.#asCopy(each)));
     }
+  }
+
+  #asCopy(each: StoredSession): StoredSession {
+    // Of no limit but that of the outbox: else an outage would have all the others go.
+    if (this.#options.isNeeded(each)) return { ...each, isBusy: true, bytes: 0 };
+    return this.#unknown.has(textOf(each)) ? { ...each, goesByTimeAlone: true } : each;
   }
 
   async deleteUnused(

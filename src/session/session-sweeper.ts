@@ -8,7 +8,7 @@
 
 import { statfs } from "node:fs/promises";
 import { monotonicMs } from "../lib/monotonic-clock.ts";
-import { Pacer } from "../lib/pacer.ts";
+import { type Pace, Pacer } from "../lib/pacer.ts";
 import type { RetentionReason } from "../telemetry/values.ts";
 import { isInUse } from "./in-use.ts";
 import type { Sessions } from "./sessions.ts";
@@ -29,10 +29,20 @@ export interface SweeperOptions {
   readonly limits: RetentionLimits;
   /** The directory whose file system `keepFree` is about; null where sessions are on none. */
   readonly directory: string | null;
+  /** Has sessions go between two sweeps where they take too much; without it, only `keepFree` does. */
+  readonly watched?: WatchedBytes;
   /** The most that are deleted at a time; {@link FILES_AT_ONCE} without it. */
   readonly deletedAtOnce?: number;
   /** Told once of each sweep that was no dry run, however many have asked for it. */
   readonly onSwept?: (sweep: Sweep) => void;
+}
+
+/** What the sessions take of the disk, where that is known without a look at all of them. */
+export interface WatchedBytes {
+  /** Above, a sweep is made; how many bytes that leaves is its limit of `maxBytes`. */
+  readonly mostBytes: number;
+  /** Null where they have to be looked at first. */
+  readonly bytes: (pace: Pace) => Promise<number | null>;
 }
 
 export interface SweptSession {
@@ -108,6 +118,8 @@ interface Deleting {
 const FILES_AT_ONCE = 4;
 /** Where the disk is about to be full: turns feel it, and would fail altogether without. */
 const URGENT_LOAD_RATIO = 0.5;
+/** Of what sessions may take: with more they grow faster than a gentle sweep has them go. */
+const URGENT_BYTES_RATIO = 1.25;
 
 interface Tally {
   readonly swept: SweptSession[];
@@ -143,15 +155,45 @@ export class SessionSweeper implements AsyncDisposable {
   }
 
   /**
-   * A sweep at once where less of the disk is free than `keepFree` asks for; null where enough is.
+   * A sweep at once where less of the disk is free than `keepFree` asks for, or the sessions take more
+   * than they may; null where neither is so.
    *
    * @throws {AppError} As {@link sweep}.
    */
   async makeRoom(nowMs: number, options: SweepOptions = {}): Promise<Sweep | null> {
     const { directory, limits } = this.#options;
+    const found = await this.#weighed(options);
+    if (found === "unknown") {
+      const swept = await this.sweep(nowMs, options);
+      if (swept.swept.length > 0) return swept;
+    } else if (found !== "fits") {
+      return this.sweep(nowMs, { ...options, loadRatio: found.loadRatio });
+    }
     if (limits.keepFreeBytes === null) return null;
     const freeBytes = await freeBytesOf(directory);
+    // One that is under way may have begun when there was time.
+    if (isUrgent(freeBytes, limits)) this.#running?.pacer.hurry(URGENT_LOAD_RATIO);
     return missesFree(freeBytes, limits) > 0 ? this.sweep(nowMs, options) : null;
+  }
+
+  /** Whether the sessions take more than they may; and how a sweep that is due for that goes on. */
+  async #weighed({
+    loadRatio = 1,
+    signal,
+  }: SweepOptions): Promise<"fits" | "unknown" | { readonly loadRatio: number }> {
+    const { watched } = this.#options;
+    if (watched === undefined) return "fits";
+    const pace = { pacer: new Pacer(loadRatio), signal: this.#signalWith(signal) };
+    const bytes = await watched.bytes(pace);
+    if (bytes === null) return "unknown";
+    if (bytes <= watched.mostBytes) return "fits";
+    const isFar = bytes > URGENT_BYTES_RATIO * watched.mostBytes;
+    return { loadRatio: isFar ? Math.max(loadRatio, URGENT_LOAD_RATIO) : loadRatio };
+  }
+
+  #signalWith(asked: AbortSignal | undefined): AbortSignal {
+    const { signal } = this.#stop;
+    return asked === undefined ? signal : AbortSignal.any([asked, signal]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -169,8 +211,7 @@ export class SessionSweeper implements AsyncDisposable {
   }
 
   async #sweep(nowMs: number, options: SweepOptions, pacer: Pacer): Promise<Sweep> {
-    const { signal: stop } = this.#stop;
-    const signal = options.signal === undefined ? stop : AbortSignal.any([options.signal, stop]);
+    const signal = this.#signalWith(options.signal);
     const look = async () => this.#plan(nowMs, pacer, signal);
     const first = await look();
     const { stored, unreadable } = first;

@@ -100,6 +100,7 @@ describe("loadConfig, sources", () => {
         storeTimeoutMs: 5_000,
         leaseTimeMs: 30_000,
         outboxBytes: 2 ** 30,
+        copiesBytes: 10 * 2 ** 30,
         maxReadsAtOnce: 2,
         readWaitMs: 5_000,
       },

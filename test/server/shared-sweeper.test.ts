@@ -21,11 +21,12 @@ const DAY_MS = 86_400_000;
 
 interface Options {
   readonly keepFreeBytes?: number;
+  readonly copiesBytes?: number;
   /** Of another replica. */
   readonly store?: string;
 }
 
-async function open({ keepFreeBytes, store: shared }: Options = {}) {
+async function open({ keepFreeBytes, copiesBytes = 2 ** 40, store: shared }: Options = {}) {
   const root = await temporaryDirectory();
   const [data, store] = [join(root, "data"), shared ?? join(root, "store")];
   await mkdir(store, { recursive: true });
@@ -43,13 +44,14 @@ async function open({ keepFreeBytes, store: shared }: Options = {}) {
         leaseTimeMs: 30_000,
         maxPerTenant: 100,
         outboxBytes: 2 ** 20,
+        copiesBytes,
       },
       retention: { ...limits, maxIdleMs: 30 * DAY_MS, keepFreeBytes: keepFreeBytes ?? null },
     } as unknown as Config,
     data: directory,
     telemetry: {
       log,
-      metrics: { sessionExpired: () => {} },
+      metrics: { sessionExpired: () => {}, storeNotice: () => {} },
     } as unknown as OpenSessionsOptions["telemetry"],
     single: null,
     kept: { residents: { endOf: async () => {} } } as unknown as OpenSessionsOptions["kept"],
@@ -168,6 +170,79 @@ describe("a sweep of sessions that are shared", () => {
     expect((await full.sweeper.makeRoom(later))?.swept).toHaveLength(1);
     await expect(stat(directory)).rejects.toThrow("ENOENT");
     expect(await full.sessions.read(ref, later)).toMatchObject({ threadId: "t" });
+  });
+
+  const MIB = 2 ** 20;
+
+  /** A turn that leaves files of so many bytes in `work/`. @returns Whether the copy is there. */
+  async function takeTurn(
+    { sessions, locks, data }: Awaited<ReturnType<typeof open>>,
+    threadId: string,
+    { bytes, endedAtMs = Date.now() }: { readonly bytes: number; readonly endedAtMs?: number },
+  ) {
+    const input = thread(threadId);
+    const ref = sessionRefOf(input);
+    using _lock = locks.lock(ref);
+    await using _claim = await sessions.claim(input, endedAtMs);
+    const { directories } = await sessions.open(input, endedAtMs);
+    await writeFile(join(directories.work, "file"), Buffer.alloc(bytes, "x"));
+    await sessions.finish(ref, { totals: null, endedAtMs });
+    const { work } = sessionPathsOf(data, ref);
+    return async () => (await readdir(work).catch((): string[] => [])).includes("file");
+  }
+
+  it("holds copies to what they may take, those first that were used the longest ago", async () => {
+    const replica = await open({ copiesBytes: 4 * MIB });
+    const { sweeper, sessions, locks } = replica;
+    const nowMs = Date.now();
+    const old = await takeTurn(replica, "old", { bytes: MIB, endedAtMs: nowMs - 3_000 });
+    const middle = await takeTurn(replica, "middle", { bytes: MIB, endedAtMs: nowMs - 2_000 });
+    const recent = await takeTurn(replica, "new", { bytes: MIB, endedAtMs: nowMs - 1_000 });
+    // The first look at all of them; from then on only at what has changed.
+    await sweeper.makeRoom(nowMs);
+    expect(await sweeper.makeRoom(nowMs)).toBeNull();
+    expect([await old(), await middle(), await recent()]).toEqual([true, true, true]);
+
+    // The one that is used the longest ago is in a turn, whose tool writes two MiB and more.
+    const input = thread("old");
+    {
+      using _lock = locks.lock(sessionRefOf(input));
+      await using _claim = await sessions.claim(input, nowMs - 3_000);
+      const { directories } = await sessions.open(input, nowMs - 3_000);
+      expect(await sweeper.makeRoom(nowMs)).toBeNull();
+      await writeFile(join(directories.work, "more"), Buffer.alloc(1.5 * MIB, "x"));
+      expect((await sweeper.makeRoom(nowMs))?.swept).toMatchObject([{ reason: "total_bytes" }]);
+      expect([await old(), await middle(), await recent()]).toEqual([true, false, true]);
+      expect(await sweeper.makeRoom(nowMs)).toBeNull();
+    }
+    // What went can be made again.
+    expect(await sessions.read(sessionRefOf(thread("middle")), nowMs)).toMatchObject({
+      threadId: "middle",
+    });
+  });
+
+  it("leaves copies alone that hold a turn the store has not heard of, and counts them not", async () => {
+    const replica = await open({ copiesBytes: 2 * MIB });
+    const { sessions, sweeper, locks, store } = replica;
+    const other = await takeTurn(replica, "other", { bytes: MIB });
+    const input = thread("t");
+    const ref = sessionRefOf(input);
+    {
+      using _lock = locks.lock(ref);
+      await using _claim = await sessions.claim(input, Date.now());
+      const { directories } = await sessions.open(input, Date.now());
+      await writeFile(join(directories.work, "file"), Buffer.alloc(3 * MIB, "x"));
+      await rename(store, `${store}.away`);
+      await sessions.finish(ref, { totals: null, endedAtMs: Date.now() - 60_000 });
+    }
+    await sweeper.makeRoom(Date.now());
+    expect(await sweeper.makeRoom(Date.now())).toBeNull();
+    expect(await other()).toBe(true);
+    await rename(`${store}.away`, store);
+    // Whoever asks what became of a turn has the store hear of it.
+    await sessions.keptTurn(ref, "helper", { hash: "none" });
+    expect((await sweeper.makeRoom(Date.now()))?.swept).toHaveLength(1);
+    expect(await other()).toBe(true);
   });
 
   it("tells by how much the disk of the copies is too full", async () => {

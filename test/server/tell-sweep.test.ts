@@ -1,6 +1,6 @@
 /** Goal: people are told what had to go and what is in the way, and nothing where nothing is. */
 import { describe, expect, it } from "vitest";
-import { tellSweep, tellTrouble } from "../../src/server/tell-sweep.ts";
+import { tellSweep, tellSweptCopies } from "../../src/server/tell-sweep.ts";
 import { NOTHING_SWEPT } from "../../src/session/session-sweeper.ts";
 
 function setUp() {
@@ -52,8 +52,17 @@ describe("of a sweep", () => {
 
   it("of copies is told only what is in the way", () => {
     const { told, lines, expired } = setUp();
-    tellTrouble(SWEEP, told);
+    tellSweptCopies(SWEEP, 20, told);
     expect(lines).toEqual(TROUBLE);
     expect(expired).toEqual([]);
+  });
+
+  it("of copies is told that they take too much, where none of them can go", () => {
+    const { told, lines } = setUp();
+    const swept = { ...SWEEP, failed: 0, missingBytes: 0 };
+    tellSweptCopies({ ...swept, skipped: 1 }, 19, told);
+    expect(lines).toEqual([]);
+    tellSweptCopies(swept, 19, told);
+    expect(lines).toEqual([expect.stringContaining("take more than `sessions.copiesSize`")]);
   });
 });
