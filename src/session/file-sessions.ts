@@ -117,7 +117,9 @@ export class FileSessions implements Sessions {
     return soleClaim();
   }
 
-  async refresh(): Promise<void> {}
+  async refresh(): Promise<boolean> {
+    return true;
+  }
 
   async open(
     input: SessionInput,

@@ -132,8 +132,12 @@ export interface Sessions {
    */
   transcriptBytes(input: SessionInput, nowMs: number): Promise<number>;
 
-  /** Brings what this replica has of the session up to date, so that a process can resume it. */
-  refresh(ref: SessionRef): Promise<void>;
+  /**
+   * Brings what this replica has of the session up to date, so that a process can resume it.
+   *
+   * @returns False where as many are being brought here as may be at once: then nothing was done.
+   */
+  refresh(ref: SessionRef): Promise<boolean>;
 
   /**
    * Records how a turn ended, once its processes are gone or at rest.

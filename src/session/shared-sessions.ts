@@ -188,11 +188,11 @@ export class SharedSessions extends StoredSessions implements Sessions, AsyncDis
   }
 
   /** A turn that comes meanwhile waits for it. */
-  async refresh(ref: SessionRef): Promise<void> {
+  async refresh(ref: SessionRef): Promise<boolean> {
     const own = parseSessionRef(ref);
     // What the store has not heard of is not to be replaced by what it has.
-    if (this.#options.locks.isLocked(own) || this.#outbox.has(own)) return;
-    await this.#refreshing.refresh(own);
+    if (this.#options.locks.isLocked(own) || this.#outbox.has(own)) return true;
+    return this.#refreshing.refresh(own);
   }
 
   async finish(ref: SessionRef, end: TurnEnd): Promise<void> {

@@ -3,8 +3,8 @@
  * has opened the conversation. It is cache: started only where nobody else needs the memory or the
  * start, and ended like any resident that lingers.
  *
- *     there? ─▶ session ─▶ may it start? ─▶ (kept, starting) ─▶ at rest ─▶ a turn, or ended
- *      yes      404 410      no: why
+ *     there? ─▶ session ─▶ may it start? ─▶ its copy ─▶ still? ─▶ (kept, starting) ─▶ at rest ─▶ a turn,
+ *      yes      404 410      no: why                   no: why                                   or ended
  *
  * A spare cannot do it: Claude Code reads the transcript as it starts, so whoever resumes has to be
  * started for that session.
@@ -30,7 +30,8 @@ export const WARM_REASONS = {
   already_warm: "a process of the session is there, or is starting",
   busy: "a turn of the session runs, or its last process is not yet gone",
   no_room:
-    "others need the memory or the start, or `capacity.maxResidents` are there and must stay",
+    "others need the memory or the start, `capacity.maxResidents` are there and must stay, or as many " +
+    "sessions as may be are being brought here from the store",
   too_soon:
     "a process that was started for the session ended without a turn less than 10 s ago, or " +
     "those of eight sessions of its tenant did",
@@ -76,25 +77,32 @@ export async function warmSession(ref: SessionRef, deps: TurnDeps): Promise<Warm
   const own = parseSessionRef(ref);
   // Whoever repeats himself does not reach the disk.
   if (residents.heatOf(own).isKept) return "already_warm";
-  const { agentName, isBusy } = await sessions.read(own, Date.now());
+  const { agentName, isBusy, transcriptBytes } = await sessions.read(own, Date.now());
   const agent = agents.get(agentName);
   // The memory of a long-running session is committed: only a turn that is admitted can do that.
   if (agent?.definition.hosting.pattern !== "hybrid") return "not_kept";
   // Also on another replica: what there is of it here is of an earlier turn, or nothing yet.
   if (isBusy || locks.isLocked(own)) return "busy";
-  await sessions.refresh(own);
+  const judge = (carriedBytes: number) => {
+    const predictedBytes = gate.predictBytes(agentName, carriedBytes);
+    const reason = judgeHint({
+      ...residents.heatOf(own),
+      isLocked: locks.isLocked(own),
+      roomBytes: gate.spareRoomBytes(monotonicMs()),
+      predictedBytes,
+      hasIdleSlot: lane.hasIdleSlot,
+    });
+    return { predictedBytes, reason };
+  };
+  // Before it is brought here: a hint that comes to nothing fills no disk.
+  const early = judge(transcriptBytes).reason;
+  if (early !== "started") return early;
+  if (!(await sessions.refresh(own))) return "no_room";
   const resumable = await resumableOf(dataDirectory, own);
   if (resumable === null) return "nothing_to_resume";
 
   // From here on without a wait: two hints, or a hint and a turn, are one after the other.
-  const predictedBytes = gate.predictBytes(agentName, resumable.transcriptBytes);
-  const reason = judgeHint({
-    ...residents.heatOf(own),
-    isLocked: locks.isLocked(own),
-    roomBytes: gate.spareRoomBytes(monotonicMs()),
-    predictedBytes,
-    hasIdleSlot: lane.hasIdleSlot,
-  });
+  const { predictedBytes, reason } = judge(resumable.transcriptBytes);
   const slot = reason === "started" ? lane.tryEnter() : null;
   if (slot === null) return reason;
   const process = newProcess(own, agent, resumable, deps);
