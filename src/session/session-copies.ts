@@ -93,11 +93,7 @@ export class SessionCopies implements Pick<Sessions, "scan" | "deleteUnused"> {
     return this.#download(ref, head, processStayed).finally(() => this.#size.changed(ref));
   }
 
-  async #download(
-    ref: SessionRef,
-    head: SessionHead,
-    processStayed: boolean,
-  ): Promise<boolean> {
+  async #download(ref: SessionRef, head: SessionHead, processStayed: boolean): Promise<boolean> {
     const nowMs = Date.now();
     const record = recordOf(head, ref, nowMs);
     const copy = this.of(ref);

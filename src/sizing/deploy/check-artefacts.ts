@@ -12,6 +12,7 @@ import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
 import { leastFleet } from "../plan.ts";
 import { cloudRunDrain } from "./cloud-run.ts";
 import { containerAppsDrain } from "./container-apps.ts";
+import { diskOf, TURNS_DISK_BYTES } from "./disk.ts";
 import { type Drain, drainOf } from "./drain.ts";
 import type { ArtefactFacts } from "./facts.ts";
 import type { Premises } from "./premises.ts";
@@ -70,6 +71,7 @@ const RULES: readonly Rule[] = [
   memoryIsThatOfThePlan,
   memoryIsSetAside,
   filesLeaveRoom,
+  copiesFitTheDisk,
   turnsAreThoseThatFit,
   turnsMayEnd,
   replicasAreThoseOfThePlan,
@@ -148,6 +150,26 @@ function filesLeaveRoom({ file, filesBytes }: ArtefactFacts, { premises, room }:
     const message = `is ${bytesText(value)} of ${sizeText(size.memoryBytes)}: beside it ${turns} turns fit, not ${fleet.replica.turns}`;
     return [placeless(file, message, `Write ${sizeText(room.filesBytes)} at most`, place)];
   });
+}
+
+/** Above what its disk has the platform ends the replica, whatever runs there. */
+function copiesFitTheDisk(
+  { file, target, copiesBytes, volumeBytes }: ArtefactFacts,
+  against: Against,
+) {
+  const disk = diskOf(target, against.premises, against.room);
+  if (disk === null || copiesBytes === undefined || volumeBytes?.value === null) return [];
+  const mostBytes =
+    volumeBytes === undefined
+      ? disk.copiesBytes
+      : volumeBytes.value - disk.outboxBytes - TURNS_DISK_BYTES;
+  const { value, place } = copiesBytes;
+  if (value !== null && value <= mostBytes) return [];
+  const said = value === null ? "says no sessions.copiesSize" : `is ${bytesText(value)}`;
+  const of = sizeText(volumeBytes?.value ?? disk.bytes);
+  const message = `${said}: copies of sessions could fill the ${of} of the replica, which ends it`;
+  const remedy = `Write ${sizeText(disk.copiesBytes)}, or make the volume larger by as much`;
+  return [placeless(file, message, remedy, place)];
 }
 
 function turnsOf({ profile, workload }: Premises, size: ReplicaRoom["size"]): number {

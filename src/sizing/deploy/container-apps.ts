@@ -11,6 +11,7 @@ import { formatDuration } from "../../lib/duration.ts";
 import type { PricedSize } from "../plan.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
 import { CLOUD_REPLICAS, type PlatformSize } from "./cloud-run.ts";
+import { diskOf, diskVariables } from "./disk.ts";
 import { type Drain, drainOf, ENDING_MS, wholeSeconds } from "./drain.ts";
 import { quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
@@ -104,7 +105,11 @@ function configurationOf({ port, variables }: Premises): Tree {
 function templateOf(premises: Premises, room: ReplicaRoom): Tree {
   const drain = containerAppsDrain(premises);
   const { port, image, variables } = premises;
-  const settings = [...containerVariables(premises), ...variablesOf(room, drain)];
+  const settings = [
+    ...containerVariables(premises),
+    ...variablesOf(room, drain),
+    ...diskVariables(diskOf("container-apps", premises, room), premises),
+  ];
   const memory = quantity(room.size.memoryBytes);
   return {
     terminationGracePeriodSeconds: said(

@@ -37,6 +37,10 @@ export interface ArtefactFacts {
   readonly max?: PlacedValue<number | null>;
   readonly targetRatio?: PlacedValue<number | null>;
   readonly maxTurns?: PlacedValue<number | null>;
+  /** Disk of the data directory, where the artefact bounds it; null where it does not. */
+  readonly volumeBytes?: PlacedValue<number | null>;
+  /** What copies of sessions may take of it. */
+  readonly copiesBytes?: PlacedValue<number | null>;
   readonly livenessPath?: PlacedValue<string | null>;
   /** Whether there can be a control group for each turn. */
   readonly isDelegated?: PlacedValue<boolean>;

@@ -5,14 +5,14 @@
  * @module
  */
 
-import { GIB } from "../../lib/byte-units.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import { mebibytes } from "../../lib/figures.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
+import { diskOf, diskVariables, TURNS_DISK_BYTES } from "./disk.ts";
 import { type Drain, drainOf, ENDING_MS, SETTLE_MS, wholeSeconds } from "./drain.ts";
 import { cpuQuantity, labelsOf, quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
-import { cpuWhy, filesWhy, memoryWhy, type ReplicaRoom } from "./room.ts";
+import { cpuWhy, filesWhy, memoryWhy, type ReplicaRoom, sizeText } from "./room.ts";
 import type { Scaling } from "./scaling.ts";
 import {
   containerVariables,
@@ -120,7 +120,11 @@ function spreadOf(premises: Premises): Tree {
 
 function containerOf(premises: Premises, room: ReplicaRoom, drain: Drain): Tree {
   const { name, image, port, variables } = premises;
-  const settings = [...containerVariables(premises), ...variablesOf(room, drain)];
+  const settings = [
+    ...containerVariables(premises),
+    ...variablesOf(room, drain),
+    ...diskVariables(diskOf("kubernetes", premises, room), premises),
+  ];
   return {
     name: "plimsoll",
     image: said(image, "of --image; a digest (@sha256:…) cannot change under you"),
@@ -225,16 +229,17 @@ function probes() {
 }
 
 function volumesOf(premises: Premises, room: ReplicaRoom): Tree {
-  const { name, isShared, outboxBytes, keepsSessions } = premises;
-  const disk = Math.ceil((outboxBytes + GIB) / GIB) * GIB;
+  const { name, isShared } = premises;
+  const disk = diskOf("kubernetes", premises, room);
   const data = isShared
     ? {
         emptyDir: {
           sizeLimit: said(
-            quantity(keepsSessions ? disk : GIB),
-            keepsSessions
-              ? "on the disk of the node: sessions.outboxSize, and 1GiB of copies that can be made again"
-              : "on the disk of the node: files of running turns",
+            quantity(disk?.bytes ?? TURNS_DISK_BYTES),
+            disk === null
+              ? "on the disk of the node: files of running turns"
+              : "on the disk of the node: sessions.outboxSize, sessions.copiesSize of copies that can be " +
+                  `made again, ${sizeText(TURNS_DISK_BYTES)} for files of running turns`,
           ),
         },
       }

@@ -7,7 +7,8 @@
 
 import type { AgentDefinition } from "../../agent/definition.ts";
 import type { Config } from "../../config/config.ts";
-import { formatBytes } from "../../lib/bytes.ts";
+import { USUAL_COPIES_SIZE } from "../../config/sessions-schema.ts";
+import { formatBytes, parseBytes } from "../../lib/bytes.ts";
 import { type Diagnostic, placeless } from "../../lib/diagnostics.ts";
 import { type PlannedFleet, modelIsShort, type Workload } from "../plan.ts";
 import type { Profile } from "../profile.ts";
@@ -52,6 +53,8 @@ export interface Premises extends Omit<DeployInput, "agents" | "config"> {
   readonly usesCloud: boolean;
   readonly metricsNeedKey: boolean;
   readonly outboxBytes: number;
+  /** Of `sessions.copiesSize`; null where that is as it is by itself. */
+  readonly copiesBytes: number | null;
 }
 
 export interface EgressPort {
@@ -64,6 +67,7 @@ export function premisesOf({ agents, config, ...input }: DeployInput): Premises 
   const keepsSessions = patterns.some((pattern) => pattern !== "ephemeral");
   const [longest] = agents.toSorted((a, b) => b.limits.turnTimeMs - a.limits.turnTimeMs);
   const providers = agents.map(({ model }) => model.provider);
+  const isUsual = config.sessions.copiesBytes === parseBytes(USUAL_COPIES_SIZE);
   const credentials = providers.includes("anthropic") ? ["ANTHROPIC_API_KEY"] : [];
   return {
     ...input,
@@ -79,6 +83,7 @@ export function premisesOf({ agents, config, ...input }: DeployInput): Premises 
     usesCloud: providers.some((one) => one !== "anthropic" && one !== "rehearsal"),
     metricsNeedKey: config.auth.keys.length > 0 && !config.telemetry.publicMetrics,
     outboxBytes: config.sessions.outboxBytes,
+    copiesBytes: isUsual ? null : config.sessions.copiesBytes,
   };
 }
 

@@ -93,6 +93,7 @@ function deployment(file: string, document: Part): ArtefactFacts {
     memoryBytes: container.at("resources", "limits", "memory").fact(quantityBytes),
     requestBytes: container.at("resources", "requests", "memory").fact(quantityBytes),
     filesBytes: inMemory(pod.at("volumes")),
+    volumeBytes: volumeOf(pod.at("volumes")),
     // Kubernetes kills after 30 s where nothing is said.
     stopMs: { ...grace, value: (grace.value ?? 30_000) - settle },
   };
@@ -211,6 +212,9 @@ function ofContainer(container: Part) {
   return {
     images: imagesOf(container.at("image")),
     drainMs: (valueOf(variableOf("drain.grace")) ?? container.at("env")).fact(durationMs),
+    copiesBytes: (valueOf(variableOf("sessions.copiesSize")) ?? container.at("env")).fact(
+      quantityBytes,
+    ),
     ...maxTurnsOf(valueOf(variableOf("capacity.maxTurns"))),
     ...(liveness.isThere && { livenessPath: liveness.text() }),
   };
@@ -227,6 +231,11 @@ function imagesOf(image: Part): readonly PlacedValue<string>[] {
 
 function isTrue(part: Part): PlacedValue<boolean> {
   return { place: part.text().place, value: part.value === true };
+}
+
+function volumeOf(volumes: Part): PlacedValue<number | null> {
+  const data = volumes.items().find((volume) => volume.at("name").value === "data");
+  return (data ?? volumes).at("emptyDir", "sizeLimit").fact(quantityBytes);
 }
 
 function inMemory(volumes: Part): readonly PlacedValue<number | null>[] {

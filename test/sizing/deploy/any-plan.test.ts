@@ -70,6 +70,7 @@ function premisesOf(given: typeof anyPremises extends fc.Arbitrary<infer T> ? T 
     usesCloud: false,
     metricsNeedKey: false,
     outboxBytes: GiB,
+    copiesBytes: null,
   };
   return premises;
 }

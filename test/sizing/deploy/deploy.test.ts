@@ -281,6 +281,43 @@ describe("artefacts", () => {
     expect(alone.textOf("kubernetes/network-policy.yaml")).not.toContain("other replicas");
   });
 
+  it("keep copies of sessions below what their disk has, and say why", async () => {
+    const nameAndValue = /name: PLIMSOLL_SESSIONS_(\w+)_SIZE\n(?:\s+#[^\n]*\n)*\s+value: (\w+)\n/gu;
+    const sizesIn = (text: string) => [...text.matchAll(nameAndValue)].map(([, a, b]) => [a, b]);
+    const targets = ["kubernetes", "container-apps"] as const;
+    const usual = await deployed("copies", { targets });
+    const pod = usual.textOf("kubernetes/deployment.yaml");
+    expect(sizesIn(pod)).toEqual([["COPIES", "1GiB"]]);
+    // Outbox, copies, and files of running turns.
+    expect(pod).toContain("sizeLimit: 3Gi\n");
+    expect(sizesIn(usual.textOf("container-apps/container-app.yaml"))).toEqual([
+      ["COPIES", "1GiB"],
+    ]);
+    const sizes = {
+      PLIMSOLL_SESSIONS_COPIES_SIZE: "5GiB",
+      PLIMSOLL_SESSIONS_OUTBOX_SIZE: "4GiB",
+    };
+    const large = await deployed("copies-large", {
+      targets,
+      environment: { ...STORE, ...ANYONE, ...sizes },
+    });
+    const largePod = large.textOf("kubernetes/deployment.yaml");
+    expect(sizesIn(largePod)).toEqual([["COPIES", "5GiB"]]);
+    expect(largePod).toContain("sizeLimit: 10Gi\n");
+    // Of 8 GiB a quarter each.
+    expect(sizesIn(large.textOf("container-apps/container-app.yaml"))).toEqual([
+      ["COPIES", "2GiB"],
+      ["OUTBOX", "2GiB"],
+    ]);
+    const { stdout } = await deployed("copies-explained", { targets, explain: true });
+    for (const why of ["above it the kubelet", "a quarter"]) expect(stdout).toContain(why);
+    const agentFile = `${AGENT}hosting: { pattern: ephemeral }\n`;
+    const none = await deployed("no-copies", { agentFile, environment: ANYONE, targets });
+    const without = none.textOf("kubernetes/deployment.yaml");
+    expect(without).not.toContain("COPIES_SIZE");
+    expect(without).toContain("sizeLimit: 1Gi\n");
+  });
+
   it.each([
     ["is alive", (response: ServerResponse) => void response.end("ok"), 0],
     ["is not", (response: ServerResponse) => void response.writeHead(503).end(), 1],

@@ -1,0 +1,78 @@
+/**
+ * What a replica may keep of a shared store on a disk that the platform bounds: with more than it has
+ * the platform ends the replica, with all its turns and with what the store has not heard of. Pure.
+ *
+ * @module
+ */
+
+import type { Premises } from "./premises.ts";
+import { type ReplicaRoom, sizeText } from "./room.ts";
+import { type Variable, variableOf } from "./settings.ts";
+import type { Target } from "./targets.ts";
+
+const GIB = 2 ** 30;
+/** Copies that nobody said more of. */
+const COPIES_BYTES = GIB;
+/** For files of running turns, and copies that come before there is a look at them. */
+export const TURNS_DISK_BYTES = GIB;
+/** Of all files of a replica of Container Apps, images left out: by its CPUs. */
+const CONTAINER_APPS_GIB = [
+  { cpus: 0.25, gib: 1 },
+  { cpus: 0.5, gib: 2 },
+  { cpus: 1, gib: 4 },
+] as const;
+const CONTAINER_APPS_MOST_GIB = 8;
+
+export interface Disk {
+  /** Of all that the replica has. */
+  readonly bytes: number;
+  readonly outboxBytes: number;
+  readonly copiesBytes: number;
+  readonly why: string;
+}
+
+/** Null where the platform bounds no disk that copies are on, or there are none. */
+export function diskOf(target: Target, premises: Premises, room: ReplicaRoom): Disk | null {
+  if (!premises.keepsSessions || !premises.hasStore) return null;
+  if (target === "kubernetes") return volumeFor(premises);
+  return target === "container-apps" ? shareOf(premises, room) : null;
+}
+
+/** As large as what is to be on it. */
+function volumeFor({ outboxBytes, copiesBytes }: Premises): Disk {
+  const copies = copiesBytes ?? COPIES_BYTES;
+  const bytes = Math.ceil((outboxBytes + copies + TURNS_DISK_BYTES) / GIB) * GIB;
+  const why =
+    `of the ${sizeText(bytes)} of the volume ${sizeText(outboxBytes)} are for sessions.outboxSize, ` +
+    `${sizeText(TURNS_DISK_BYTES)} for files of running turns; above it the kubelet ends the pod`;
+  return { bytes, outboxBytes, copiesBytes: copies, why };
+}
+
+/** A quarter for each of the two; half is left for files of running turns. */
+function shareOf({ outboxBytes, copiesBytes }: Premises, { size }: ReplicaRoom): Disk {
+  const found = CONTAINER_APPS_GIB.find(({ cpus }) => size.cpus <= cpus);
+  const bytes = (found?.gib ?? CONTAINER_APPS_MOST_GIB) * GIB;
+  const most = bytes / 4;
+  const why =
+    `of the ${sizeText(bytes)} for all files of a replica of ${size.cpus} CPUs a quarter at most; ` +
+    "half is for files of running turns";
+  return {
+    bytes,
+    outboxBytes: Math.min(outboxBytes, most),
+    copiesBytes: Math.min(copiesBytes ?? COPIES_BYTES, most),
+    why,
+  };
+}
+
+/** Settings that keep the replica within it. */
+export function diskVariables(disk: Disk | null, { outboxBytes }: Premises): readonly Variable[] {
+  if (disk === null) return [];
+  const ofSetting = (setting: string, bytes: number): Variable => ({
+    name: variableOf(setting),
+    value: sizeText(bytes),
+    why: disk.why,
+  });
+  const copies = ofSetting("sessions.copiesSize", disk.copiesBytes);
+  if (disk.outboxBytes >= outboxBytes) return [copies];
+  return [copies, ofSetting("sessions.outboxSize", disk.outboxBytes)];
+}
