@@ -64,7 +64,9 @@ export class CopiesSize {
     const weighed = this.#weighed;
     if (weighed === null) return null;
     const { dataDirectory, locks, isNeeded } = this.#options;
-    for (const [name, ref] of [...this.#changed]) {
+    // What changes while it is weighed is for the next time.
+    const changed = new Map(this.#changed);
+    for (const [name, ref] of changed) {
       if (signal.aborted) break;
       // Before it is weighed: what changes meanwhile is weighed again.
       if (!locks.isLocked(ref)) this.#changed.delete(name);

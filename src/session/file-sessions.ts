@@ -98,10 +98,9 @@ export class FileSessions implements Sessions {
   readonly #single: SingleSession | null;
 
   constructor(options: FileSessionsOptions) {
-    const { dataDirectory, maxPerTenant } = options;
+    const { dataDirectory, maxPerTenant, beforeDelete = async () => {}, single = null } = options;
     this.#data = dataDirectory;
     this.#locks = options.locks;
-    const { beforeDelete = async () => {}, single = null } = options;
     this.#single = single;
     this.#counts = new SessionCounts({
       maxPerTenant,
@@ -296,8 +295,8 @@ export class FileSessions implements Sessions {
   async discard(ref: SessionRef, nowMs: number): Promise<void> {
     const own = parseSessionRef(ref);
     await storing("remove the session", async () => {
-      const record = await ifPresent(stat(sessionPathsOf(this.#data, own).directory));
-      if (record !== undefined) await this.#removal.remove(own, nowMs);
+      const { directory } = sessionPathsOf(this.#data, own);
+      if ((await ifPresent(stat(directory))) !== undefined) await this.#removal.remove(own, nowMs);
     });
   }
 
