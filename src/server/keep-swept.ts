@@ -15,7 +15,7 @@ export interface KeepSweptOptions {
   readonly sweeper: Pick<Sweeper, "sweep" | "makeRoom">;
   readonly intervalMs: number;
   readonly telemetry: Pick<Telemetry, "log">;
-  /** That this replica may use, possibly a fraction. */
+  /** CPUs that this replica may use, possibly a fraction. */
   readonly cpus: () => number;
   /** Whether sessions are in a store that replicas share. */
   readonly hasStore: boolean;
@@ -23,7 +23,7 @@ export interface KeepSweptOptions {
   readonly firstMs?: number;
   /** From one look at the disk to the next; {@link DISK_LOOK_MS} without it. */
   readonly diskLookMs?: number;
-  /** The same at most, where nothing can go; {@link LONGEST_DISK_LOOK_MS} without it. */
+  /** The longest that this becomes where nothing can go; {@link LONGEST_DISK_LOOK_MS} without it. */
   readonly longestDiskLookMs?: number;
 }
 

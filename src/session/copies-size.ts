@@ -15,9 +15,9 @@ import { treeSizeOf } from "./tree-size.ts";
 
 export interface CopiesSizeOptions {
   readonly dataDirectory: string;
-  /** Of those in a turn, which may grow all the time. */
+  /** Says which copies are in a turn: they may grow all the time. */
   readonly locks: Pick<SessionLocks, "isLocked">;
-  /** As of `SessionCopiesOptions`. */
+  /** Whether a copy holds a turn of which the store has not heard. */
   readonly isNeeded: (ref: SessionRef) => boolean;
 }
 
@@ -32,7 +32,7 @@ export class CopiesSize {
   readonly #options: CopiesSizeOptions;
   /** Null until all were looked at once. */
   #weighed: Map<string, Weighed> | null = null;
-  /** That are, or may be, another size than they were weighed with. */
+  /** Copies that are, or may be, of another size than they were weighed with. */
   readonly #changed = new Map<string, SessionRef>();
 
   constructor(options: CopiesSizeOptions) {
@@ -59,7 +59,7 @@ export class CopiesSize {
     this.#weighed = weighed;
   }
 
-  /** In bytes; null until all were looked at. */
+  /** What all copies take; null until all were looked at. */
   async bytes({ pacer, signal }: Pace): Promise<number | null> {
     const weighed = this.#weighed;
     if (weighed === null) return null;

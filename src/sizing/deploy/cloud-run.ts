@@ -8,6 +8,7 @@ import { GIB } from "../../lib/byte-units.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import type { PricedSize } from "../plan.ts";
 import { type Artefact, said, type Tree } from "./artefact.ts";
+import { diskOf, diskVariables } from "./disk.ts";
 import { type Drain, drainOf, wholeSeconds } from "./drain.ts";
 import { cpuQuantity, quantity } from "./kubernetes-names.ts";
 import type { Premises } from "./premises.ts";
@@ -185,7 +186,11 @@ function variablesHere(premises: Premises, room: ReplicaRoom, drain: Drain): rea
   if (!premises.keepsSessions) return common;
   const keepFree = sizeText(room.filesBytes / 4);
   const why = "a quarter of the files in memory: older copies of sessions go, the store has them";
-  return [...common, { name: variableOf("retention.keepFree"), value: keepFree, why }];
+  return [
+    ...common,
+    { name: variableOf("retention.keepFree"), value: keepFree, why },
+    ...diskVariables(diskOf("cloud-run", premises, room), premises),
+  ];
 }
 
 /** Names of Secret Manager have no capital letters by custom. */

@@ -5,17 +5,17 @@
  * @module
  */
 
+import { GIB } from "../../lib/byte-units.ts";
 import type { Premises } from "./premises.ts";
 import { type ReplicaRoom, sizeText } from "./room.ts";
 import { type Variable, variableOf } from "./settings.ts";
 import type { Target } from "./targets.ts";
 
-const GIB = 2 ** 30;
-/** Copies that nobody said more of. */
+/** Room for copies where no setting says how much. */
 const COPIES_BYTES = GIB;
-/** For files of running turns, and copies that come before there is a look at them. */
+/** Room for files of running turns, and for copies that come before there is a look at them. */
 export const TURNS_DISK_BYTES = GIB;
-/** Of all files of a replica of Container Apps, images left out: by its CPUs. */
+/** What all files of a replica of Container Apps may take, images left out: by its CPUs. */
 const CONTAINER_APPS_GIB = [
   { cpus: 0.25, gib: 1 },
   { cpus: 0.5, gib: 2 },
@@ -24,7 +24,7 @@ const CONTAINER_APPS_GIB = [
 const CONTAINER_APPS_MOST_GIB = 8;
 
 export interface Disk {
-  /** Of all that the replica has. */
+  /** All that the replica has. */
   readonly bytes: number;
   readonly outboxBytes: number;
   readonly copiesBytes: number;
@@ -35,7 +35,8 @@ export interface Disk {
 export function diskOf(target: Target, premises: Premises, room: ReplicaRoom): Disk | null {
   if (!premises.keepsSessions || !premises.hasStore) return null;
   if (target === "kubernetes") return volumeFor(premises);
-  return target === "container-apps" ? shareOf(premises, room) : null;
+  if (target === "container-apps") return shareOf(filesOfContainerApp(room), premises);
+  return target === "cloud-run" ? shareOf(filesInMemory(room), premises) : null;
 }
 
 /** As large as what is to be on it. */
@@ -48,14 +49,23 @@ function volumeFor({ outboxBytes, copiesBytes }: Premises): Disk {
   return { bytes, outboxBytes, copiesBytes: copies, why };
 }
 
-/** A quarter for each of the two; half is left for files of running turns. */
-function shareOf({ outboxBytes, copiesBytes }: Premises, { size }: ReplicaRoom): Disk {
-  const found = CONTAINER_APPS_GIB.find(({ cpus }) => size.cpus <= cpus);
+/** All files that a replica may have. */
+type Files = Pick<Disk, "bytes"> & { readonly of: string };
+
+function filesOfContainerApp({ size: { cpus } }: ReplicaRoom): Files {
+  const found = CONTAINER_APPS_GIB.find((each) => cpus <= each.cpus);
   const bytes = (found?.gib ?? CONTAINER_APPS_MOST_GIB) * GIB;
+  return { bytes, of: `all files of a replica of ${cpus} CPUs` };
+}
+
+function filesInMemory({ filesBytes: bytes }: ReplicaRoom): Files {
+  return { bytes, of: "files in memory" };
+}
+
+/** A quarter for each of the two; half is left for files of running turns. */
+function shareOf({ bytes, of }: Files, { outboxBytes, copiesBytes }: Premises): Disk {
   const most = bytes / 4;
-  const why =
-    `of the ${sizeText(bytes)} for all files of a replica of ${size.cpus} CPUs a quarter at most; ` +
-    "half is for files of running turns";
+  const why = `of the ${sizeText(bytes)} for ${of} a quarter at most; half is for files of running turns`;
   return {
     bytes,
     outboxBytes: Math.min(outboxBytes, most),

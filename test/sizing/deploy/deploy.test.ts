@@ -284,7 +284,7 @@ describe("artefacts", () => {
   it("keep copies of sessions below what their disk has, and say why", async () => {
     const nameAndValue = /name: PLIMSOLL_SESSIONS_(\w+)_SIZE\n(?:\s+#[^\n]*\n)*\s+value: (\w+)\n/gu;
     const sizesIn = (text: string) => [...text.matchAll(nameAndValue)].map(([, a, b]) => [a, b]);
-    const targets = ["kubernetes", "container-apps"] as const;
+    const targets = ["kubernetes", "container-apps", "cloud-run"] as const;
     const usual = await deployed("copies", { targets });
     const pod = usual.textOf("kubernetes/deployment.yaml");
     expect(sizesIn(pod)).toEqual([["COPIES", "1GiB"]]);
@@ -292,6 +292,11 @@ describe("artefacts", () => {
     expect(pod).toContain("sizeLimit: 3Gi\n");
     expect(sizesIn(usual.textOf("container-apps/container-app.yaml"))).toEqual([
       ["COPIES", "1GiB"],
+    ]);
+    // Its files are in its memory, and few.
+    expect(sizesIn(usual.textOf("cloud-run/service.yaml"))).toEqual([
+      ["COPIES", "64MiB"],
+      ["OUTBOX", "64MiB"],
     ]);
     const sizes = {
       PLIMSOLL_SESSIONS_COPIES_SIZE: "5GiB",
